@@ -1,0 +1,101 @@
+"""What a metric hands to the reports: a frozen dataclass that describes its own fields.
+
+A metric's result is a frozen dataclass. Its fields say, through `dataclasses.field` metadata, what they are, so
+that the reports can write any metric's result without knowing the metric:
+
+- `value(better=...)`: a number for the headline table. Fields `NAME_lower` and `NAME_upper`, where they
+  exist, are the ends of its interval; a field `pvalue` is the metric's p-value.
+- `per_image(...)`: an array `(n_generated,)`, a column of `images.csv`; with `gallery=True` its lowest and
+  highest images are shown.
+- a field that holds a `Curve`, `Cloud` or `Retrieval` is drawn.
+- a field `cautions: tuple[Caution, ...]` holds warnings.
+- every other field is a detail: scalars, strings, short sequences and dictionaries of those.
+
+The class attribute `citation` names the source. A metric may also return a plain float or a `dict[str, float]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Better = Literal["lower", "higher", "none"]
+
+KIND = "genaudit_kind"
+
+
+def value(better: Better, *, name: str | None = None, default: Any = None, has_default: bool = False) -> Any:
+    """A dataclass field that is a headline number.
+
+    Args:
+        better: which direction is better for a generative model: "lower", "higher" or "none".
+        name: the name in the reports where it cannot be the field's own (`as` is a Python keyword).
+        default, has_default: a default for the field, if it has one.
+    """
+    metadata = {KIND: "value", "better": better, "name": name}
+    return field(metadata=metadata, default=default) if has_default else field(metadata=metadata)
+
+
+def per_image(*, name: str | None = None, gallery: bool = False, refers_to: str | None = None) -> Any:
+    """A dataclass field `(n_generated,)` that becomes a column of `images.csv`; None where it is absent.
+
+    Args:
+        name: the column's name where it is not the field's own.
+        gallery: show the images with the lowest and the highest values.
+        refers_to: a role; the values are indices of that role's images and are written as their names.
+    """
+    return field(
+        metadata={KIND: "per_image", "name": name, "gallery": gallery, "refers_to": refers_to}, default=None
+    )
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A warning that goes with a metric into every report format.
+
+    `code` is a stable identifier in kebab case ("fewer-samples-than-dimensions"), `message` a sentence for people.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One or more lines over a common axis, with an optional band, for a line plot.
+
+    `x` has shape (P,), each of `lines` and both ends of `band` have shape (P,); `band_label` names the band.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    x: np.ndarray
+    lines: dict[str, np.ndarray]
+    band: tuple[np.ndarray, np.ndarray] | None = None
+    band_label: str = ""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Point clouds in the plane by role, (N, 2) each, for a scatter plot with marginal densities."""
+
+    title: str
+    x_label: str
+    y_label: str
+    points: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """For every generated image the index of, and distance to, its nearest image of another role; (N,) each."""
+
+    role: str
+    indices: np.ndarray
+    distances: np.ndarray
+
+
+class Unavailable(Exception):
+    """The metric cannot be computed from what was given; the message says why and what would mend it."""

@@ -1,0 +1,69 @@
+"""Feature rows as the statistics see them: any two-dimensional thing that can be sliced, read in blocks.
+
+A NumPy array, a torch tensor or rows that lie on disk all become an object with `shape` and slicing, so that a
+statistic reads a million rows block by block and never holds them together.
+N rows, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class RowsLike(Protocol):
+    """Rows `(N, D)` that may lie on disk; a slice or an index array reads them into memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: Any) -> np.ndarray: ...
+
+
+def as_rows(x: Any, name: str, *, columns: int | None = None) -> RowsLike:
+    """`x` as rows `(N, D)` that can be sliced; nothing that lies on disk is read.
+
+    Args:
+        x: NumPy array, torch tensor (any device), nested sequence, or rows on disk, shape (N, D) with N >= 1.
+        name: the role's or argument's name, for the error message.
+        columns: the number of columns that `x` must have.
+
+    Raises:
+        ValueError: wrong number of dimensions or columns, no rows, or (for what is in memory) a value that
+            is not finite.
+    """
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().numpy()
+    on_disk = not isinstance(x, np.ndarray) and isinstance(x, RowsLike) and not isinstance(x, (list, tuple))
+    rows: Any = x if on_disk else np.asarray(x)
+    if len(rows.shape) != 2 or rows.shape[0] == 0:
+        raise ValueError(f"{name} must have shape (N, D) with N >= 1, not {tuple(rows.shape)}")
+    if columns is not None and rows.shape[1] != columns:
+        raise ValueError(f"{name} must have {columns} columns, not {rows.shape[1]}")
+    if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):
+        if rows.dtype.kind not in "fiub":
+            raise ValueError(f"{name} must hold real numbers, not {rows.dtype}")
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            raise ValueError(f"{name} holds values that are not finite (NaN or infinity)")
+    result: RowsLike = rows
+    return result
+
+
+def blocks(
+    rows: RowsLike, name: str, *, size: int = 4096, dtype: Any = np.float64
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows in order as `(start, block)`, each block at most `size` rows of type `dtype`.
+
+    Raises:
+        ValueError: a block holds a value that is not finite.
+    """
+    for start in range(0, rows.shape[0], size):
+        block = np.asarray(rows[start : start + size], dtype=dtype)
+        if not np.isfinite(block).all():
+            raise ValueError(f"{name} holds values that are not finite (NaN or infinity)")
+        yield start, block
