@@ -16,7 +16,7 @@ The class attribute `citation` names the source. A metric may also return a plai
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -26,16 +26,15 @@ Better = Literal["lower", "higher", "none"]
 KIND = "genaudit_kind"
 
 
-def value(better: Better, *, name: str | None = None, default: Any = None, has_default: bool = False) -> Any:
+def value(better: Better, *, name: str | None = None, default: Any = MISSING) -> Any:
     """A dataclass field that is a headline number.
 
     Args:
         better: which direction is better for a generative model: "lower", "higher" or "none".
         name: the name in the reports where it cannot be the field's own (`as` is a Python keyword).
-        default, has_default: a default for the field, if it has one.
+        default: the field's default, if it has one.
     """
-    metadata = {KIND: "value", "better": better, "name": name}
-    return field(metadata=metadata, default=default) if has_default else field(metadata=metadata)
+    return field(metadata={KIND: "value", "better": better, "name": name}, default=default)
 
 
 def per_image(*, name: str | None = None, gallery: bool = False, refers_to: str | None = None) -> Any:
