@@ -1,0 +1,136 @@
+"""A feature model: a network without its classifier, the recipe that prepares images for it, and its weights.
+
+A feature model is cheap to construct from a YAML file; nothing is read until `network` or `weights` is called.
+Everything that changes its features stands in `describe()`, which becomes part of the fingerprint of every row
+measured with it.
+
+N images, S side in pixels, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from genaudit.data.resize import Recipe
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+# A change of how features are computed from the same weights bumps this number, so that stored rows are not reused.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Loaded weights: the state dict (None for a network without parameters), where from, and their SHA-256.
+
+    `sha256` is that of the file where there is one, so that `sha256sum` confirms it, and of the tensors otherwise.
+    """
+
+    state_dict: Mapping[str, torch.Tensor] | None
+    source: str
+    sha256: str
+    trained: bool
+
+
+class FeatureModel:
+    """What every feature model has; subclasses say where weights come from and how the network is built.
+
+    Args:
+        name: the name in reports and messages.
+        size: side of the square that images are resized to, in pixels.
+        mean, std: normalisation per channel on [0, 1]-scaled images.
+        interpolation: "bicubic", "bilinear", "box", "lanczos" or "nearest"; always antialiased.
+        fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre.
+        checkpoint: a local weight file (safetensors, or a torch file of tensors) in place of the usual weights.
+        offline: never ask the network for weights.
+        as_validated: whether the authors of the anomaly score validated it on this model (Hwang et al. 2024).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        interpolation: str = "bicubic",
+        fit: str = "squash",
+        checkpoint: str | None = None,
+        offline: bool = False,
+        as_validated: bool = False,
+    ) -> None:
+        self.name = name
+        self.recipe = Recipe(size=int(size), interpolation=interpolation, fit=fit)  # type: ignore[arg-type]
+        self.mean = tuple(float(v) for v in mean)
+        self.std = tuple(float(v) for v in std)
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise UserError(f"feature_model {name}: mean and std take three numbers each, and std must be positive")
+        self.checkpoint = checkpoint
+        self.offline = bool(offline)
+        self.as_validated = bool(as_validated)
+
+    # ------------------------------------------------------------------ what a subclass gives
+    def build(self) -> torch.nn.Module:
+        """The network with weights, on the CPU in float32: normalised (N, 3, S, S) => (N, D)."""
+        raise NotImplementedError
+
+    def load_weights(self) -> Weights:
+        """The weights, read from a file or made from a seed.
+
+        Raises:
+            UserError: the weights are not on this machine and cannot be had; says where was looked and what to do.
+        """
+        raise NotImplementedError
+
+    def find_weights(self) -> str | None:
+        """Where the weights lie on this machine, without loading them; None where they would have to be downloaded."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """Further settings of a subclass that change the features."""
+        return {}
+
+    # ------------------------------------------------------------------ what every feature model does
+    @cached_property
+    def weights(self) -> Weights:
+        return self.load_weights()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that changes the features, for fingerprint and report."""
+        return {
+            "name": self.name,
+            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "code_version": CODE_VERSION,
+            "weights_sha256": self.weights.sha256,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "resize": self.recipe.describe(),
+            **self.options(),
+        }
+
+    def network(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> torch.nn.Module:
+        """The network ready to measure: [0, 1]-scaled (N, 3, S, S) => (N, D), frozen, in evaluation mode.
+
+        Batch normalisation is folded into the convolutions before it where the graph proves that this is the
+        same function (features equal to about 2e-6), and images are kept channels-last for convolutions.
+        """
+        import torch
+
+        from genaudit.backbones.folding import fold_batch_norms
+        from genaudit.backbones.normalised import Normalised
+
+        model = Normalised(self.build().eval(), self.mean, self.std)
+        model.requires_grad_(False)
+        fold_batch_norms(model.network)
+        model = model.to(device=device, dtype=dtype or torch.float32)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+

@@ -1,0 +1,167 @@
+"""Any timm model by name as a feature model: pooled features in front of the classifier.
+
+Weights come from `checkpoint=FILE`, or from the caches that timm fills (Hugging Face hub, torch hub), or, unless
+`offline`, from the hub.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TimmModel(FeatureModel):
+    """A timm model; size, normalisation and interpolation are those of its pretrained configuration unless given.
+
+    Args:
+        name: timm's name, with or without a weight tag ("resnet50", "vit_small_patch16_224.dino").
+        pretrained: False gives random weights from `weight_seed`; the report then warns.
+        kwargs: further arguments of `timm.create_model`, such as `img_size`.
+        size, mean, std, interpolation, fit, checkpoint, offline, as_validated: see `FeatureModel`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        size: int | None = None,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        interpolation: str | None = None,
+        fit: str = "squash",
+        pretrained: bool = True,
+        weight_seed: int = 0,
+        kwargs: Mapping[str, Any] | None = None,
+        checkpoint: str | None = None,
+        offline: bool = False,
+        as_validated: bool = False,
+    ) -> None:
+        self.pretrained_cfg = _pretrained_cfg(name)
+        self.pretrained = bool(pretrained)
+        self.weight_seed = int(weight_seed)
+        self.kwargs = dict(kwargs or {})
+        super().__init__(
+            name,
+            size=size or self.pretrained_cfg.input_size[-1],
+            mean=mean or self.pretrained_cfg.mean,
+            std=std or self.pretrained_cfg.std,
+            interpolation=interpolation or self.pretrained_cfg.interpolation,
+            fit=fit,
+            checkpoint=checkpoint,
+            offline=offline,
+            as_validated=as_validated,
+        )
+
+    def options(self) -> dict[str, Any]:
+        return {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
+
+    def build(self) -> torch.nn.Module:
+        import timm
+
+        state_dict = self.weights.state_dict
+        if not self.weights.trained:
+            return self._untrained
+        # timm adapts old layouts (position embeddings, separate q, k, v) while it loads; a plain load_state_dict would not
+        overlay = {"state_dict": dict(state_dict or {}), "custom_load": False}
+        try:
+            model: torch.nn.Module = timm.create_model(
+                self.name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **self.kwargs
+            )
+        except (RuntimeError, KeyError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
+            ) from None
+        return model
+
+    @cached_property
+    def _untrained(self) -> torch.nn.Module:
+        import timm
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.weight_seed)
+            model: torch.nn.Module = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
+        return model
+
+    def load_weights(self) -> Weights:
+        if not self.pretrained:
+            state_dict = self._untrained.state_dict()
+            source = f"random, weight_seed={self.weight_seed}"
+            return Weights(state_dict, source, sha256_of_tensors(state_dict), trained=False)
+        path = self.find_weights() or self._download()
+        state_dict = read_state_dict(path, what=f"feature_model {self.name}")
+        return Weights(state_dict, path, sha256_of_file(path), trained=True)
+
+    def find_weights(self) -> str | None:
+        if not self.pretrained:
+            return f"random, weight_seed={self.weight_seed}"
+        if self.checkpoint:
+            return str(Path(self.checkpoint).expanduser())
+        return next((str(path) for path in self._cached() if path is not None), None)
+
+    def _cached(self) -> list[Path | None]:
+        import torch
+        from huggingface_hub import try_to_load_from_cache
+
+        found: list[Path | None] = []
+        for filename in self._hub_filenames():
+            cached = try_to_load_from_cache(self.pretrained_cfg.hf_hub_id, filename)
+            found.append(Path(cached) if isinstance(cached, str) else None)
+        if url := self.pretrained_cfg.url:
+            path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+            # timm reads .npz weights by code of its own; the same weights lie on the hub as tensors
+            found.append(path if path.is_file() and path.suffix != ".npz" else None)
+        return found
+
+    def _hub_filenames(self) -> list[str]:
+        if not self.pretrained_cfg.hf_hub_id:
+            return []
+        if self.pretrained_cfg.hf_hub_filename:
+            return [self.pretrained_cfg.hf_hub_filename]
+        return ["model.safetensors", "pytorch_model.bin"]
+
+    def _download(self) -> str:
+        import torch
+        from huggingface_hub import constants, hf_hub_download
+
+        hub_id = self.pretrained_cfg.hf_hub_id
+        reason = "offline=true"
+        if not self.offline and hub_id:
+            for filename in self._hub_filenames():
+                try:
+                    return str(hf_hub_download(hub_id, filename, etag_timeout=5))
+                except Exception as error:  # no network, no such file, gated: all mean "not to be had this way"
+                    reason = f"download failed: {type(error).__name__}"
+        looked = [f"{constants.HF_HUB_CACHE} (repository {hub_id})"] if hub_id else []
+        looked.append(str(Path(torch.hub.get_dir()) / "checkpoints"))
+        raise UserError(
+            f"feature_model {self.name}: its weights are not on this machine ({reason}). Looked in "
+            f"{' and '.join(looked)}. Give feature_model.checkpoint=FILE (safetensors or a torch state dict), run once "
+            "with a network connection, or use feature_model=efficientnet_lite0, whose weights are installed with genaudit."
+        )
+
+
+def _pretrained_cfg(name: str) -> Any:
+    import timm
+
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        close = difflib.get_close_matches(base, timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else "; `timm.list_models()` lists them"
+        raise UserError(f"feature_model.name={name}: timm knows no such model{hint}")
+    cfg = timm.get_pretrained_cfg(name, allow_unregistered=False) if tag else timm.get_pretrained_cfg(base)
+    if cfg is None:
+        tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{base}.*")]
+        raise UserError(f"feature_model.name={name}: timm has no weights {tag!r} for {base}; it has {', '.join(tags)}")
+    return cfg

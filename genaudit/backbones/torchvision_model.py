@@ -1,0 +1,141 @@
+"""torchvision networks as feature models, and the randomly initialised Inception-v3 of the IRS paper.
+
+"Random" is an Inception-v3 that was never trained; Dombrowski et al. 2025 (section 14, Table 6) find it the feature
+extractor with the smallest measurement gap.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
+from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchvisionModel(FeatureModel):
+    """A torchvision classification network without its classifier.
+
+    Args:
+        architecture: torchvision's name ("resnet50", "inception_v3").
+        pretrained: False gives random weights drawn from `weight_seed`.
+        weight_seed: seed of the random weights.
+        name, size, mean, std, interpolation, fit, checkpoint, offline, as_validated: see `FeatureModel`.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        *,
+        name: str | None = None,
+        size: int = 224,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        interpolation: str = "bilinear",
+        fit: str = "squash",
+        pretrained: bool = True,
+        weight_seed: int = 0,
+        checkpoint: str | None = None,
+        offline: bool = False,
+        as_validated: bool = False,
+    ) -> None:
+        super().__init__(
+            name or architecture,
+            size=size,
+            mean=mean,
+            std=std,
+            interpolation=interpolation,
+            fit=fit,
+            checkpoint=checkpoint,
+            offline=offline,
+            as_validated=as_validated,
+        )
+        self.architecture = architecture
+        self.pretrained = bool(pretrained)
+        self.weight_seed = int(weight_seed)
+
+    def options(self) -> dict[str, Any]:
+        return {"architecture": self.architecture}
+
+    @cached_property
+    def _untrained(self) -> torch.nn.Module:
+        import torch
+        import torchvision
+
+        if self.architecture not in torchvision.models.list_models():
+            raise UserError(f"feature_model.architecture={self.architecture}: torchvision knows no such model")
+        # `init_weights` gives Inception its documented truncated-normal initialisation (and silences a warning);
+        # the auxiliary classifier is not part of the features
+        extra = {"init_weights": True, "aux_logits": True} if self.architecture == "inception_v3" else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.weight_seed)
+            model: torch.nn.Module = torchvision.models.get_model(self.architecture, weights=None, **extra)
+        return model
+
+    def find_weights(self) -> str | None:
+        if self.checkpoint:
+            return str(Path(self.checkpoint).expanduser())
+        if not self.pretrained:
+            return f"random, weight_seed={self.weight_seed}"
+        path = self._cache_path()
+        return str(path) if path.is_file() else None
+
+    def _cache_path(self) -> Path:
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints" / self._published().url.rsplit("/", 1)[-1]
+
+    def _published(self) -> Any:
+        import torchvision
+
+        return torchvision.models.get_model_weights(self.architecture).DEFAULT  # type: ignore[attr-defined]
+
+    def load_weights(self) -> Weights:
+        if not self.pretrained and not self.checkpoint:
+            state_dict = self._untrained.state_dict()
+            source = f"random, weight_seed={self.weight_seed}"
+            return Weights(state_dict, source, sha256_of_tensors(state_dict), trained=False)
+        path = self.find_weights() or self._download()
+        state_dict = read_state_dict(path, what=f"feature_model {self.name}")
+        return Weights(state_dict, path, sha256_of_file(path), trained=True)
+
+    def _download(self) -> str:
+        import torch
+
+        reason = "offline=true"
+        path = self._cache_path()
+        if not self.offline:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(self._published().url, str(path), progress=False)
+                return str(path)
+            except OSError as error:
+                reason = f"download failed: {error}"
+        raise UserError(
+            f"feature_model {self.name}: its weights are not on this machine ({reason}). Looked for {path}. Give "
+            "feature_model.checkpoint=FILE, run once with a network connection, or use "
+            "feature_model=efficientnet_lite0, whose weights are installed with genaudit."
+        )
+
+    def build(self) -> torch.nn.Module:
+        import torch
+
+        model = self._untrained
+        if self.weights.trained:
+            try:
+                model.load_state_dict(self.weights.state_dict or {})
+            except RuntimeError as error:
+                first = str(error).strip().splitlines()[0]
+                raise UserError(
+                    f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
+                ) from None
+        for head in ("fc", "classifier", "heads", "head"):
+            if hasattr(model, head):
+                setattr(model, head, torch.nn.Identity())
+                return model
+        raise UserError(f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it")

@@ -1,0 +1,75 @@
+"""Weight files: read without unpickling code, hashed, found in the caches that other tools fill."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` prints it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of_tensors(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """The SHA-256 over names, types, shapes and bytes of all tensors, in the order of their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors or torch file; torch files are read with `weights_only=True`.
+
+    Args:
+        path: the file. Wrappers that training scripts leave around the tensors ("state_dict", "model",
+            "state_dict_ema", "module." prefixes) are taken off.
+        what: for the message, e.g. "feature_model resnet50".
+
+    Raises:
+        UserError: the file is missing, is not a weight file, or holds more than tensors.
+    """
+    import torch
+
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"{what}: no weight file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{what}: {path} cannot be read as weights ({first_line}); a .safetensors file, or a torch file that holds "
+            "tensors only, would be right (genaudit never unpickles code)"
+        ) from None
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    tensors = {k: v for k, v in loaded.items() if torch.is_tensor(v)} if isinstance(loaded, dict) else {}
+    if not tensors:
+        raise UserError(f"{what}: {path} holds no tensors by name; a state dict would be right")
+    prefix = "module."
+    if all(name.startswith(prefix) for name in tensors):
+        tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
+    return tensors
