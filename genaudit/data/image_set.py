@@ -1,0 +1,300 @@
+"""What a source of images becomes: an ImageSet (lazy pixels, content digests), or a FeatureSet, or Moments.
+
+An ImageSet holds the names, digests, modes and sizes of its images, never their pixels: a million images cost
+their names and about 30 bytes each. N images, D features, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from genaudit.data.decode import BadImage
+from genaudit.data.digest import DIGEST_BYTES, set_digest
+from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
+from genaudit.errors import UserError
+
+OnError = Literal["fail", "skip"]
+Progress = Callable[[int, int], None]
+
+_NAMED = 5  # images that an error message names
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that is left out, and why; the reason is a predicate that follows the name."""
+
+    name: str
+    reason: str
+
+
+class DamagedImage(Exception):
+    """An image whose damage showed when it was decoded; `ImageSet.without` leaves it out, or fails for it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reason}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images that a source claims to have, before any is opened. `ignored` counts other files by extension."""
+
+    names: list[str]
+    reader: Reader
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+    def first(self, limit: int | None) -> Listing:
+        return self if limit is None else replace(self, names=self.names[:limit])
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What happens to images that cannot be used.
+
+    Attributes:
+        role: the key that the user gave the source under, for messages.
+        on_error: "fail" ends the run at the first such image, "skip" leaves it out.
+        max_skipped: the largest share of the source's images that "skip" may leave out.
+        max_pixels: an image that would decode to more is refused before it is decoded.
+    """
+
+    role: str = "generated"
+    on_error: OnError = "fail"
+    max_skipped: float = 0.01
+    max_pixels: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("fail", "skip"):
+            raise UserError(f"on_error must be fail or skip, not {self.on_error!r}.")
+        if not 0.0 <= self.max_skipped <= 1.0:
+            raise UserError(f"max_skipped is a share between 0 and 1, not {self.max_skipped!r}.")
+        if self.max_pixels < 1:
+            raise UserError(f"max_pixels must be at least 1, not {self.max_pixels!r}.")
+
+    def judge(self, source: str, skipped: Sequence[Skipped], total: int) -> None:
+        """Raises UserError where `skipped` of `total` images are more than the policy allows."""
+        if not skipped:
+            return
+        named = "; ".join(f"{bad.name} {bad.reason}" for bad in skipped[:_NAMED])
+        more = f"; and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
+        if self.on_error == "fail":
+            raise UserError(f"{self.role}: in {source}, {named}{more}. Mend or remove it, or set on_error=skip.")
+        if len(skipped) == total:
+            raise UserError(f"{self.role}: none of the {total:,} images of {source} can be used: {named}{more}.")
+        if len(skipped) > self.max_skipped * total:
+            raise UserError(
+                f"{self.role}: {len(skipped):,} of {total:,} images of {source} cannot be used, a larger share than "
+                f"max_skipped={self.max_skipped:g}: {named}{more}. Mend or remove them, or raise max_skipped."
+            )
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in a fixed order, read one by one; made by `open_images`.
+
+    Attributes:
+        source: where they come from, for people.
+        names: N names: paths relative to the source, or "NAME[index]" for arrays; they need not be unique.
+        digests: (N, 16) uint8, each image's content address (see `genaudit.data.digest`).
+        sizes: (N, 2) int32, height and width as stored.
+        skipped: the images of the source that were left out, with reasons; a subset keeps the source's.
+        ignored: files of the source that are not images, counted by extension.
+        policy: what happens to images that cannot be used.
+    """
+
+    source: str
+    names: list[str]
+    digests: np.ndarray
+    sizes: np.ndarray
+    skipped: list[Skipped]
+    ignored: Mapping[str, int]
+    policy: Policy
+    _reader: Reader
+    _positions: np.ndarray  # (N,) int64, each image's position in the reader
+    _modes: np.ndarray  # (N,) uint8, indices into _mode_names
+    _mode_names: tuple[str, ...]
+    _total: int  # images that the source claimed to have, the base of max_skipped
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def digest(self) -> str:
+        """One address, in hex, for all images in their order."""
+        return set_digest(self.digests)
+
+    @property
+    def modes(self) -> dict[str, int]:
+        """How many images have which mode ("RGB", "L", "P", "RGBA", "I;16", "CMYK", "RGB float", ...)."""
+        counts = np.bincount(self._modes, minlength=len(self._mode_names))
+        return {name: int(n) for name, n in sorted(zip(self._mode_names, counts, strict=True)) if n}
+
+    @property
+    def converted(self) -> dict[str, int]:
+        """How many images of each mode are converted to 8-bit RGB when read."""
+        return {name: n for name, n in self.modes.items() if name != "RGB"}
+
+    def read(self, index: int) -> np.ndarray:
+        """One image as `(H, W, 3)` uint8 RGB, from any thread. It must not be written to.
+
+        Raises:
+            DamagedImage: truncated or damaged pixel data, or a file that changed since it was scanned.
+        """
+        position = int(self._positions[index])
+        try:
+            return self._reader.read(position, self.digests[index].tobytes(), self.policy.max_pixels)
+        except BadImage as error:
+            raise DamagedImage(self.names[index], str(error)) from error
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
+        """The images at `indices` (integers, or a mask of N booleans), in that order."""
+        chosen = np.arange(len(self))[np.asarray(indices, dtype=bool if _is_mask(indices) else np.int64)]
+        return replace(
+            self,
+            names=[self.names[i] for i in chosen],
+            digests=self.digests[chosen],
+            sizes=self.sizes[chosen],
+            _positions=self._positions[chosen],
+            _modes=self._modes[chosen],
+        )
+
+    def without(self, damaged: Mapping[int, str]) -> ImageSet:
+        """The images but those at the given indices, each with the reason why it cannot be used.
+
+        Raises:
+            UserError: `on_error` is "fail", or more than the share `max_skipped` of the source is left out.
+        """
+        bad = [Skipped(self.names[i], damaged[i]) for i in sorted(damaged)]
+        skipped = self.skipped + bad
+        self.policy.judge(self.source, skipped, self._total)
+        keep = np.ones(len(self), dtype=bool)
+        keep[list(damaged)] = False
+        if not keep.any():
+            raise UserError(f"{self.policy.role}: no image of {self.source} can be used.")
+        return replace(self.subset(keep), skipped=skipped)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Feature rows given in place of images.
+
+    Attributes:
+        source: where they come from, for people.
+        names: N names "FILE[index]".
+        features: (N, D) floating-point array, finite; may be memory-mapped.
+        digests: (N, 16) uint8, content address of each row.
+    """
+
+    source: str
+    names: list[str]
+    features: np.ndarray
+    digests: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def digest(self) -> str:
+        """One address, in hex, for all rows in their order."""
+        return set_digest(self.digests)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and covariance of features, precomputed by another tool.
+
+    Attributes:
+        source: where they come from, for people.
+        mu: (D,) float64.
+        sigma: (D, D) float64, symmetric.
+        n: the number of images behind them, where the file says so (a scalar `n`).
+        digest: address in hex of mu and sigma.
+    """
+
+    source: str
+    mu: np.ndarray
+    sigma: np.ndarray
+    n: int | None
+    digest: str
+
+
+def scan(
+    listing: Listing, source: str, policy: Policy, *, workers: int = 0, progress: Progress | None = None
+) -> ImageSet:
+    """Reads every image of a listing once, without decoding files, and keeps what can be used.
+
+    The result does not depend on `workers`. `progress(done, total)` is called after each image.
+
+    Raises:
+        UserError: as `policy` says; with "fail", for the first image in order that cannot be used.
+    """
+    total = len(listing.names)
+    digests = np.empty((total, DIGEST_BYTES), dtype=np.uint8)
+    sizes = np.empty((total, 2), dtype=np.int32)
+    modes = np.empty(total, dtype=np.uint8)
+    codes: dict[str, int] = {}
+    keep = np.ones(total, dtype=bool)
+    skipped: list[Skipped] = []
+
+    def scan_one(index: int) -> Entry | BadImage:
+        try:
+            return listing.reader.scan(index, policy.max_pixels)
+        except BadImage as error:
+            return error
+
+    for index, entry in enumerate(ordered_map(scan_one, total, workers)):
+        if isinstance(entry, BadImage):
+            skipped.append(Skipped(listing.names[index], str(entry)))
+            keep[index] = False
+            if policy.on_error == "fail":
+                policy.judge(source, skipped, total)
+        else:
+            digests[index] = np.frombuffer(entry.digest, dtype=np.uint8)
+            sizes[index] = entry.height, entry.width
+            modes[index] = codes.setdefault(entry.mode, len(codes))
+        if progress is not None:
+            progress(index + 1, total)
+    policy.judge(source, skipped, total)
+    positions = np.flatnonzero(keep)
+    names = listing.names if not skipped else [listing.names[i] for i in positions]
+    return ImageSet(
+        source=source,
+        names=names,
+        digests=digests[keep],
+        sizes=sizes[keep],
+        skipped=skipped,
+        ignored=dict(listing.ignored),
+        policy=policy,
+        _reader=listing.reader,
+        _positions=positions,
+        _modes=modes[keep],
+        _mode_names=tuple(codes),
+        _total=total,
+    )
+
+
+def join(listings: Iterable[tuple[str, Listing]]) -> Listing:
+    """Listings one after the other; each name is led by its listing's prefix."""
+    names: list[str] = []
+    readers: list[Reader] = []
+    lengths: list[int] = []
+    ignored: Counter[str] = Counter()
+    for prefix, listing in listings:
+        names.extend(f"{prefix}{name}" for name in listing.names)
+        readers.append(listing.reader)
+        lengths.append(len(listing.names))
+        ignored.update(listing.ignored)
+    return Listing(names, JoinedReader(readers, lengths), ignored)
+
+
+def _is_mask(indices: Any) -> bool:
+    return bool(np.asarray(indices).dtype == bool)
