@@ -1,0 +1,107 @@
+"""Writes a report's four files so that none is ever seen half written.
+
+Each file is written under a temporary name in the same folder; when all four are complete they are renamed,
+`report.json` last, so that a folder with a report.json has all of them, of the same run.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from genaudit.reports.report import ROLES, Report
+
+METRIC_COLUMNS = ("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES))
+
+
+def write(report: Report, out: str | Path) -> dict[str, Path]:
+    """Writes metrics.csv, images.csv, report.html and report.json into the folder `out`, which is made if missing.
+
+    Returns:
+        The path of each file by its name.
+    """
+    from genaudit.reports.html import render
+
+    return write_together(
+        Path(out),
+        {
+            "metrics.csv": lambda stream: write_metrics(report, stream),
+            "images.csv": lambda stream: write_images(report, stream),
+            "report.html": lambda stream: _write_text(render(report), stream),
+            "report.json": lambda stream: _write_text(json_text(report.to_dict()), stream),
+        },
+    )
+
+
+def write_together(out: Path, writers: Mapping[str, Callable[[TextIO], None]]) -> dict[str, Path]:
+    """Writes all files or none: under temporary names first, renamed in the given order once all are complete."""
+    out.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(4)
+    temporary = {name: out / f".{name}.{token}.tmp" for name in writers}
+    try:
+        for name, writer in writers.items():
+            # A file name that is not UTF-8 reaches Python as lone surrogates; they are written as \udcXX.
+            with open(temporary[name], "x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+                writer(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for name, path in temporary.items():
+            path.replace(out / name)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    return {name: out / name for name in writers}
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """The document as indented JSON with a final newline; numbers at full precision, NaN refused."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_metrics(report: Report, stream: TextIO) -> None:
+    """metrics.csv: one row a value; an empty cell where there is no number."""
+    rows = (
+        (metric, name, each.value, each.lower, each.upper, each.better, entry.measure, *map(entry.n.get, ROLES))
+        for metric, entry in report.metrics.items()
+        for name, each in entry.values.items()
+    )
+    write_csv(METRIC_COLUMNS, rows, stream)
+
+
+def write_images(report: Report, stream: TextIO) -> None:
+    """images.csv: one row a generated image; an empty cell where a value is not finite."""
+    columns = report.images or {"name": [], "digest": []}
+    lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values())
+    write_csv(tuple(columns), zip(*lists, strict=True), stream)
+
+
+def write_csv(header: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO) -> None:
+    """Rows by the csv module with plain newlines; floats as `repr` writes them, None and non-finite ones empty."""
+    bare = csv.writer(stream, lineterminator="\n")
+    # Before Python 3.13 the module leaves a carriage return unquoted, which no reader takes back as it was.
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    bare.writerow(header)
+    for row in rows:
+        cells = [_cell(item) for item in row]
+        writer = quoted if any("\r" in cell for cell in cells if isinstance(cell, str)) else bare
+        writer.writerow(cells)
+
+
+def _cell(item: Any) -> Any:
+    if hasattr(item, "item"):
+        item = item.item()
+    if isinstance(item, float):
+        return repr(item) if math.isfinite(item) else ""
+    return item
+
+
+def _write_text(text: str, stream: TextIO) -> None:
+    stream.write(text)

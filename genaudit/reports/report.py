@@ -1,0 +1,262 @@
+"""The containers of a finished run: what a task fills and every report format is written from.
+
+`Report.to_dict` is `report.json` (schema `genaudit/report/1`, checked by `schema.json` beside this file). With the same
+inputs it is the same byte for byte but for `created`, `environment` and `seconds`: what has no order is sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genaudit import __version__
+from genaudit.metrics.result import Caution
+from genaudit.reports.values import Column, Parts, Value, describe, plain
+
+SCHEMA = "genaudit/report/1"
+ROLES = ("generated", "reference", "train")
+# These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
+FIRST_COLUMNS = (
+    "name",
+    "digest",
+    "complexity",
+    "vulnerability",
+    "as_i",
+    "nearest_train",
+    "nearest_train_distance",
+)
+
+
+@dataclass(frozen=True)
+class Warning:
+    """A warning of the run (metric None) or of one metric; `code` is kebab case, `message` a sentence for people."""
+
+    code: str
+    metric: str | None
+    message: str
+
+
+@dataclass
+class RoleImages:
+    """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode."""
+
+    source: str
+    count: int
+    digest: str
+    skipped: Sequence[tuple[str, str]] = ()
+    converted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class MeasureUse:
+    """How a measure's rows came about; `seconds` is the time spent on computing, `about` anything worth telling."""
+
+    fingerprint: str
+    weights_sha256: str | None
+    computed: int
+    reused: int
+    seconds: float
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class MetricEntry:
+    """One metric's result with the number of images of each role that it saw and the name of its measure."""
+
+    name: str
+    result: Any
+    n: Mapping[str, int]
+    measure: str
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The result taken apart by its metadata."""
+        return describe(self.result, self.name)
+
+    @property
+    def values(self) -> dict[str, Value]:
+        return self.parts.values
+
+    @property
+    def p_value(self) -> float | None:
+        return self.parts.p_value
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return self.parts.details
+
+    @property
+    def citation(self) -> str:
+        return self.parts.citation
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return self.parts.cautions
+
+    def to_dict(self) -> dict[str, Any]:
+        """The metric's part of report.json; numbers that are not finite still stand in it."""
+        return {
+            "values": {
+                name: {"value": each.value, "lower": each.lower, "upper": each.upper, "better": each.better}
+                for name, each in self.values.items()
+            },
+            "p_value": self.p_value,
+            "n": by_role(self.n),
+            "measure": self.measure,
+            "details": self.details,
+            "citation": self.citation,
+        }
+
+
+@dataclass
+class Report:
+    """A finished run.
+
+    Args:
+        created: date and time of the run, ISO 8601.
+        command: the command that repeats it.
+        config: the resolved configuration.
+        environment: versions, device, threads: anything that describes the machine.
+        seed: the run's seed.
+        roles, measures, metrics: by name; metrics in the order in which they shall be shown.
+        skipped_metrics: the reason why each was not computed.
+        warnings: those of the task; those of the metrics' cautions and of numbers that are not finite are added.
+        images: columns of the generated images, at least `name` and `digest` (hex, or uint8 (N, 16)) where there are
+            images; the metrics' per-image columns are added.
+        names: the image names of each role, for columns that point to a role's images; not written.
+        pictures: for each role a function from index to the image, uint8 (H, W, C), for galleries; not written.
+        genaudit: the package's version.
+    """
+
+    created: str
+    command: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    seed: int
+    roles: dict[str, RoleImages]
+    measures: dict[str, MeasureUse]
+    metrics: dict[str, MetricEntry]
+    skipped_metrics: dict[str, str] = field(default_factory=dict)
+    warnings: list[Warning] = field(default_factory=list)
+    images: dict[str, Any] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pictures: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
+    genaudit: str = __version__
+
+    def __post_init__(self) -> None:
+        self.warnings = list(self.warnings)
+        for name, entry in self.metrics.items():
+            self._warn(*(Warning(caution.code, name, caution.message) for caution in entry.cautions))
+        self.images = self._columns()
+        documents = [(name, entry.to_dict()) for name, entry in self.metrics.items()]
+        for metric, document in [*documents, (None, self._head())]:
+            lost: list[str] = []
+            plain(document, lost)
+            if lost:
+                self._warn(Warning("non-finite", metric, _not_finite(lost)))
+
+    def _warn(self, *warnings: Warning) -> None:
+        self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
+
+    def _columns(self) -> dict[str, Any]:
+        """The given columns, then the metrics' in order; an equal column is not repeated, a namesake is prefixed."""
+        columns = dict(self.images)
+        if "digest" in columns and getattr(columns["digest"], "ndim", 1) == 2:
+            columns["digest"] = [row.tobytes().hex() for row in np.ascontiguousarray(columns["digest"])]
+        count = len(next(iter(columns.values()))) if columns else None
+        for metric, entry in self.metrics.items():
+            for column in entry.parts.columns:
+                if count is None:
+                    count = len(column.values)
+                if column.values.shape != (count,):
+                    message = f"{column.name} has shape {column.values.shape}, not one value for each of {count} images"
+                    self._warn(Warning("column-shape", metric, f"{message}; the column is left out."))
+                    continue
+                shown = self._named(column)
+                name = column.name
+                if name in columns and not _equal(columns[name], shown):
+                    name = f"{metric}_{name}"
+                columns.setdefault(name, shown)
+        first = [name for name in FIRST_COLUMNS if name in columns]
+        return {name: columns[name] for name in (*first, *(name for name in columns if name not in first))}
+
+    def _named(self, column: Column) -> Any:
+        """Indices of another role's images as their names; the empty name stands for no image."""
+        names = self.names.get(column.refers_to) if column.refers_to else None
+        if names is None:
+            return column.values
+        valid = np.isfinite(column.values) & (column.values >= 0) & (column.values < len(names))
+        return [names[int(index)] if ok else "" for index, ok in zip(column.values, valid, strict=True)]
+
+    def _head(self) -> dict[str, Any]:
+        """Everything of report.json but metrics and warnings."""
+        return {
+            "schema": SCHEMA,
+            "genaudit": self.genaudit,
+            "created": self.created,
+            "command": self.command,
+            "config": self.config,
+            "environment": dict(sorted(self.environment.items())),
+            "seed": self.seed,
+            "images": {
+                role: {
+                    "source": str(self.roles[role].source),
+                    "count": self.roles[role].count,
+                    "digest": self.roles[role].digest,
+                    "skipped": [
+                        {"name": str(name), "reason": str(reason)} for name, reason in sorted(self.roles[role].skipped)
+                    ],
+                    "converted": dict(sorted(self.roles[role].converted.items())),
+                }
+                for role in by_role(self.roles)
+            },
+            "measures": {
+                name: {
+                    "fingerprint": use.fingerprint,
+                    "weights_sha256": use.weights_sha256,
+                    "computed": use.computed,
+                    "reused": use.reused,
+                    "seconds": use.seconds,
+                    "about": use.about,
+                }
+                for name, use in sorted(self.measures.items())
+            },
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """report.json as a dictionary of JSON's own types; a number that is not finite is None."""
+        document = self._head()
+        document["metrics"] = {name: entry.to_dict() for name, entry in self.metrics.items()}
+        document["skipped_metrics"] = self.skipped_metrics
+        document["warnings"] = self.warnings
+        result: dict[str, Any] = plain(document, [])
+        return result
+
+    def save(self, directory: str | Path) -> dict[str, Path]:
+        """Writes report.json, metrics.csv, images.csv and report.html; returns their paths by file name."""
+        from genaudit.reports.files import write
+
+        return write(self, directory)
+
+
+def by_role(items: Mapping[str, Any]) -> dict[str, Any]:
+    """`items` with generated, reference and train first, then other roles by name."""
+    order = {role: place for place, role in enumerate(ROLES)}
+    return dict(sorted(items.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def _equal(given: Any, column: Any) -> bool:
+    first, second = np.asarray(given), np.asarray(column)
+    numeric = first.dtype.kind == "f" and second.dtype.kind == "f"
+    return first.shape == second.shape and bool(np.array_equal(first, second, equal_nan=numeric))
+
+
+def _not_finite(places: list[str]) -> str:
+    shown = ", ".join(places[:5]) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+    return f"Not a finite number, so the reports hold none in its place: {shown}."
+
