@@ -29,7 +29,7 @@ class Moments:
     n: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FrechetResult:
     """Fréchet distance in squared feature units, 0 or more, lower is better.
 
@@ -38,8 +38,8 @@ class FrechetResult:
     """
 
     citation: ClassVar[str] = (
-        "Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter. GANs trained by a two time-scale update rule converge to a "
-        "local Nash equilibrium. NeurIPS 2017."
+        "Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter. GANs trained by a two time-scale update rule converge "
+        "to a local Nash equilibrium. NeurIPS 2017."
     )
     fd: float = value("lower")
     fd_lower: float | None
@@ -126,9 +126,10 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     2 (m1 - m2)'(x - m1) + (x - m1)'(I - T)(x - m1) up to a constant, T the optimal transport map between the two
     Gaussians (the derivative of tr (S1 S2)^(1/2) by S1 is T/2); its variance over N is the set's share of the
     variance of FD, and precomputed moments count as fixed. It says how FD would vary over new images in the same
-    numbers; it holds none of the bias, which grows with D/N. A bootstrap would add that bias a second time. No interval is
-    given where either set has N <= 2 D or a covariance is singular: T is then dominated by noise.
-    Simulated coverage of the mean FD at a nominal 95 % is in the test of this module.
+    numbers; it holds none of the bias, which grows with D/N and which a bootstrap would add a second time. In
+    simulations at a nominal 95 % it held the mean FD in 94 to 100 % of the cases, the more the nearer the two laws
+    and the smaller the sets. Where either set has N <= 2 D or a covariance is singular there is none, since T is
+    then mostly noise.
 
     Args:
         generated: rows (N, D).
@@ -174,8 +175,8 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
         cautions=tuple(
             Caution(
                 "fewer-samples-than-dimensions",
-                f"The {role} set has N = {count} images for D = {dimensions} features, so its covariance matrix is singular "
-                f"and the Fréchet distance is far above what more images would give: compare it only with "
+                f"The {role} set has N = {count} images for D = {dimensions} features, so its covariance matrix is "
+                f"singular and the Fréchet distance is far above what more images would give: compare it only with "
                 f"distances of equally many images.",
             )
             for role, count in counts.items()

@@ -1,0 +1,139 @@
+"""Kernel distance: the unbiased squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018; KID).
+
+    k(x, y) = (x'y / D + 1)^3
+    KD = sum_{i != j} k(x_i, x_j) / M(M - 1) + sum_{i != j} k(y_i, y_j) / N(N - 1) - 2 sum_{i, j} k(x_i, y_j) / MN
+
+All pairs enter (the authors' code averages random subsets of 1,000 images), block by block in float64: the three terms
+nearly cancel. M and N images, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import special
+
+from genaudit.metrics.result import Caution, value
+from genaudit.stats.arrays import RowsLike, as_rows, blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelResult:
+    """Unbiased squared MMD, without unit, lower is better; negative about half the time where the laws are equal."""
+
+    citation: ClassVar[str] = "Binkowski, Sutherland, Arbel, Gretton. Demystifying MMD GANs. ICLR 2018."
+    kd: float = value("lower")
+    kd_lower: float | None
+    kd_upper: float | None
+    standard_error: float | None
+    n_generated: int
+    n_reference: int
+    interval: str
+    cautions: tuple[Caution, ...] = ()
+
+
+def kernel_distance(x: Any, y: Any) -> float:
+    """Unbiased squared MMD between two sets of rows with the kernel (x'y/D + 1)^3, Binkowski et al. 2018.
+
+    Args:
+        x: rows (M, D), NumPy array, torch tensor or rows on disk, M >= 2.
+        y: rows (N, D), N >= 2.
+
+    Returns:
+        the estimate, lower is better; about 0, and as often negative as positive, for equal laws.
+
+    Raises:
+        ValueError: shapes that do not fit, fewer than two rows, or values that are not finite.
+
+    >>> kernel_distance([[0.0], [0.0]], [[1.0], [1.0]])  # 1 + 8 - 2
+    7.0
+    """
+    a, b = as_rows(x, "x"), as_rows(y, "y")
+    _check(a, "x", b, "y")
+    within_a, within_b, (across_a, _) = _within(a, "x"), _within(b, "y"), _across(a, "x", b, "y")
+    return _combine(within_a.sum(), len(a), within_b.sum(), len(b), across_a.sum())
+
+
+def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> KernelResult:
+    """Kernel distance of generated images to reference images, with a jackknife interval over both sets' images.
+
+    Leaving out one image changes the three sums by that image's row sums, so the delete-one jackknife's variance is
+    exact and costs no second pass. The interval is the normal one. Where the two laws are all but equal the estimator
+    is degenerate and the jackknife's variance nearly twice too large: the interval is then conservative (98 % in
+    simulations at a nominal 95 %). Far apart, with skewed kernels and some hundred images, 92 to 95 % were seen.
+
+    Args:
+        generated: rows (M, D), M >= 3 for an interval.
+        reference: rows (N, D), N >= 3 for an interval.
+        confidence: of the interval, in (0, 1).
+    """
+    x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
+    _check(x, "generated", y, "reference")
+    m, n = len(x), len(y)
+    within_x, within_y = _within(x, "generated"), _within(y, "reference")
+    across_x, across_y = _across(x, "generated", y, "reference")
+    a, b, c = within_x.sum(), within_y.sum(), across_x.sum()
+    distance = _combine(a, m, b, n, c)
+    error: float | None = None
+    if min(m, n) >= 3:
+        without_x = _combine(a - 2 * within_x, m - 1, b, n, c - across_x)
+        without_y = _combine(a, m, b - 2 * within_y, n - 1, c - across_y)
+        error = float(np.sqrt((m - 1) * without_x.var() + (n - 1) * without_y.var()))
+    half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
+    return KernelResult(
+        kd=float(distance),
+        kd_lower=None if half is None else float(distance) - half,
+        kd_upper=None if half is None else float(distance) + half,
+        standard_error=error,
+        n_generated=m,
+        n_reference=n,
+        interval="none: fewer than 3 images" if error is None else "delete-one jackknife over the images of both sets",
+    )
+
+
+def _combine(a: Any, m: int, b: Any, n: int, c: Any) -> Any:
+    """The U-statistic from the sums over pairs within the first set, within the second, and across."""
+    return a / (m * (m - 1)) + b / (n * (n - 1)) - 2 * c / (m * n)
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    k: np.ndarray = x @ y.T
+    k /= x.shape[1]
+    k += 1.0
+    return k * k * k
+
+
+def _within(rows: RowsLike, name: str, size: int = 2048) -> np.ndarray:
+    """Each row's sum of kernels with the other rows of its set, (N,); every pair of blocks is computed once."""
+    sums = np.zeros(len(rows))
+    for i, x in blocks(rows, name, size=size):
+        k = _kernel(x, x)
+        np.fill_diagonal(k, 0.0)
+        sums[i : i + len(x)] += k.sum(axis=1)
+        for j in range(i + size, len(rows), size):
+            y = np.asarray(rows[j : j + size], dtype=np.float64)
+            k = _kernel(x, y)
+            sums[i : i + len(x)] += k.sum(axis=1)
+            sums[j : j + len(y)] += k.sum(axis=0)
+    return sums
+
+
+def _across(a: RowsLike, name_a: str, b: RowsLike, name_b: str, size: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+    """The sums over rows (M,) and over columns (N,) of the kernels between two sets."""
+    sums_a, sums_b = np.zeros(len(a)), np.zeros(len(b))
+    for i, x in blocks(a, name_a, size=size):
+        for j, y in blocks(b, name_b, size=size):
+            k = _kernel(x, y)
+            sums_a[i : i + len(x)] += k.sum(axis=1)
+            sums_b[j : j + len(y)] += k.sum(axis=0)
+    return sums_a, sums_b
+
+
+def _check(a: RowsLike, name_a: str, b: RowsLike, name_b: str) -> None:
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{name_a} and {name_b} must have equally many features, not {a.shape[1]} and {b.shape[1]}")
+    for rows, name in ((a, name_a), (b, name_b)):
+        if len(rows) < 2:
+            raise ValueError(f"{name} must have at least 2 rows: the distance averages over pairs within each set")
