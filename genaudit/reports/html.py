@@ -1,9 +1,202 @@
-"""report.html."""
+"""Renders report.html: one self-contained page, no scripts, no network, everything from outside escaped.
+
+`render` turns a `Report` into what the template `report.html.j2` shows. Names and messages come from users' file
+names and are escaped by the template; the only markup that passes as it is are the drawings of `plots`.
+"""
 
 from __future__ import annotations
 
-from genaudit.reports.report import Report
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genaudit.metrics.result import Better, Cloud, Curve
+from genaudit.reports.digits import show, show_interval, show_p, show_seconds
+from genaudit.reports.explanations import RANGES, VALUES, explain
+from genaudit.reports.gallery import Gallery
+from genaudit.reports.plots import Plot, draw
+from genaudit.reports.report import MetricEntry, Report, by_role
+from genaudit.reports.values import Value, plain
+
+DIRECTIONS: dict[Better, tuple[str, str]] = {
+    "lower": ("\N{DOWNWARDS ARROW}", "lower is better"),
+    "higher": ("\N{UPWARDS ARROW}", "higher is better"),
+    "none": ("", ""),
+}
+SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train"}
+WARNINGS_AT_ONCE = 8  # the rest is folded away
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval's place on its scale, in percent of the scale's width."""
+
+    left: float
+    width: float
+    at: float
+    scale: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A value of the headline table."""
+
+    name: str
+    label: str
+    number: str
+    exact: str
+    interval: str
+    bar: Bar | None
+    arrow: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A metric of the headline table; `beside` are remarks that belong next to its number (p-value, null)."""
+
+    name: str
+    explanation: str
+    reference: int | None
+    n: str
+    lines: list[Line]
+    beside: list[str]
+    details: list[tuple[str, str]]
+    measure: str
 
 
 def render(report: Report) -> str:
-    return "<!doctype html>\n"
+    """The whole page as text."""
+    from importlib.resources import files
+
+    from jinja2 import Environment, StrictUndefined
+
+    source = (files("genaudit.reports") / "report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"seconds": show_seconds, "visible": visible}
+    return environment.from_string(source).render(**context(report))
+
+
+def context(report: Report) -> dict[str, Any]:
+    """What the template shows, by the names that it uses."""
+    citations = list(dict.fromkeys(entry.citation for entry in report.metrics.values() if entry.citation))
+    gallery = Gallery(report)
+    generated = report.roles.get("generated")
+    return {
+        "report": report,
+        "title": _last_part(generated.source) if generated else "run",
+        "roles": by_role(report.roles),
+        "blocks": [block(entry, citations) for entry in report.metrics.values()],
+        "citations": citations,
+        "warnings": report.warnings,
+        "at_once": WARNINGS_AT_ONCE,
+        "plots": _plots(report),
+        "extremes": gallery.extremes(),
+        "neighbours": gallery.neighbours(),
+        "config": _yaml(plain(report.config, [])),
+        "environment": _flat(plain(dict(sorted(report.environment.items())), [])),
+        "about": {name: _flat(plain(use.about, [])) for name, use in report.measures.items()},
+        "confidence": _confidence(report.config),
+    }
+
+
+def block(entry: MetricEntry, citations: list[str]) -> Block:
+    """A metric as the headline table shows it."""
+    details = _flat(plain(entry.details, []))
+    null = [f"{key.replace('_', ' ')} {value}" for key, value in details if key.startswith("null")]
+    return Block(
+        name=entry.name,
+        explanation=explain(entry.name, entry.parts.summary),
+        reference=citations.index(entry.citation) + 1 if entry.citation in citations else None,
+        n=show_n(entry.n),
+        lines=[_line(name, value) for name, value in entry.values.items()],
+        beside=[text for text in (show_p(entry.p_value), *null) if text],
+        details=details,
+        measure=entry.measure,
+    )
+
+
+def show_n(n: Mapping[str, int]) -> str:
+    """`200 gen · 200 ref`."""
+    return " \N{MIDDLE DOT} ".join(f"{count:,} {SHORT_ROLES.get(role, role)}" for role, count in by_role(n).items())
+
+
+def visible(text: Any) -> str:
+    """Text whose control characters and undecodable bytes show as escapes."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in str(text)
+    )
+
+
+def _line(name: str, value: Value) -> Line:
+    arrow, direction = DIRECTIONS[value.better]
+    return Line(
+        name=name,
+        label=VALUES.get(name, ""),
+        number=show(value.value, value.lower, value.upper),
+        exact=repr(value.value),
+        interval=show_interval(value.lower, value.upper),
+        bar=_bar(name, value),
+        arrow=arrow,
+        direction=direction,
+    )
+
+
+def _bar(name: str, value: Value) -> Bar | None:
+    """The interval on the value's natural range, else on a scale from 0 (or below) to a little above its end."""
+    lower, upper = value.lower, value.upper
+    if lower is None or upper is None or not all(map(math.isfinite, (value.value, lower, upper))):
+        return None
+    low, high = RANGES.get(name, (0.0, -math.inf))
+    low, high = min(low, lower, value.value), max(high, upper, value.value, 0.0)
+    if name not in RANGES:
+        low, high = low - 0.1 * (high - low) * (low < 0), high + 0.1 * (high - low) * (high > 0)
+    if not high > low:
+        return None
+    left, right, at = (round(100 * (each - low) / (high - low), 2) for each in (lower, upper, value.value))
+    return Bar(left, round(max(right - left, 0.0), 2), at, f"scale from {show(low)} to {show(high)}")
+
+
+def _plots(report: Report) -> list[tuple[str, Plot]]:
+    """Every drawing of the metrics, in order; the same one of two metrics once."""
+    found: list[tuple[str, Plot]] = []
+    for name, entry in report.metrics.items():
+        for drawing in entry.parts.drawings:
+            if isinstance(drawing, (Cloud, Curve)):
+                plot = draw(drawing)
+                if plot is not None and all(plot.svg != old.svg for _, old in found):
+                    found.append((name, plot))
+    return found
+
+
+def _flat(document: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as (dotted key, text) pairs, numbers with sensible digits."""
+    if isinstance(document, Mapping):
+        keys = {key: f"{prefix}.{key}" if prefix else str(key) for key in document}
+        return [pair for key, item in document.items() for pair in _flat(item, keys[key])]
+    return [(prefix, ", ".join(map(_text, document if isinstance(document, list) else [document])))]
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, float):
+        return show(item)
+    return "\N{EN DASH}" if item is None else str(item)
+
+
+def _yaml(document: Any) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=False))
+
+
+def _last_part(source: str) -> str:
+    parts = [part for part in str(source).replace("\\", "/").split("/") if part]
+    return parts[-1] if parts else str(source)
+
+
+def _confidence(config: Mapping[str, Any]) -> str:
+    confidence = config.get("confidence")
+    return f"{100 * confidence:g} %" if isinstance(confidence, (int, float, np.floating)) else ""

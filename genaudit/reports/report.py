@@ -257,6 +257,7 @@ def _equal(given: Any, column: Any) -> bool:
 
 
 def _not_finite(places: list[str]) -> str:
-    shown = ", ".join(places[:5]) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+    names = [place.removeprefix("values.").removesuffix(".value") for place in places]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"Not a finite number, so the reports hold none in its place: {shown}."
 

@@ -1,0 +1,57 @@
+"""Numbers for people: as many digits as the interval supports, or four."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+
+
+def show(number: float | None, lower: float | None = None, upper: float | None = None) -> str:
+    """`number` with digits such that half the interval's width has two, or with four significant digits.
+
+    Thousands are grouped by commas, very small and very large numbers are in scientific form, the minus is a true
+    minus sign; a number that is missing or not finite is a dash.
+    """
+    if number is None or not math.isfinite(number):
+        return MISSING
+    half = (upper - lower) / 2 if lower is not None and upper is not None else math.nan
+    size = max(abs(number), half) if half > 0 and math.isfinite(half) else abs(number)
+    if size == 0:
+        return "0"
+    leading = math.floor(math.log10(size))
+    decimals = 1 - math.floor(math.log10(half)) if half > 0 and math.isfinite(half) else 3 - leading
+    decimals = min(decimals, 5 - leading)  # a tiny interval doesn't ask for more than six digits
+    if leading < -4 or leading > 8:
+        text = f"{number:.{max(0, leading + decimals)}e}"
+    elif float(number).is_integer() and not half > 0:
+        text = f"{number:,.0f}"
+    else:
+        text = f"{number:,.{max(0, decimals)}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if number < 0 else text
+
+
+def show_interval(lower: float | None, upper: float | None) -> str:
+    """`lower to upper`, each with the digits that the interval supports; empty without an interval."""
+    if lower is None and upper is None:
+        return ""
+    return f"{show(lower, lower, upper)} to {show(upper, lower, upper)}"
+
+
+def show_p(p: float | None) -> str:
+    """A p-value: two significant digits, below 0.001 as such; empty where there is none."""
+    if p is None or not math.isfinite(p):
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,67 @@
+"""What each known metric says, in a line, for readers who don't know it by heart; others fall back to their docstring.
+
+Keys are the metrics' and values' names in the reports. `METRICS` explains metrics, `VALUES` single values of metrics
+that have several, `RANGES` the natural range of a value (the scale of its interval's bar), `COLUMNS` what
+the highest and the lowest values of a per-image column mean.
+"""
+
+from __future__ import annotations
+
+METRICS = {
+    "as": "How far the clouds of complexity and vulnerability of generated and real images lie apart; "
+    "sees anomalous images, blind to mode collapse and memorisation.",
+    "as_i": "Vulnerability over complexity of each image; high where an image looks anomalous to the feature model.",
+    "irs": "Share of the training images that the model can still reach, from how many different ones its "
+    "samples retrieve; falls with mode collapse, blind to quality.",
+    "fd": "Distance between Gaussians fitted to the features; falls with quality and diversity, blind to memorisation.",
+    "kd": "Squared kernel distance between the features, unbiased (it may be slightly negative); falls with quality "
+    "and diversity, usable with few images, blind to memorisation.",
+    "prdc": "Neighbourhood overlap: precision and density speak of quality, recall and coverage of diversity; "
+    "blind to memorisation.",
+    "vendi": "Effective number of different images among the samples; diversity alone, blind to quality.",
+    "authpct": "Percent of samples that are not closer to their nearest training image than that one's own neighbour; "
+    "low where training images are copied.",
+    "ct": "Whether samples lie closer to the training images than unseen real images do; below 0 points to copying, "
+    "above 0 to underfitting.",
+    "llr": "How well log-likelihoods tell the model's own kind of images from others: raw, at the last scale, and as a "
+    "ratio to a general model.",
+    "piad": "Perceptual reconstruction error of an anomaly detector trained on real images; high where an image looks "
+    "unlike them.",
+    "typicality": "Share of batches whose mean log-likelihood is typical of the density model; too likely is "
+    "atypical too.",
+    "ais": "Log-likelihood of images under the generator by annealed importance sampling; a lower bound.",
+}
+
+VALUES = {
+    "as_i_mean": "mean over images",
+    "as_i_median": "median over images",
+    "irs_alpha": "retrieved share at this number of samples",
+    "irs_inf": "estimated share with endless samples",
+    "irs_inf_reference": "the same for real held-out images",
+    "irs_inf_adjusted": "relative to real held-out images",
+    "precision": "samples near real images",
+    "recall": "real images near samples",
+    "density": "real neighbourhoods a sample lies in",
+    "coverage": "real images with a sample nearby",
+    "auroc_raw": "by log-likelihood alone",
+    "auroc_last_scale": "by the last scale alone",
+    "auroc_ratio": "by the ratio to a general model",
+}
+
+SHARES = (
+    *("as", "irs_alpha", "irs_inf", "irs_inf_reference", "precision", "recall", "coverage"),
+    *("auroc", "auroc_raw", "auroc_last_scale", "auroc_ratio"),
+)
+RANGES = {name: (0.0, 1.0) for name in SHARES} | {"authpct": (0.0, 100.0)}
+
+COLUMNS = {
+    "as_i": ("Most anomalous", "Least anomalous"),
+    "piad": ("Most anomalous", "Least anomalous"),
+    "complexity": ("Most complex", "Least complex"),
+    "vulnerability": ("Most vulnerable", "Least vulnerable"),
+}
+
+
+def explain(metric: str, summary: str = "") -> str:
+    """The line for a metric; `summary` (its result class' docstring) where the metric is not known here."""
+    return METRICS.get(metric, summary)

@@ -1,0 +1,164 @@
+"""Chooses and encodes the pictures of the HTML page: extreme images of a column, retrieved pairs, favourites.
+
+Every picture is a thumbnail of at most 128 pixels inside the page: PNG for small images, WebP for the others.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from genaudit.metrics.result import Retrieval
+from genaudit.reports.digits import show
+from genaudit.reports.explanations import COLUMNS
+from genaudit.reports.report import Report
+
+THUMBNAIL = 128  # pixels of the longer side
+PIXELATED = 96  # up to this size an image is enlarged without smoothing, pixel by pixel
+EXTREMES = 8
+PAIRS = 12
+NOUNS = {"train": "training"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail with its caption; `uri` is None where the image cannot be shown."""
+
+    name: str
+    note: str
+    uri: str | None = None
+    pixelated: bool = False
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The images with the highest and the lowest values of a column."""
+
+    column: str
+    metric: str
+    highest_label: str
+    lowest_label: str
+    highest: list[Picture]
+    lowest: list[Picture]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The closest pairs of a generated image and its nearest image of `role`, and that role's favourites; `noun` names the role."""
+
+    noun: str
+    pairs: list[tuple[Picture, Picture, str]]
+    favourites: list[Picture]
+    distinct: int
+    count: int
+
+
+class Gallery:
+    """The pictures of a report; images are read through `report.pictures` and only where they are shown."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._thumbnail = lru_cache(maxsize=None)(self._encode)
+
+    def extremes(self) -> list[Extremes]:
+        """For every column that asks for it and has two finite values or more: its extreme images, each column once."""
+        found: list[Extremes] = []
+        seen: list[tuple[str, np.ndarray]] = []
+        for metric, entry in self.report.metrics.items():
+            for column in entry.parts.columns:
+                if not column.gallery or column.values.ndim != 1 or column.values.dtype.kind not in "fiu":
+                    continue
+                values = column.values.astype(float)
+                if any(name == column.name and np.array_equal(old, values, equal_nan=True) for name, old in seen):
+                    continue
+                seen.append((column.name, values))
+                order = np.argsort(values, kind="stable")
+                order = order[np.isfinite(values[order])]
+                shown = min(EXTREMES, len(order) // 2)
+                if shown:
+                    labels = COLUMNS.get(column.name, ("Highest", "Lowest"))
+                    highest, lowest = (
+                        [self.picture("generated", int(index), show(values[index])) for index in chosen]
+                        for chosen in (order[::-1][:shown], order[:shown])
+                    )
+                    found.append(Extremes(column.name, metric, *labels, highest, lowest))
+        return found
+
+    def neighbours(self) -> list[Neighbours]:
+        """For every different `Retrieval` with an index in it: closest pairs and the images retrieved most often."""
+        found: list[Neighbours] = []
+        seen: list[Retrieval] = []
+        for entry in self.report.metrics.values():
+            for drawing in entry.parts.drawings:
+                if not isinstance(drawing, Retrieval) or any(_same(drawing, old) for old in seen):
+                    continue
+                seen.append(drawing)
+                indices, distances = np.asarray(drawing.indices), np.asarray(drawing.distances, dtype=float)
+                usable = np.flatnonzero((indices >= 0) & np.isfinite(distances))
+                if len(usable):
+                    found.append(self._neighbours(drawing.role, indices.astype(int), distances, usable))
+        return found
+
+    def _neighbours(self, role: str, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray) -> Neighbours:
+        closest = usable[np.argsort(distances[usable], kind="stable")[:PAIRS]]
+        pairs = [
+            (
+                self.picture("generated", int(index), "generated"),
+                self.picture(role, int(indices[index]), role),
+                show(distances[index]),
+            )
+            for index in closest
+        ]
+        retrieved, counts = np.unique(indices[usable], return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:EXTREMES]
+        favourites = [
+            self.picture(role, int(retrieved[place]), f"{counts[place]:,}\N{MULTIPLICATION SIGN}")
+            for place in order
+            if counts[place] > 1
+        ]
+        return Neighbours(NOUNS.get(role, role), pairs, favourites, len(retrieved), len(usable))
+
+    def picture(self, role: str, index: int, note: str) -> Picture:
+        """The thumbnail of an image with its name."""
+        names: Any = self.report.names.get(role)
+        if names is None and role == "generated":
+            names = self.report.images.get("name")
+        name = str(names[index]) if names is not None and index < len(names) else f"#{index}"
+        uri, pixelated = self._thumbnail(role, index)
+        return Picture(name, note, uri, pixelated)
+
+    def _encode(self, role: str, index: int) -> tuple[str | None, bool]:
+        read = self.report.pictures.get(role)
+        if read is None:
+            return None, False
+        try:
+            return encode(read(index))
+        except Exception:  # an image that was moved or damaged since it was measured must not cost the report
+            return None, False
+
+
+def encode(image: np.ndarray) -> tuple[str, bool]:
+    """An image, uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as a data URI, and whether to enlarge it by pixels."""
+    from PIL import Image, features
+
+    array = np.asarray(image)
+    picture = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+    small = max(picture.size) <= PIXELATED
+    if max(picture.size) > THUMBNAIL:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    kind = "webp" if not small and features.check("webp") else "png"
+    if kind == "webp":
+        picture.save(stream, "WEBP", quality=85, method=4)
+    else:
+        picture.save(stream, "PNG", optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", small
+
+
+def _same(first: Retrieval, second: Retrieval) -> bool:
+    return first.role == second.role and np.array_equal(np.asarray(first.indices), np.asarray(second.indices))
