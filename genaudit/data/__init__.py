@@ -1,7 +1,21 @@
 """Images of every source as lazy, content-addressed sets. See `open_images` and `inspect`."""
 
-from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, Skipped
+from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, OnError, Progress, Skipped
+from genaudit.data.inspection import Inspection, inspect
 from genaudit.data.resize import Recipe
-from genaudit.data.sources import open_images
+from genaudit.data.sources import Source, open_images
 
-__all__ = ["DamagedImage", "FeatureSet", "ImageSet", "Moments", "Recipe", "Skipped", "open_images"]
+__all__ = [
+    "DamagedImage",
+    "FeatureSet",
+    "ImageSet",
+    "Inspection",
+    "Moments",
+    "OnError",
+    "Progress",
+    "Recipe",
+    "Skipped",
+    "Source",
+    "inspect",
+    "open_images",
+]

@@ -65,12 +65,14 @@ class Policy:
         on_error: "fail" ends the run at the first such image, "skip" leaves it out.
         max_skipped: the largest share of the source's images that "skip" may leave out.
         max_pixels: an image that would decode to more is refused before it is decoded.
+        allow_none: a source of which nothing can be used is an empty set, not an error (for inspection).
     """
 
     role: str = "generated"
     on_error: OnError = "fail"
     max_skipped: float = 0.01
     max_pixels: int = 100_000_000
+    allow_none: bool = False
 
     def __post_init__(self) -> None:
         if self.on_error not in ("fail", "skip"):
@@ -88,7 +90,7 @@ class Policy:
         more = f"; and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
         if self.on_error == "fail":
             raise UserError(f"{self.role}: in {source}, {named}{more}. Mend or remove it, or set on_error=skip.")
-        if len(skipped) == total:
+        if len(skipped) == total and not self.allow_none:
             raise UserError(f"{self.role}: none of the {total:,} images of {source} can be used: {named}{more}.")
         if len(skipped) > self.max_skipped * total:
             raise UserError(

@@ -1,0 +1,258 @@
+"""Arrays in files: .npy, .npz, .pt, .safetensors, .h5. Nothing is unpickled, and what can be is memory-mapped.
+
+An .npz may also hold `features` `(N, D)` in place of images, or the moments `mu` `(D,)` and `sigma` `(D, D)` that
+other tools store; images win where a file has both (the ADM reference batches). N images, D features.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genaudit.data.archive import zip_data_start
+from genaudit.data.arrays import Layout, LazyRows, list_array
+from genaudit.data.decode import BadImage
+from genaudit.data.digest import DIGEST_BYTES, array_digest
+from genaudit.data.image_set import FeatureSet, Listing, Moments
+from genaudit.data.reader import PositionedFile
+from genaudit.errors import UserError
+
+ARRAY_EXTENSIONS = (".npz", ".npy", ".pt", ".pth", ".safetensors", ".h5", ".hdf5")
+
+_BLOCK = 4096  # feature rows checked at once
+
+
+def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing | FeatureSet | Moments:
+    """The images, features or moments of an array file.
+
+    Raises:
+        UserError: a damaged file, pickled objects, or no array of the right name, shape, type and values.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".npz":
+            return _open_npz(path, role, limit)
+        layout: Layout = "HWC"
+        if kind == ".npy":
+            rows = LazyRows(partial(_map_npy, os.fspath(path)))
+        elif kind == ".safetensors":
+            rows = LazyRows(partial(_open_safetensors, os.fspath(path)))
+            layout = "CHW"
+        elif kind in (".h5", ".hdf5"):
+            rows = LazyRows(partial(_open_h5, os.fspath(path)))
+        else:
+            rows = LazyRows(partial(_open_pt, os.fspath(path)))
+            layout = "CHW"
+        return list_array(rows, path.name, role, layout, limit)
+    except _Refused as error:
+        raise UserError(f"{role}: {path} {error}.") from error
+
+
+class _Refused(Exception):
+    """Why a file cannot be used: a predicate that follows its name."""
+
+
+def _open_npz(path: Path, role: str, limit: int | None) -> Listing | FeatureSet | Moments:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _Refused(f"is not an .npz file that can be read ({error})") from error
+    for key in ("arr_0", "images"):
+        if key in keys:
+            return list_array(LazyRows(partial(_npz_member, os.fspath(path), key)), path.name, role, "HWC", limit)
+    if "features" in keys:
+        return feature_set(_npz_member(os.fspath(path), "features"), path.name, str(path), role, limit)
+    if "mu" in keys and "sigma" in keys:
+        n = _npz_member(os.fspath(path), "n") if "n" in keys else None
+        return moments(_npz_member(os.fspath(path), "mu"), _npz_member(os.fspath(path), "sigma"), n, str(path), role)
+    raise _Refused(
+        f"holds {', '.join(sorted(keys)[:20]) or 'no array'}; images would be named arr_0 or images, feature rows "
+        f"features, moments mu and sigma"
+    )
+
+
+def feature_set(features: np.ndarray, label: str, source: str, role: str, limit: int | None = None) -> FeatureSet:
+    """Rows `(N, D)` checked and digested, a block at a time.
+
+    Raises:
+        UserError: not a two-dimensional array of real floats, no row, or a value that is not finite.
+    """
+    if features.ndim != 2 or 0 in features.shape or features.dtype.kind != "f":
+        raise UserError(
+            f"{role}: features of {source} have shape {features.shape} and type {features.dtype}; "
+            f"(N, D) floats with N, D >= 1 would be right."
+        )
+    features = features[:limit]
+    digests = np.empty((len(features), DIGEST_BYTES), dtype=np.uint8)
+    for start in range(0, len(features), _BLOCK):
+        block = np.asarray(features[start : start + _BLOCK])
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise UserError(f"{role}: features of {source} hold NaN or infinity in row {row}.")
+        for i, row_values in enumerate(block):
+            digests[start + i] = np.frombuffer(array_digest(row_values), dtype=np.uint8)
+    return FeatureSet(source, [f"{label}[{i}]" for i in range(len(features))], features, digests)
+
+
+def moments(mu: np.ndarray, sigma: np.ndarray, n: np.ndarray | None, source: str, role: str) -> Moments:
+    """Mean `(D,)` and covariance `(D, D)`, checked.
+
+    Raises:
+        UserError: shapes that do not belong together, values that are not finite, or a covariance that is not
+            symmetric or has a negative variance.
+    """
+    if mu.ndim != 1 or mu.size == 0 or sigma.shape != (mu.size, mu.size):
+        raise UserError(
+            f"{role}: {source} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}; (D,) and (D, D) "
+            f"would be right."
+        )
+    if mu.dtype.kind not in "fiu" or sigma.dtype.kind not in "fiu":
+        raise UserError(f"{role}: mu and sigma of {source} have types {mu.dtype} and {sigma.dtype}, not real numbers.")
+    mu, sigma = np.array(mu, dtype=np.float64), np.array(sigma, dtype=np.float64)
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise UserError(f"{role}: mu or sigma of {source} holds NaN or infinity.")
+    scale = float(np.abs(sigma).max())
+    # float32 covariances computed blockwise are symmetric to a few units of 6e-8 relative to the largest entry
+    if float(np.abs(sigma - sigma.T).max()) > 1e-4 * scale or float(sigma.diagonal().min()) < -1e-6 * scale:
+        raise UserError(f"{role}: sigma of {source} is not a covariance: it must be symmetric with variances >= 0.")
+    if n is not None and (n.size != 1 or n.dtype.kind not in "iuf"):
+        raise UserError(f"{role}: n of {source} must be one number, the count of images behind mu and sigma.")
+    digest = array_digest(np.vstack([mu[None], sigma])).hex()
+    return Moments(source, mu, sigma, None if n is None else int(n.reshape(-1)[0]), digest)
+
+
+def _npz_member(path: str, key: str) -> np.ndarray:
+    """An array of an .npz: memory-mapped where it is stored (np.savez), read where compressed."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        member = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
+        if member.flag_bits & 0x1:
+            raise _Refused("is encrypted")
+        try:
+            with archive.open(member) as file:
+                shape, fortran, dtype = _npy_header(file)
+                header = file.tell()
+                size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                if header + size != member.file_size:
+                    raise _Refused(f"is damaged: {key} has {member.file_size - header:,} bytes, not {size:,}")
+                if member.compress_type != zipfile.ZIP_STORED:
+                    flat = np.frombuffer(file.read(size), dtype=dtype)  # the zip's checksum is verified on the way
+                    return flat.reshape(shape, order="F" if fortran else "C")
+            start = zip_data_start(PositionedFile(path), member.header_offset) + header
+        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, BadImage, OSError) as error:
+            raise _Refused(f"is damaged at {key} ({error})") from error
+    if size == 0:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape, order="F" if fortran else "C")
+
+
+def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise _Refused("holds pickled Python objects, which are never loaded; plain number arrays would be right")
+    return shape, fortran, dtype
+
+
+def _map_npy(path: str) -> np.ndarray:
+    try:
+        with open(path, "rb") as file:
+            _npy_header(file)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise _Refused(f"is not an .npy file that can be read ({error})") from error
+    return array
+
+
+def _open_pt(path: str) -> Any:
+    """The tensor of a .pt file: the tensor itself, or of a dictionary `images`, `data` or the only 4-D one."""
+    import pickle
+
+    import torch
+
+    def load(mmap: bool) -> Any:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+    try:
+        try:
+            content = load(mmap=True)
+        except (RuntimeError, ValueError):  # the file format before torch 1.6 cannot be mapped
+            content = load(mmap=False)
+    except pickle.UnpicklingError as error:
+        raise _Refused(
+            "is damaged, or holds Python objects besides tensors, which are never unpickled; one tensor would be right"
+        ) from error
+    except Exception as error:
+        raise _Refused(f"is not a .pt file that can be read ({type(error).__name__}: {error})") from error
+    if isinstance(content, torch.Tensor):
+        return content
+    if isinstance(content, dict):
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+        return tensors[_choose({key: tuple(value.shape) for key, value in tensors.items()})]
+    raise _Refused(f"holds a {type(content).__name__}; a tensor, or a dictionary with the key images, would be right")
+
+
+class _SafetensorRows:
+    """A tensor of a .safetensors file, read row by row from its memory map."""
+
+    def __init__(self, path: str) -> None:
+        from safetensors import safe_open
+
+        try:
+            self._file = safe_open(path, framework="pt", device="cpu")
+            keys = list(self._file.keys())
+            shapes = {key: tuple(self._file.get_slice(key).get_shape()) for key in keys}
+        except Exception as error:
+            raise _Refused(f"is not a .safetensors file that can be read ({error})") from error
+        key = _choose(shapes)
+        self._slice = self._file.get_slice(key)
+        self.shape = shapes[key]
+        name = str(self._slice.get_dtype())
+        self.dtype = {"U8": "uint8", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}.get(
+            name, name
+        )
+
+    def __getitem__(self, index: int) -> Any:
+        return self._slice[index : index + 1][0]
+
+
+def _open_safetensors(path: str) -> _SafetensorRows:
+    return _SafetensorRows(path)
+
+
+def _open_h5(path: str) -> Any:
+    """The dataset `images` or `data` of an HDF5 file, or its only 4-D one."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise _Refused(f"is not an HDF5 file that can be read ({error})") from error
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = tuple(item.shape or ())
+
+    file.visititems(collect)
+    return file[_choose(shapes)]
+
+
+def _choose(shapes: dict[str, tuple[int, ...]]) -> str:
+    """Which of a file's arrays holds the images."""
+    for key in ("images", "data"):
+        if key in shapes:
+            return key
+    four = [key for key, shape in shapes.items() if len(shape) == 4]
+    if len(four) == 1:
+        return four[0]
+    found = ", ".join(f"{key} {shape}" for key, shape in sorted(shapes.items())[:10]) or "no array"
+    raise _Refused(f"holds {found}; images would be named images or data, or be the only array with four axes")
