@@ -1,0 +1,183 @@
+"""The command line: `genaudit VERB [SAMPLES] [key=value ...]`.
+
+Each verb is one Hydra primary config in `configs/` and one module of `genaudit.tasks`. This module turns arguments
+into Hydra's, runs the verb and turns what was raised into exit codes (`genaudit.errors`). It imports nothing heavy:
+torch is loaded by the tasks that need it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genaudit import __version__
+from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError
+from genaudit.verbs import OVERVIEW, VERBS
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# Hydra's switches that are followed by a value; every other word without "=" is a path.
+SWITCHES_WITH_VALUE = {
+    "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp",
+    "--experimental-rerun",
+}  # fmt: skip
+INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+# Values of these keys are paths, which may hold anything: they are quoted for Hydra's grammar.
+PATH_KEYS = {"generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "generator"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(OVERVIEW, end="")
+        return DONE
+    if argv[0] == "--version":
+        print(f"genaudit {__version__}")
+        return DONE
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(VERBS)}"
+        return _complain(f"there is no verb {verb!r}{hint}")
+    if "-h" in rest or "--help" in rest:
+        print(VERBS[verb].help, end="")
+        return DONE
+    # timm and torch announce their own future changes on import: nothing that a user of genaudit can act on
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    try:
+        return _run(verb, hydra_arguments(verb, rest))
+    except UserError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("\ngenaudit: interrupted; what was measured is kept", file=sys.stderr)
+        return INTERRUPTED
+
+
+def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
+    """Turns bare arguments into the verb's key and quotes paths for Hydra's grammar.
+
+    Raises:
+        UserError: more bare arguments than the verb takes.
+    """
+    bare: list[str] = []
+    overrides: list[str] = []
+    switches: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in SWITCHES_WITH_VALUE:
+            switches += [word, next(words, "")]
+        elif word in ("--info", "-i"):
+            switches.append(word)
+        elif switches[-1:] in (["--info"], ["-i"]) and word in INFO_TOPICS:
+            switches.append(word)
+        elif word in VERBS[verb].flags:
+            overrides.append(f"{word.lstrip('-')}=true")
+        elif word.startswith("-") and word != "-":
+            switches.append(word)
+        elif "=" in word and not (word.partition("=")[0] not in PATH_KEYS and Path(word).exists()):
+            overrides.append(word)
+        else:
+            bare.append(word)
+    sweeping = bool({"--multirun", "-m"} & set(switches))
+    overrides = [_quoted_path(override, sweeping) for override in overrides]
+    return [*switches, *_bare_arguments(verb, bare), *overrides]
+
+
+def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
+    key, many = VERBS[verb].bare_key, VERBS[verb].bare_many
+    if not bare:
+        return []
+    if key is None or (len(bare) > 1 and not many):
+        unexpected = bare[0] if key is None else bare[1]
+        raise UserError(
+            f"unexpected argument {unexpected!r}: settings are written key=value (see `genaudit {verb} --help`)"
+        )
+    return [f"{key}=[{','.join(_quote(word) for word in bare)}]" if many else f"{key}={_quote(bare[0])}"]
+
+
+def _quoted_path(override: str, sweeping: bool) -> str:
+    key, _, value = override.partition("=")
+    if key not in PATH_KEYS or value in ("", "null") or value[0] in "'\"[{" or value.startswith("${"):
+        return override
+    return override if sweeping and "," in value else f"{key}={_quote(value)}"
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "\\'") + "'"
+
+
+def config_folder() -> Path:
+    """`configs/`: inside the package where genaudit is installed from a wheel, beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    return here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    import hydra
+
+    codes: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        codes.append(_run_task(verb, cfg))
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
+    before, sys.argv = sys.argv, [f"genaudit {verb}", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb)(job)()
+    except SystemExit as stop:  # Hydra's own switches, and argparse's complaints about them
+        return stop.code if isinstance(stop.code, int) else DEFECT
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        from genaudit.hydra_errors import explain
+
+        raise UserError(explain(error, verb, arguments, config_folder())) from error
+    finally:
+        sys.argv = before
+    return max(codes, default=DONE)
+
+
+def _run_task(verb: str, cfg: DictConfig) -> int:
+    """One job: the verb's task, with whatever it raises turned into an exit code."""
+    try:
+        task = importlib.import_module(f"genaudit.tasks.{VERBS[verb].module}")
+        code: int = task.main(cfg)
+        return code
+    except UserError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("\ngenaudit: interrupted; what was measured is kept", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return DONE
+    except Exception as error:
+        from genaudit.tasks.run_folder import run_folder
+
+        folder = run_folder(cfg, verb)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+        print(
+            f"genaudit: a defect of genaudit ({type(error).__name__}: {error}). "
+            f"Please report it with {folder / 'traceback.txt'}",
+            file=sys.stderr,
+        )
+        return DEFECT
+
+
+def _complain(message: str) -> int:
+    print(f"genaudit: {message}", file=sys.stderr)
+    return USER
+
+
+if __name__ == "__main__":
+    sys.exit(main())

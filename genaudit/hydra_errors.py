@@ -1,0 +1,77 @@
+"""Hydra's exceptions as one sentence for the person who typed the command."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+
+def explain(error: Exception, verb: str, arguments: list[str], configs: Path) -> str:
+    """What was wrong with which key, and what would be right.
+
+    Args:
+        error: what Hydra raised while it composed the configuration.
+        verb: the verb. arguments: as given to Hydra. configs: genaudit's configuration folder.
+
+    Raises:
+        Exception: `error` itself, where it is not about the configuration.
+    """
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    text = str(error).strip()
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the argument {error.override!r}: settings are written key=value, lists key=[a,b]"
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error, verb, arguments, configs)
+    if found := re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text):
+        return _unknown_key(found.group(1), verb, configs)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return " ".join(text.split())
+    raise error
+
+
+def _unknown_key(key: str, verb: str, configs: Path) -> str:
+    close = difflib.get_close_matches(key, _known_keys(verb, configs), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"`genaudit {verb} --help` names the keys"
+    return f"unknown key {key!r}: {hint}"
+
+
+def _known_keys(verb: str, configs: Path) -> list[str]:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(configs), version_base="1.3"):
+        return list(_flat(compose(config_name=verb)))
+
+
+def _flat(node: Any, prefix: str = "") -> list[str]:
+    from omegaconf import DictConfig, OmegaConf
+
+    keys = []
+    for key in node:
+        name = f"{prefix}{key}"
+        keys.append(name)
+        if not OmegaConf.is_missing(node, key) and isinstance(child := node._get_node(key), DictConfig):
+            keys += _flat(child, f"{name}.") if not child._is_none() and not child._is_interpolation() else []
+    return keys
+
+
+def _unknown_option(error: Any, verb: str, arguments: list[str], configs: Path) -> str:
+    group, _, option = str(error.missing_cfg_file or "").rpartition("/")
+    if not group:
+        return " ".join(str(error).split())
+    folders = [configs, *_own_folders(arguments)]
+    options = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    close = difflib.get_close_matches(option, options, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    return f"unknown {group} {option!r}{hint} There are: {', '.join(options)}"
+
+
+def _own_folders(arguments: list[str]) -> list[Path]:
+    folders = []
+    for switch, value in zip(arguments, arguments[1:], strict=False):
+        if switch in ("--config-dir", "-cd"):
+            folders.append(Path(value))
+    return [*folders, *(Path(a.partition("=")[2]) for a in arguments if a.startswith("--config-dir="))]

@@ -1,0 +1,62 @@
+"""The embedding: a feature model's features of an image, (N, 3, S, S) => (N, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit.backbones.feature_model import FeatureModel
+from genaudit.measures.measure import to_unit_range, torch_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+    from genaudit.measures.measure import Meter
+
+
+class Embedding:
+    """Features of a feature model. In a metric's YAML `measure: ${feature_model}` means this.
+
+    In float32 matrix products run without TF32; `bfloat16` runs the network under autocast with float32 weights.
+    """
+
+    columns: tuple[str, ...] | None = None
+
+    def __init__(self, feature_model: FeatureModel) -> None:
+        self.feature_model = feature_model
+
+    @property
+    def name(self) -> str:
+        return f"embedding {self.feature_model.name}"
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.feature_model.weights.sha256
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        return {"measure": "embedding", "precision": precision, "feature_model": self.feature_model.describe()}
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return self.feature_model.recipe.apply(image)
+
+    def batch_size(self, device: str) -> int:
+        # Small batches keep activations in a CPU's cache; a GPU wants to be filled.
+        return 128 if device.startswith("cuda") else 8
+
+    def open(self, device: str, precision: str) -> Meter:
+        import torch
+
+        dtype = torch_dtype(precision)
+        weights = torch.float64 if dtype is torch.float64 else torch.float32
+        network = self.feature_model.network(device, weights)
+        autocast = torch.autocast(device.split(":")[0], torch.bfloat16, enabled=dtype is torch.bfloat16)
+
+        @torch.inference_mode()
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+            with autocast:
+                features: torch.Tensor = network(to_unit_range(images, weights))
+            return features.float()
+
+        return meter

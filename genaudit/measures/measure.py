@@ -1,0 +1,73 @@
+"""The Measure protocol: how an image becomes a row of numbers, and what identifies that way of measuring.
+
+A measure stands before the row store: it needs a network, a device, time. It is cheap to construct from YAML;
+`open` loads the network.
+
+B images of a batch, S side in pixels, D numbers a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    # (B, 3, S, S) uint8 on the device and the B digests of the images (16 bytes each) => (B, D)
+    Meter = Callable[[torch.Tensor, Sequence[bytes]], torch.Tensor]
+
+
+class Measure(Protocol):
+    """What the store and the tasks need to know of a measure."""
+
+    @property
+    def name(self) -> str:
+        """The name in reports, e.g. "embedding efficientnet_lite0"."""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names of the row's numbers; None where they have none (features)."""
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        """Everything that determines the rows at this precision: it becomes the fingerprint."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of the weights; empty where there are none."""
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 => (S, S, 3) uint8, in a worker thread."""
+
+    def open(self, device: str, precision: str) -> Meter:
+        """Loads the network and returns the function that measures a batch.
+
+        The row of an image must not depend on the others of its batch; randomness comes from its digest.
+        """
+
+    def batch_size(self, device: str) -> int:
+        """The batch size that suits the network on this kind of device."""
+
+
+def fingerprint(measure: Measure, precision: str) -> str:
+    """The SHA-256 of the measure's description in canonical JSON: rows are kept under it."""
+    description = json.dumps(measure.describe(precision), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(description.encode()).hexdigest()
+
+
+def torch_dtype(precision: str) -> torch.dtype:
+    """The torch type of a `precision` key: float32, bfloat16 or float64."""
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[precision]
+
+
+def to_unit_range(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(B, 3, S, S) uint8 => the same in [0, 1], channels-last (which convolutions run fastest on)."""
+    import torch
+
+    return images.to(dtype=dtype, memory_format=torch.channels_last).div_(255)

@@ -1,0 +1,298 @@
+"""The row store: a content-addressed cache of measured rows, and the measuring loop that fills it.
+
+The key of a row is the image's digest with the measure's fingerprint: not paths, names or times. A renamed, copied or
+growing folder reuses every row that it can.
+
+N images, D numbers a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit.data import ImageSet
+from genaudit.measures.measure import Measure, fingerprint
+from genaudit.store.prefetch import prepared_batches
+from genaudit.store.rows import Rows
+from genaudit.store.shards import DIGEST, SUFFIX, Shard, TornShard, read_shard, set_aside, write_shard
+
+if TYPE_CHECKING:
+    import torch
+
+FIRST_SHARD_SECONDS = 5.0  # a run that is killed loses at most the shard in flight;
+LAST_SHARD_SECONDS = 60.0  # its span doubles, so that a long run does not leave thousands of small files
+SHARD_BYTES = 64 << 20
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How to run a network: device ("cpu", "cuda:0", "mps"), precision, batch size and workers (None: chosen)."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    batch_size: int | None = None
+    workers: int | None = None
+
+    @property
+    def decode_workers(self) -> int:
+        return self.workers if self.workers is not None else min(os.cpu_count() or 1, 16)
+
+
+@dataclass
+class Measured:
+    """What came of measuring a set: rows in its order, or the images that turned out to be damaged.
+
+    `rows` is None where `damaged` (index => reason) is not empty: leave those images out and ask again.
+    """
+
+    rows: Rows | None
+    fingerprint: str
+    computed: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    damaged: dict[int, str] = field(default_factory=dict)
+    torn: list[str] = field(default_factory=list)
+
+
+class Store:
+    """Rows under a folder, one subfolder a fingerprint.
+
+    Args:
+        root: the folder; made when first written to.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+
+    def measure(
+        self,
+        images: ImageSet,
+        measure: Measure,
+        engine: Engine,
+        *,
+        share: tuple[int, int] = (0, 1),
+        advance: Callable[[int], contextlib.AbstractContextManager[Advance]] | None = None,
+    ) -> Measured:
+        """Rows of all images, measured where the store lacks them.
+
+        Args:
+            images: what to measure. measure: how. engine: on what.
+            share: (rank, ranks); this process measures every ranks-th missing image, from the rank-th on. With
+                several ranks the rows are complete once all have come here: ask again after a barrier.
+            advance: called with the number of missing images; gives a context manager around a function that is
+                told how many were measured (a progress bar).
+        """
+        started = time.perf_counter()
+        key = fingerprint(measure, engine.precision)
+        folder = self.root / key[:2] / key
+        index = _Index.read(folder)
+        wanted = _as_bytes(images.digests)
+        missing = index.missing(wanted)
+        mine = missing[share[0] :: share[1]]
+        result = Measured(None, key, torn=index.torn)
+        if len(mine):
+            self._describe(folder, measure, engine)
+            with (advance or _silent)(len(mine)) as done:
+                result.damaged = _fill(folder, images, mine, measure, engine, done)
+            result.computed = len(mine) - len(result.damaged)
+            index = _Index.read(folder, known=index)
+        result.reused = len(wanted) - result.computed - len(result.damaged)
+        if not result.damaged and not len(index.missing(wanted)):
+            result.rows = index.rows(wanted, measure.columns)
+        result.seconds = time.perf_counter() - started
+        return result
+
+    def _describe(self, folder: Path, measure: Measure, engine: Engine) -> None:
+        """Leaves beside the shards what they are rows of, for people who look into the folder."""
+        path = folder / "measure.json"
+        if path.exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"measure.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(measure.describe(engine.precision), indent=1, sort_keys=True))
+        os.replace(temporary, path)
+
+
+class _Index:
+    """Where each digest's row lies in a folder of shards."""
+
+    def __init__(self, shards: list[Shard], torn: list[str]) -> None:
+        self.shards = shards
+        self.torn = torn
+        lengths = [len(shard) for shard in shards]
+        digests = np.concatenate([s.digests for s in shards]) if shards else np.empty(0, f"S{DIGEST}")
+        # stable: of equal digests the one of the oldest shard comes first
+        self._order = np.argsort(digests, kind="stable")
+        self._sorted = digests[self._order]
+        self._shard_of = np.repeat(np.arange(len(shards)), lengths)
+        self._row_of = np.concatenate([np.arange(n) for n in lengths]) if shards else np.empty(0, np.int64)
+
+    @classmethod
+    def read(cls, folder: Path, known: _Index | None = None) -> _Index:
+        """Reads and verifies the shards of a folder, but not again those that `known` holds."""
+        verified = {shard.path: shard for shard in known.shards} if known else {}
+        paths = sorted(path for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+        torn = list(known.torn) if known else []
+
+        def verify(path: Path) -> Shard | None:
+            if path in verified:
+                return verified[path]
+            try:
+                return read_shard(path)
+            except FileNotFoundError:  # set aside by another process just now
+                return None
+            except TornShard as error:
+                set_aside(path)
+                torn.append(f"{path.name}: {error}")
+                return None
+
+        with ThreadPoolExecutor(4) as pool:  # hashing releases Python's lock
+            shards = [shard for shard in pool.map(verify, paths) if shard is not None and len(shard)]
+        return cls(shards, torn)
+
+    def _find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The position of each wanted digest among the sorted ones, and whether it is there."""
+        if not len(self._sorted):
+            return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+        position = np.searchsorted(self._sorted, wanted)
+        position[position == len(self._sorted)] = 0
+        return position, self._sorted[position] == wanted
+
+    def missing(self, wanted: np.ndarray) -> np.ndarray:
+        """Indices of the images without a row, each distinct image once, in order."""
+        _, found = self._find(wanted)
+        absent = np.flatnonzero(~found)
+        _, first = np.unique(wanted[absent], return_index=True)
+        return absent[np.sort(first)]
+
+    def rows(self, wanted: np.ndarray, columns: tuple[str, ...] | None) -> Rows:
+        position, found = self._find(wanted)
+        assert found.all()
+        entry = self._order[position]
+        return Rows(self.shards, self._shard_of[entry], self._row_of[entry], columns)
+
+
+def _fill(
+    folder: Path, images: ImageSet, missing: np.ndarray, measure: Measure, engine: Engine, advance: Advance
+) -> dict[int, str]:
+    """Measures images into new shards; returns the damaged ones, index => reason."""
+    import torch
+
+    batch_size = engine.batch_size or measure.batch_size(engine.device)
+    damaged: dict[int, str] = {}
+    batches = prepared_batches(
+        images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
+    )
+    with _exact_float32(), _ShardWriter(folder) as writer:
+        meter = measure.open(engine.device, engine.precision)
+        pending: tuple[np.ndarray, torch.Tensor] | None = None
+        for indices, pixels, bad in batches:
+            for index, error in bad:
+                damaged[index] = error.reason
+            if bad and images.policy.on_error == "fail":
+                return damaged
+            if not indices:
+                continue
+            digests = images.digests[indices]
+            rows = meter(_to_device(_padded(pixels, batch_size), engine.device), _repeat(digests, batch_size))
+            # The device works on this batch while the previous one's rows come back: no waiting in between.
+            if pending is not None:
+                writer.add(pending[0], pending[1].cpu().numpy())
+                advance(len(pending[0]))
+            pending = (digests, rows[: len(indices)])
+        if pending is not None:
+            writer.add(pending[0], pending[1].cpu().numpy())
+            advance(len(pending[0]))
+    return damaged
+
+
+class _ShardWriter:
+    """Collects rows and writes them as shards, by time and size."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.span = FIRST_SHARD_SECONDS
+        self.started = time.monotonic()
+        self.digests: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
+        self.bytes = 0
+
+    def __enter__(self) -> _ShardWriter:
+        return self
+
+    def add(self, digests: np.ndarray, rows: np.ndarray) -> None:
+        self.digests.append(digests)
+        self.rows.append(rows)
+        self.bytes += rows.nbytes
+        if self.bytes >= SHARD_BYTES or time.monotonic() - self.started >= self.span:
+            self.flush()
+            self.span = min(2 * self.span, LAST_SHARD_SECONDS)
+
+    def flush(self) -> None:
+        if self.rows:
+            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows))
+        self.digests, self.rows, self.bytes = [], [], 0
+        self.started = time.monotonic()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        # also when interrupted or when a later image fails: what was measured is kept
+        self.flush()
+
+
+def _padded(pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    """The batch at its full size, the last image repeated: kernels, and so the last bits, never depend on the rest."""
+    lacking = batch_size - len(pixels)
+    if lacking == 0:
+        return pixels
+    tail = np.repeat(pixels[-1:].transpose(0, 2, 3, 1), lacking, axis=0)
+    return np.concatenate([pixels.transpose(0, 2, 3, 1), tail]).transpose(0, 3, 1, 2)
+
+
+def _repeat(digests: np.ndarray, batch_size: int) -> list[bytes]:
+    listed = [digest.tobytes() for digest in digests]
+    return listed + listed[-1:] * (batch_size - len(listed))
+
+
+def _to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
+    import torch
+
+    batch = torch.from_numpy(pixels)
+    if device.startswith("cuda"):
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
+
+
+@contextlib.contextmanager
+def _exact_float32() -> Iterator[None]:
+    """float32 means float32: no TF32 in matrix products and convolutions."""
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@contextlib.contextmanager
+def _silent(total: int) -> Iterator[Advance]:
+    yield lambda done: None
+
+
+def _as_bytes(digests: np.ndarray | Sequence[bytes]) -> np.ndarray:
+    """(N, 16) uint8 => (N,) of 16-byte strings."""
+    array = np.ascontiguousarray(digests, dtype=np.uint8)
+    return array.view(f"S{DIGEST}").reshape(len(array))

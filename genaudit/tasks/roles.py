@@ -1,0 +1,72 @@
+"""The images that play the roles: generated, reference, train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genaudit.data import FeatureSet, ImageSet, Moments, open_images
+from genaudit.errors import UserError
+from genaudit.tasks.settings import Settings
+
+ROLES = ("generated", "reference", "train")
+Role = ImageSet | FeatureSet | Moments
+
+
+def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role]:
+    """Opens what plays each role and checks that the roles go together.
+
+    Args:
+        sources: role => path, list of paths, array, dataset source, ...; None where a role is not played.
+
+    Raises:
+        UserError: nothing generated, a source that cannot be read, or features beside images.
+    """
+    if sources.get("generated") is None:
+        raise UserError("generated images are missing: `genaudit VERB SAMPLES ...` or generated=SAMPLES names them")
+    roles = {name: _open(name, sources[name], settings) for name in ROLES if sources.get(name) is not None}
+    if isinstance(roles["generated"], Moments):
+        raise UserError("generated: a file with mu and sigma holds no images; only reference may be such a file")
+    if isinstance(roles.get("train"), Moments):
+        raise UserError("train: a file with mu and sigma holds no images; only reference may be such a file")
+    kinds = {name: "features" if isinstance(role, FeatureSet) else "images" for name, role in roles.items()
+             if not isinstance(role, Moments)}  # fmt: skip
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name} holds {kind}" for name, kind in kinds.items())
+        raise UserError(f"{listed}: either all roles hold images, or all hold features (.npz with `features`)")
+    widths = {name: role.features.shape[1] for name, role in roles.items() if isinstance(role, FeatureSet)}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(f"the features have different numbers of columns: {listed}; they must come from one feature model")
+    return roles
+
+
+def source_of(node: Any) -> Any:
+    """A role's configuration as a source: a path or list as it is, a dataset config instantiated, None where empty."""
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+
+    if isinstance(node, ListConfig):
+        return OmegaConf.to_container(node, resolve=True)
+    if not isinstance(node, DictConfig):
+        return node
+    if not node:
+        return None
+    if "_target_" not in node:
+        raise UserError(f"a dataset is a path or a config with _target_, not {OmegaConf.to_container(node)}")
+    from genaudit.tasks.instantiate import instantiate
+
+    return instantiate(node)
+
+
+def _open(role: str, source: Any, settings: Settings) -> Role:
+    opened: Role = open_images(
+        source,
+        role=role,
+        limit=settings.limit,
+        on_error=settings.on_error,  # type: ignore[arg-type]
+        max_skipped=settings.max_skipped,
+        max_pixels=settings.max_pixels,
+        workers=settings.engine.decode_workers,
+        seed=settings.seed,
+    )
+    return opened

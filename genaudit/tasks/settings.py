@@ -1,0 +1,117 @@
+"""The keys that every measuring verb knows, checked and resolved once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genaudit.errors import UserError
+from genaudit.store.store import Engine
+
+PRECISIONS = ("float32", "bfloat16", "float64")
+# Keys that say where and how a run happens and not what its numbers are; they stand in the report's environment.
+WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", "offline")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved measuring keys."""
+
+    engine: Engine
+    store: Path
+    seed: int
+    limit: int | None
+    on_error: str
+    max_skipped: float
+    max_pixels: int
+    confidence: float
+    progress: bool
+
+    @classmethod
+    def of(cls, cfg: Mapping[str, Any]) -> Settings:
+        """Reads and checks the keys.
+
+        Raises:
+            UserError: names the key and what would be right.
+        """
+        precision = str(cfg["precision"])
+        if precision not in PRECISIONS:
+            raise UserError(f"precision={precision}: one of {', '.join(PRECISIONS)} is needed")
+        confidence = _number(cfg, "confidence", float)
+        if not 0 < confidence < 1:
+            raise UserError(f"confidence={confidence}: a number between 0 and 1 is needed")
+        seed = _number(cfg, "seed", int)
+        if seed < 0:
+            raise UserError(f"seed={seed}: a whole number from 0 on is needed")
+        engine = Engine(
+            device=choose_device(str(cfg["device"])),
+            precision=precision,
+            batch_size=_auto(cfg, "batch_size", 1),
+            workers=_auto(cfg, "workers", 0),
+        )
+        limit = None if cfg["limit"] is None else _number(cfg, "limit", int)
+        if limit is not None and limit < 1:
+            raise UserError(f"limit={limit}: a whole number from 1 on, or null, is needed")
+        return cls(
+            engine=engine,
+            store=store_folder(cfg["store"]),
+            seed=seed,
+            limit=limit,
+            on_error=str(cfg["on_error"]),
+            max_skipped=_number(cfg, "max_skipped", float),
+            max_pixels=_number(cfg, "max_pixels", int),
+            confidence=confidence,
+            progress=bool(cfg["progress"]),
+        )
+
+
+def store_folder(given: str | None) -> Path:
+    """The row store: as given, else the user's cache folder."""
+    if given:
+        return Path(given).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "genaudit" / "store"
+
+
+def choose_device(wanted: str) -> str:
+    """"auto" is CUDA, then MPS, then the CPU; under torchrun each rank takes its own CUDA device.
+
+    Raises:
+        UserError: the device is unknown or not on this machine.
+    """
+    import torch
+
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, number = wanted.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+        raise UserError(f"device={wanted}: auto, cpu, cuda, cuda:N or mps is needed")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise UserError(f"device={wanted}: PyTorch sees {count} CUDA devices here; device=auto picks what there is")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device=mps: PyTorch sees no such device here; device=auto picks what there is")
+    return wanted
+
+
+def _number(cfg: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = cfg[key]
+    wrong = isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value))
+    if wrong:
+        raise UserError(f"{key}={value}: a {'whole ' if kind is int else ''}number is needed")
+    return kind(value)
+
+
+def _auto(cfg: Mapping[str, Any], key: str, least: int) -> int | None:
+    if cfg[key] == "auto":
+        return None
+    value: int = _number(cfg, key, int)
+    if value < least:
+        raise UserError(f"{key}={value}: auto, or a whole number from {least} on, is needed")
+    return value
