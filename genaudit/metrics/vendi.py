@@ -16,6 +16,7 @@ from scipy import linalg, special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.chosen import Chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def judge(
         beside = None if reference is None else as_rows(reference, "reference")
         if beside is not None and len(beside) > n:
             chosen = np.sort(np.random.default_rng(seed).choice(len(beside), size=n, replace=False))
-            beside = _Chosen(beside, chosen)
+            beside = Chosen(beside, chosen)
         reference_score = vendi_score(beside, q=q) if beside is not None and len(beside) == n else None
     except _ZeroRow as error:
         raise Unavailable(f"{error}; the cosine kernel needs features that are not all zero") from error
@@ -112,23 +113,6 @@ def judge(
 
 class _ZeroRow(ValueError):
     """A row without direction."""
-
-
-class _Chosen:
-    """Some rows of rows, read as they are asked for."""
-
-    def __init__(self, rows: RowsLike, indices: np.ndarray) -> None:
-        self._rows, self._indices = rows, indices
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self._indices), self._rows.shape[1])
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, item: Any) -> np.ndarray:
-        return self._rows[self._indices[item]]
 
 
 def _spectrum(rows: RowsLike, name: str, q: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,0 +1,115 @@
+"""AuthPct: the share of generated images no closer to a training image than training images are to each other.
+
+Alaa et al. 2022 ("authenticity"), as the percentage of Stein et al. 2023: with t the training image nearest to a
+generated image g, and t' the nearest other training image of t, g is authentic if d(g, t) > d(t, t').
+N training images, M generated images, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from genaudit.metrics.result import Caution, Retrieval, Unavailable, per_image, value
+from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.chosen import Chosen
+from genaudit.stats.neighbours import Neighbours, nearest
+from genaudit.stats.resampling import wilson_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthPctResult:
+    """Percent of authentic generated images, in [0, 100], higher is better; copies of training images lower it.
+
+    It is not 100 for an honest model: `authpct_reference`, where reference images are given, is what real images that
+    the model did not learn from reach.
+    """
+
+    citation: ClassVar[str] = (
+        "Alaa, van Breugel, Saveliev, van der Schaar. How faithful is your synthetic data? Sample-level metrics for "
+        "evaluating and auditing generative models. ICML 2022."
+    )
+    authpct: float = value("higher")
+    authpct_lower: float
+    authpct_upper: float
+    n_generated: int
+    n_train: int
+    authpct_reference: float | None
+    interval: str = "Wilson's over generated images, the training images held fixed"
+    authentic: np.ndarray | None = per_image()  # noqa: RUF009
+    nearest: Retrieval
+    cautions: tuple[Caution, ...] = ()
+
+
+def authpct(train: Any, generated: Any, *, device: str = "cpu") -> float:
+    """Percent of generated images that are authentic, Alaa et al. 2022; nothing is subtracted.
+
+    Args:
+        train: rows (N, D) of the images that the model learned from, N >= 2.
+        generated: rows (M, D).
+        device: where the matrix products run.
+
+    Returns:
+        the percentage in [0, 100], higher is better. An exact copy of a training image is never authentic; nor is an
+        image exactly as far from its nearest training image as that one's own neighbour.
+
+    Raises:
+        ValueError: shapes that do not fit, fewer than two training images, or values that are not finite.
+
+    >>> authpct([[0.0], [1.0]], [[0.5], [3.0], [0.0], [-1.5]])
+    50.0
+    """
+    rows = as_rows(train, "train")
+    if len(rows) < 2:
+        raise ValueError("train must have at least 2 rows: each one's nearest neighbour among the others is compared")
+    flags, _ = _authentic(rows, as_rows(generated, "generated"), device)
+    return 100.0 * float(flags.mean())
+
+
+def judge(
+    *, generated: Any, train: Any, reference: Any = None, confidence: float = 0.95, device: str = "cpu"
+) -> AuthPctResult:
+    """AuthPct of generated images against training images, beside that of reference images where there are any.
+
+    Args:
+        generated: rows (M, D).
+        train: rows (N, D).
+        reference: rows (R, D) of real images outside the training set, or None.
+        confidence: of the interval, in (0, 1).
+        device: where the matrix products run.
+
+    Raises:
+        Unavailable: fewer than two training images.
+    """
+    rows = as_rows(train, "train")
+    if len(rows) < 2:
+        raise Unavailable("AuthPct compares with the distances between training images and needs at least 2 of them")
+    flags, found = _authentic(rows, as_rows(generated, "generated"), device)
+    interval = wilson_interval(int(flags.sum()), len(flags), confidence)
+    beside: float | None = None
+    if reference is not None:
+        beside = 100.0 * float(_authentic(rows, as_rows(reference, "reference"), device)[0].mean())
+    return AuthPctResult(
+        authpct=100.0 * float(flags.mean()),
+        authpct_lower=100.0 * interval.lower,
+        authpct_upper=100.0 * interval.upper,
+        n_generated=len(flags),
+        n_train=len(rows),
+        authpct_reference=beside,
+        authentic=flags,
+        nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0]),
+    )
+
+
+def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.ndarray, Neighbours]:
+    """Whether each generated image is authentic (M,), and its nearest training image."""
+    found = nearest(generated, train, device=device)
+    retrieved, back = np.unique(found.indices[:, 0], return_inverse=True)
+    # Only the training images that were retrieved need their own neighbour: the nearer of two that is not themselves.
+    near = nearest(Chosen(train, retrieved), train, k=2, device=device)
+    first_is_self = near.indices[:, 0] == retrieved
+    own_distance = np.where(first_is_self, near.distances[:, 1], near.distances[:, 0])
+    flags: np.ndarray = found.distances[:, 0] > own_distance[back]
+    return flags, found
