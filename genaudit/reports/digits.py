@@ -15,7 +15,7 @@ def show(number: float | None, lower: float | None = None, upper: float | None =
     """
     if number is None or not math.isfinite(number):
         return MISSING
-    half = (upper - lower) / 2 if lower is not None and upper is not None else math.nan
+    half = float(f"{(upper - lower) / 2:.6e}") if lower is not None and upper is not None else math.nan
     size = max(abs(number), half) if half > 0 and math.isfinite(half) else abs(number)
     if size == 0:
         return "0"

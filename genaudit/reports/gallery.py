@@ -49,7 +49,7 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The closest pairs of a generated image and its nearest image of `role`, and that role's favourites; `noun` names the role."""
+    """The closest pairs of a generated image and its nearest `noun` image, and the ones retrieved most often."""
 
     noun: str
     pairs: list[tuple[Picture, Picture, str]]

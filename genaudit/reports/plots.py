@@ -61,7 +61,8 @@ def draw(drawing: Cloud | Curve) -> Plot | None:
         "text.color": INK,
         "legend.labelcolor": INK,
         "legend.frameon": False,
-        "savefig.transparent": True,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
     }
     with matplotlib.rc_context(settings):
         return _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
@@ -87,7 +88,7 @@ def _cloud(cloud: Cloud) -> Plot | None:
     axes = figure.add_subplot(grid[1, 0])
     top, right = figure.add_subplot(grid[0, 0], sharex=axes), figure.add_subplot(grid[1, 1], sharey=axes)
     axes.set(xlim=limits[0], ylim=limits[1], xlabel=cloud.x_label, ylabel=cloud.y_label)
-    size, alpha = (16, 0.55) if len(together) <= 2000 else (6, 0.35)
+    size, alpha = (16, 0.65) if len(together) <= 2000 else (6, 0.4)
     for role, colour in _colours(points).items():
         x, y = points[role].T
         axes.scatter(

@@ -1,0 +1,113 @@
+"""The console's account of a run: the headline table, warnings, what was not computed, where the files are.
+
+`render` returns a rich renderable; names and messages pass as plain text, never as markup or terminal codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from genaudit.reports.html import Line, block, visible
+from genaudit.reports.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.table import Table
+    from rich.text import Text
+
+PLAIN_WIDTH = 160  # columns where the output is not a terminal: nothing is cut
+
+
+def show(report: Report, files: Mapping[str, Path] | None = None, *, stream: TextIO | None = None) -> None:
+    """Prints the report; without colours and box lines where `stream` (standard output) is not a terminal."""
+    console = make_console(stream)
+    console.print(render(report, files, plain=not console.is_terminal))
+
+
+def make_console(stream: TextIO | None = None) -> Console:
+    """A console on `stream` (standard output), wide enough for whole tables where it is not a terminal."""
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False)
+    return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
+
+
+def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:
+    """The headline table with all that belongs to it.
+
+    Args:
+        report: the run.
+        files: the written files by name, as `genaudit.reports.files.write` returns them.
+        plain: no lines around the table.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Any] = [_table(report, plain)]
+    for name, reason in report.skipped_metrics.items():
+        parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
+    if report.warnings:
+        parts.append(Text())
+    for warning in report.warnings:
+        metric, code = f"{warning.metric}: " if warning.metric else "", f" [{warning.code}]"
+        parts.append(text(("warning ", "yellow"), (metric, "bold"), (warning.message, ""), (code, "dim")))
+    if files:
+        parts += [Text(), text(("written ", "dim"), *_places(files))]
+    return Group(*parts)
+
+
+def new_table(plain: bool) -> Table:
+    """A table in the style of all tables: a line under the header, none around it."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=None if plain else box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+
+
+def text(*pieces: tuple[str, str]) -> Text:
+    """(text, style) pieces as one line; markup and control characters within are shown, not obeyed."""
+    from rich.text import Text
+
+    return Text.assemble(*((visible(each), style) for each, style in pieces))
+
+
+def _table(report: Report, plain: bool) -> Table:
+    blocks = {name: block(entry, []) for name, entry in report.metrics.items()}
+    same = len({shown.n for shown in blocks.values()}) == 1
+    table = new_table(plain)
+    if same:
+        table.caption = text((next(iter(blocks.values())).n, "dim"))
+        table.caption_justify = "left"
+    for header in ("metric", "value"):
+        table.add_column(header, no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    for header in ("interval", "better"):
+        table.add_column(header, no_wrap=True)
+    for header in ("",) if same else ("images", ""):
+        table.add_column(header, overflow="fold")
+    for name, shown in blocks.items():
+        for place, line in enumerate(shown.lines):
+            first = place == 0
+            beside = [shown.n, ", ".join(shown.beside)] if first else ["", ""]
+            table.add_row(
+                text((name if first else "", "bold")),
+                text((line.name, "")),
+                text((line.number, "bold")),
+                text((line.interval, "dim")),
+                text((_direction(line), "dim")),
+                *(text((each, "dim")) for each in beside[same:]),
+            )
+    return table
+
+
+def _direction(line: Line) -> str:
+    return f"{line.arrow} {line.direction.removesuffix(' is better')}" if line.arrow else ""
+
+
+def _places(files: Mapping[str, Path]) -> Iterable[tuple[str, str]]:
+    folders = {path.parent for path in files.values()}
+    if len(folders) == 1:
+        return [(f"{folders.pop()}/", ""), (f" {', '.join(files)}", "dim")]
+    return [(", ".join(map(str, files.values())), "")]
