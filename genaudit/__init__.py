@@ -1,3 +1,31 @@
-"""genaudit audits generative image models: quality, diversity, memorisation, likelihood."""
+"""genaudit audits generative image models: quality, diversity, memorisation, likelihood.
+
+    report = genaudit.evaluate(generated="samples/", reference="real/", train="train/")
+    report.metrics["irs"].values["irs_inf"].value
+
+The command line is `genaudit`; see `genaudit --help`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from genaudit.reports.report import Report
+    from genaudit.tasks.api import evaluate
 
 __version__ = "0.1.0"
+__all__ = ["Report", "UserError", "__version__", "evaluate"]
+
+_LAZY = {"evaluate": "genaudit.tasks.api", "Report": "genaudit.reports.report"}
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import: `genaudit --help` and `import genaudit` do not wait for it
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

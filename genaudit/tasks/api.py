@@ -1,0 +1,94 @@
+"""`genaudit.evaluate(...)`: the main job from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from genaudit.cli import config_folder
+from genaudit.errors import UserError
+from genaudit.reports.report import Report
+
+
+def evaluate(
+    generated: Any = None,
+    reference: Any = None,
+    train: Any = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    feature_model: str | None = None,
+    config_dir: str | None = None,
+    **keys: Any,
+) -> Report:
+    """Measures and judges generated images; what `genaudit evaluate` does, without writing files.
+
+    Args:
+        generated, reference, train: a path or list of paths, a NumPy array (N, H, W, C) uint8, a torch tensor
+            (N, C, H, W) uint8 or float in [0, 1], a torch `Dataset`, or a callable `f(n, generator) -> (n, C, H, W)`
+            that samples a model (n is `limit`, 1,000 unless given).
+        metrics: names as `genaudit list metrics` shows them; the default is that of the command line.
+        feature_model: its name.
+        config_dir: a folder with your own YAML files, as `--config-dir`.
+        **keys: the command line's keys: `seed=1`, `device="cuda"`, `limit=1000`; dotted ones in a dictionary:
+            `**{"metric.irs.fn.alpha": 0.01}`.
+
+    Returns:
+        The report: `.metrics`, `.images` (per-image columns), `.save(folder)`, `.to_dict()`.
+
+    Raises:
+        genaudit.UserError: what the command line exits with code 2 for.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from genaudit.hydra_errors import explain
+    from genaudit.tasks import evaluate as task
+
+    overrides = [f"{key}={_as_override(value)}" for key, value in keys.items()]
+    if metrics is not None:
+        overrides.append(f"metric=[{','.join(metrics)}]")
+    if feature_model is not None:
+        overrides.append(f"feature_model={feature_model}")
+    overrides.append(f"hydra.searchpath=[{_as_override(f'file://{config_dir}')}]") if config_dir else None
+    given = {"generated": generated, "reference": reference, "train": train}
+    for role, source in given.items():
+        if source is not None:
+            overrides.append(f"{role}={_as_override(_described(source))}")
+    arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
+    try:
+        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+            cfg = hydra.compose("evaluate", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, "evaluate", arguments, config_folder())) from error
+    report = task.evaluate(cfg, given, "genaudit.evaluate(...)")
+    assert report is not None
+    return report
+
+
+def _described(source: Any) -> Any:
+    """A source as the report's configuration names it: paths as they are, objects by type and shape."""
+    import os
+
+    if isinstance(source, (str, os.PathLike)):
+        return str(source)
+    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
+        return [str(item) for item in source]
+    shape = getattr(source, "shape", None)
+    kind = getattr(source, "__name__", None) or type(source).__name__
+    return f"{kind} {tuple(shape)}" if shape is not None else f"{kind}"
+
+
+def _as_override(value: Any) -> str:
+    """A Python value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_as_override(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(_as_override(item) for item in value) + "]"
+    return "'" + str(value).replace("'", "\\'") + "'"

@@ -1,0 +1,58 @@
+"""`genaudit check`: reads every image and says what would be used, skipped, and why; no network is loaded."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from genaudit.errors import DONE, UserError
+from genaudit.tasks.progress import Progress
+
+NAMED = 10  # files that are listed by name; the rest is counted
+
+
+def main(cfg: Any) -> int:
+    """The verb: one paragraph a path on standard output."""
+    from genaudit.data.inspection import inspect
+
+    paths = [str(path) for path in cfg.paths]
+    if not paths:
+        raise UserError("check needs at least one path: genaudit check samples/ real.zip")
+    workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
+    progress = Progress(bool(cfg.progress))
+    for path in paths:
+        with progress.bar(f"check {path}", 0) as advance:
+            seen = 0
+
+            def count(done: int, total: int, advance: Any = advance) -> None:
+                nonlocal seen
+                advance(done - seen)
+                seen = done
+
+            inspection = inspect(
+                path, role=path, limit=cfg.limit, max_pixels=int(cfg.max_pixels), workers=workers, progress=count
+            )
+        print("\n".join(_lines(inspection)))
+    return DONE
+
+
+def _lines(seen: Any) -> list[str]:
+    if seen.kind != "images":
+        what = f"{seen.count:,} rows of {seen.columns:,} features" if seen.kind == "features" else "moments (mu, sigma)"
+        return [f"{seen.source}: {what}", f"  digest     {seen.digest}"]
+    lines = [f"{seen.source}: {seen.count:,} images would be used, {len(seen.skipped):,} skipped"]
+    sizes = [f"{width}x{height} ({count:,})" for (height, width), count in list(seen.sizes.items())[:5]]
+    more = f" and {len(seen.sizes) - 5:,} more sizes" if len(seen.sizes) > 5 else ""
+    lines.append(f"  sizes      {', '.join(sizes)}{more}")
+    lines.append("  modes      " + ", ".join(f"{mode} ({count:,})" for mode, count in seen.modes.items()))
+    lines += [f"  skipped    {bad.name}: {bad.reason}" for bad in seen.skipped[:NAMED]]
+    if len(seen.skipped) > NAMED:
+        lines.append(f"  skipped    and {len(seen.skipped) - NAMED:,} more")
+    if seen.ignored:
+        kinds = ", ".join(f"{kind or 'no extension'} ({count:,})" for kind, count in sorted(seen.ignored.items()))
+        lines.append(f"  ignored    other files: {kinds}")
+    if seen.duplicates:
+        pairs = "; ".join(" = ".join(map(str, pair)) for pair in seen.duplicate_names[:3])
+        lines.append(f"  duplicates {seen.duplicates:,} images are exact copies of others: {pairs}")
+    lines.append(f"  digest     {seen.digest}")
+    return lines

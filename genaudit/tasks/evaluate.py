@@ -1,0 +1,132 @@
+"""`genaudit evaluate`: opens the roles, measures them, judges the rows, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.errors import DONE, UserError
+from genaudit.reports.report import Report, RoleImages
+from genaudit.store import Store
+from genaudit.tasks.environment import command_line, environment, now, resolved
+from genaudit.tasks.instantiate import Instances
+from genaudit.tasks.judging import MetricSpec, judge, make_spec, why_not
+from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.progress import Progress
+from genaudit.tasks.ranks import Ranks
+from genaudit.tasks.roles import ROLES, Role, open_roles, source_of
+from genaudit.tasks.run_folder import run_folder
+from genaudit.tasks.settings import Settings
+
+
+def main(cfg: Any) -> int:
+    """The verb: evaluates, prints, writes the four report files."""
+    ranks = Ranks.join()
+    try:
+        report = evaluate(cfg, {role: source_of(cfg[role]) for role in ROLES}, command_line("evaluate"), ranks)
+        if report is not None:
+            out = run_folder(cfg, "evaluate")
+            show(report, report.save(out))
+    finally:
+        ranks.leave()
+    return DONE
+
+
+def show(report: Report, files: Mapping[str, Any]) -> None:
+    """Prints the console table."""
+    from genaudit.reports import console
+
+    console.show(report, files)
+
+
+def evaluate(
+    cfg: Any, sources: Mapping[str, Any], command: str, ranks: Ranks | None = None, *, store: Store | None = None
+) -> Report | None:
+    """Measures and judges; None on the ranks that only measure.
+
+    Args:
+        cfg: the composed configuration of the verb.
+        sources: role => source (see `genaudit.data.open_images`), None where it is not played.
+        command: how the report names the run.
+    """
+    ranks = ranks or Ranks()
+    settings = Settings.of(cfg)
+    instances = Instances()
+    specs, measures = _metrics(cfg, instances, settings)
+    roles = open_roles(sources, settings)
+    reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
+    runnable = {name: spec for name, spec in specs.items() if name not in reasons}
+    needed = {name: _roles_of(name, runnable) for name in measures}
+    wanted = {name: measure for name, measure in measures.items() if needed[name]}
+    measurements = measure_roles(
+        roles, wanted, needed, store or Store(settings.store), settings.engine, ranks, Progress(settings.progress)
+    )
+    if not ranks.judges:
+        return None
+    entries = {}
+    for name, spec in runnable.items():
+        entry = judge(spec, measurements, settings)
+        if isinstance(entry, str):
+            reasons[name] = entry
+        else:
+            entries[name] = entry
+    users = {name: entry.measure for name, entry in entries.items()}
+    return Report(
+        created=now(),
+        command=command,
+        config=resolved(cfg),
+        environment=environment(cfg, settings),
+        seed=settings.seed,
+        roles={name: _role_images(role) for name, role in measurements.roles.items()},
+        measures=measurements.uses,
+        metrics=entries,
+        skipped_metrics={name: reasons[name] for name in specs if name in reasons},
+        warnings=[*skipped_images(measurements.roles), *weights_warnings(wanted, users), *measurements.warnings],
+        images=_image_columns(measurements.roles["generated"]),
+        names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
+        pictures={name: role.read for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
+    )
+
+
+def _metrics(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
+    """The metrics of the configuration, and the measures that they name, by the measures' names."""
+    from genaudit.measures.embedding import Embedding
+    from genaudit.measures.measure import fingerprint
+
+    specs: dict[str, MetricSpec] = {}
+    measures: dict[str, Any] = {}
+    prints: dict[str, str] = {}
+    if not cfg.get("metric"):
+        raise UserError("metric: at least one is needed; `genaudit list metrics` shows them")
+    for name, node in cfg.metric.items():
+        if "measure" not in node:
+            raise UserError(f"metric {name}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
+        measure = instances.measure(node.measure)
+        key = fingerprint(measure, settings.engine.precision)
+        if key not in prints:
+            # a measure of the same name but other settings gets a number
+            namesakes = sum(1 for known in measures if known.split(" #")[0] == measure.name)
+            prints[key] = f"{measure.name} #{namesakes + 1}" if namesakes else measure.name
+            measures[prints[key]] = measure
+        specs[name] = make_spec(str(name), node, prints[key], isinstance(measure, Embedding))
+    return specs, measures
+
+
+def _roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
+    return {role for spec in specs.values() if spec.measure == measure for role in spec.role_parameters}
+
+
+def _role_images(role: Role) -> RoleImages:
+    if isinstance(role, Moments):
+        return RoleImages(role.source, role.n or 0, role.digest)
+    if isinstance(role, FeatureSet):
+        return RoleImages(role.source, len(role), role.digest)
+    skipped = [(image.name, image.reason) for image in role.skipped]
+    return RoleImages(role.source, len(role), role.digest, skipped, role.converted)
+
+
+def _image_columns(generated: Role) -> dict[str, Any]:
+    if isinstance(generated, Moments):
+        return {}
+    return {"name": generated.names, "digest": generated.digests}

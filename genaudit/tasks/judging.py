@@ -1,0 +1,116 @@
+"""Metrics called with the rows of the roles that they name.
+
+A metric's `fn` is any callable with keyword arguments named after roles; `confidence`, `seed` and `device` are passed
+where it takes them. A role argument without a default is required: where that role is not played the metric is
+skipped and the report says why.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.errors import UserError
+from genaudit.metrics.result import Unavailable
+from genaudit.reports.report import MetricEntry
+from genaudit.tasks.measuring import GIVEN, Measurements
+from genaudit.tasks.roles import ROLES, Role
+from genaudit.tasks.settings import Settings
+
+ROLE_TEXTS = {"reference": "reference= (real images)", "train": "train= (the training images)"}
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric of the configuration: its function, and the measure whose rows it takes."""
+
+    name: str
+    fn: Callable[..., Any]
+    measure: str
+    of_features: bool  # rows are a feature model's embedding, which features given in place of images can stand for
+    accepts_moments: bool
+
+    @property
+    def role_parameters(self) -> dict[str, bool]:
+        """The roles that `fn` takes, and whether each is required."""
+        parameters = _parameters(self.fn)
+        return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
+
+
+def make_spec(name: str, node: Any, measure: str, of_features: bool) -> MetricSpec:
+    """A metric from its YAML node `{measure, fn}`.
+
+    Raises:
+        UserError: the node has no `fn`, or its function names no role.
+    """
+    from genaudit.tasks.instantiate import instantiate
+
+    if "fn" not in node:
+        raise UserError(f"metric {name}: its YAML needs `fn: {{_target_: package.module.function, _partial_: true}}`")
+    fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
+    if not callable(fn):
+        raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
+    spec = MetricSpec(name, fn, measure, of_features, bool(node.get("accepts_moments", False)))
+    if not spec.role_parameters:
+        raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
+    return spec
+
+
+def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
+    """Why a metric cannot be computed from these roles; None where it can."""
+    for role, required in spec.role_parameters.items():
+        if role not in roles and required:
+            return f"needs {ROLE_TEXTS.get(role, role + '=')}"
+        if isinstance(roles.get(role), Moments) and not spec.accepts_moments:
+            return f"needs images or features as {role}; {role} holds only mean and covariance"
+        if isinstance(roles.get(role), FeatureSet) and not spec.of_features:
+            return f"needs images; {role} holds features"
+    return None
+
+
+def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> MetricEntry | str:
+    """The metric's entry for the report, or the reason why there is none."""
+    rows = measurements.rows.get(GIVEN if GIVEN in measurements.rows else spec.measure, {})
+    arguments: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    for role in spec.role_parameters:
+        images = measurements.roles.get(role)
+        if isinstance(images, Moments):
+            arguments[role] = images
+            counts[role] = images.n or 0
+        elif role in rows:
+            arguments[role] = rows[role]
+            counts[role] = len(rows[role])
+    moments = arguments.get("reference")
+    if isinstance(moments, Moments) and "generated" in rows and len(moments.mu) != rows["generated"].shape[1]:
+        raise UserError(
+            f"reference: {moments.source} holds moments of {len(moments.mu)} features, the generated images have "
+            f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
+        )
+    taken = _parameters(spec.fn)
+    common = {"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device}
+    already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
+    arguments |= {key: value for key, value in common.items() if key in taken and key not in already}
+    try:
+        result = spec.fn(**arguments)
+    except (Unavailable, ValueError) as reason:
+        return str(reason)
+    return MetricEntry(spec.name, result, counts, GIVEN if GIVEN in measurements.rows else spec.measure)
+
+
+def _function(path: str) -> Callable[..., Any]:
+    import hydra.utils
+
+    try:
+        return hydra.utils.get_method(path)
+    except Exception as error:
+        raise UserError(f"fn: {path} cannot be imported ({error})") from None
+
+
+def _parameters(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(fn).parameters
+

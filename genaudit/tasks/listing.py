@@ -1,0 +1,131 @@
+"""`genaudit list`: what there is, what each needs, and whether it is on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from genaudit.cli import config_folder
+from genaudit.errors import DONE, UserError
+
+
+def main(cfg: Any) -> int:
+    """The verb: prints a table."""
+    from rich.table import Table
+
+    from genaudit.reports.console import make_console
+
+    kinds: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
+        "metrics": _metrics,
+        "feature_models": _feature_models,
+        "datasets": _datasets,
+        "tables": _tables,
+    }
+    what = str(cfg.what) if cfg.what else ""
+    if what not in kinds:
+        close = difflib.get_close_matches(what, kinds, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"list shows {', '.join(kinds)}; not {what!r}{hint}" if what else f"list what? {', '.join(kinds)}")
+    header, rows = kinds[what]()
+    table = Table(box=None, pad_edge=False)
+    for column in header:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    make_console().print(table)
+    return DONE
+
+
+def _group(name: str) -> Iterator[tuple[str, Any, str]]:
+    """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    folders = [config_folder()]
+    hydra = GlobalHydra.instance().hydra
+    if hydra is not None:
+        for source in hydra.config_loader.get_search_path().get_path():
+            if source.path and source.path.startswith("file://"):
+                folders.append(Path(source.path.removeprefix("file://")))
+    files = {path.stem: path for folder in folders for path in sorted((folder / name).glob("*.yaml"))}
+    for stem, path in sorted(files.items()):
+        text = path.read_text()
+        comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))
+        yield stem, OmegaConf.create(text), comment
+
+
+def _leading_comment(text: str) -> list[str]:
+    lines: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line)
+    return lines
+
+
+def _metrics() -> tuple[list[str], list[list[str]]]:
+    from genaudit.metrics.result import KIND
+    from genaudit.reports.explanations import explain
+    from genaudit.tasks.judging import make_spec
+
+    rows = []
+    for name, config, _ in _group("metric"):
+        for metric, node in config.items():
+            spec = make_spec(str(metric), node, "", False)
+            needs = ", ".join(role if required else f"[{role}]" for role, required in spec.role_parameters.items())
+            result = _result_class(spec.fn)
+            values = []
+            for field in getattr(result, "__dataclass_fields__", {}).values():
+                if field.metadata.get(KIND) == "value":
+                    arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
+                    values.append(f"{field.metadata['name'] or field.name}{arrow}")
+            kind = "anomaly" if "measure" in node and "anomaly" in str(node._get_node("measure")) else "embedding"
+            rows.append([name, needs, kind, " ".join(values), explain(str(metric))])
+    return ["metric", "needs", "measure", "values", "what it says"], rows
+
+
+def _result_class(fn: Any) -> Any:
+    """The class that a metric's function says it returns, if it can be had."""
+    import functools
+    import typing
+
+    function = fn.func if isinstance(fn, functools.partial) else fn
+    try:
+        return typing.get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
+
+
+def _feature_models() -> tuple[list[str], list[list[str]]]:
+    from omegaconf import OmegaConf
+
+    from genaudit.tasks.instantiate import instantiate
+
+    rows = []
+    for name, config, comment in _group("feature_model"):
+        if any(OmegaConf.is_missing(config, key) for key in config):
+            rows.append([name, "", "", comment])
+            continue
+        config.offline = True
+        try:
+            model = instantiate(config)
+            where = model.find_weights()
+            shown = "yes" if where else "no"
+            size = str(model.recipe.size)
+        except UserError as error:
+            shown, size = f"no: {error}", ""
+        rows.append([name, size, shown, comment])
+    return ["feature model", "size", "weights here", "what it is"], rows
+
+
+def _datasets() -> tuple[list[str], list[list[str]]]:
+    rows = [[name, comment or str(config.get("_target_", ""))] for name, config, comment in _group("dataset")]
+    return ["dataset", "what it is"], rows
+
+
+def _tables() -> tuple[list[str], list[list[str]]]:
+    rows = [[name, re.sub(r"\s+", " ", comment)] for name, _, comment in _group("table")]
+    return ["table", "what it recomputes"], rows
