@@ -1,0 +1,366 @@
+"""Anomaly Score of a set (AS) and of single images (AS-i), from complexity and vulnerability.
+
+Hwang, Lee & Lee 2024: AS is the two-sample, two-dimensional Kolmogorov-Smirnov statistic between the clouds
+(complexity, vulnerability) of reference and generated images; AS-i = vulnerability / complexity of an image.
+
+Rows are the anomaly measure's: columns complexity (radians), vulnerability (feature units), and, where they were
+measured, complexity_lag2, complexity_se, vulnerability_se. An angle between differences two steps apart (lag 2) that
+is smaller than the one between neighbours marks a complexity that is rounding noise: on a smooth path it is larger.
+N images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import stats
+
+from genaudit.metrics.result import Caution, Cloud, Unavailable, per_image, value
+from genaudit.stats.arrays import RowsLike
+from genaudit.stats.ks2d import Gap, ks2d_2samp
+from genaudit.stats.resampling import bootstrap_indices, bootstrap_mean, percentile_interval
+
+COLUMNS = ("complexity", "vulnerability", "complexity_lag2", "complexity_se", "vulnerability_se")
+COMPLEXITY, VULNERABILITY, LAG2, COMPLEXITY_SE, VULNERABILITY_SE = range(5)
+NOISE_SHARE = 0.05  # above this share of images whose complexity is rounding noise, the result carries a warning
+
+CITATION = (
+    "Hwang, Lee, Lee. Anomaly Score: evaluating generative models and individual generated images based on complexity "
+    "and vulnerability. CVPR 2024."
+)
+
+
+@dataclass(frozen=True)
+class AnomalyScore:
+    """AS in [0, 1], lower is better; `pvalue` is the permutation test's, `pvalue_asymptotic` is ndtest's formula."""
+
+    statistic: float
+    pvalue: float | None
+    pvalue_asymptotic: float | None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One quantity in both sets: means, Welch's two-sided t-test, and Hedges' g (generated minus reference)."""
+
+    mean_generated: float
+    mean_reference: float
+    t: float
+    pvalue: float
+    hedges_g: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnomalyScoreResult:
+    """Distance between the complexity and vulnerability of generated and of real images, in [0, 1], lower is better.
+
+    Finite sets of the same law do not reach 0: read `as` beside `null_mean` and `null_95`, the permutation null's mean
+    and 95 % point at these numbers of images. `pvalue` is the permutation test's, `pvalue_asymptotic` is
+    ndtest-compatible and approximate. `gap` says where the two clouds differ most.
+    """
+
+    citation: ClassVar[str] = CITATION
+    statistic: float = value("lower", name="as")
+    statistic_lower: float
+    statistic_upper: float
+    pvalue: float | None
+    pvalue_asymptotic: float | None
+    null_mean: float | None
+    null_95: float | None
+    complexity: Contrast
+    vulnerability: Contrast
+    noise_share_generated: float | None
+    noise_share_reference: float | None
+    left_out_generated: int
+    left_out_reference: int
+    n_generated: int
+    n_reference: int
+    gap: dict[str, float | str] | None
+    interval: str = "bootstrap over the images of both sets, recentred on the value"
+    note: str = (
+        "AS does not see mode collapse: copies of a few real images score like real images. Recall, coverage and IRS "
+        "see it."
+    )
+    cloud: Cloud
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnomalyScoreImagesResult:
+    """AS-i = vulnerability / complexity of every generated image, in feature units per radian; lower is more natural.
+
+    Images whose complexity is undefined or rounding noise have no AS-i. The mean over a set does not rank models.
+    """
+
+    citation: ClassVar[str] = CITATION
+    as_i_mean: float | None = value("lower")
+    as_i_mean_lower: float | None
+    as_i_mean_upper: float | None
+    as_i_median: float | None = value("lower")
+    as_i_median_lower: float | None
+    as_i_median_upper: float | None
+    as_i_mean_reference: float | None
+    as_i_median_reference: float | None
+    n_generated: int
+    n_without_as_i: int
+    noise_share_generated: float | None
+    interval: str = "bootstrap over images"
+    complexity: np.ndarray | None = per_image()  # noqa: RUF009
+    vulnerability: np.ndarray | None = per_image()  # noqa: RUF009
+    as_i: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    complexity_se: np.ndarray | None = per_image()  # noqa: RUF009
+    vulnerability_se: np.ndarray | None = per_image()  # noqa: RUF009
+    as_i_se: np.ndarray | None = per_image()  # noqa: RUF009
+    cautions: tuple[Caution, ...] = ()
+
+
+def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, seed: int = 0) -> AnomalyScore:
+    """AS of a generated set: 2-D Kolmogorov-Smirnov statistic against a reference set, Hwang et al. 2024, section 4.
+
+    Args:
+        reference: rows (N, 2), complexity and vulnerability of real images.
+        generated: rows (M, 2).
+        permutations: of the p-value's null.
+        seed: of the permutations.
+
+    Returns:
+        the statistic in [0, 1], lower is better, and its p-values; ndtest's convention, which the authors use.
+
+    Raises:
+        ValueError: wrong shapes, or a value that is not finite.
+
+    >>> anomaly_score([[0.0, 0.0], [1.0, 1.0]], [[5.0, 5.0], [6.0, 6.0]]).statistic
+    1.0
+    """
+    found = ks2d_2samp(reference, generated, pvalue="permutation", permutations=permutations, seed=seed)
+    asymptotic = ks2d_2samp(reference, generated, pvalue="asymptotic").pvalue
+    return AnomalyScore(found.statistic, found.pvalue, asymptotic)
+
+
+def anomaly_score_i(rows: Any) -> np.ndarray:
+    """AS-i = vulnerability / complexity per image, Hwang et al. 2024, section 5.
+
+    Args:
+        rows: (N, 2) complexity and vulnerability, or (N, 3 or more) with complexity_lag2 next.
+
+    Returns:
+        (N,) float64, 0 or more, higher is more anomalous. NaN where complexity is not a number, 0, or rounding
+        noise (lag-2 angle below the lag-1 angle).
+
+    Raises:
+        ValueError: a wrong shape.
+
+    >>> anomaly_score_i([[0.5, 3.0], [0.0, 1.0]])
+    array([ 6., nan])
+    """
+    table = _table(rows, "rows")
+    complexity = np.where(_is_noise(table) | ~(table[:, COMPLEXITY] > 0), np.nan, table[:, COMPLEXITY])
+    scores: np.ndarray = np.where(np.isfinite(table[:, VULNERABILITY]), table[:, VULNERABILITY], np.nan) / complexity
+    return scores
+
+
+def judge(
+    *,
+    generated: Any,
+    reference: Any,
+    permutations: int = 499,
+    bootstraps: int = 200,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> AnomalyScoreResult:
+    """AS of generated against reference images, with its permutation null and a bootstrap interval.
+
+    Images without a finite complexity and vulnerability are left out and counted. A bootstrap of a Kolmogorov-Smirnov
+    statistic is biased upward (repeated images make both clouds coarser), so the bootstrap's spread is put around the
+    value itself: the interval says how AS would vary over new images in these numbers, not how far the laws differ.
+
+    Args:
+        generated: anomaly rows (M, 2 or more).
+        reference: anomaly rows (N, 2 or more).
+        permutations: of the null; the p-value is (1 + #{as high}) / (1 + permutations).
+        bootstraps: repeats behind the interval.
+        confidence: of the interval, in (0, 1).
+        seed: of permutations and bootstrap.
+
+    Raises:
+        Unavailable: fewer than two images of a role have a finite complexity and vulnerability.
+    """
+    tables = {"generated": _table(generated, "generated"), "reference": _table(reference, "reference")}
+    points = {role: table[np.isfinite(table[:, :2]).all(axis=1), :2] for role, table in tables.items()}
+    for role, kept in points.items():
+        if len(kept) < 2:
+            raise Unavailable(f"AS needs 2 or more {role} images with finite complexity and vulnerability, not {len(kept)}")
+    made, real = points["generated"], points["reference"]
+    found = ks2d_2samp(real, made, pvalue="permutation", permutations=permutations, seed=seed)
+    asymptotic = ks2d_2samp(real, made, pvalue="asymptotic").pvalue
+    repeats = np.array(
+        [
+            ks2d_2samp(real[i], made[j], pvalue=None).statistic
+            for i, j in bootstrap_indices((len(real), len(made)), repeats=bootstraps, seed=seed)
+        ]
+    )
+    spread = percentile_interval(repeats - repeats.mean(), confidence)
+    noise = {role: _noise_share(table) for role, table in tables.items()}
+    left_out = {role: len(table) - len(points[role]) for role, table in tables.items()}
+    return AnomalyScoreResult(
+        statistic=found.statistic,
+        statistic_lower=max(found.statistic + spread.lower, 0.0),
+        statistic_upper=min(found.statistic + spread.upper, 1.0),
+        pvalue=found.pvalue,
+        pvalue_asymptotic=asymptotic,
+        null_mean=found.null_mean,
+        null_95=found.null_95,
+        complexity=_contrast(made[:, COMPLEXITY], real[:, COMPLEXITY]),
+        vulnerability=_contrast(made[:, VULNERABILITY], real[:, VULNERABILITY]),
+        noise_share_generated=noise["generated"],
+        noise_share_reference=noise["reference"],
+        left_out_generated=left_out["generated"],
+        left_out_reference=left_out["reference"],
+        n_generated=len(made),
+        n_reference=len(real),
+        gap=_gap(found.gap),
+        cloud=Cloud(
+            "Complexity against vulnerability", "complexity (rad)", "vulnerability (feature units)", dict(points)
+        ),
+        cautions=_cautions(noise, left_out, tables),
+    )
+
+
+def judge_images(
+    *, generated: Any, reference: Any = None, confidence: float = 0.95, seed: int = 0
+) -> AnomalyScoreImagesResult:
+    """AS-i of every generated image, with mean and median over the images that have one.
+
+    Args:
+        generated: anomaly rows (M, 2 or more).
+        reference: anomaly rows (N, 2 or more) or None; only their mean and median are told.
+        confidence: of the intervals, in (0, 1).
+        seed: of the bootstrap.
+    """
+    table = _table(generated, "generated")
+    scores = anomaly_score_i(table)
+    known = scores[np.isfinite(scores)]
+    mean_lower, mean_upper = bootstrap_mean(known, confidence=confidence, seed=seed)
+    median_lower, median_upper = bootstrap_mean(known, confidence=confidence, seed=seed, median=True)
+    beside = np.empty(0) if reference is None else anomaly_score_i(_table(reference, "reference"))
+    beside = beside[np.isfinite(beside)]
+    errors = [_column(table, index) for index in (COMPLEXITY_SE, VULNERABILITY_SE)]
+    score_error: np.ndarray | None = None
+    if errors[0] is not None and errors[1] is not None:  # of a ratio, to first order
+        relative = [error / table[:, index] for error, index in zip(errors, (COMPLEXITY, VULNERABILITY), strict=True)]
+        score_error = scores * np.hypot(*relative)
+    noise = _noise_share(table)
+    some = len(known) > 0
+    return AnomalyScoreImagesResult(
+        as_i_mean=float(known.mean()) if some else None,
+        as_i_mean_lower=mean_lower if some else None,
+        as_i_mean_upper=mean_upper if some else None,
+        as_i_median=float(np.median(known)) if some else None,
+        as_i_median_lower=median_lower if some else None,
+        as_i_median_upper=median_upper if some else None,
+        as_i_mean_reference=float(beside.mean()) if len(beside) else None,
+        as_i_median_reference=float(np.median(beside)) if len(beside) else None,
+        n_generated=len(scores),
+        n_without_as_i=len(scores) - len(known),
+        noise_share_generated=noise,
+        complexity=table[:, COMPLEXITY],
+        vulnerability=table[:, VULNERABILITY],
+        as_i=scores,
+        complexity_se=errors[0],
+        vulnerability_se=errors[1],
+        as_i_se=score_error,
+        cautions=_cautions(
+            {"generated": noise},
+            {"generated": int(np.count_nonzero(~np.isfinite(table[:, :2]).all(axis=1)))},
+            {"generated": table},
+        ),
+    )
+
+
+def _table(rows: Any, name: str) -> np.ndarray:
+    """Anomaly rows in memory, float64 (N, 2 to 5): a few numbers an image. NaN may stand in them."""
+    if hasattr(rows, "detach"):
+        rows = rows.detach().cpu().numpy()
+    elif not isinstance(rows, (np.ndarray, list, tuple)) and isinstance(rows, RowsLike):
+        rows = rows[: len(rows)]
+    table = np.asarray(rows, dtype=np.float64)
+    if table.ndim != 2 or len(table) == 0 or table.shape[1] < 2:
+        raise ValueError(f"{name} must have shape (N, 2 or more) with columns {', '.join(COLUMNS)}, not {table.shape}")
+    return table
+
+
+def _column(table: np.ndarray, index: int) -> np.ndarray | None:
+    """A column that may not have been measured."""
+    if table.shape[1] <= index or not np.isfinite(table[:, index]).any():
+        return None
+    return table[:, index]
+
+
+def _is_noise(table: np.ndarray) -> np.ndarray:
+    """Whether an image's complexity is rounding noise (N,); False where no lag-2 angle was measured."""
+    lag2 = _column(table, LAG2)
+    if lag2 is None:
+        return np.zeros(len(table), bool)
+    below: np.ndarray = lag2 < table[:, COMPLEXITY]  # False for NaN
+    return below
+
+
+def _noise_share(table: np.ndarray) -> float | None:
+    return None if _column(table, LAG2) is None else float(_is_noise(table).mean())
+
+
+def _gap(gap: Gap | None) -> dict[str, float | str] | None:
+    """Where the clouds differ most, in the names of roles and quantities."""
+    if gap is None:
+        return None
+    quadrant = gap.quadrant.replace("x", "complexity").replace("y ", "vulnerability ")
+    return {
+        "complexity": gap.x,
+        "vulnerability": gap.y,
+        "quadrant": quadrant,
+        "share_reference": gap.share_a,
+        "share_generated": gap.share_b,
+    }
+
+
+def _contrast(made: np.ndarray, real: np.ndarray) -> Contrast:
+    n, m = len(made), len(real)
+    difference = made.mean() - real.mean()
+    pooled = np.sqrt(((n - 1) * made.var(ddof=1) + (m - 1) * real.var(ddof=1)) / (n + m - 2))
+    if pooled == 0:  # two constants: no test
+        return Contrast(float(made.mean()), float(real.mean()), float("nan"), float("nan"), float("nan"))
+    welch = stats.ttest_ind(made, real, equal_var=False)
+    unbiased = 1 - 3 / (4 * (n + m) - 9)  # Hedges 1981
+    return Contrast(
+        mean_generated=float(made.mean()),
+        mean_reference=float(real.mean()),
+        t=float(welch.statistic),
+        pvalue=float(welch.pvalue),
+        hedges_g=float(difference / pooled * unbiased),
+    )
+
+
+def _cautions(
+    noise: dict[str, float | None], left_out: dict[str, int], tables: dict[str, np.ndarray]
+) -> tuple[Caution, ...]:
+    cautions = [
+        Caution(
+            "complexity-is-noise",
+            f"The complexity of {share:.0%} of the {role} images is rounding noise (the angle two steps apart is "
+            f"smaller than that of neighbouring steps): use float64 or a larger step for the anomaly measure.",
+        )
+        for role, share in noise.items()
+        if share is not None and share > NOISE_SHARE
+    ]
+    cautions += [
+        Caution(
+            "images-left-out",
+            f"{count} of {len(tables[role])} {role} images have no finite complexity and vulnerability (their features "
+            f"do not change along the path) and are left out.",
+        )
+        for role, count in left_out.items()
+        if count > 0
+    ]
+    return tuple(cautions)
