@@ -7,7 +7,7 @@ names and are escaped by the template; the only markup that passes as it is are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,20 @@ class Block:
 
 def render(report: Report) -> str:
     """The whole page as text."""
+    return page("report.html.j2", context(report))
+
+
+def page(template: str, names: Mapping[str, Any]) -> str:
+    """A template of this package with the common style sheet; everything that it shows is escaped."""
     from importlib.resources import files
 
     from jinja2 import Environment, StrictUndefined
 
-    source = (files("genaudit.reports") / "report.html.j2").read_text(encoding="utf-8")
+    folder = files("genaudit.reports")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"seconds": show_seconds, "visible": visible}
-    return environment.from_string(source).render(**context(report))
+    source = (folder / template).read_text(encoding="utf-8")
+    return environment.from_string(source).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -139,22 +145,28 @@ def _line(name: str, value: Value) -> Line:
         number=show(value.value, value.lower, value.upper),
         exact=repr(value.value),
         interval=show_interval(value.lower, value.upper),
-        bar=_bar(name, value),
+        bar=bar(value, scale(name, [value])),
         arrow=arrow,
         direction=direction,
     )
 
 
-def _bar(name: str, value: Value) -> Bar | None:
-    """The interval on the value's natural range, else on a scale from 0 (or below) to a little above its end."""
+def scale(name: str, values: Sequence[Value]) -> tuple[float, float]:
+    """A value's natural range, else from 0 (or below) to a little above all of `values` and their intervals."""
+    numbers = [each for value in values for each in (value.value, value.lower, value.upper)]
+    finite = [each for each in numbers if each is not None and math.isfinite(each)]
+    low, high = RANGES.get(name, (0.0, 0.0))
+    low, high = min([low, *finite]), max([high, *finite])
+    if name in RANGES:
+        return low, high
+    return low - 0.1 * (high - low) * (low < 0), high + 0.1 * (high - low) * (high > 0)
+
+
+def bar(value: Value, between: tuple[float, float]) -> Bar | None:
+    """The interval's place between the two ends of a scale; None without an interval."""
+    low, high = between
     lower, upper = value.lower, value.upper
-    if lower is None or upper is None or not all(map(math.isfinite, (value.value, lower, upper))):
-        return None
-    low, high = RANGES.get(name, (0.0, -math.inf))
-    low, high = min(low, lower, value.value), max(high, upper, value.value, 0.0)
-    if name not in RANGES:
-        low, high = low - 0.1 * (high - low) * (low < 0), high + 0.1 * (high - low) * (high > 0)
-    if not high > low:
+    if lower is None or upper is None or not high > low or not all(map(math.isfinite, (value.value, lower, upper))):
         return None
     left, right, at = (round(100 * (each - low) / (high - low), 2) for each in (lower, upper, value.value))
     return Bar(left, round(max(right - left, 0.0), 2), at, f"scale from {show(low)} to {show(high)}")

@@ -1,0 +1,259 @@
+"""Sets finished runs side by side: values with intervals, ranks, and which differences lie within the intervals.
+
+Runs are read from their report.json, so that runs of other machines and of earlier days compare alike. Two
+overlapping intervals leave open which run is better; intervals that don't overlap are stronger evidence than a test at
+the same level. Runs that are not comparable (measured differently, other reference, other numbers of images) are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from genaudit.errors import UserError
+from genaudit.metrics.result import Better
+from genaudit.reports.reading import read_report, report_file
+from genaudit.reports.report import Warning
+from genaudit.reports.values import Value
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+SCHEMA = "genaudit/comparison/1"
+CSV_COLUMNS = ("metric", "name", "better", "run", "value", "lower", "upper", "rank", "overlaps_best")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: `label` tells it from the other runs."""
+
+    label: str
+    path: Path
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value of one run.
+
+    `rank` counts from 1 in the value's direction, equal values share a rank; None without a direction or a
+    number. `overlaps_best` says whether the interval meets that of a run of rank 1; None where either has none.
+    """
+
+    value: Value
+    rank: int | None = None
+    overlaps_best: bool | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A value of a metric in all runs; None where a run doesn't have it."""
+
+    metric: str
+    name: str
+    better: Better
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass
+class Comparison:
+    """Runs in the order given, one row for each value of a metric, and what makes the runs not comparable."""
+
+    runs: list[Run]
+    rows: list[Row]
+    warnings: list[Warning] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """comparison.json: schema, runs, rows with one cell a run that has the value, warnings."""
+        return {
+            "schema": SCHEMA,
+            "runs": [
+                {
+                    "label": run.label,
+                    "path": str(run.path),
+                    "created": run.report["created"],
+                    "images": {
+                        role: {key: images[key] for key in ("source", "count", "digest")}
+                        for role, images in run.report["images"].items()
+                    },
+                    "warnings": len(run.report["warnings"]),
+                }
+                for run in self.runs
+            ],
+            "rows": [
+                {
+                    "metric": row.metric,
+                    "name": row.name,
+                    "better": row.better,
+                    "cells": [
+                        {
+                            "run": run.label,
+                            "value": cell.value.value,
+                            "lower": cell.value.lower,
+                            "upper": cell.value.upper,
+                            "rank": cell.rank,
+                            "overlaps_best": cell.overlaps_best,
+                        }
+                        for run, cell in zip(self.runs, row.cells, strict=True)
+                        if cell is not None
+                    ],
+                }
+                for row in self.rows
+            ],
+            "warnings": [{"code": each.code, "metric": each.metric, "message": each.message} for each in self.warnings],
+        }
+
+    def write(self, out: str | Path) -> dict[str, Path]:
+        """Writes comparison.csv (one line a cell), comparison.html and comparison.json; returns their paths."""
+        from genaudit.reports.comparison_views import html
+        from genaudit.reports.files import json_text, write_csv, write_together
+
+        document = self.to_dict()
+        lines = [
+            [row["metric"], row["name"], row["better"], *(cell[key] for key in CSV_COLUMNS[3:])]
+            for row in document["rows"]
+            for cell in row["cells"]
+        ]
+
+        def text(content: str, stream: TextIO) -> None:
+            stream.write(content)
+
+        return write_together(
+            Path(out),
+            {
+                "comparison.csv": lambda stream: write_csv(CSV_COLUMNS, lines, stream),
+                "comparison.html": lambda stream: text(html(self), stream),
+                "comparison.json": lambda stream: text(json_text(document), stream),
+            },
+        )
+
+    def console(self, *, plain: bool = False) -> Group:
+        """A rich renderable of the table with its warnings; `plain` without lines."""
+        from genaudit.reports.comparison_views import console
+
+        return console(self, plain)
+
+
+def compare(paths: Sequence[str | Path]) -> Comparison:
+    """Reads runs and compares them.
+
+    Args:
+        paths: two or more run folders or report.json files.
+
+    Raises:
+        UserError: fewer than two, or one that is missing, not JSON, or of another schema; the message names it.
+    """
+    if len(paths) < 2:
+        raise UserError("compare needs two runs or more: give their run folders or report.json files.")
+    files = [report_file(Path(path)) for path in paths]
+    reports = [read_report(file) for file in files]
+    runs = [Run(*each) for each in zip(_labels(files, reports), files, reports, strict=True)]
+    names = dict.fromkeys(
+        (metric, name, value["better"])
+        for run in runs
+        for metric, entry in run.report["metrics"].items()
+        for name, value in entry["values"].items()
+    )
+    first = {(metric, name): better for metric, name, better in reversed(names)}
+    rows = [_row(metric, name, better, runs) for metric, name, better in names if first[metric, name] == better]
+    order = {metric: place for place, metric in enumerate(dict.fromkeys(row.metric for row in rows))}
+    return Comparison(runs, sorted(rows, key=lambda row: order[row.metric]), list(_incomparable(runs)))
+
+
+def _labels(files: Sequence[Path], reports: Sequence[dict[str, Any]]) -> list[str]:
+    """The shortest ends that differ of the generated images' sources, or where those are alike of the runs' paths."""
+    sources = [Path(report["images"].get("generated", {}).get("source", "")) for report in reports]
+    if len(set(sources)) == len(sources):
+        paths = sources
+    else:
+        paths = [file.absolute().parent if file.name == "report.json" else file.absolute() for file in files]
+    parts = [path.parts for path in paths]
+    depth = 1
+    while len({each[-depth:] for each in parts}) < len(set(parts)):
+        depth += 1
+    labels = ["/".join(each[-depth:]) for each in parts]
+    times = [labels[:place].count(label) for place, label in enumerate(labels)]  # the same run twice is numbered
+    return [f"{label} ({time + 1})" if time else label for label, time in zip(labels, times, strict=True)]
+
+
+def _row(metric: str, name: str, better: Better, runs: Sequence[Run]) -> Row:
+    found = [run.report["metrics"].get(metric, {"values": {}})["values"].get(name) for run in runs]
+    values = [Value(each["value"], each["lower"], each["upper"], each["better"]) if each else None for each in found]
+    if better == "none":
+        return Row(metric, name, better, tuple(Cell(value) if value else None for value in values))
+    sign = -1 if better == "higher" else 1
+    scores = [sign * value.value if value and value.value is not None else None for value in values]
+    order = sorted(score for score in scores if score is not None)
+    ranks = [None if score is None else order.index(score) + 1 for score in scores]
+    best = [value for value, rank in zip(values, ranks, strict=True) if value and rank == 1]
+    cells = (
+        Cell(value, rank, _overlaps_any(value, best) if rank else None) if value else None
+        for value, rank in zip(values, ranks, strict=True)
+    )
+    return Row(metric, name, better, tuple(cells))
+
+
+def _overlaps_any(value: Value, best: Iterable[Value]) -> bool | None:
+    if value.lower is None or value.upper is None:
+        return None
+    ends = [(each.lower, each.upper) for each in best]
+    known = [
+        value.lower <= upper and lower <= value.upper
+        for lower, upper in ends
+        if lower is not None and upper is not None
+    ]
+    return any(known) if known else None
+
+
+def _incomparable(runs: Sequence[Run]) -> Iterable[Warning]:
+    """What makes values of different runs not comparable, one warning for all metrics that it concerns alike."""
+    metrics = list(dict.fromkeys(metric for run in runs for metric in run.report["metrics"]))
+
+    def entries(metric: str) -> list[tuple[str, dict[str, Any], Run]]:
+        return [(run.label, run.report["metrics"][metric], run) for run in runs if metric in run.report["metrics"]]
+
+    fingerprints: dict[str, list[str]] = {}
+    numbers: dict[str, list[str]] = {}
+    for metric in metrics:
+        prints = {
+            label: run.report["measures"].get(entry["measure"], {}).get("fingerprint")
+            for label, entry, run in entries(metric)
+        }
+        counts = {label: _count_text(entry["n"]) for label, entry, _ in entries(metric)}
+        if len(set(prints.values())) > 1:
+            groups = _groups({label: str(each)[:12] for label, each in prints.items()})
+            fingerprints.setdefault(groups, []).append(metric)
+        if len(set(counts.values())) > 1:
+            numbers.setdefault(_groups(counts), []).append(metric)
+    for groups, concerned in fingerprints.items():
+        yield Warning(
+            "different-measure",
+            concerned[0] if len(concerned) == 1 else None,
+            f"{', '.join(concerned)}: measured differently (feature model, weights, preprocessing or precision), so "
+            f"the values of these runs cannot be ranked against each other: {groups}.",
+        )
+    for role in ("reference", "train"):
+        digests = {run.label: run.report["images"][role]["digest"] for run in runs if role in run.report["images"]}
+        if len(set(digests.values())) > 1:
+            groups = _groups({label: digest[:12] for label, digest in digests.items()})
+            yield Warning(f"different-{role}", None, f"The {role} images differ between the runs: {groups}.")
+    for groups, concerned in numbers.items():
+        yield Warning(
+            "different-n",
+            concerned[0] if len(concerned) == 1 else None,
+            f"{', '.join(concerned)}: judged on different numbers of images, on which the values depend: {groups}.",
+        )
+
+
+def _count_text(n: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {role}" for role, count in sorted(n.items()))
+
+
+def _groups(kinds: dict[str, str]) -> str:
+    """`kind (run, run); kind (run)`."""
+    by_kind: dict[str, list[str]] = {}
+    for label, kind in kinds.items():
+        by_kind.setdefault(kind, []).append(label)
+    return "; ".join(f"{kind} ({', '.join(labels)})" for kind, labels in by_kind.items())

@@ -1,0 +1,99 @@
+"""Shows a comparison of runs: as a table on the console and as one self-contained HTML page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genaudit.reports.comparison import Cell, Comparison, Row
+from genaudit.reports.digits import MISSING, show, show_interval
+from genaudit.reports.explanations import explain
+from genaudit.reports.html import DIRECTIONS, Bar, bar, page, scale
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
+
+LEGEND = "Best in bold; ≈ marks a run whose interval overlaps the best one's: the difference is within the intervals."
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell as text."""
+
+    number: str
+    interval: str = ""
+    rank: int | None = None
+    best: bool = False
+    near: bool = False
+    bar: Bar | None = None
+
+
+def html(comparison: Comparison) -> str:
+    """The page as text."""
+    metrics: dict[str, list[tuple[Row, list[Shown]]]] = {}
+    for row in comparison.rows:
+        metrics.setdefault(row.metric, []).append((row, _shown(row)))
+    names = {
+        "runs": comparison.runs,
+        "metrics": metrics,
+        "explanations": {metric: explain(metric) for metric in metrics},
+        "directions": DIRECTIONS,
+        "warnings": comparison.warnings,
+        "legend": LEGEND,
+    }
+    return page("comparison.html.j2", names)
+
+
+def console(comparison: Comparison, plain: bool) -> Group:
+    """The table with one column a run, its legend and the warnings."""
+    from rich.console import Group
+
+    from genaudit.reports.console import new_table, text
+
+    table = new_table(plain)
+    for header in ("metric", "value", "better"):
+        table.add_column(header, no_wrap=True)
+    for run in comparison.runs:
+        table.add_column(text((run.label, "bold")), justify="right", overflow="fold")
+    previous = ""
+    for row in comparison.rows:
+        arrow, direction = DIRECTIONS[row.better]
+        cells = (_console_cell(each) for each in _shown(row))
+        metric = row.metric if row.metric != previous else ""
+        better = f"{arrow} {direction.removesuffix(' is better')}".strip()
+        table.add_row(text((metric, "bold")), text((row.name, "")), text((better, "dim")), *cells)
+        previous = row.metric
+    parts: list[Any] = [table, text((LEGEND, "dim"))]
+    parts += [
+        text(("warning ", "yellow"), (each.message, ""), (f" [{each.code}]", "dim")) for each in comparison.warnings
+    ]
+    return Group(*parts)
+
+
+def _console_cell(shown: Shown) -> Text:
+    from genaudit.reports.console import text
+
+    mark = "≈ " if shown.near else ""
+    rank = f" #{shown.rank}" if shown.rank else ""
+    interval = f"\n{shown.interval}" if shown.interval else ""
+    return text((mark, "dim"), (shown.number, "bold" if shown.best else ""), (rank, "dim"), (interval, "dim"))
+
+
+def _shown(row: Row) -> list[Shown]:
+    between = scale(row.name, [cell.value for cell in row.cells if cell and cell.value.value is not None])
+    return [_show(cell, between) for cell in row.cells]
+
+
+def _show(cell: Cell | None, between: tuple[float, float]) -> Shown:
+    if cell is None or cell.value.value is None:
+        return Shown(MISSING)
+    value = cell.value
+    return Shown(
+        number=show(value.value, value.lower, value.upper),
+        interval=show_interval(value.lower, value.upper),
+        rank=cell.rank,
+        best=cell.rank == 1,
+        near=bool(cell.overlaps_best) and cell.rank != 1,
+        bar=bar(value, between),
+    )
