@@ -75,9 +75,7 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
     for word in words:
         if word in SWITCHES_WITH_VALUE:
             switches += [word, next(words, "")]
-        elif word in ("--info", "-i"):
-            switches.append(word)
-        elif switches[-1:] in (["--info"], ["-i"]) and word in INFO_TOPICS:
+        elif word in ("--info", "-i") or (switches[-1:] in (["--info"], ["-i"]) and word in INFO_TOPICS):
             switches.append(word)
         elif word in VERBS[verb].flags:
             overrides.append(f"{word.lstrip('-')}=true")

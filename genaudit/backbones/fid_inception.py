@@ -63,8 +63,8 @@ class FidInception(FeatureModel):
         if path is None:
             folder = Path(torch.hub.get_dir()) / "checkpoints"
             raise UserError(
-                f"feature_model {self.name}: {WEIGHTS_FILE} is not in {folder}. Give feature_model.checkpoint=FILE, or run "
-                "torch-fidelity once with a network connection, which puts it there."
+                f"feature_model {self.name}: {WEIGHTS_FILE} is not in {folder}. Give feature_model.checkpoint=FILE, or "
+                "run torch-fidelity once with a network connection, which puts it there."
             )
         state_dict = read_state_dict(path, what=f"feature_model {self.name}")
         return Weights(state_dict, path, sha256_of_file(path), trained=True)

@@ -71,7 +71,7 @@ class TimmModel(FeatureModel):
         state_dict = self.weights.state_dict
         if not self.weights.trained:
             return self._untrained
-        # timm adapts old layouts (position embeddings, separate q, k, v) while it loads; a plain load_state_dict would not
+        # timm adapts old layouts (position embeddings, separate q, k, v) while it loads; load_state_dict would not
         overlay = {"state_dict": dict(state_dict or {}), "custom_load": False}
         try:
             model: torch.nn.Module = timm.create_model(
@@ -148,7 +148,7 @@ class TimmModel(FeatureModel):
         raise UserError(
             f"feature_model {self.name}: its weights are not on this machine ({reason}). Looked in "
             f"{' and '.join(looked)}. Give feature_model.checkpoint=FILE (safetensors or a torch state dict), run once "
-            "with a network connection, or use feature_model=efficientnet_lite0, whose weights are installed with genaudit."
+            "with a network connection, or use feature_model=efficientnet_lite0, whose weights come with genaudit."
         )
 
 

@@ -93,7 +93,7 @@ class TorchvisionModel(FeatureModel):
     def _published(self) -> Any:
         import torchvision
 
-        return torchvision.models.get_model_weights(self.architecture).DEFAULT  # type: ignore[attr-defined]
+        return torchvision.models.get_model_weights(self.architecture).DEFAULT
 
     def load_weights(self) -> Weights:
         if not self.pretrained and not self.checkpoint:
@@ -138,4 +138,6 @@ class TorchvisionModel(FeatureModel):
             if hasattr(model, head):
                 setattr(model, head, torch.nn.Identity())
                 return model
-        raise UserError(f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it")
+        raise UserError(
+            f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it"
+        )

@@ -183,7 +183,7 @@ def _first_gradient(model: Network, images: torch.Tensor, change: torch.Tensor) 
     # Fused attention has no forward-mode derivative; its plain form has.
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         # the sign does not depend on δ's scale, and at unit scale nothing underflows in half precision
-        _, tangent = torch.func.jvp(flat, (images,), (change / START_RADIUS,))
+        tangent = torch.func.jvp(flat, (images,), (change / START_RADIUS,))[1]
         probe = images.detach().requires_grad_(True)
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(flat(probe), probe, tangent)

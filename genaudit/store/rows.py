@@ -45,13 +45,11 @@ class Rows:
         return self.shape[0]
 
     def __getitem__(self, item: Any) -> np.ndarray:
-        rest: Any = ()
-        if isinstance(item, tuple):
-            item, *rest = item
+        item, rest = (item[0], item[1:]) if isinstance(item, tuple) else (item, ())
         index = np.arange(len(self))[item]
         rows = self._read(np.atleast_1d(index))
-        rows = rows[0] if np.ndim(index) == 0 else rows
-        return rows[(..., *rest)] if rest else rows
+        columns = rows[(slice(None),) + rest] if rest else rows  # noqa: RUF005 (mypy takes a star here for 3.11's)
+        return columns[0] if np.ndim(index) == 0 else columns
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         rows = self[:]
@@ -71,7 +69,7 @@ class Rows:
     def _fill(self, out: np.ndarray, shard: int, row: int) -> None:
         where = self._shards[shard]
         offset = where.offset + row * where.dim * out.itemsize
-        target = memoryview(out.reshape(-1).view(np.uint8))
+        target = memoryview(out.reshape(-1).view(np.uint8).data)
         while len(target):
             got = os.preadv(self._open(shard), [target], offset)
             if got == 0:

@@ -188,7 +188,6 @@ def _fill(
     folder: Path, images: ImageSet, missing: np.ndarray, measure: Measure, engine: Engine, advance: Advance
 ) -> dict[int, str]:
     """Measures images into new shards; returns the damaged ones, index => reason."""
-    import torch
 
     batch_size = engine.batch_size or measure.batch_size(engine.device)
     damaged: dict[int, str] = {}

@@ -14,10 +14,11 @@ def main(cfg: Any) -> int:
     from genaudit import demo
     from genaudit.reports.comparison import compare
 
-    wanted = list(cfg.sets) if cfg.sets else list(demo.GENERATED)
-    unknown = [name for name in wanted if name not in demo.GENERATED]
+    generated = [name for name, each in demo.SETS.items() if each.role == "generated"]
+    wanted = [str(name) for name in cfg.sets] if cfg.sets else generated
+    unknown = [name for name in wanted if name not in generated]
     if unknown:
-        raise UserError(f"sets={unknown[0]}: the demo has {', '.join(demo.GENERATED)}")
+        raise UserError(f"sets={unknown[0]}: the demo has {', '.join(generated)}")
     out = run_folder(cfg, "demo")
     runs = []
     for name in wanted:

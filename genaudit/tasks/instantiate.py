@@ -26,7 +26,9 @@ def instantiate(node: Any, **given: Any) -> Any:
         if cause is not None:
             raise cause from None
         text = " ".join(str(error).split())
-        raise UserError(f"{node.get('_target_', 'a configuration node')} cannot be made from its YAML: {text}") from error
+        raise UserError(
+            f"{node.get('_target_', 'a configuration node')} cannot be made from its YAML: {text}"
+        ) from error
 
 
 class Instances:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data import FeatureSet, Moments
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable
 from genaudit.reports.report import MetricEntry
@@ -113,4 +113,3 @@ def _function(path: str) -> Callable[..., Any]:
 
 def _parameters(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(fn).parameters
-

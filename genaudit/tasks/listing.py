@@ -28,7 +28,8 @@ def main(cfg: Any) -> int:
     if what not in kinds:
         close = difflib.get_close_matches(what, kinds, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(f"list shows {', '.join(kinds)}; not {what!r}{hint}" if what else f"list what? {', '.join(kinds)}")
+        wrong = f"not {what!r}{hint}" if what else "say which"
+        raise UserError(f"list shows {', '.join(kinds)}; {wrong}")
     header, rows = kinds[what]()
     table = Table(box=None, pad_edge=False)
     for column in header:
@@ -68,7 +69,7 @@ def _leading_comment(text: str) -> list[str]:
 
 def _metrics() -> tuple[list[str], list[list[str]]]:
     from genaudit.metrics.result import KIND
-    from genaudit.reports.explanations import explain
+    from genaudit.reports.explanations import METRICS
     from genaudit.tasks.judging import make_spec
 
     rows = []
@@ -83,7 +84,7 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
                     arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
                     values.append(f"{field.metadata['name'] or field.name}{arrow}")
             kind = "anomaly" if "measure" in node and "anomaly" in str(node._get_node("measure")) else "embedding"
-            rows.append([name, needs, kind, " ".join(values), explain(str(metric))])
+            rows.append([name, needs, kind, " ".join(values), METRICS.get(str(metric), "")])
     return ["metric", "needs", "measure", "values", "what it says"], rows
 
 

@@ -123,8 +123,9 @@ def _checked(rows: Rows | np.ndarray, role: str, name: str) -> Any:
         columns = rows.columns
         rows = np.asarray(rows)
         if columns is None and not np.isfinite(rows).all():
+            count = int((~np.isfinite(rows).all(1)).sum())
             raise UserError(
-                f"{role}: {name} gave features that are not finite for {int((~np.isfinite(rows).all(1)).sum())} images; "
+                f"{role}: {name} gave features that are not finite for {count} images; "
                 "precision=float32 or a checkpoint with finite weights is needed"
             )
     return rows

@@ -37,7 +37,7 @@ def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role
     widths = {name: role.features.shape[1] for name, role in roles.items() if isinstance(role, FeatureSet)}
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{name} {width}" for name, width in widths.items())
-        raise UserError(f"the features have different numbers of columns: {listed}; they must come from one feature model")
+        raise UserError(f"features with different numbers of columns: {listed}; they must come from one feature model")
     return roles
 
 

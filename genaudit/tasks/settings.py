@@ -77,7 +77,7 @@ def store_folder(given: str | None) -> Path:
 
 
 def choose_device(wanted: str) -> str:
-    """"auto" is CUDA, then MPS, then the CPU; under torchrun each rank takes its own CUDA device.
+    """ "auto" is CUDA, then MPS, then the CPU; under torchrun each rank takes its own CUDA device.
 
     Raises:
         UserError: the device is unknown or not on this machine.
