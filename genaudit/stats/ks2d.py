@@ -65,9 +65,9 @@ def ks2d_2samp(
 ) -> KS2D:
     """The two-sample 2-D Kolmogorov-Smirnov statistic with its p-value.
 
-    For the origins of sample i, `diff` = share of sample i minus share of the other in each quadrant. Convention "plain":
-    `D_i = max |diff|`. Convention "ndtest" (the package of that name, used by the Anomaly Score's authors): the
-    origin itself belongs to whichever quadrant maximises the gap, so `diff` of quadrant 0 is lowered by 1/n_i and
+    For the origins of sample i, `diff` = share of sample i minus share of the other in each quadrant. Convention
+    "plain": `D_i = max |diff|`. Convention "ndtest" (the package of that name, which the Anomaly Score's authors use):
+    the origin itself belongs to whichever quadrant maximises the gap, so `diff` of quadrant 0 is lowered by 1/n_i and
     `D_i = max(-min diff, max diff + 1/n_i)`; two equal samples of 8 then give 0.125. `D = (D_1 + D_2)/2`.
 
     p-values: "asymptotic" is ndtest's, `kstwobign.sf(D sqrt(m) / (1 + r (0.25 - 0.75/sqrt(m))))` with
@@ -214,7 +214,7 @@ class _Pooled:
         x, y = self.pooled.T
         left, down = x[None, :] <= x[:, None], y[None, :] <= y[:, None]  # (origin, point)
         # Quadrant 3's difference is minus the sum of the others: three products are enough.
-        inside = [(left & down).astype(np.float32), (left & ~down).astype(np.float32), (~left & down).astype(np.float32)]
+        inside = [quadrant.astype(np.float32) for quadrant in (left & down, left & ~down, ~left & down)]
         step = max(1, DENSE_BYTES // (4 * n))
         found = []
         for first in range(0, permutations, step):

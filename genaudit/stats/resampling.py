@@ -50,7 +50,7 @@ def bootstrap(
     """
     arrays = [np.asarray(sample) for sample in samples]
     draws = bootstrap_indices([len(array) for array in arrays], repeats=repeats, seed=seed)
-    values = [statistic(*(array[index] for array, index in zip(arrays, drawn))) for drawn in draws]
+    values = [statistic(*(array[index] for array, index in zip(arrays, drawn, strict=True))) for drawn in draws]
     return percentile_interval(values, confidence)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import kstwobign, pearsonr
 
-from genaudit.stats.ks2d import DENSE_POINTS, ks2d_2samp, permutation_null
+from genaudit.stats.ks2d import DENSE_POINTS, Convention, ks2d_2samp, permutation_null
 
 
-def quadratic(a: np.ndarray, b: np.ndarray, convention: str) -> float:
+def quadratic(a: np.ndarray, b: np.ndarray, convention: Convention) -> float:
     """DEFINITION: all quadrants of all origins, one by one, in floating point."""
 
     def shares(origin: np.ndarray, sample: np.ndarray) -> list[float]:
@@ -33,17 +33,17 @@ def test_statistic_equals_the_quadratic_definition_on_2000_samples_with_heavy_ti
         values = int(rng.integers(1, 7))
         a = rng.integers(0, values, (n, 2)).astype(float)
         b = rng.integers(0, values, (m, 2)) + rng.choice([0.0, 0.5])
-        convention = "ndtest" if case % 2 else "plain"
+        convention: Convention = "ndtest" if case % 2 else "plain"
         found = ks2d_2samp(a, b, pvalue=None, convention=convention).statistic
         # Shares are rounded in the reference only: a few units in the last place of 1.
         assert found == pytest.approx(quadratic(a, b, convention), abs=1e-14), (a, b)
 
 
 @pytest.mark.parametrize("convention", ["ndtest", "plain"])
-def test_statistic_equals_the_quadratic_definition_without_ties(convention: str) -> None:
+def test_statistic_equals_the_quadratic_definition_without_ties(convention: Convention) -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(150, 2)), rng.normal(0.3, 1.2, (97, 2))
-    found = ks2d_2samp(a, b, pvalue=None, convention=convention).statistic  # type: ignore[arg-type]
+    found = ks2d_2samp(a, b, pvalue=None, convention=convention).statistic
     assert found == pytest.approx(quadratic(a, b, convention), abs=1e-14)
 
 
@@ -67,7 +67,8 @@ def test_clouds_that_do_not_overlap_are_one_apart() -> None:
     found = ks2d_2samp(a, a + 2, convention="plain")
     # The best origin of b is its lowest point, which takes itself into the quadrant of a.
     assert found.statistic == pytest.approx(1 - 1 / 40, abs=1e-15)
-    assert found.gap is not None and {found.gap.share_a, found.gap.share_b} == {0.0, 1.0}
+    assert found.gap is not None
+    assert {found.gap.share_a, found.gap.share_b} == {0.0, 1.0}
 
 
 def test_statistic_ignores_order_swap_and_increasing_maps() -> None:
@@ -120,18 +121,20 @@ def test_asymptotic_p_of_a_constant_coordinate_is_undefined() -> None:
     a = np.random.default_rng(7).normal(size=(10, 2))
     b = a.copy()
     b[:, 1] = 3
-    assert np.isnan(ks2d_2samp(a, b).pvalue)
+    found = ks2d_2samp(a, b).pvalue
+    assert found is not None
+    assert np.isnan(found)
     assert 0 < (ks2d_2samp(a, b, pvalue="permutation", permutations=99).pvalue or 0) <= 1
 
 
 @pytest.mark.parametrize("convention", ["ndtest", "plain"])
-def test_permuted_statistics_equal_the_statistic_of_the_permuted_samples(convention: str) -> None:
+def test_permuted_statistics_equal_the_statistic_of_the_permuted_samples(convention: Convention) -> None:
     rng = np.random.default_rng(8)
     for a, b in [
         (rng.normal(size=(23, 2)), rng.normal(size=(17, 2))),
         (rng.integers(0, 4, (30, 2)).astype(float), rng.integers(0, 4, (12, 2)).astype(float)),
     ]:
-        null = permutation_null(a, b, permutations=30, seed=5, convention=convention)  # type: ignore[arg-type]
+        null = permutation_null(a, b, permutations=30, seed=5, convention=convention)
         pooled, labels = np.concatenate([a, b]), np.arange(len(a) + len(b)) < len(a)
         drawn = np.random.default_rng(5).permuted(np.tile(labels, (30, 1)), axis=1)
         expected = [quadratic(pooled[d], pooled[~d], convention) for d in drawn]
@@ -151,8 +154,8 @@ def test_large_samples_permute_by_the_wavelet_matrix_with_the_same_law() -> None
 def test_permutation_p_is_uniform_for_equal_clouds() -> None:
     rng = np.random.default_rng(10)
     p = [
-        ks2d_2samp(rng.normal(size=(20, 2)), rng.normal(size=(25, 2)), pvalue="permutation", permutations=39, seed=i).pvalue
-        for i in range(400)
+        ks2d_2samp(a, b, pvalue="permutation", permutations=39, seed=i).pvalue
+        for i, (a, b) in enumerate((rng.normal(size=(20, 2)), rng.normal(size=(25, 2))) for _ in range(400))
     ]
     # P(p <= 0.1) is 0.1 (4 of 40 ranks); binomial standard error 0.015, four of them.
     assert abs(np.mean(np.array(p) <= 0.1) - 0.1) < 0.06

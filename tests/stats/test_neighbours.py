@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,8 @@ class OnDisk:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: object) -> np.ndarray:
-        block = self.rows[item]  # type: ignore[index]
+    def __getitem__(self, item: Any) -> np.ndarray:
+        block = self.rows[item]
         self.largest = max(self.largest, len(block))
         return block
 
@@ -65,7 +66,8 @@ def test_the_tile_minima_by_groups_are_those_of_a_full_sort() -> None:
     scores = torch.from_numpy(np.random.default_rng(2).permutation(40 * 1024).reshape(40, 1024).astype(np.float32))
     values, columns = neighbours._smallest(scores, 6)
     expected, order = scores.topk(6, largest=False)
-    assert torch.equal(values, expected) and torch.equal(columns, order)
+    assert torch.equal(values, expected)
+    assert torch.equal(columns, order)
 
 
 def test_equal_rows_are_at_distance_zero_and_the_lowest_index_wins() -> None:
@@ -116,7 +118,8 @@ def test_the_point_itself_is_left_out_but_its_copies_are_not() -> None:
     distances = np.linalg.norm(rows[:, None].astype(float) - rows, axis=2)
     np.fill_diagonal(distances, np.inf)
     np.testing.assert_array_equal(found.indices, np.argsort(distances, axis=1, kind="stable")[:, :2])
-    assert found.indices[3, 0] == 150 and found.distances[150, 0] == 0
+    assert found.indices[3, 0] == 150
+    assert found.distances[150, 0] == 0
 
 
 def test_the_point_itself_is_left_out_of_collapsed_sets() -> None:
@@ -136,12 +139,14 @@ def test_rows_on_disk_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Mon
     on_disk = OnDisk(query), OnDisk(np.load(tmp_path / "r.npy", mmap_mode="r"))
     found = nearest(*on_disk)
     np.testing.assert_array_equal(found.indices, brute(query, reference, 1)[0])
-    assert on_disk[0].largest <= 64 and on_disk[1].largest <= 64 * (1 + neighbours.SPARE)
+    assert on_disk[0].largest <= 64
+    assert on_disk[1].largest <= 64 * (1 + neighbours.SPARE)
 
 
 def test_tensors_integers_and_single_rows_are_taken() -> None:
     found = nearest(torch.tensor([[1.0, 1.0]]), [[0, 0], [1, 2]])
-    assert found.indices.tolist() == [[1]] and found.distances.tolist() == [[1.0]]
+    assert found.indices.tolist() == [[1]]
+    assert found.distances.tolist() == [[1.0]]
     assert nearest([[3.0]], [[1.0]]).distances.tolist() == [[2.0]]
 
 

@@ -31,7 +31,8 @@ def test_same_seed_same_interval_and_samples_are_resampled_on_their_own() -> Non
     a, b = rng.normal(size=30), rng.normal(size=50)
 
     def statistic(x: np.ndarray, y: np.ndarray) -> float:
-        assert len(x) == 30 and len(y) == 50
+        assert len(x) == 30
+        assert len(y) == 50
         return float(x.mean() - y.mean())
 
     first = bootstrap(statistic, a, b, repeats=100, seed=4)
