@@ -191,7 +191,9 @@ def judge(
     points = {role: table[np.isfinite(table[:, :2]).all(axis=1), :2] for role, table in tables.items()}
     for role, kept in points.items():
         if len(kept) < 2:
-            raise Unavailable(f"AS needs 2 or more {role} images with finite complexity and vulnerability, not {len(kept)}")
+            raise Unavailable(
+                f"AS needs 2 or more {role} images with finite complexity and vulnerability, not {len(kept)}"
+            )
     made, real = points["generated"], points["reference"]
     found = ks2d_2samp(real, made, pvalue="permutation", permutations=permutations, seed=seed)
     asymptotic = ks2d_2samp(real, made, pvalue="asymptotic").pvalue
@@ -315,7 +317,7 @@ def _gap(gap: Gap | None) -> dict[str, float | str] | None:
     """Where the clouds differ most, in the names of roles and quantities."""
     if gap is None:
         return None
-    quadrant = gap.quadrant.replace("x", "complexity").replace("y ", "vulnerability ")
+    quadrant = gap.quadrant.replace("y ", "vulnerability ").replace("x ", "complexity ")
     return {
         "complexity": gap.x,
         "vulnerability": gap.y,
