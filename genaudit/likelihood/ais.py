@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Schedule = Literal["sigmoidal", "power"]
 
-DISAGREEMENT = 1.0  # nats
+DISAGREEMENT = 2.0  # nats
 
 
 def sigmoidal_schedule(temperatures: int) -> list[float]:
@@ -100,9 +100,10 @@ class AIS:
 
     @property
     def disagree(self) -> torch.Tensor:
-        """(N,) bool: the spread exceeds 1 nat, so that few chains carry the estimate; one chain cannot disagree.
+        """(N,) bool: the spread exceeds 2 nats, so that few chains carry the estimate; one chain cannot disagree.
 
-        For log-normal weights of spread s one chain is s²/2 nats off on average, and C chains about (exp(s²) - 1)/(2C).
+        Where weights are log-normal with spread s, one chain is s²/2 nats off on average: 2 nats at the threshold, of
+        which four chains together keep about half.
         """
         return self.spread > DISAGREEMENT
 
@@ -158,8 +159,8 @@ def ais(
 
     Args:
         decoder: maps (n, latent_dim) to (n, ...), the shape of an image, row by row, on the scale of `x`;
-            differentiable, in evaluation mode. Another prior than N(0, I), a class, an output range: put them inside.
-            Rows come image by image: row i belongs to image i // chains.
+            differentiable, in evaluation mode. Another prior than N(0, I), an output range: put them inside. For a
+            class-conditional generator, one call a class.
         x: images (N, ...), floating, array or tensor; computed on its device in the decoder's type, float32 or float64.
         sigma2: variance of the observation noise per number of `x` (`inversion.observation_variance`), > 0.
         temperatures, chains, leapfrog: numbers of intermediate distributions, chains per image, leapfrog steps.
