@@ -23,8 +23,8 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
-# Pillow resamples 8-bit images in two passes, along rows and then along columns, with fixed-point coefficients and
-# an 8-bit intermediate result. To be bumped should a Pillow ever give other pixels (a test pins some).
+# Pillow resamples 8-bit images in two passes with fixed-point coefficients and an 8-bit result in between. To be
+# bumped should a Pillow ever give other pixels; a test pins some.
 _ALGORITHM = "pillow-resample/1"
 
 
@@ -35,8 +35,8 @@ class Recipe:
     Attributes:
         size: S, the side in pixels, at least 1.
         interpolation: the filter; bicubic has a = -0.5.
-        fit: "squash" changes the aspect ratio; "crop" keeps it and takes the central square of the source
-            (resized straight from that box: no rounding of an intermediate size).
+        fit: "squash" changes the aspect ratio; "crop" keeps it and takes the central square: a resize of the
+            short side to S and a central crop, in one step and so without rounding the long side.
     """
 
     size: int

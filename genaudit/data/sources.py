@@ -134,8 +134,9 @@ def _find(source: Any, policy: Policy, limit: int | None, seed: int) -> Listing 
     if callable(source):
         return draw(source, role, limit, seed)
     raise UserError(
-        f"{role}: images cannot be read from an object of type {type(source).__name__}. Give {KINDS}; or a list of paths, a NumPy "
-        f"array (N, H, W, C) uint8, a torch tensor (N, C, H, W), a map-style Dataset, or a callable f(n, generator)."
+        f"{role}: images cannot be read from an object of type {type(source).__name__}. Give {KINDS}; or a list of "
+        f"paths, a NumPy array (N, H, W, C) uint8, a torch tensor (N, C, H, W), a map-style Dataset, or a callable "
+        f"f(n, generator)."
     )
 
 

@@ -86,4 +86,5 @@ class TorchvisionSource:
         except (RuntimeError, OSError, ValueError, ImportError) as error:
             why = str(error).replace("You can use download=True to download it", "").strip().rstrip(".")
             mend = "Put it there" if self.download else "Set download=true, put it there"
-            raise UserError(f"{self.name} cannot be opened under {root}: {why}. {mend}, or name another root.") from error
+            text = f"{self.name} cannot be opened under {root}: {why}. {mend}, or name another root."
+            raise UserError(text) from error

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from genaudit.data import FeatureSet, ImageSet, Moments, open_images
+from genaudit.data.digest import array_digest
+from genaudit.errors import UserError
+
+N = 6
+
+
+def opened(source: object, **options: object) -> ImageSet:
+    images = open_images(source, **options)  # type: ignore[arg-type]
+    assert isinstance(images, ImageSet)
+    return images
+
+
+def chw(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def write(kind: str, path: Path, pixels: np.ndarray) -> Path:
+    """The images (N, H, W, 3) in a file of the given kind."""
+    tensor = chw(pixels)
+    if kind == "npz":
+        np.savez(path / "x.npz", pixels, np.arange(N))  # the ADM sample batch: arr_0 with labels
+    elif kind == "compressed.npz":
+        np.savez_compressed(path / "x.npz", images=pixels)
+    elif kind == "fortran.npz":
+        np.savez(path / "x.npz", images=np.asfortranarray(pixels))
+    elif kind == "npy":
+        np.save(path / "x.npy", pixels)
+    elif kind == "pt":
+        torch.save(tensor, path / "x.pt")
+    elif kind == "old.pt":
+        torch.save({"labels": torch.arange(N), "x": tensor}, path / "x.pt", _use_new_zipfile_serialization=False)
+    elif kind == "float.pt":
+        torch.save({"images": tensor / 255}, path / "x.pt")
+    elif kind == "safetensors":
+        save_file({"labels": torch.arange(N), "x": tensor}, path / "x.safetensors")
+    elif kind == "float.safetensors":
+        save_file({"data": tensor.double() / 255}, path / "x.safetensors")
+    elif kind == "h5":
+        with h5py.File(path / "x.h5", "w") as file:
+            file["labels"] = np.arange(N)
+            file.create_dataset("group/x", data=pixels, compression="gzip")
+    return path / f"x.{kind.rpartition('.')[2]}"
+
+
+KINDS = ["npz", "compressed.npz", "fortran.npz", "npy", "pt", "old.pt", "float.pt", "safetensors",
+         "float.safetensors", "h5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workers", [0, 4])
+def test_array_files_hold_what_the_array_holds(tmp_path: Path, pixels: np.ndarray, kind: str, workers: int) -> None:
+    path = write(kind, tmp_path, pixels)
+    images = opened(path, workers=workers)
+    assert images.names == [f"{path.name}[{i}]" for i in range(N)]
+    assert images.digest == opened(pixels).digest
+    assert images.converted == ({"RGB float": N} if "float" in kind else {})
+    copy = pickle.loads(pickle.dumps(images))
+    with ThreadPoolExecutor(4) as pool:
+        for i, mine in enumerate(pool.map(copy.read, range(N))):
+            assert mine.dtype == np.uint8
+            np.testing.assert_array_equal(mine, pixels[i])
+    assert opened(path, limit=2).names == images.names[:2]
+
+
+def test_the_digest_of_an_array_is_that_of_its_canonical_pixels(pixels: np.ndarray) -> None:
+    assert opened(pixels).digests[2].tobytes() == array_digest(pixels[2])
+    assert array_digest(pixels[2]) != array_digest(pixels[2].reshape(7, 9, 3))  # the shape counts
+    assert array_digest(pixels[2]) != array_digest(pixels[2].view(np.int8))  # and the type
+
+
+@pytest.mark.parametrize("scale", [torch.uint8, torch.float16, torch.float32, torch.float64])
+def test_tensors_of_any_type_equal_the_array(pixels: np.ndarray, scale: torch.dtype) -> None:
+    tensor = chw(pixels) if scale == torch.uint8 else (chw(pixels).double() / 255).to(scale)
+    assert opened(tensor.requires_grad_(scale.is_floating_point)).digest == opened(pixels).digest
+
+
+def test_bfloat16_is_read_within_its_precision(pixels: np.ndarray) -> None:
+    images = opened((chw(pixels) / 255).to(torch.bfloat16))
+    # 8 bits of significand: x is off by at most 2^-9 relative, so half a level at 255, and rounding adds another half
+    assert max(np.abs(images.read(i).astype(int) - pixels[i]).max() for i in range(N)) <= 1
+
+
+def test_grey_and_alpha_are_converted_and_counted(rng: np.random.Generator) -> None:
+    grey = rng.integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    rgba = rng.integers(0, 256, (3, 5, 4, 4), dtype=np.uint8)
+    for source in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[:, None]):
+        images = opened(source)
+        assert images.converted == {"L": 3}
+        np.testing.assert_array_equal(images.read(1), np.stack([grey[1]] * 3, axis=-1))
+    for source in (rgba, torch.from_numpy(rgba).permute(0, 3, 1, 2)):
+        images = opened(source)
+        assert images.converted == {"RGBA": 3}
+        np.testing.assert_array_equal(images.read(1), rgba[1, ..., :3])
+
+
+def test_views_of_arrays_are_read_rightly(pixels: np.ndarray) -> None:
+    assert opened(pixels[::2, ::-1]).digest == opened(np.ascontiguousarray(pixels[::2, ::-1])).digest
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            (np.zeros((2, 3, 8, 8), np.uint8), r"shape \(2, 3, 8, 8\).* 8 channels.*`\.transpose\(0, 2, 3, 1\)`"),
+            (np.zeros((2, 8, 8, 2), np.uint8), r"2 channels; images must be \(N, H, W, C\) uint8, C 1, 3 or 4"),
+            (np.zeros((2, 8, 8, 3), np.float32), r"type float32; images must be .*255"),
+            (np.zeros((2, 8, 8, 3), np.int64), "type int64; images must be"),
+            (np.zeros((2, 8), np.uint8), r"shape \(2, 8\).*features"),
+            (np.zeros((0, 8, 8, 3), np.uint8), "holds no image"),
+            (np.zeros((2, 8, 0, 3), np.uint8), "no pixels"),
+            (torch.zeros(2, 8, 8, 3), r"8 channels; images must be \(N, C, H, W\).*`\.permute\(0, 3, 1, 2\)`"),
+            (torch.zeros(2, 3, 8, 8, dtype=torch.int64), "type int64"),
+            (torch.zeros(2, 3, 8, 8) - 1, r"generated\[0\] holds floats from -1 to -1.*\(x \+ 1\) / 2"),
+            (torch.zeros(2, 3, 8, 8) + 200, r"from 200 to 200.*dividing by 255"),
+            (torch.full((2, 3, 8, 8), torch.nan), r"generated\[0\] holds NaN"),
+            (torch.full((2, 3, 8, 8), torch.inf), r"generated\[0\] holds NaN or infinity"),
+        ],
+    )
+    def test_arrays_of_wrong_shape_type_or_range_say_what_would_be_right(self, source: Any, message: str) -> None:
+        with pytest.raises(UserError, match=f"^generated: .*{message}"):
+            open_images(source)
+
+    def test_a_nan_in_one_image_names_it_or_is_skipped(self) -> None:
+        tensor = torch.zeros(100, 3, 4, 4)
+        tensor[42, 0, 1, 1] = torch.nan
+        with pytest.raises(UserError, match=r"reference\[42\] holds NaN"):
+            open_images(tensor, role="reference")
+        assert [bad.name for bad in opened(tensor, on_error="skip").skipped] == ["generated[42]"]
+
+    def test_large_images_are_refused_in_arrays_too(self, pixels: np.ndarray) -> None:
+        with pytest.raises(UserError, match="max_pixels=62"):
+            open_images(pixels, max_pixels=62)
+
+    def test_pickled_objects_are_never_loaded(self, tmp_path: Path, pixels: np.ndarray) -> None:
+        objects = np.array([Trap()], dtype=object)
+        np.save(tmp_path / "x.npy", objects, allow_pickle=True)
+        np.savez(tmp_path / "x.npz", images=objects)
+        np.savez(tmp_path / "f.npz", features=objects)
+        torch.save({"images": chw(pixels), "extra": Trap()}, tmp_path / "x.pt")
+        (tmp_path / "y.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
+        for name in ("x.npy", "x.npz", "f.npz", "x.pt", "y.pt"):
+            with pytest.raises(UserError, match=rf"{name} .*never (loaded|unpickled)"):
+                open_images(tmp_path / name)
+        assert not Trap.sprung
+
+    @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.pt", "x.safetensors", "x.h5"])
+    @pytest.mark.parametrize("content", [b"", b"nonsense", b"nonsense" * 100])
+    def test_damaged_files_are_named(self, tmp_path: Path, name: str, content: bytes) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            open_images(tmp_path / name)
+
+    @pytest.mark.parametrize("kind", ["npz", "compressed.npz", "npy", "pt", "safetensors", "h5"])
+    def test_truncated_files_are_named(self, tmp_path: Path, pixels: np.ndarray, kind: str) -> None:
+        path = write(kind, tmp_path, pixels)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        with pytest.raises(UserError, match=path.name):
+            open_images(path)
+
+    def test_files_without_images_say_what_they_hold(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "x.npz", weights=np.zeros(3))
+        save_file({"w": torch.zeros(3, 2)}, tmp_path / "x.safetensors")
+        torch.save({"a": torch.zeros(1, 3, 2, 2), "b": torch.zeros(1, 3, 2, 2)}, tmp_path / "x.pt")
+        torch.save([1, 2], tmp_path / "y.pt")
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            file["w"] = np.zeros(3)
+        messages = {
+            "x.npz": "holds weights; images would be named arr_0 or images",
+            "x.safetensors": r"holds w \(3, 2\); images would be named images or data",
+            "x.pt": r"holds a \(1, 3, 2, 2\), b \(1, 3, 2, 2\);",
+            "y.pt": "holds a list",
+            "x.h5": r"holds w \(3,\)",
+        }
+        for name, message in messages.items():
+            with pytest.raises(UserError, match=message):
+                open_images(tmp_path / name)
+
+
+class Trap:
+    """Unpickling it would spring it."""
+
+    sprung = False
+
+    def __reduce__(self) -> Any:
+        return spring, ()
+
+
+def spring() -> None:
+    Trap.sprung = True
+
+
+class TestFeatures:
+    @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_rows_come_back_with_names_and_digests(self, tmp_path: Path, rng: Any, save: Any, dtype: type) -> None:
+        rows = rng.normal(size=(5000, 3)).astype(dtype)
+        rows[7] = rows[5]
+        save(tmp_path / "x.npz", features=rows)
+        features = open_images(tmp_path / "x.npz")
+        assert isinstance(features, FeatureSet)
+        np.testing.assert_array_equal(features.features, rows)
+        assert features.names[4999] == "x.npz[4999]"
+        assert features.digests.shape == (5000, 16)
+        assert (features.digests[7] == features.digests[5]).all()
+        assert len(np.unique(features.digests, axis=0)) == len(np.unique(rows, axis=0))
+        few = open_images(tmp_path / "x.npz", limit=10)
+        assert isinstance(few, FeatureSet)
+        assert len(few) == 10
+        assert few.digest != features.digest
+        again = open_images(features, limit=10)
+        assert isinstance(again, FeatureSet)
+        assert again.digest == few.digest
+
+    def test_stored_rows_are_memory_mapped(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "x.npz", features=np.ones((4, 3)))
+        features = open_images(tmp_path / "x.npz")
+        assert isinstance(features, FeatureSet)
+        assert isinstance(features.features, np.memmap)
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            (np.ones((4, 3, 2)), r"shape \(4, 3, 2\)"),
+            (np.ones((0, 3)), r"shape \(0, 3\)"),
+            (np.ones((4, 3), int), "type int64"),
+            (np.where(np.arange(12).reshape(4, 3) == 7, np.nan, 1.0), "NaN or infinity in row 2"),
+        ],
+    )
+    def test_wrong_rows_are_refused(self, tmp_path: Path, rows: np.ndarray, message: str) -> None:
+        np.savez(tmp_path / "x.npz", features=rows)
+        with pytest.raises(UserError, match=message):
+            open_images(tmp_path / "x.npz")
+
+    def test_images_win_where_a_file_has_both(self, tmp_path: Path, pixels: np.ndarray) -> None:
+        np.savez(tmp_path / "x.npz", arr_0=pixels, features=np.ones((6, 2)), mu=np.ones(2), sigma=np.eye(2))
+        assert opened(tmp_path / "x.npz").digest == opened(pixels).digest
+
+
+class TestMoments:
+    def test_mean_and_covariance_come_back(self, tmp_path: Path, rng: np.random.Generator) -> None:
+        x = rng.normal(size=(50, 4)).astype(np.float32)
+        mu, sigma = x.mean(axis=0), np.cov(x, rowvar=False).astype(np.float32)
+        np.savez(tmp_path / "x.npz", mu=mu, sigma=sigma)
+        moments = open_images(tmp_path / "x.npz")
+        assert isinstance(moments, Moments)
+        np.testing.assert_array_equal(moments.mu, mu)
+        np.testing.assert_array_equal(moments.sigma, sigma)
+        assert moments.n is None
+        assert moments.mu.dtype == moments.sigma.dtype == np.float64
+        np.savez_compressed(tmp_path / "y.npz", mu=mu, sigma=sigma, n=50)
+        with_n = open_images(tmp_path / "y.npz")
+        assert isinstance(with_n, Moments)
+        assert with_n.n == 50
+        assert with_n.digest == moments.digest
+
+    @pytest.mark.parametrize(
+        ("mu", "sigma", "message"),
+        [
+            (np.zeros(3), np.eye(4), r"mu of shape \(3,\) and sigma of shape \(4, 4\)"),
+            (np.zeros((1, 3)), np.eye(3), r"mu of shape \(1, 3\)"),
+            (np.full(3, np.nan), np.eye(3), "NaN"),
+            (np.zeros(2), np.array([[1.0, 0.5], [0.0, 1.0]]), "symmetric"),
+            (np.zeros(2), -np.eye(2), "variances"),
+            (np.zeros(2) + 1j, np.eye(2), "complex128"),
+        ],
+    )
+    def test_what_is_no_mean_and_covariance_is_refused(
+        self, tmp_path: Path, mu: np.ndarray, sigma: np.ndarray, message: str
+    ) -> None:
+        np.savez(tmp_path / "x.npz", mu=mu, sigma=sigma)
+        with pytest.raises(UserError, match=message):
+            open_images(tmp_path / "x.npz")

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from genaudit.data import DamagedImage, ImageSet, open_images
+from genaudit.errors import UserError
+
+from .conftest import encode
+
+
+def opened(source: object, **options: object) -> ImageSet:
+    images = open_images(source, **options)  # type: ignore[arg-type]
+    assert isinstance(images, ImageSet)
+    return images
+
+
+class TestPaths:
+    def test_strings_paths_and_the_home_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(folder.parent))
+        assert opened(str(folder)).digest == opened(folder).digest == opened("~/folder").digest
+
+    def test_one_image_file(self, folder: Path, pixels: np.ndarray) -> None:
+        images = opened(folder / "B.PNG")
+        assert images.names == ["B.PNG"]
+        np.testing.assert_array_equal(images.read(0), pixels[0])
+
+    def test_lists_mix_files_folders_and_archives_in_their_order(self, folder: Path, pixels: np.ndarray) -> None:
+        np.save(folder / "x.npy", pixels[:2])
+        parts = [folder / "c.webp", folder / "a", folder / "x.npy", folder / "B.PNG", folder / "d.tiff"]
+        images = opened(parts)
+        expected = [f"{folder}/c.webp", f"{folder}/a/b/grey.png", f"{folder}/a/palette.gif", f"{folder}/a/photo.jpeg",
+                    "x.npy[0]", "x.npy[1]", f"{folder}/B.PNG", f"{folder}/d.tiff"]  # fmt: skip
+        assert images.names == expected
+        for i, pixel in ((0, 4), (4, 0), (5, 1), (6, 0)):
+            np.testing.assert_array_equal(images.read(i), pixels[pixel])
+        assert opened(OmegaConf.create([str(part) for part in parts])).digest == images.digest
+        assert opened(parts, limit=5).names == expected[:5]
+
+    def test_patterns_match_files_and_pass_over_the_rest(self, folder: Path, files: dict[str, bytes]) -> None:
+        (folder / "labels.csv").write_text("path\nmissing.png\n")
+        assert opened(f"{folder}/*.*").names == [f"{folder}/{name}" for name in ("B.PNG", "c.webp", "d.tiff")]
+        assert opened(f"{folder}/*.*").ignored == {".csv": 1}
+        everything = opened(f"{folder}/**")
+        assert everything.names == [f"{folder}/{name}" for name in sorted(files)]  # no image twice
+
+    def test_a_literal_path_wins_over_a_pattern(self, tmp_path: Path, files: dict[str, bytes]) -> None:
+        (tmp_path / "[a]").mkdir()
+        (tmp_path / "[a]" / "x.png").write_bytes(files["B.PNG"])
+        (tmp_path / "a").mkdir()
+        assert opened(f"{tmp_path}/[a]").names == ["x.png"]
+
+    @pytest.mark.parametrize("source", ["missing", "missing/*.png", "missing.zip", "missing.csv"])
+    def test_what_is_not_there_is_named_with_what_could_be(self, tmp_path: Path, source: str) -> None:
+        with pytest.raises(UserError, match=r"reference: .*missing.* a folder, .*\.zip.*\.npz.*glob"):
+            open_images(tmp_path / source, role="reference")
+
+    def test_empty_folders_say_what_was_looked_for_and_found(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"holds no images\. Looked for png, jpg, .*; found nothing else"):
+            open_images(tmp_path)
+        for name in ("a.txt", "b.txt", "c.tar"):
+            (tmp_path / name).touch()
+        with pytest.raises(UserError, match=r"found 2 \.txt, 1 \.tar instead\. To read the archives in it, .*\*\.tar"):
+            open_images(tmp_path)
+
+    def test_unknown_kinds_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "x.docx").touch()
+        with pytest.raises(UserError, match=r"x\.docx is of no kind"):
+            open_images(tmp_path / "x.docx")
+
+    def test_folders_without_permission_are_named(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def scandir(path: str) -> Any:  # the superuser, who may run the tests, may read everything
+            if path.endswith("/a"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return original(path)
+
+        original = os.scandir
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.raises(UserError, match=r"cannot be read at .*/a \(Permission denied\)"):
+            open_images(folder)
+
+    def test_names_that_no_system_takes_are_user_errors(self) -> None:
+        with pytest.raises(UserError, match=r"cannot be read|does not exist"):
+            open_images("x" * 5000)
+
+
+class TestLists:
+    def test_txt_keeps_its_order_and_takes_relative_and_absolute_names(self, folder: Path, tmp_path: Path) -> None:
+        absolute = tmp_path / "folder" / "B.PNG"
+        (folder / "list.txt").write_text(f"# chosen by hand\nd.tiff\n\n  a/photo.jpeg  \n{absolute}\nd.tiff\n")
+        images = opened(folder / "list.txt")
+        assert images.names == ["d.tiff", "a/photo.jpeg", str(absolute), "d.tiff"]
+        assert images.read(1).shape == (36, 28, 3)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "path\nB.PNG\na/photo.jpeg\n",
+            "label,FileName\n3,B.PNG\n4,a/photo.jpeg\n",
+            "B.PNG,3\na/photo.jpeg,4\n",
+            "sample,label\nB.PNG,3\na/photo.jpeg,4\n",
+            '\ufeff"image"\r\n"B.PNG"\r\n\r\n"a/photo.jpeg"\r\n',
+        ],
+    )
+    def test_csv_columns_are_found(self, folder: Path, text: str) -> None:
+        (folder / "list.csv").write_text(text, encoding="utf-8")
+        assert opened(folder / "list.csv").names == ["B.PNG", "a/photo.jpeg"]
+
+    def test_missing_files_are_named(self, folder: Path) -> None:
+        (folder / "list.txt").write_text("B.PNG\nnowhere.png\n")
+        with pytest.raises(UserError, match=r"nowhere\.png cannot be read \(No such file or directory\)"):
+            open_images(folder / "list.txt")
+
+    @pytest.mark.parametrize("content", [b"", b"path\n", b"\n\n"])
+    def test_lists_without_names_hold_no_images(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "list.csv").write_bytes(content)
+        with pytest.raises(UserError, match="holds no images"):
+            open_images(tmp_path / "list.csv")
+
+    def test_lists_that_are_no_text_are_refused(self, tmp_path: Path) -> None:
+        for name in ("list.csv", "list.txt"):
+            (tmp_path / name).write_bytes(b"\xff\xfe\x00")
+            with pytest.raises(UserError, match=rf"{name} is not a list of files"):
+                open_images(tmp_path / name)
+
+
+class Items(torch.utils.data.Dataset):
+    """A map-style dataset over whatever it is given."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        item = self.items[index]
+        return item() if callable(item) else item
+
+
+class TestDatasets:
+    def test_items_of_every_kind_are_the_same_image(self, pixels: np.ndarray) -> None:
+        image, tensor = pixels[0], torch.from_numpy(pixels[0]).permute(2, 0, 1)
+        pil = Image.fromarray(image)
+        items = [image, tensor, tensor / 255, pil, (pil, 3), [tensor, 3], {"image": pil}, {"img": image, "label": 3}]
+        images = opened(Items(items))
+        assert images.names == [f"Items[{i}]" for i in range(8)]
+        assert images.converted == {"RGB float": 1}
+        for i in range(8):
+            np.testing.assert_array_equal(images.read(i), image)
+            np.testing.assert_array_equal(images.digests[i], images.digests[0])
+        assert len(opened(Items(items), limit=3)) == 3
+        assert opened(Items(items), workers=4).digest == images.digest
+
+    def test_random_augmentation_is_noticed(self, rng: np.random.Generator) -> None:
+        images = opened(Items([lambda: rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)]))
+        with pytest.raises(DamagedImage, match=r"Items\[0\] differs each time"):
+            images.read(0)
+
+    @pytest.mark.parametrize(
+        ("item", "message"),
+        [
+            (torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)), r"must lie in \[0, 1\]"),
+            (torch.zeros(2, 8, 8), r"has shape \(2, 8, 8\); \(C, H, W\)"),
+            (np.zeros((8, 8, 3)), r"has type|holds"),
+            ("a.png", "is a str"),
+            (lambda: 1 / 0, "raised ZeroDivisionError"),
+        ],
+    )
+    def test_unusable_items_are_named(self, item: Any, message: str) -> None:
+        good = np.zeros((4, 4, 3), np.uint8)
+        if isinstance(item, np.ndarray):
+            item = item.astype(np.int32)
+        with pytest.raises(UserError, match=rf"Items\[1\] .*{message}"):
+            open_images(Items([good, item]))
+
+    def test_empty_and_iterable_datasets_are_refused(self) -> None:
+        class Stream(torch.utils.data.IterableDataset):
+            def __iter__(self) -> Any:
+                return iter([])
+
+        with pytest.raises(UserError, match="holds no item"):
+            open_images(Items([]))
+        with pytest.raises(UserError, match="map-style Dataset"):
+            open_images(Stream())
+
+
+class TestCallables:
+    @staticmethod
+    def sample(n: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.rand(n, 3, 4, 5, generator=generator)
+
+    def test_draws_are_seeded_and_counted(self) -> None:
+        images = opened(self.sample, limit=100, seed=3)
+        assert len(images) == 100
+        assert images.names[99] == "sample[99]"
+        assert images.read(99).shape == (4, 5, 3)
+        assert opened(self.sample, limit=100, seed=3).digest == images.digest
+        assert opened(self.sample, limit=100, seed=4).digest != images.digest
+        assert len(np.unique(images.digests, axis=0)) == 100
+        np.testing.assert_array_equal(opened(self.sample, limit=64, seed=3).digests, images.digests[:64])
+
+    def test_a_thousand_are_drawn_unless_told(self) -> None:
+        calls = []
+
+        def grey(n: int, generator: torch.Generator) -> torch.Tensor:
+            calls.append(n)
+            return torch.zeros(n, 1, 2, 2, dtype=torch.uint8)
+
+        images = opened(grey)
+        assert len(images) == sum(calls) == 1000
+        assert max(calls) <= 64
+        assert images.converted == {"L": 1000}
+
+    @pytest.mark.parametrize(
+        ("result", "message"),
+        [
+            (lambda n: torch.zeros(n + 1, 3, 4, 4), r"returned shape \(65, 3, 4, 4\); \(64, C, H, W\)"),
+            (lambda n: torch.zeros(n, 4, 4), r"returned shape \(64, 4, 4\)"),
+            (lambda n: [0] * n, "returned a list"),
+            (lambda n: torch.zeros(n, 3, 4, 4) - 0.5, "image 0 that .* drew holds floats from -0.5"),
+            (lambda n: torch.full((n, 3, 4, 4), torch.nan), "NaN"),
+            (lambda n: torch.zeros(n, 2, 4, 4), r"has shape \(2, 4, 4\)"),
+        ],
+    )
+    def test_wrong_draws_say_what_would_be_right(self, result: Any, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            open_images(lambda n, generator: result(n))
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    inner: Any
+
+    def __str__(self) -> str:
+        return "my samples"
+
+    def open_source(self) -> Any:
+        return self.inner
+
+
+class TestSourceObjects:
+    def test_a_source_gives_anything_that_can_be_opened(self, folder: Path, pixels: np.ndarray) -> None:
+        for inner in (folder, str(folder), pixels, Wrapped(folder)):
+            images = opened(Wrapped(inner))
+            assert images.source == "my samples"
+            assert images.digest == opened(inner).digest
+
+    def test_an_empty_source_goes_by_its_own_name(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="train: my samples holds no images"):
+            open_images(Wrapped(tmp_path), role="train")
+
+    @pytest.mark.parametrize("source", [None, 3, {}, {"path": "x"}, iter([]), [1, 2], object()])
+    def test_other_objects_are_refused_by_their_type(self, source: Any) -> None:
+        with pytest.raises(UserError, match=f"object of type {type(source).__name__}"):
+            open_images(source)
+
+    def test_an_empty_list_is_refused(self) -> None:
+        with pytest.raises(UserError, match="list of paths is empty"):
+            open_images([])
+
+    def test_lists_take_images_only(self, tmp_path: Path, pixels: np.ndarray) -> None:
+        np.savez(tmp_path / "f.npz", features=np.ones((2, 2)))
+        (tmp_path / "a.png").write_bytes(encode(pixels[0]))
+        with pytest.raises(UserError, match=r"f\.npz holds no images"):
+            open_images([tmp_path / "a.png", tmp_path / "f.npz"])
