@@ -112,7 +112,11 @@ def context(report: Report) -> dict[str, Any]:
 def block(entry: MetricEntry, citations: list[str]) -> Block:
     """A metric as the headline table shows it."""
     details = _flat(plain(entry.details, []))
-    null = [f"{key.replace('_', ' ')} {value}" for key, value in details if key.startswith("null")]
+    null = [
+        f"{key.replace('_', ' ')}{' %' * key[-1].isdigit()} {number}"  # null_95: the null's 95 % point
+        for key, number in details
+        if key.startswith("null_")
+    ]
     return Block(
         name=entry.name,
         explanation=explain(entry.name, entry.parts.summary),

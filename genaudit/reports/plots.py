@@ -28,6 +28,7 @@ INK, MUTED, LINE = "#010203", "#010204", "#010205"  # stand for the page's colou
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
 MOST_VECTOR_POINTS = 1500  # more points are drawn as an embedded bitmap
 MOST_DENSITY_POINTS = 200_000
+POINTS = ((500, (16, 0.7)), (3000, (9, 0.5)), (20_000, (4, 0.35)), (np.inf, (1.5, 0.25)))  # up to n: (size, opacity)
 STYLES = ("solid", "dashed", "dashdot", "dotted")
 
 
@@ -88,9 +89,9 @@ def _cloud(cloud: Cloud) -> Plot | None:
     axes = figure.add_subplot(grid[1, 0])
     top, right = figure.add_subplot(grid[0, 0], sharex=axes), figure.add_subplot(grid[1, 1], sharey=axes)
     axes.set(xlim=limits[0], ylim=limits[1], xlabel=cloud.x_label, ylabel=cloud.y_label)
-    size, alpha = (16, 0.65) if len(together) <= 2000 else (6, 0.4)
     for role, colour in _colours(points).items():
         x, y = points[role].T
+        size, alpha = next(look for most, look in POINTS if len(x) <= most)
         axes.scatter(
             x, y, s=size, alpha=alpha, color=colour, linewidths=0, label=role,
             zorder=3 - len(x) / len(together),  # the biggest cloud lies lowest, so that it doesn't hide the others

@@ -251,9 +251,11 @@ def by_role(items: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _equal(given: Any, column: Any) -> bool:
+    """The same column; distances of two metrics may differ by float32's rounding."""
     first, second = np.asarray(given), np.asarray(column)
-    numeric = first.dtype.kind == "f" and second.dtype.kind == "f"
-    return first.shape == second.shape and bool(np.array_equal(first, second, equal_nan=numeric))
+    if first.shape == second.shape and first.dtype.kind == second.dtype.kind == "f":
+        return bool(np.allclose(first, second, rtol=1e-6, atol=0, equal_nan=True))
+    return bool(np.array_equal(first, second))
 
 
 def _not_finite(places: list[str]) -> str:

@@ -37,8 +37,9 @@ class Clouds:
     statistic_upper: float | None = None
     pvalue: float | None = None
     null_mean: float = 0.11
-    complexity: np.ndarray | None = per_image(gallery=True)
-    vulnerability: np.ndarray | None = per_image()
+    null_95: float = 0.15
+    complexity: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    vulnerability: np.ndarray | None = per_image()  # noqa: RUF009
     cloud: Cloud | None = None
     counts: np.ndarray | None = None
     cautions: tuple[Caution, ...] = ()
@@ -51,7 +52,7 @@ class Retrieved:
     irs_inf_lower: float | None = None
     irs_inf_upper: float | None = None
     reference_only: float | None = value("higher", default=None)
-    nearest: np.ndarray | None = per_image(name="nearest_train", refers_to="train")
+    nearest: np.ndarray | None = per_image(name="nearest_train", refers_to="train")  # noqa: RUF009
     retrieval: Retrieval | None = None
     curve: Curve | None = None
     settings: Any = None
@@ -115,8 +116,15 @@ def make_report(
     )
     metrics = {
         "as": Clouds(
-            0.2 + shift, 0.15 + shift, 0.26 + shift, 0.01, 0.11, complexity, vulnerability, clouds, np.zeros(5000),
-            (Caution("model-not-validated", "The authors didn't validate <b>this</b> feature model."),),
+            0.2 + shift,
+            0.15 + shift,
+            0.26 + shift,
+            pvalue=0.01,
+            complexity=complexity,
+            vulnerability=vulnerability,
+            cloud=clouds,
+            counts=np.zeros(5000),
+            cautions=(Caution("model-not-validated", "The authors didn't validate <b>this</b> feature model."),),
         ),
         "as_i": {"as_i_mean": float(np.mean(as_i)) if n else float("nan"), "as_i_median": 24.5 + shift},
         "irs": Retrieved(

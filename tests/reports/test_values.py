@@ -25,7 +25,7 @@ def test_value_fields_take_their_interval_direction_and_name_from_metadata():
 
 def test_long_arrays_interval_ends_and_absent_values_are_no_details():
     parts = describe(Clouds(0.2, 0.1, 0.3, counts=np.zeros(65)), "as")
-    assert set(parts.details) == {"null_mean", "cloud"}  # an absent Cloud is a plain None
+    assert set(parts.details) == {"null_mean", "null_95", "cloud"}  # an absent Cloud is a plain None
     assert describe(Clouds(0.2, counts=np.arange(3)), "as").details["counts"].tolist() == [0, 1, 2]
     assert "reference_only" not in describe(Retrieved(3), "irs").values
 

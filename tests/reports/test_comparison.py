@@ -1,0 +1,162 @@
+"""Finished runs side by side: ranks by direction, overlaps with the best, and warnings where they don't compare."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from genaudit.errors import UserError
+from genaudit.reports.comparison import Comparison, compare
+from genaudit.reports.files import json_text
+
+from .synthetic import make_report
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def run(folder: Path, *, shift: float = 0.0, n: int = 20, change: Change | None = None) -> Path:
+    folder.mkdir(parents=True)
+    document = make_report(n, pictures=False, shift=shift).to_dict()
+    document["images"]["generated"]["source"] = f"samples/{folder.name}"
+    if change:
+        change(document)
+    (folder / "report.json").write_text(json_text(document), errors="backslashreplace")
+    return folder
+
+
+def cells(comparison: Comparison, name: str) -> list[Any]:
+    (row,) = [row for row in comparison.rows if row.name == name]
+    return list(row.cells)
+
+
+def test_ranks_follow_the_direction_and_overlaps_are_with_the_best(tmp_path):
+    # as (lower is better) is 0.2 in [0.15, 0.26] shifted up, irs_inf (higher) is 0.6 in [0.5, 0.7] shifted down.
+    comparison = compare([run(tmp_path / "a", shift=0.05), run(tmp_path / "b"), run(tmp_path / "c", shift=0.3)])
+    assert [run.label for run in comparison.runs] == ["a", "b", "c"]
+    for name in ("as", "irs_inf"):
+        assert [(cell.rank, cell.overlaps_best) for cell in cells(comparison, name)] == [
+            (2, True), (1, True), (3, False),
+        ]  # fmt: skip
+    assert [(cell.rank, cell.overlaps_best) for cell in cells(comparison, "as_i_median")] == [(None, None)] * 3
+    assert comparison.warnings == []
+
+
+def test_equal_values_share_a_rank_and_missing_numbers_have_none(tmp_path):
+    def lose(document: dict[str, Any]) -> None:
+        document["metrics"]["as"]["values"]["as"].update(value=None)
+
+    def drop(document: dict[str, Any]) -> None:
+        del document["metrics"]["as"]
+
+    def bare(document: dict[str, Any]) -> None:
+        document["metrics"]["as"]["values"]["as"].update(lower=None, upper=None)
+
+    paths = [run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", shift=0.1, change=bare)]
+    paths += [run(tmp_path / "d", change=lose), run(tmp_path / "e", change=drop)]
+    found = cells(compare(paths), "as")
+    assert [cell and cell.rank for cell in found] == [1, 1, 3, None, None]
+    assert [cell and cell.overlaps_best for cell in found] == [True, True, None, None, None]
+    assert found[4] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "metric", "change"),
+    [
+        ("different-measure", None, lambda d: d["measures"]["anomaly"].update(fingerprint="00" * 16)),
+        ("different-measure", "mine", lambda d: d["metrics"]["mine"].update(measure="anomaly")),
+        ("different-reference", None, lambda d: d["images"]["reference"].update(digest="00" * 16)),
+        ("different-train", None, lambda d: d["images"]["train"].update(digest="00" * 16)),
+        ("different-n", "irs", lambda d: d["metrics"]["irs"]["n"].update(reference=59)),
+    ],
+)
+def test_runs_that_do_not_compare_are_named(tmp_path, code, metric, change):
+    comparison = compare([run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", change=change)])
+    assert [(each.code, each.metric) for each in comparison.warnings] == [(code, metric)]
+    assert "(a, b)" in comparison.warnings[0].message
+    assert "(c)" in comparison.warnings[0].message
+
+
+def test_different_generated_images_are_what_is_compared_and_no_warning(tmp_path):
+    def other(document: dict[str, Any]) -> None:
+        document["images"]["generated"]["digest"] = "00" * 16
+
+    assert compare([run(tmp_path / "a"), run(tmp_path / "b", change=other)]).warnings == []
+
+
+def test_labels_are_the_shortest_that_differ(tmp_path):
+    def same(document: dict[str, Any]) -> None:
+        document["images"]["generated"]["source"] = "samples"
+
+    first, second = run(tmp_path / "x" / "1", change=same), run(tmp_path / "y" / "1", change=same)
+    assert [run.label for run in compare([first, second / "report.json"]).runs] == ["x/1", "y/1"]
+    assert [run.label for run in compare([first, first]).runs] == ["1", "1 (2)"]
+
+
+def test_the_files_agree_with_each_other(tmp_path):
+    comparison = compare([run(tmp_path / "a"), run(tmp_path / "<script>b", shift=0.3)])
+    paths = comparison.write(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(paths)
+    document = json.loads(paths["comparison.json"].read_text())
+    assert document["schema"] == "genaudit/comparison/1"
+    with open(paths["comparison.csv"], newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == sum(len(row["cells"]) for row in document["rows"])
+    assert rows[1] == {
+        "metric": "as", "name": "as", "better": "lower", "run": "<script>b",
+        "value": "0.5", "lower": "0.44999999999999996", "upper": "0.56", "rank": "2", "overlaps_best": "False",
+    }  # fmt: skip
+    page = paths["comparison.html"].read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;b" in page
+
+
+def test_the_console_shows_every_run(tmp_path):
+    comparison = compare([run(tmp_path / "a"), run(tmp_path / "[red]b", shift=0.05)])
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(comparison.console(plain=True))
+    assert "[red]b" in stream.getvalue()
+    assert "≈ 0.250 #2" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no report.json"),
+        (b"{", "is not JSON"),
+        (b'{"a": NaN}', "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[1]", "has no key 'schema'"),
+        (b'{"schema": "genaudit/report/2"}', "has the schema 'genaudit/report/2'"),
+        (b'{"schema": "genaudit/report/1"}', "at the top level"),
+    ],
+)
+def test_what_is_no_report_is_refused_by_name(tmp_path, content, message):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    if content is not None:
+        (folder / "report.json").write_bytes(content)
+    with pytest.raises(UserError, match=message) as raised:
+        compare([run(tmp_path / "a"), folder])
+    assert str(folder) in str(raised.value)
+
+
+def test_a_value_of_the_wrong_type_is_named_with_its_place(tmp_path):
+    def spoil(document: dict[str, Any]) -> None:
+        document["metrics"]["as"]["values"]["as"]["value"] = "low"
+
+    with pytest.raises(UserError, match=r"at metrics\.as\.values\.as\.value"):
+        compare([run(tmp_path / "a"), run(tmp_path / "b", change=spoil)])
+
+
+def test_missing_paths_and_single_runs_are_refused(tmp_path):
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        compare([run(tmp_path / "a"), tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="two runs or more"):
+        compare([tmp_path / "a"])

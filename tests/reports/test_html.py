@@ -1,0 +1,201 @@
+"""The page is self-contained, escapes everything, and shows what the run holds and nothing that it doesn't."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genaudit.metrics.result import Cloud, Curve, Retrieval
+from genaudit.reports.gallery import EXTREMES, PAIRS, THUMBNAIL, Gallery, encode
+from genaudit.reports.html import bar, render, scale, visible
+from genaudit.reports.plots import draw
+from genaudit.reports.report import MetricEntry, Report
+from genaudit.reports.values import Value
+
+from .synthetic import HOSTILE, Clouds, Retrieved, make_report, photograph
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects tags with attributes and checks that every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(make_report(40))
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    parsed = Page(page)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+    for _, attributes in parsed.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/"))
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_hostile_names_are_shown_as_text(page):
+    parsed = Page(page)
+    assert "<script>" not in page
+    assert "a<script>.png" in parsed.text  # among the skipped images and in a warning
+    assert "<b>this</b> feature model" in parsed.text
+    shown = {attributes.get("alt") for tag, attributes in parsed.tags if tag == "img"}
+    assert shown & {visible(name) for name in HOSTILE}
+    assert "49" not in shown  # {{ 7 * 7 }} is no template
+    assert "\x1b" not in page
+    assert page.encode()  # no lone surrogate is left
+
+
+def test_plots_survive_hostile_labels():
+    lines = {"</svg><script>": np.arange(3), "_hidden": np.ones(3)}
+    curve = Curve("<script>$x_", "<b>", "$\\frac{", np.arange(3), lines)
+    plot = draw(curve)
+    assert plot is not None
+    assert "<script>" not in plot.svg
+    Page(plot.svg)
+
+
+def test_every_section_is_there_with_its_numbers(page):
+    text = Page(page).text
+    for expected in (
+        "3 warnings", "model-not-validated", "p = 0.01", "null mean 0.1100 · null 95 % 0.1500", "1,234,567",
+        "0.150 to 0.260", "lower is better", "40 gen · 60 ref · 30 train", "authpct", "needs <train> images",
+        "Nobody et al., CVPR 2024", "efficientnet_lite0", "2 P", "confidence: 0.95", "95 % interval",
+        "Samples beside their nearest training images", "Most complex",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_an_unknown_metric_is_explained_by_its_class():
+    entry = MetricEntry("new", Clouds(0.5), {"generated": 3}, "m")
+    assert "Two clouds." in render(Report("", "", {}, {}, 0, {}, {}, {"new": entry}))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_a_page_of_few_or_no_images_has_no_empty_galleries(n):
+    text = render(make_report(n))
+    Page(text)
+    assert ("Extreme images" in text) == (n > 1)
+    assert ("Samples beside" in text) == (n > 0)
+
+
+def test_a_run_without_pictures_or_whose_pictures_are_gone_still_has_names():
+    def gone(index: int) -> np.ndarray:
+        raise OSError("moved")
+
+    report = make_report(40, pictures=False)
+    for pictures in ({}, {"generated": gone, "train": gone}):
+        text = render(dataclasses.replace(report, pictures=pictures))
+        assert "data:image" not in text
+        assert "no picture" in text
+        assert "train/000.png" in text
+
+
+def test_extremes_are_the_highest_and_lowest_finite_values_without_overlap():
+    report = make_report(40, pictures=False)
+    values = report.metrics["as"].result.complexity
+    order = [int(i) for i in np.argsort(values) if np.isfinite(values[i])]
+    (extremes,) = Gallery(report).extremes()
+    names = report.names["generated"]
+    assert [each.name for each in extremes.lowest] == [names[i] for i in order[:EXTREMES]]
+    assert [each.name for each in extremes.highest] == [names[i] for i in order[::-1][:EXTREMES]]
+    (few,) = Gallery(make_report(8, pictures=False)).extremes()  # 7 finite values
+    assert len(few.lowest) == len(few.highest) == 3
+    assert not {each.name for each in few.lowest} & {each.name for each in few.highest}
+
+
+def test_the_closest_pairs_come_first_and_favourites_are_counted():
+    indices, distances = np.array([2, 0, 2, 2, 1, -1]), np.array([0.5, 0.1, 0.3, np.nan, 0.2, 0.0])
+    result = Retrieved(1, retrieval=Retrieval("train", indices, distances))
+    report = Report("", "", {}, {}, 0, {}, {}, {"irs": MetricEntry("irs", result, {}, "m")})
+    (found,) = Gallery(report).neighbours()
+    assert [(a.name, b.name, distance) for a, b, distance in found.pairs] == [
+        ("#1", "#0", "0.1000"), ("#4", "#1", "0.2000"), ("#2", "#2", "0.3000"), ("#0", "#2", "0.5000"),
+    ]  # fmt: skip
+    assert [(each.name, each.note) for each in found.favourites] == [("#2", "2×")]
+    assert (found.distinct, found.count) == (3, 4)
+    assert len(Gallery(make_report(40, pictures=False)).neighbours()[0].pairs) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "pixelated"),
+    [((28, 28), (28, 28), True), ((28, 28, 1), (28, 28), True), ((300, 150, 3), (64, 128), False),
+     ((100, 100, 4), (100, 100), False), ((1, 4000, 3), (128, 1), False)],
+)  # fmt: skip
+def test_thumbnails_keep_small_images_exactly_and_shrink_large_ones(shape, size, pixelated):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    uri, small = encode(image)
+    decoded = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+    assert decoded.size == size
+    assert max(decoded.size) <= THUMBNAIL
+    assert small is pixelated
+    if pixelated:
+        assert np.array_equal(np.asarray(decoded), image.reshape(28, 28))
+
+
+def test_a_cloud_names_the_points_that_it_does_not_show():
+    points = np.random.default_rng(0).normal(size=(1000, 2))
+    points[0] = np.nan
+    points[1] = 1e6
+    plot = draw(Cloud("title", "x", "y", {"generated": points, "empty": np.zeros((0, 2))}))
+    assert plot is not None
+    assert plot.remark == "1 of 1,000 points outside the frame, 1 of 1,000 points not finite and not drawn"
+    assert draw(Cloud("title", "x", "y", {"generated": points[:1]})) is None
+
+
+def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
+    points = np.random.default_rng(0).normal(size=(30_000, 2))
+    first, second = (draw(Cloud("title", "x", "y", {"generated": points, "train": points[:9] * 0})) for _ in range(2))
+    assert first == second
+    assert first is not None
+    assert len(first.svg) < 500_000
+    assert "var(--ink)" in first.svg
+
+
+def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
+    assert scale("recall", [Value(0.5)]) == (0, 1)
+    share = bar(Value(0.5, 0.25, 0.75), scale("recall", []))
+    assert share is not None
+    assert (share.left, share.width, share.at) == (25, 50, 50)
+    free = bar(Value(10, 5, 10), scale("fd", [Value(10, 5, 10)]))  # 0 to 11
+    assert free is not None
+    assert (free.left, free.at) == (45.45, 90.91)
+    assert scale("kd", [Value(-1, -2, 0)])[0] < -2
+    assert bar(Value(1.0), (0, 1)) is None
+    assert bar(Value(float("nan"), 0, 1), (0, 1)) is None
+
+
+def test_the_page_is_the_same_text_every_time():
+    assert render(make_report(12, photograph=photograph)) == render(make_report(12, photograph=photograph))
