@@ -132,4 +132,4 @@ class FeatureModel:
         model.requires_grad_(False)
         fold_batch_norms(model.network)
         model = model.to(device=device, dtype=dtype or torch.float32)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(memory_format=torch.channels_last)

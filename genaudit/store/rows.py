@@ -7,6 +7,7 @@ resident memory as long as the kernel sees no reason to drop them, and a million
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ class Rows:
         # images measured one after the other lie one after the other: a run of them is one read
         breaks = np.flatnonzero((np.diff(shard) != 0) | (np.diff(row) != 1)) + 1
         edges = [0, *breaks.tolist(), len(index)]
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in itertools.pairwise(edges):
             if begin < end:
                 self._fill(out[begin:end], int(shard[begin]), int(row[begin]))
         return out

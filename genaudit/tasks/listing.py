@@ -14,6 +14,7 @@ from genaudit.errors import DONE, UserError
 
 def main(cfg: Any) -> int:
     """The verb: prints a table."""
+    from rich.markup import escape
     from rich.table import Table
 
     from genaudit.reports.console import make_console
@@ -35,7 +36,7 @@ def main(cfg: Any) -> int:
     for column in header:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     make_console().print(table)
     return DONE
 
@@ -68,6 +69,8 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _metrics() -> tuple[list[str], list[list[str]]]:
+    from omegaconf import OmegaConf
+
     from genaudit.metrics.result import KIND
     from genaudit.reports.explanations import METRICS
     from genaudit.tasks.judging import make_spec
@@ -83,7 +86,7 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
                 if field.metadata.get(KIND) == "value":
                     arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
                     values.append(f"{field.metadata['name'] or field.name}{arrow}")
-            kind = "anomaly" if "measure" in node and "anomaly" in str(node._get_node("measure")) else "embedding"
+            kind = str(OmegaConf.to_container(node).get("measure")).strip("${}").replace("feature_model", "embedding")
             rows.append([name, needs, kind, " ".join(values), METRICS.get(str(metric), "")])
     return ["metric", "needs", "measure", "values", "what it says"], rows
 

@@ -1,0 +1,51 @@
+"""Small real runs for the tests: folders of images, a tiny untrained network, a store of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Unit tests run small matrices: more threads only make them wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# timm's smallest residual network, 40,000 parameters, random weights: any mathematics of the spine runs on it.
+TINY = (
+    "feature_model=timm",
+    "feature_model.name=test_resnet",
+    "feature_model.pretrained=false",
+    "feature_model.size=32",
+)
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    """Command-line keys of the tiny network."""
+    return list(TINY)
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has its own row store and works in a folder of its own."""
+    monkeypatch.setenv("GENAUDIT_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def make_images(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a folder of smooth random colour images and returns its path."""
+
+    def make(name: str, count: int, *, seed: int = 0, size: int = 20) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        rng = np.random.default_rng([seed, count])
+        for index in range(count):
+            coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(folder / f"{index:04}.png")
+        return folder
+
+    return make

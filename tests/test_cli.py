@@ -1,0 +1,154 @@
+"""The command line as a user meets it: exit codes and sentences."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genaudit.cli import hydra_arguments, main
+from genaudit.errors import DEFECT, DONE, USER
+from genaudit.verbs import VERBS
+
+
+def test_help_and_version_explain_without_importing_torch() -> None:
+    program = (
+        "import sys; from genaudit.cli import main; codes = [main([]), main(['--help']), main(['--version']),"
+        " main(['evaluate', '--help'])]; assert codes == [0] * 4; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "genaudit evaluate" in done.stdout
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_explains_itself_and_shows_its_configuration(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == DONE
+    assert f"genaudit {verb}" in capsys.readouterr().out
+    assert main([verb, "--cfg", "job"]) == DONE
+    assert "seed: 0" in capsys.readouterr().out
+
+
+def test_the_module_is_the_same_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "genaudit", "--version"], capture_output=True, text=True)
+    assert done.returncode == DONE
+    assert done.stdout.startswith("genaudit ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evalute"], ["evalute", "did you mean evaluate"]),
+        (["evaluate", "x", "refrence=y"], ["unknown key 'refrence'", "reference"]),
+        (["evaluate", "x", "metric.fd.fn.foo=3"], ["unknown key 'metric.fd.fn.foo'"]),
+        (["evaluate", "x", "metric=[fdd]"], ["unknown metric 'fdd'", "fd"]),
+        (["evaluate", "x", "feature_model=resnet51"], ["unknown feature_model 'resnet51'", "resnet50"]),
+        (["evaluate", "x", "dataset@reference=cifar11"], ["unknown dataset 'cifar11'", "cifar10"]),
+        (["evaluate", "x", "y"], ["unexpected argument 'y'"]),
+        (["evaluate"], ["generated"]),
+        (["evaluate", "/does/not/exist"], ["generated", "/does/not/exist"]),
+        (["evaluate", "x", "precision=float8"], ["precision=float8", "bfloat16"]),
+        (["evaluate", "x", "device=gpu"], ["device=gpu", "cuda"]),
+        (["evaluate", "x", "batch_size=0"], ["batch_size=0"]),
+        (["evaluate", "x", "confidence=95"], ["confidence=95"]),
+        (["evaluate", "x", "limit=0"], ["limit=0"]),
+        (["evaluate", "x", "seed=a"], ["seed=a"]),
+        (["compare", "only-one"], ["two runs"]),
+        (["compare", "a", "b"], ["a"]),
+        (["check"], ["path"]),
+        (["check", "/does/not/exist"], ["/does/not/exist"]),
+        (["list", "metric"], ["did you mean metrics"]),
+        (["demo", "sets=[nonesuch]"], ["nonesuch", "vae"]),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    words: list[str],
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == USER
+    message = capfd.readouterr().err
+    assert "Traceback" not in message
+    for word in words:
+        assert word in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_weights_name_the_model_where_was_looked_and_what_to_do(
+    make_images: Callable[..., Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = make_images("samples", 2)
+    assert main(["evaluate", str(folder), "feature_model=dinov2_s14", "offline=true", "metric=[vendi]"]) == USER
+    message = capfd.readouterr().err
+    for word in ("vit_small_patch14_dinov2", "offline=true", str(tmp_path / "torch"), "feature_model.checkpoint=FILE"):
+        assert word in message
+
+
+def test_a_defect_keeps_its_traceback_in_the_run_folder(
+    make_images: Callable[..., Path],
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("genaudit.tasks.evaluate.open_roles", lambda *_: 1 / 0)
+    out = tmp_path / "out"
+    assert main(["evaluate", str(make_images("samples", 2)), *tiny, "metric=[vendi]", f"out={out}"]) == DEFECT
+    assert "ZeroDivisionError" in (out / "traceback.txt").read_text()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_paths_may_hold_anything(tmp_path: Path) -> None:
+    odd = tmp_path / "lr=0.1, (run 'a')"
+    odd.mkdir()
+    assert hydra_arguments("evaluate", [str(odd), "reference=a b (c)"]) == [
+        "generated='" + str(odd).replace("'", "\\'") + "'",
+        "reference='a b (c)'",
+    ]
+    assert hydra_arguments("evaluate", ["x", "train=[a,b]", "train=null"]) == [
+        "generated='x'",
+        "train=[a,b]",
+        "train=null",
+    ]
+    assert hydra_arguments("evaluate", ["--multirun", "x", "reference=a,b"]) == [
+        "--multirun",
+        "generated='x'",
+        "reference=a,b",
+    ]
+
+
+def test_a_run_in_a_folder_with_an_odd_name_works(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    folder = make_images("lr=0.1, (run 'a') ü", 4)
+    out = tmp_path / "out dir"
+    assert main(["evaluate", str(folder), *tiny, "metric=[vendi]", f"out={out}"]) == DONE
+    assert (out / "report.html").exists()
+
+
+def test_check_names_what_would_be_skipped(make_images: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    folder = make_images("samples", 3)
+    (folder / "broken.png").write_bytes(b"not an image")
+    (folder / "notes.md").write_text("hello")
+    assert main(["check", str(folder)]) == DONE
+    shown = capfd.readouterr().out
+    assert "3 images would be used, 1 skipped" in shown
+    assert "broken.png" in shown
+    assert "20x20 (3)" in shown
+    assert ".md" in shown
+
+
+@pytest.mark.parametrize(
+    ("what", "word"), [("metrics", "irs_inf"), ("feature_models", "efficientnet_lite0"), ("datasets", "cifar10")]
+)
+def test_list_shows_what_there_is(what: str, word: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", what]) == DONE
+    assert word in capfd.readouterr().out
