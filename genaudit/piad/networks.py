@@ -250,7 +250,7 @@ class PreActivation(nn.Module):
         h = self.conv2(F.leaky_relu(self.conv1(h), SLOPE))
         # a 1x1 convolution commutes with both ways of resizing: run it at the smaller of the two sizes
         skip = self._resize(self.skip(x)) if self.up else self.skip(self._resize(x))
-        return skip + h
+        return h.add_(skip)  # in place: no backward pass needs a convolution's own output
 
     def _resize(self, x: Tensor) -> Tensor:
         if self.up:

@@ -37,7 +37,7 @@ def exponential_smoothing(values: Any, alpha: float = 0.05) -> np.ndarray:
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha must be in (0, 1], not {alpha}")
     for t in range(1, smoothed.shape[-1]):
-        smoothed[..., t] = (1 - alpha) * smoothed[..., t - 1] + alpha * smoothed[..., t]
+        smoothed[..., t] = smoothed[..., t - 1] + alpha * (smoothed[..., t] - smoothed[..., t - 1])
     return smoothed
 
 

@@ -1,0 +1,324 @@
+"""Training PIAD (Algorithm 1), one iteration at a time.
+
+Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", sections 3.2 and 3.3 and supplement. One iteration: n_dis
+steps of both critics, then one step of encoder E and generator G together, whose reconstruction gradients are
+weighted by gamma_E and gamma_G so that they match the adversarial ones.
+N images, B images of a batch, C channels, S side.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genaudit.errors import UserError
+from genaudit.piad import losses
+from genaudit.piad.networks import PIADNetworks
+from genaudit.piad.perceptual import Perceptual
+from genaudit.piad.scoring import Reconstruction, check_reconstruction, dissimilarity, prepare
+from genaudit.piad.weighting import balance_weight, gradient_sizes
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train; the defaults are the supplement's, `SCHEDULES` has one per dataset.
+
+    Attributes:
+        iterations: of encoder and generator.
+        n_dis: steps of both critics per iteration.
+        n_weight: iterations between two updates of gamma_G and gamma_E.
+        batch_size: images a step, or all images where there are fewer.
+        lr, lr_critics, betas: of Adam, for E and G and for the critics.
+        gp_weight, drift, drift_on_fake: see `losses.critic_loss`.
+        policy: `paper` (Algorithms 2 and 3 from iteration 0 on, sizes as standard deviations), `released` (the
+            authors' code: L2 norms, the median, gamma as it is until iteration n_weight - 1), or `fixed`.
+        norm: `std` or `l2`, to have another size than the policy's.
+        last, alpha: see `weighting.balance_weight`.
+        gamma_generator, gamma_encoder: the weights until the first update, and with `fixed` always.
+    """
+
+    iterations: int
+    n_dis: int = 2
+    n_weight: int = 100
+    batch_size: int = 32
+    lr: float = 2e-4
+    lr_critics: float = 5e-4
+    betas: tuple[float, float] = (0.5, 0.99)
+    gp_weight: float = 10
+    drift: float = 0.001
+    drift_on_fake: bool = False
+    policy: Literal["paper", "released", "fixed"] = "paper"
+    norm: Literal["std", "l2"] | None = None
+    last: int = 200
+    alpha: float = 0.05
+    gamma_generator: float = 1.0
+    gamma_encoder: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("paper", "released", "fixed"):
+            raise ValueError(f"policy must be paper, released or fixed, not {self.policy!r}")
+        if min(self.iterations, self.n_dis, self.n_weight, self.last) < 1 or self.batch_size < 2:
+            raise ValueError("iterations, n_dis, n_weight and last must be 1 or more, batch_size 2 or more")
+
+
+SCHEDULES = {
+    "coil100": Schedule(20_000),
+    "mnist": Schedule(50_000),
+    "fashion_mnist": Schedule(50_000),
+    "cifar10": Schedule(100_000),
+    "lsun": Schedule(200_000, n_dis=3),
+    "celeba": Schedule(200_000, n_dis=3),
+}
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """One iteration's losses (scalar tensors, on the device: reading one waits for it) and weights gamma."""
+
+    critic_image: Tensor
+    critic_latent: Tensor
+    adversarial_generator: Tensor
+    adversarial_encoder: Tensor
+    reconstruction: Tensor
+    gamma_generator: float
+    gamma_encoder: float
+
+    def numbers(self) -> dict[str, float]:
+        """All as plain numbers."""
+        return {name: float(value) for name, value in vars(self).items()}
+
+
+class Trainer:
+    """Algorithm 1. `step()` is one iteration; `state_dict()` after it resumes bit for bit on the same machine.
+
+    Every random number comes from a generator on the CPU that is part of the state: one seed gives the same run on
+    one CPU, and the same data order, latents and mixes on any device.
+
+    Args:
+        networks: moved to `device` and trained in place.
+        images: N >= 2 normal images, `images[indices]` giving (B, C, S, S), uint8 or floating in [-1, 1]: a tensor on
+            any device, an array, a memory map.
+        perceptual: the features of the reconstruction loss; moved to `device`. Only `mse` needs none.
+        schedule: one of `SCHEDULES`, or your own.
+        reconstruction: the loss of Eq. 7, or one of the ablation's.
+
+    Raises:
+        UserError: fewer than two images, or images that the networks don't read.
+    """
+
+    def __init__(
+        self,
+        networks: PIADNetworks,
+        images: Any,
+        perceptual: Perceptual | None,
+        schedule: Schedule,
+        *,
+        reconstruction: Reconstruction = "relative_perceptual_l1",
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_reconstruction(reconstruction, perceptual)
+        if len(images) < 2:
+            raise UserError(f"PIAD trains on two images or more, and there is {len(images) or 'none'}")
+        self.device = torch.device(device)
+        self.networks = networks.to(self.device, channels_last=True)
+        self.perceptual = perceptual
+        if perceptual is not None:
+            perceptual.to(self.device).to(memory_format=torch.channels_last)
+        self.images, self.schedule, self.reconstruction = images, schedule, reconstruction
+        self.iteration = 0
+        self.gamma_generator, self.gamma_encoder = schedule.gamma_generator, schedule.gamma_encoder
+        self._random = torch.Generator().manual_seed(seed)
+        self._order, self._position = torch.empty(0, dtype=torch.int64), 0
+        self._batch = min(schedule.batch_size, len(images))
+        self._weights = {
+            "generator": dict(networks.generator.named_parameters()),
+            "encoder": dict(networks.encoder.named_parameters()),
+        }
+        self._critics = [*networks.image_critic.parameters(), *networks.latent_critic.parameters()]
+        # Adam works on each number by itself, so that one over two networks is the same as one for each
+        self._adam_critics = torch.optim.Adam(self._critics, lr=schedule.lr_critics, betas=schedule.betas)
+        both = [*self._weights["encoder"].values(), *self._weights["generator"].values()]
+        self._adam = torch.optim.Adam(both, lr=schedule.lr, betas=schedule.betas)
+        # [network][loss][layer]: the sizes of the loss's gradients at each update (Algorithm 2)
+        self._history: dict[str, dict[str, dict[str, list[float]]]] = {
+            network: {loss: {layer: [] for layer in _layers(weights)} for loss in ("adversarial", "reconstruction")}
+            for network, weights in self._weights.items()
+        }
+        prepare(self._rows(torch.zeros(1, dtype=torch.int64)), networks, self.device)  # complain before the first step
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule's iterations are done."""
+        return self.iteration >= self.schedule.iterations
+
+    def step(self) -> StepLosses:
+        """One iteration of Algorithm 1; the critics' losses are those of its last critic step.
+
+        Raises:
+            UserError: the training diverged (looked for once in n_weight iterations), or an image is bad.
+        """
+        for _ in range(self.schedule.n_dis):
+            critic_image, critic_latent = self._step_critics()
+        adversarial_generator, adversarial_encoder, reconstruction = self._step_generator()
+        result = StepLosses(
+            critic_image, critic_latent, adversarial_generator, adversarial_encoder, reconstruction,
+            self.gamma_generator, self.gamma_encoder,
+        )  # fmt: skip
+        if self.iteration % self.schedule.n_weight == 0:
+            # the authors' code stops at 1e6 too; written so that NaN stops as well
+            bad = [name for name, value in result.numbers().items() if not abs(value) <= 1e6]
+            if bad:
+                raise UserError(f"PIAD's training diverged at iteration {self.iteration}: {', '.join(bad)} beyond 1e6")
+        self.iteration += 1
+        return result
+
+    def _step_critics(self) -> tuple[Tensor, Tensor]:
+        """Lines 3 to 5."""
+        n, s = self.networks, self.schedule
+        x, z = self._draw()
+        mix_x, mix_z = torch.rand(2, self._batch, generator=self._random).to(self.device)
+        for parameter in self._critics:
+            parameter.requires_grad_(True)
+        with torch.no_grad():
+            fake, code = n.generator(z), n.encoder(x)
+        knobs: dict[str, Any] = {"gp_weight": s.gp_weight, "drift": s.drift, "drift_on_fake": s.drift_on_fake}
+        image = losses.critic_loss(n.image_critic, x, fake, mix=mix_x, **knobs)
+        latent = losses.critic_loss(n.latent_critic, z, code, mix=mix_z, **knobs)
+        # not backward(): that would also walk on to the gradient of the mixed images
+        for parameter, gradient in zip(self._critics, torch.autograd.grad(image + latent, self._critics), strict=True):
+            parameter.grad = gradient
+        self._adam_critics.step()
+        return image.detach(), latent.detach()
+
+    def _step_generator(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Lines 7 to 17."""
+        n, s = self.networks, self.schedule
+        x, z = self._draw()
+        for parameter in self._critics:
+            parameter.requires_grad_(False)
+        generator, encoder = list(self._weights["generator"].values()), list(self._weights["encoder"].values())
+
+        # The graph is cut at the code: E is walked back once, with the weighted sum of what both losses ask of the
+        # code, where Algorithm 1 walks it back once for each loss. G's two graphs are apart, so none is retained.
+        encoded = n.encoder(x)
+        code = encoded.detach().requires_grad_(True)
+        rec = dissimilarity(x, n.generator(code), self.perceptual, self.reconstruction).mean()
+        *g_rec, code_rec = torch.autograd.grad(rec, [*generator, code])
+        adv_e = losses.generator_loss(n.latent_critic, code)
+        (code_adv,) = torch.autograd.grad(adv_e, code)
+        adv_g = losses.generator_loss(n.image_critic, n.generator(z))
+        g_adv = torch.autograd.grad(adv_g, generator)
+
+        offset = 1 if s.policy == "released" else 0
+        if s.policy != "fixed" and (self.iteration + offset) % s.n_weight == 0:
+            e_rec = torch.autograd.grad(encoded, encoder, code_rec, retain_graph=True)
+            e_adv = torch.autograd.grad(encoded, encoder, code_adv, retain_graph=True)
+            self.gamma_generator = self._balance("generator", g_adv, g_rec)
+            self.gamma_encoder = self._balance("encoder", e_adv, e_rec)
+
+        gradients = torch.autograd.grad(encoded, encoder, code_adv + self.gamma_encoder * code_rec)
+        for parameter, gradient in zip(encoder, gradients, strict=True):
+            parameter.grad = gradient
+        for parameter, adversarial, reconstruction in zip(generator, g_adv, g_rec, strict=True):
+            parameter.grad = adversarial.add(reconstruction, alpha=self.gamma_generator)
+        self._adam.step()
+        return adv_g.detach(), adv_e.detach(), rec.detach()
+
+    def _balance(self, network: str, adversarial: Sequence[Tensor], reconstruction: Sequence[Tensor]) -> float:
+        """Algorithms 2 and 3: adds to one network's history and gives its gamma."""
+        s = self.schedule
+        norm = s.norm or ("l2" if s.policy == "released" else "std")
+        names, history = list(self._weights[network]), self._history[network]
+        for loss, gradients in (("adversarial", adversarial), ("reconstruction", reconstruction)):
+            of_layer = {name: g for name, g in zip(names, gradients, strict=True) if name in history[loss]}
+            for name, size in zip(of_layer, gradient_sizes(of_layer.values(), norm), strict=True):
+                history[loss][name].append(size)
+        variant: Literal["paper", "released"] = "released" if s.policy == "released" else "paper"
+        try:
+            return balance_weight(
+                history["adversarial"], history["reconstruction"], last=s.last, alpha=s.alpha, variant=variant
+            )
+        except ValueError as error:
+            raise UserError(f"PIAD's training diverged at iteration {self.iteration}, {network}: {error}") from error
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """Fresh x from shuffled epochs, whose incomplete last batch is dropped, and fresh z from the prior."""
+        if self._position + self._batch > len(self._order):
+            self._order, self._position = torch.randperm(len(self.images), generator=self._random), 0
+        chosen = self._order[self._position : self._position + self._batch]
+        self._position += self._batch
+        z = torch.randn(self._batch, *self.networks.latent_shape, generator=self._random).to(self.device)
+        return prepare(self._rows(chosen), self.networks, self.device), z
+
+    def _rows(self, chosen: Tensor) -> Any:
+        return self.images[chosen if isinstance(self.images, Tensor) else chosen.numpy()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot of everything that the next step depends on but images and perceptual network.
+
+        Tensors, numbers, strings, lists and dictionaries only: `torch.load(..., weights_only=True)` reads it back.
+        """
+        return copy.deepcopy(
+            {
+                "iteration": self.iteration,
+                "networks": {name: network.state_dict() for name, network in self.networks._asdict().items()},
+                "adam": self._adam.state_dict(),
+                "adam_critics": self._adam_critics.state_dict(),
+                "gammas": [self.gamma_generator, self.gamma_encoder],
+                "history": self._history,
+                "random": self._random.get_state(),
+                "order": self._order,
+                "position": self._position,
+                "settings": self._settings(),
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; a longer schedule is fine, other changed settings are not.
+
+        Raises:
+            UserError: the state comes from other settings, images or networks.
+        """
+        ours, theirs = self._settings(), state.get("settings")
+        if not isinstance(theirs, dict):
+            raise UserError("the checkpoint is not one of PIAD's training")
+        changed = [key for key in ours if ours[key] != theirs.get(key)]
+        if changed:
+            listed = ", ".join(f"{key} (now {ours[key]}, then {theirs.get(key)})" for key in changed)
+            raise UserError(f"the checkpoint was made with other settings: {listed}")
+        state = copy.deepcopy(state)  # Adam would go on with the tensors that it is given
+        for name, network in self.networks._asdict().items():
+            try:
+                network.load_state_dict(state["networks"][name])
+            except RuntimeError as error:
+                raise UserError(f"the checkpoint holds another {name}: {error}") from error
+        self._adam.load_state_dict(state["adam"])
+        self._adam_critics.load_state_dict(state["adam_critics"])
+        self.gamma_generator, self.gamma_encoder = state["gammas"]
+        self.iteration, self._position, self._history = state["iteration"], state["position"], state["history"]
+        self._random.set_state(state["random"].cpu())
+        self._order = state["order"].cpu()
+
+    def _settings(self) -> dict[str, Any]:
+        settings = asdict(self.schedule)
+        del settings["iterations"]
+        settings["betas"] = list(settings["betas"])
+        settings |= {"reconstruction": self.reconstruction, "images": len(self.images)}
+        return settings | {"perceptual": self.perceptual.name if self.perceptual is not None else None}
+
+    def samples(self, count: int, *, seed: int = 0) -> Tensor:
+        """Generated images (count, C, S, S) in [-1, 1] on the CPU, from the same latents every time."""
+        z = torch.randn(count, *self.networks.latent_shape, generator=torch.Generator().manual_seed(seed))
+        with torch.inference_mode():
+            return self.networks.generator(z.to(self.device)).clamp(-1, 1).cpu()
+
+
+def _layers(weights: dict[str, nn.Parameter]) -> list[str]:
+    """Every convolution's weight, skip connections included, biases not: as in the authors' code."""
+    return [name for name in weights if name.endswith("weight")]
