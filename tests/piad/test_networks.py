@@ -132,5 +132,5 @@ def test_initial_weights_are_kaiming_and_xavier() -> None:
     assert weight.std().item() == pytest.approx(math.sqrt(2 / 1.04 / (256 * 9)), rel=0.005)
     hidden, output = networks.latent_critic[3].weight, networks.latent_critic[5].weight
     bound = math.sqrt(2 / 1.04) * math.sqrt(6 / 2048)
-    assert bound * 0.999 < float(hidden.abs().max()) <= bound
-    assert float(output.abs().max()) <= math.sqrt(6 / 1025)
+    assert bound * 0.999 < hidden.abs().max().item() <= bound
+    assert output.abs().max().item() <= math.sqrt(6 / 1025)
