@@ -224,7 +224,7 @@ def _terms(first: _Gaussian, second: _Gaussian) -> tuple[float, float]:
     """The squared distance of the means and that of the covariances (rounding cannot make it negative)."""
     product = first.factor.T @ second.factor
     if first.triangular and second.triangular:
-        squares = linalg.eigvalsh(product @ product.T)
+        squares = np.linalg.eigvalsh(product @ product.T)
         return _assemble(first, second, np.sqrt(np.clip(squares, 0.0, None)))
     return _assemble(first, second, linalg.svdvals(product))
 
