@@ -278,9 +278,7 @@ def _rerank(
     return indices, distances
 
 
-def _squared(
-    exact: np.ndarray, row: np.ndarray, reference: RowsLike, index: np.ndarray, rows_of: _Rows
-) -> np.ndarray:
+def _squared(exact: np.ndarray, row: np.ndarray, reference: RowsLike, index: np.ndarray, rows_of: _Rows) -> np.ndarray:
     """Squared float64 distances (P,) between queries `row` (P,) and reference rows `index` (P,)."""
     out = np.empty(len(row))
     step = max(1, PAIR_BYTES // (8 * exact.shape[1]))

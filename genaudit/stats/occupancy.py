@@ -109,16 +109,22 @@ def rejection_threshold(n: int, s: int, alpha: float) -> int:
     Reject k where P(K <= k) < alpha (Dombrowski et al. 2025, Eq. 9). The paper's text prints 48,744 for n = 50,000,
     s = 1,024,933, alpha = 5 %: there k = 48,744 has P = 4.963 % and is itself rejected, so the threshold is 48,745.
     """
+    return int(quantiles(n, s, [alpha])[0])
+
+
+def quantiles(n: int, s: int, levels: Any) -> np.ndarray:
+    """For each level (L,) in (0, 1) the smallest k with P(K <= k) >= level, int64 (L,)."""
     n, s = _counts(n, s)
-    _check_level(alpha)
+    levels = np.asarray(levels, np.float64)
+    for level in levels:
+        _check_level(level)
     mean, deviation = _moments(n, s)
-    top = min(n, s)
-    # The alpha point lies within sqrt(2 log 1/alpha) deviations below the mean, and its own tail is summed below it.
-    reach = _reach(deviation) + deviation * math.sqrt(2 * math.log(1 / alpha))
-    low, high = max(1, int(mean - reach)), min(top, int(mean + 3 * deviation) + 3)
-    k = np.arange(low, high + 1)
-    below = np.cumsum(np.exp(_Band(k, n).log_pmf(s))) < alpha * (1 - EQUAL)
-    return int(low + below.sum())
+    # A point of level p lies within sqrt(2 log 1/p) deviations of the mean, and its own tail is summed below it.
+    lowest, highest = (deviation * math.sqrt(-2 * math.log(p)) for p in (levels.min(), 1 - levels.max()))
+    low = max(1, int(mean - lowest - _reach(deviation)))
+    high = min(n, s, int(mean + highest + 3 * deviation) + 30)
+    total = np.cumsum(np.exp(_Band(np.arange(low, high + 1), n).log_pmf(s)))
+    return np.asarray(low + np.searchsorted(total, levels * (1 - EQUAL)))
 
 
 def estimate_support(k: int, n: int, *, alpha: float = 0.05, upper: int | None = None) -> SupportEstimate:
@@ -238,7 +244,7 @@ def _log_truncated_sum(k: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]
     variable. With M > 13 sd + 20 other lattice points do not alias in, and nodes beyond 13/sd carry nothing; but |phi|
     never falls below about e^-r (the missing zero), so that few draws (e^-n above 1e-40) need all nodes.
     """
-    r = _saddle(k, n)
+    r = truncated_rate(k, n)
     decay = -np.expm1(-r)
     mean = r / decay
     # mean (1 + r - mean), the variance, without its cancellation at small r.
@@ -277,10 +283,13 @@ def _log_excess(r: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
     Each power is taken as r^j (e^{i j angle} - 1), so that nothing cancels when k is close to n and r close to 0.
     """
-    total = np.zeros(angle.shape, complex)
-    for power, coefficient in _EXCESS:
-        half = power * angle / 2
-        total += (coefficient * r**power)[:, None] * (-2 * np.sin(half) ** 2 + 1j * np.sin(2 * half))
+    turn = -2 * np.sin(angle / 2) ** 2 + 1j * np.sin(angle)  # e^{i angle} - 1
+    square = turn * (turn + 2)
+    total = (r / 2)[:, None] * turn
+    power = square
+    for j, coefficient in _EXCESS[1:]:
+        total += (coefficient * r**j)[:, None] * power
+        power = power + square + power * square  # e^{i (j + 2) angle} - 1
     return total
 
 
@@ -308,8 +317,11 @@ _EXCESS = (
 )
 
 
-def _saddle(k: np.ndarray, n: float) -> np.ndarray:
-    """r with r/(1 - e^-r) = n/k, by Newton from above. Every r > 0 is right; this one makes the integral tame."""
+def truncated_rate(k: np.ndarray, n: float) -> np.ndarray:
+    """The r at which zero-truncated Poisson variables have mean n/k: r/(1 - e^-r) = n/k, k < n, by Newton from above.
+
+    In the law every r > 0 is right; this one makes the integral tame.
+    """
     excess = (n - k) / k
     r = np.minimum(2 * excess, n / k)
     for _ in range(6):
