@@ -5,8 +5,7 @@
     python scripts/bench_metrics.py --only fd-on-disk --rows 1000000 --row-dimensions 1280
 
 Every measurement runs in a process of its own, so that its peak resident memory is its own; what the imports
-and the input alone take is printed as "before". Times are wall-clock on whatever else this machine does: only the ratios mean
-anything, and only within a run.
+alone take is printed as "before". The ratios are of CPU seconds and mean something only within a run.
 """
 
 from __future__ import annotations
@@ -42,17 +41,17 @@ def _features(path: Path, n: int, dimensions: int, seed: int, shift: float) -> n
 
 
 def _run(what: str, generated: str, reference: str) -> dict[str, float]:
-    """One measurement in this process: its value, seconds and memory in MiB."""
+    """One measurement in this process: its value, wall and CPU seconds, and memory in MiB."""
     x = np.load(generated, mmap_mode="r")
     y = np.load(reference, mmap_mode="r")
     task = _tasks(x, y)[what]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         value = task()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"value": value, "seconds": seconds, "peak": peak, "before": before}
+    return {"value": value, "seconds": seconds, "cpu": cpu, "peak": peak, "before": before}
 
 
 def _tasks(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], float]]:
@@ -79,7 +78,8 @@ def _tasks(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], float]]:
     def torchmetrics_kd() -> float:
         from torchmetrics.image.kid import poly_mmd
 
-        return float(poly_mmd(*[torch.from_numpy(np.array(rows)).double() for rows in (x, y)]))
+        generated, reference = (torch.from_numpy(np.array(rows)).double() for rows in (x, y))
+        return float(poly_mmd(generated, reference))
 
     def prdc_package() -> float:
         from prdc import compute_prdc
@@ -111,7 +111,7 @@ def _compare(names: list[str], generated: Path, reference: Path) -> None:
         got = _measure(name, generated, reference)
         first = first or got
         print(
-            f"  {name:22} {got['value']:14.8g}   {got['seconds']:8.2f} s   {got['seconds'] / first['seconds']:6.2f} x"
+            f"  {name:22} {got['value']:14.8g}   {got['seconds']:8.2f} s   CPU {got['cpu']:8.2f} s {got['cpu'] / first['cpu']:6.2f} x"
             f"   peak {got['peak']:6.0f} MiB (before {got['before']:.0f})",
             flush=True,
         )
