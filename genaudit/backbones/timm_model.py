@@ -68,20 +68,27 @@ class TimmModel(FeatureModel):
     def build(self) -> torch.nn.Module:
         import timm
 
-        state_dict = self.weights.state_dict
         if not self.weights.trained:
             return self._untrained
+        state_dict = dict(self.weights.state_dict or {})
+        # With the classifier that the file has, timm loads strictly: a file of another network is an error and not a
+        # network with random weights. The classifier is taken off afterwards.
+        head = self.pretrained_cfg.classifier
+        head = head[0] if isinstance(head, (tuple, list)) else head
+        classes = len(state_dict[f"{head}.weight"]) if f"{head}.weight" in state_dict else 0
         # timm adapts old layouts (position embeddings, separate q, k, v) while it loads; load_state_dict would not
-        overlay = {"state_dict": dict(state_dict or {}), "custom_load": False}
+        overlay = {"state_dict": state_dict, "custom_load": False, "num_classes": classes}
         try:
             model: torch.nn.Module = timm.create_model(
-                self.name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **self.kwargs
+                self.name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **self.kwargs
             )
         except (RuntimeError, KeyError) as error:
             first = str(error).strip().splitlines()[0]
             raise UserError(
                 f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
             ) from None
+        if classes:
+            model.reset_classifier(0)  # type: ignore[operator]
         return model
 
     @cached_property
@@ -160,8 +167,7 @@ def _pretrained_cfg(name: str) -> Any:
         close = difflib.get_close_matches(base, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; `timm.list_models()` lists them"
         raise UserError(f"feature_model.name={name}: timm knows no such model{hint}")
-    cfg = timm.get_pretrained_cfg(name, allow_unregistered=False) if tag else timm.get_pretrained_cfg(base)
-    if cfg is None:
-        tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{base}.*")]
+    tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
         raise UserError(f"feature_model.name={name}: timm has no weights {tag!r} for {base}; it has {', '.join(tags)}")
-    return cfg
+    return timm.get_pretrained_cfg(name)

@@ -27,6 +27,7 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 # A change of the mathematics below bumps this number, so that stored rows are not reused.
 CODE_VERSION = 1
 START_RADIUS = 1e-6
+GPU_PATHS = 16  # paths that fill a GPU together
 
 
 def complexity(
@@ -60,8 +61,10 @@ def complexity(
     """
     if not isinstance(direction, torch.Tensor):
         direction = random_directions(images, direction or "gaussian", generator)
-    lag1, _, _ = _path_angles(model, images, direction, eps, steps)
-    return lag1
+    points = _path_points(images, direction, eps, steps)
+    with torch.no_grad():
+        features = torch.stack([model(points[:, k]).flatten(1) for k in range(steps + 1)], dim=1)
+    return _path_angles(features)
 
 
 def vulnerability(
@@ -112,38 +115,47 @@ def random_directions(images: torch.Tensor, kind: str, generator: torch.Generato
 
 
 def angle(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The angle between rows of a and b, (N, D) => (N,) radians, exact near 0 and pi; NaN for a zero vector."""
-    a = a / a.norm(dim=1, keepdim=True)
-    b = b / b.norm(dim=1, keepdim=True)
-    return 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1))
+    """The angle between vectors of a and b, (..., D) => (...) radians, exact near 0 and pi; NaN for a zero vector."""
+    a = a / a.norm(dim=-1, keepdim=True)
+    b = b / b.norm(dim=-1, keepdim=True)
+    return 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
 
 
-def _path_angles(
-    model: Network, images: torch.Tensor, direction: torch.Tensor, eps: float, steps: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean lag-1 angle, mean lag-2 angle (NaN for K = 2), and f(x); (N,), (N,), (N, D).
-
-    On a smooth path the lag-2 angle is the larger one. If the features were a constant plus independent
-    rounding, lag-1 would tend to 2·pi/3 and lag-2 to pi/2: lag-2 below lag-1 flags noise.
-    """
+def _path_points(images: torch.Tensor, direction: torch.Tensor, eps: float, steps: int) -> torch.Tensor:
+    """The K + 1 points of each image's path, (N, K + 1, C, H, W)."""
     if steps < 2:
         raise ValueError(f"steps must be at least 2 (an angle needs two differences), not {steps}")
-    lag1 = torch.zeros(len(images), dtype=images.dtype, device=images.device)
-    lag2 = torch.zeros_like(lag1)
-    differences: list[torch.Tensor] = []
+    lengths = eps * torch.arange(steps + 1, device=images.device, dtype=images.dtype)
+    return (images.unsqueeze(1) + lengths.view(1, -1, 1, 1, 1) * direction.unsqueeze(1)).clamp_(0, 1)
+
+
+def _path_features(
+    network: Network, images: torch.Tensor, direction: torch.Tensor, eps: float, steps: int
+) -> torch.Tensor:
+    """Features along each image's path, (N, K + 1, D).
+
+    The path of one image (on a GPU: of GPU_PATHS) is one batch, whatever batch the images came in: an angle is a
+    ratio of small differences, in which the last bits that change with the shape of a batch would show.
+    """
+    group = GPU_PATHS if images.is_cuda else 1
+    features = []
     with torch.no_grad():
-        start = previous = model(images.clamp(0, 1)).flatten(1)
-        for k in range(1, steps + 1):
-            features = model((images + eps * k * direction).clamp_(0, 1)).flatten(1)
-            # differences of nearly equal numbers: float64 keeps every bit that the network gave
-            difference = features.double() - previous.double()
-            if differences:
-                lag1 += angle(differences[-1], difference).to(lag1.dtype)
-            if len(differences) == 2:
-                lag2 += angle(differences[0], difference).to(lag1.dtype)
-            differences = [*differences[-1:], difference]
-            previous = features
-    return lag1 / (steps - 1), lag2 / (steps - 2) if steps > 2 else lag2 * math.nan, start
+        for first in range(0, len(images), group):
+            points = _path_points(images[first : first + group], direction[first : first + group], eps, steps)
+            together = points.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            features.append(network(together).flatten(1).unflatten(0, points.shape[:2]))
+    return torch.cat(features)
+
+
+def _path_angles(features: torch.Tensor, lag: int = 1) -> torch.Tensor:
+    """The mean angle between differences `lag` steps apart, (N, K + 1, D) => (N,); NaN where there is no pair.
+
+    On a smooth path the lag-2 angle is larger than the lag-1 angle. If the features were a constant plus independent
+    rounding, lag-1 would tend to 2·pi/3 and lag-2 to pi/2: lag-2 below lag-1 flags noise.
+    """
+    # differences of nearly equal numbers: float64 keeps every bit that the network gave
+    differences = features.double().diff(dim=1)
+    return angle(differences[:, :-lag], differences[:, lag:]).mean(1).to(features.dtype)
 
 
 def _attack(
@@ -294,11 +306,11 @@ class Anomaly:
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             batch = to_unit_range(images, dtype)
             draws = _Draws(batch, digests, settings["seed"])
-            angles = [
-                _path_angles(network, batch, u, settings["eps"], settings["path_steps"])
+            paths = [
+                _path_features(network, batch, u, settings["eps"], settings["path_steps"])
                 for u in draws.directions(settings["directions"], settings["direction"])
             ]
-            reference = angles[0][2]
+            reference = paths[0][:, 0]
             moved = [
                 _attack(
                     network,
@@ -311,8 +323,8 @@ class Anomaly:
                 )
                 for noise in draws.starts(settings["starts"])
             ]
-            lag1 = torch.stack([a[0] for a in angles])
-            lag2 = torch.stack([a[1] for a in angles])
+            lag1 = torch.stack([_path_angles(path) for path in paths])
+            lag2 = torch.stack([_path_angles(path, lag=2) for path in paths])
             reached = torch.stack(moved)
             rows = (lag1.mean(0), reached.mean(0), lag2.mean(0), _standard_error(lag1), _standard_error(reached))
             return torch.stack(rows, dim=1).float()

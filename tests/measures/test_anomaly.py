@@ -1,0 +1,215 @@
+"""Complexity and vulnerability: closed forms, float64, and independence of company."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genaudit.backbones.timm_model import TimmModel
+from genaudit.measures.anomaly import (
+    Anomaly,
+    _first_gradient,
+    _path_angles,
+    angle,
+    complexity,
+    random_directions,
+    vulnerability,
+)
+
+
+def _images(count: int = 3, size: int = 8, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    # away from 0 and 1, so that nothing is clipped
+    return torch.rand((count, 3, size, size), generator=torch.Generator().manual_seed(1), dtype=dtype) * 0.5 + 0.25
+
+
+def _linear(size: int = 8, features: int = 5) -> torch.Tensor:
+    return torch.randn((features, 3 * size * size), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def test_complexity_of_a_linear_network_is_zero() -> None:
+    weights = _linear()
+    c = complexity(lambda x: x.flatten(1) @ weights.T, _images(), generator=torch.Generator().manual_seed(0))
+    # differences carry rounding of 2^-53·|f|/|d|, here below 1e-12
+    assert float(c.max()) < 1e-10
+
+
+def test_complexity_of_a_circle_is_its_turning_angle() -> None:
+    images = _images()
+    direction = random_directions(images, "gaussian", torch.Generator().manual_seed(0))
+    start = (images * direction).sum((1, 2, 3))
+    rate = 30.0
+
+    def circle(x: torch.Tensor) -> torch.Tensor:
+        # the path's own coordinate t turns into an angle rate·t: chords of equal steps turn by rate·eps each
+        t = (x * direction).sum((1, 2, 3)) - start
+        return torch.stack([torch.cos(rate * t), torch.sin(rate * t)], dim=1)
+
+    c = complexity(circle, images, eps=0.01, steps=10, direction=direction)
+    torch.testing.assert_close(c, torch.full_like(c, rate * 0.01), rtol=1e-9, atol=0)
+
+
+@given(st.floats(0, math.pi), st.integers(0, 100))
+@settings(deadline=None)
+def test_angle_is_exact_even_near_zero_and_pi(theta: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = np.linalg.qr(rng.normal(size=(6, 2)))[0].T
+    first = torch.tensor(a * rng.uniform(0.1, 10)).unsqueeze(0)
+    second = torch.tensor((math.cos(theta) * a + math.sin(theta) * b) * rng.uniform(0.1, 10)).unsqueeze(0)
+    # unit vectors are rounded to 2^-53 in each of six coordinates: a few 1e-16 in the angle
+    assert float(angle(first, second)) == pytest.approx(theta, abs=2e-15)
+
+
+def test_constant_features_have_no_complexity() -> None:
+    c = complexity(lambda x: torch.ones((len(x), 4), dtype=x.dtype), _images())
+    assert bool(torch.isnan(c).all())
+
+
+def test_pure_rounding_noise_has_the_angle_of_noise_and_a_smaller_lag_2_angle() -> None:
+    features = torch.randn((20, 11, 4000), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    lag1, lag2 = _path_angles(features), _path_angles(features, lag=2)
+    # differences of independent noise correlate at -1/2 at lag 1 and 0 at lag 2; with D = 4,000 an angle has a
+    # standard deviation of about 1/sqrt(4000) = 0.016, its mean over 20 images and 9 angles below 0.003
+    assert float(lag1.mean()) == pytest.approx(2 * math.pi / 3, abs=0.01)
+    assert float(lag2.mean()) == pytest.approx(math.pi / 2, abs=0.01)
+
+
+def test_vulnerability_of_a_linear_scalar_network_is_the_sum_of_its_weights() -> None:
+    # f(x) = w·x: every sign step adds alpha·|w|_1 up to the sign chosen at the start, which never changes
+    weights = _linear(features=1)
+    v = vulnerability(lambda x: x.flatten(1) @ weights.T, _images(), alpha=0.01, steps=10)
+    # the start of at most 1e-6 a pixel moves f by at most 1e-6·|w|_1, a relative 1e-5 of 0.1·|w|_1
+    expected = 0.1 * float(weights.abs().sum())
+    torch.testing.assert_close(v, torch.full_like(v, expected), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize(("radius", "reached"), [(None, 0.1), (0.03, 0.03), (0.5, 0.1)])
+def test_the_radius_bounds_the_change_of_every_pixel(radius: float | None, reached: float) -> None:
+    weights = _linear(features=1)
+    v = vulnerability(lambda x: x.flatten(1) @ weights.T, _images(), radius=radius)
+    torch.testing.assert_close(v, torch.full_like(v, reached * float(weights.abs().sum())), rtol=4e-5, atol=0)
+
+
+def test_the_attack_stays_among_images() -> None:
+    seen: list[torch.Tensor] = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        if not torch._C._functorch.is_functorch_wrapped_tensor(x):
+            seen.append(x.detach())
+        return x.flatten(1) @ _linear().T
+
+    images = torch.rand((2, 3, 8, 8), dtype=torch.float64)
+    vulnerability(network, images, alpha=0.2)
+    complexity(network, images, eps=5.0)
+    assert min(float(x.min()) for x in seen) >= 0
+    assert max(float(x.max()) for x in seen) <= 1
+
+
+def test_the_attack_ascends_beyond_random_noise() -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=0).eval().double()
+    images = _images(4, 32)
+    v = vulnerability(network, images)
+    with torch.no_grad():
+        signs = torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+        noise = (network(images + 0.1 * signs) - network(images)).norm(dim=1)
+    assert bool((v > 2 * noise).all())
+
+
+def test_float32_takes_float64s_first_step() -> None:
+    # From a start of 1e-6 the feature difference is rounding noise in float32; the two products are not.
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=0).eval()
+    images = _images(6, 32)
+    change = (torch.rand(images.shape, generator=torch.Generator().manual_seed(0)).double() * 2 - 1) * 1e-6
+    exact = _first_gradient(network.double(), images, change).sign()
+    ours = _first_gradient(network.float(), images.float(), change.float()).sign()
+    attacked = (images + change).float().requires_grad_(True)
+    difference = network(attacked) - network(images.float()).detach()
+    (naive,) = torch.autograd.grad(difference.square().sum(), attacked)
+    # only gradients that are themselves zero to float32 rounding (1e-6 of the largest) may flip
+    assert float((ours == exact).double().mean()) > 0.99
+    assert float((naive.sign() == exact).double().mean()) < 0.97
+
+
+def test_a_direction_that_is_given_is_used() -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=0).eval().double()
+    images = _images(2, 32)
+    direction = random_directions(images, "uniform", torch.Generator().manual_seed(4))
+    drawn = complexity(network, images, direction="uniform", generator=torch.Generator().manual_seed(4))
+    given_ = complexity(network, images, direction=direction)
+    assert torch.equal(drawn, given_)
+    assert float(direction.flatten(1).norm(dim=1).sub(1).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("arguments", [{"steps": 1}, {"direction": "upwards"}])
+def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        complexity(lambda x: x, _images(), **arguments)  # type: ignore[arg-type]
+
+
+def _measure(**settings: object) -> Anomaly:
+    model = TimmModel("test_resnet", size=32, pretrained=False)
+    return Anomaly(model, **settings)  # type: ignore[arg-type]
+
+
+def _pixels(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_row_depends_on_its_image_and_seed_alone() -> None:
+    pixels, digests = _pixels(6), [bytes([i] * 16) for i in range(6)]
+    meter = _measure().open("cpu", "float32")
+    together = meter(pixels, digests)
+    alone = torch.cat([meter(pixels[i : i + 1], digests[i : i + 1]) for i in range(6)])
+    order = [4, 2, 0, 5, 1, 3]
+    shuffled = meter(pixels[order], [digests[i] for i in order])
+    # one image's path is one batch, so complexity is the same to the last bit; an attack step may flip the sign of a
+    # gradient that is zero to rounding
+    assert torch.equal(shuffled[:, 0], together[order, 0])
+    assert torch.equal(alone[:, 0], together[:, 0])
+    torch.testing.assert_close(shuffled[:, 1], together[order, 1], rtol=1e-3, atol=0)
+    torch.testing.assert_close(alone[:, 1], together[:, 1], rtol=1e-3, atol=0)
+    other_seed = _measure(seed=1).open("cpu", "float32")(pixels, digests)
+    assert not torch.allclose(other_seed[:, 0], together[:, 0], rtol=1e-3)
+
+
+def test_the_measures_rows_are_the_functions_values() -> None:
+    pixels = _pixels(2)
+    measure = _measure()
+    rows = measure.open("cpu", "float64")(pixels, [b"a" * 16, b"b" * 16])
+    assert measure.columns is not None
+    assert rows.shape == (2, len(measure.columns))
+    assert bool((rows[:, 2] > rows[:, 0]).all())  # a smooth path: the lag-2 angle is the larger one
+    assert bool(torch.isnan(rows[:, 3:]).all())  # one draw has no standard error
+
+
+def test_more_draws_are_averaged_and_have_standard_errors() -> None:
+    pixels, digests = _pixels(3), [bytes([i] * 16) for i in range(3)]
+    rows = _measure(directions=3, starts=2).open("cpu", "float32")(pixels, digests)
+    assert bool((rows[:, 3:] > 0).all())
+    assert bool(torch.isfinite(rows).all())
+
+
+def test_half_precision_never_reaches_the_angles() -> None:
+    measure = _measure()
+    assert measure.describe("bfloat16")["precision"] == "float32"
+    pixels, digests = _pixels(2), [b"a" * 16, b"b" * 16]
+    assert torch.equal(
+        measure.open("cpu", "bfloat16")(pixels, digests)[:, :3], measure.open("cpu", "float32")(pixels, digests)[:, :3]
+    )
+
+
+def test_vision_transformers_take_the_same_path() -> None:
+    # fused attention has no forward-mode derivative; the first attack step must not fail on it
+    model = TimmModel("test_vit", size=160, pretrained=False)
+    rows = Anomaly(model, attack_steps=2, path_steps=3).open("cpu", "float32")(
+        torch.randint(0, 256, (1, 3, 160, 160), dtype=torch.uint8), [b"a" * 16]
+    )
+    assert bool(torch.isfinite(rows[:, :3]).all())
