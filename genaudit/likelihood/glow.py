@@ -124,7 +124,10 @@ class Glow(nn.Module):
 
     def _squeeze(self, x: Tensor) -> Tensor:
         x = F.pixel_unshuffle(x, 2)
-        return x.flatten(1)[:, :, None, None] if self.flat else x
+        if self.flat:
+            return x.flatten(1)[:, :, None, None]
+        # On a CPU, convolutions with few channels take half the time when the channels lie together.
+        return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
     def _split(self, x: Tensor, i: int) -> tuple[Tensor, Tensor | None]:
         """What leaves as scale i's latent, and what goes on (None after the last scale)."""

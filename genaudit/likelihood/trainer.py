@@ -1,0 +1,328 @@
+"""Training of a density model: maximum likelihood, with the outlier loss or the margin loss where outliers are given.
+
+Schirrmeister et al. 2020, supplement S4 and S7. One step:
+
+    pixels -> augment -> pad -> dequantise -> log p      loss = [mean(-log p_in) + outlier loss] / (D ln 2)
+
+in nats before the division, which turns it to bits per dimension and leaves the balance of the two terms alone.
+
+All randomness of step i (order, augmentation, noise, dropout) comes from (seed, i), on the CPU. So a run that
+resumes from `state_dict` goes on bit for bit, on as many devices as the batch is shared by: under `torchrun` each
+rank takes its part of the same batch with the same noise, and gradients are averaged over all images.
+
+N images, B images a batch, D dimensions of an image.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genaudit.likelihood.dequantisation import augment, dequantise, to_pixels
+from genaudit.likelihood.losses import bits_per_dim, margin_loss, outlier_loss
+
+Model = TypeVar("Model", bound=nn.Module)
+
+LARGEST_LOSS = 0.75  # a batch that would lose a larger share of its images is skipped (S4.3)
+ORDER, OUTLIERS, NOISE, DROPOUT, FIRST = range(5)  # streams of random numbers
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    iterations: optimiser steps; None takes `epochs` passes over the images.
+    optimiser: "adamax" (the authors' for Glow) or "adam" (for PixelCNN++, and faster for small models).
+    learning_rate: at its highest; `warmup` steps lead up to it, "cosine" leads down to 0 at the end.
+    clip_norm: largest norm of the gradient of bits per dimension; None does not clip, as the authors.
+    flip, shift: augmentation, see `dequantisation.augment`.
+    outliers: the loss on outliers, if outliers are given; `temperature` and `weight` are T and lambda of Eq. S1, the
+        margin is D nats with weight 1.
+    initial_images: images in the batch that sets the actnorms.
+    """
+
+    iterations: int | None = None
+    epochs: int = 250
+    batch_size: int = 64
+    optimiser: Literal["adamax", "adam"] = "adamax"
+    learning_rate: float = 5e-4
+    weight_decay: float = 5e-5
+    warmup: int = 0
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float | None = None
+    flip: bool = False
+    shift: float = 0.0
+    outliers: Literal["outlier", "margin"] = "outlier"
+    temperature: float = 1000.0
+    weight: float = 6000.0
+    initial_images: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = {"optimiser": ("adamax", "adam"), "schedule": ("constant", "cosine"), "outliers": ("outlier", "margin")}
+        for name, choices in known.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+
+    def rate(self, iteration: int, iterations: int) -> float:
+        """Learning rate of step `iteration` (from 0) of `iterations`."""
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        fall = 0.5 * (1 + math.cos(math.pi * iteration / iterations)) if self.schedule == "cosine" else 1.0
+        return self.learning_rate * rise * fall
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did; under torchrun, bits per dimension and outlier loss are of a rank's own part of the batch."""
+
+    iteration: int  # steps done, this one included
+    bits_per_dim: float  # of the training images, with noise; NaN where the batch was skipped
+    outlier_loss: float  # in the units of Eq. S1 or of the margin; NaN without outliers
+    learning_rate: float
+    gradient_norm: float  # before clipping
+    dropped: int  # images without a finite log-likelihood
+    skipped: bool  # too many images were dropped, or the gradient was not finite: no update was made
+
+
+class Batch(NamedTuple):
+    """Training images, then outliers, on the device; M images in all."""
+
+    x: Tensor  # (M, C, H, W)
+    outlier: Tensor  # (M,) bool
+    general: Tensor  # (M,) nats under the general model, 0 for training images
+    labels: Tensor | None  # of the training images
+
+
+def finetune_from(general: Model) -> Model:
+    """A copy of a trained general model, to be trained on the images themselves (S7.2)."""
+    return copy.deepcopy(general).requires_grad_(True)
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generator(*key: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_seed(*key))
+
+
+class Trainer:
+    """Trains a density model on images; one `step` at a time, or all with `fit`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Any,
+        recipe: Recipe,
+        *,
+        labels: Sequence[int] | np.ndarray | Tensor | None = None,
+        outliers: Any = None,
+        general: nn.Module | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """
+        Args:
+            model: Glow, a variant, or PixelCNN++; moved to `device`. Its actnorms are set by the first images unless
+                they have been.
+            images: uint8; NumPy (N, H, W[, C]), torch (N, C, H, W), or anything with `len` and indexing by an integer
+                array that gives one of these, so that a large set may stay on disk. Every rank gets all of them.
+            recipe: how.
+            labels: (N,) classes, for a class-conditional model.
+            outliers: images of the general distribution, like `images`, for the outlier or margin loss.
+            general: trained general model on the same axis; needed by the outlier loss, not trained.
+            device: where the model is.
+
+        Raises:
+            ValueError: no images, or an outlier loss without a general model.
+        """
+        if len(images) == 0 or (outliers is not None and len(outliers) == 0):
+            raise ValueError("there are no images to train on")
+        if outliers is not None and recipe.outliers == "outlier" and general is None:
+            raise ValueError("the outlier loss needs a general model; the margin loss does not")
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.general = None if general is None else general.to(self.device).eval().requires_grad_(False)
+        self.images, self.outliers, self.recipe = images, outliers, recipe
+        self.labels = None if labels is None else torch.as_tensor(np.asarray(labels), dtype=torch.long)
+        self.image_shape: tuple[int, int, int] = model.image_shape  # type: ignore[assignment]
+        self.dims = math.prod(self.image_shape)
+        batches = max(1, len(images) // recipe.batch_size)
+        self.iterations = recipe.iterations if recipe.iterations is not None else recipe.epochs * batches
+        self.iteration = 0
+        self.dropped = 0  # images left out so far
+        self.skipped = 0  # updates left out so far
+        self._orders: dict[int, tuple[int, Tensor]] = {}
+        kinds = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = kinds[recipe.optimiser](trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if self.distributed else 0
+        self.ranks = torch.distributed.get_world_size() if self.distributed else 1
+        if self.distributed:
+            for tensor in self.model.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)
+
+    def fit(self, on_step: Callable[[Step], None] | None = None, *, until: int | None = None) -> None:
+        """Trains up to iteration `until` (the recipe's end by default); `on_step` sees every step."""
+        while self.iteration < (self.iterations if until is None else min(until, self.iterations)):
+            step = self.step()
+            if on_step is not None:
+                on_step(step)
+
+    def step(self) -> Step:
+        """One update of the model."""
+        recipe, i = self.recipe, self.iteration
+        if i == 0:
+            self.initialise()
+        batch = self._batch(i)
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(_seed(recipe.seed, DROPOUT, i, self.rank))
+            log_prob, kept = self._finite_log_prob(batch)
+        counts = [kept & ~batch.outlier, kept & batch.outlier, ~kept]
+        n_in, n_out, dropped = self._over_ranks(torch.stack([count.sum() for count in counts])).tolist()
+        usable = n_in > 0 and dropped <= LARGEST_LOSS * (n_in + n_out + dropped)
+        rate = recipe.rate(i, self.iterations)
+        bpd = outer = norm = math.nan
+        if usable:
+            outlier = batch.outlier[kept]
+            inside, outside = log_prob[~outlier], log_prob[outlier]
+            loss = -inside.sum() / n_in
+            if len(outside) and len(inside):
+                extra = self._outlier_loss(inside, outside, batch.general[kept][outlier])
+                outer = float(extra.detach())
+                loss = loss + extra * (len(outside) / n_out)
+            if len(inside):
+                bpd = float(bits_per_dim(inside.detach().mean(), self.dims))
+            (loss / (self.dims * math.log(2))).backward()
+            norm = self._gradient_norm()
+        updated = usable and math.isfinite(norm)
+        if updated:
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.step()
+        self.iteration += 1
+        self.dropped += dropped
+        self.skipped += not updated
+        return Step(self.iteration, bpd, outer, rate, norm, dropped, not updated)
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Sets the actnorms from random images with noise, unless the model has been initialised or trained before."""
+        if bool(self.model.initialised):
+            return
+        generator = _generator(self.recipe.seed, FIRST)
+        first = torch.randperm(len(self.images), generator=generator)[: self.recipe.initial_images]
+        self.model.initialise(self._noisy(self.images, first, generator).to(self.device))  # type: ignore[operator]
+
+    def _batch(self, i: int) -> Batch:
+        generator = _generator(self.recipe.seed, NOISE, i)
+        chosen = self._indices(len(self.images), i, ORDER)
+        x = self._mine(self._noisy(self.images, chosen, generator))
+        labels = None if self.labels is None else self._mine(self.labels[chosen])
+        outlier = torch.zeros(len(x), dtype=torch.bool, device=self.device)
+        general = torch.zeros(len(x), device=self.device)
+        if self.outliers is not None:
+            chosen = self._indices(len(self.outliers), i, OUTLIERS)
+            out = self._mine(self._noisy(self.outliers, chosen, generator))
+            outlier = torch.cat([outlier, torch.ones(len(out), dtype=torch.bool, device=self.device)])
+            with torch.no_grad():
+                nats = self.general(out) if self.general is not None else torch.zeros(len(out), device=self.device)
+            general, x = torch.cat([general, nats]), torch.cat([x, out])
+        return Batch(x, outlier, general, labels)
+
+    def _indices(self, n: int, i: int, stream: int) -> Tensor:
+        """The images of iteration i: each epoch is a fresh permutation whose incomplete last batch is left out."""
+        size = min(self.recipe.batch_size, n)
+        epoch, k = divmod(i, n // size)
+        if stream not in self._orders or self._orders[stream][0] != epoch:
+            self._orders[stream] = epoch, torch.randperm(n, generator=_generator(self.recipe.seed, stream, epoch))
+        return self._orders[stream][1][k * size : (k + 1) * size]
+
+    def _noisy(self, images: Any, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented images with noise (B, C, H, W), on the CPU, the same on every rank."""
+        channels, size, _ = self.image_shape
+        pixels = to_pixels(images[indices.numpy()], channels=channels).cpu()
+        pixels = augment(pixels, generator, flip=self.recipe.flip, shift=self.recipe.shift)
+        return dequantise(to_pixels(pixels, size=size), generator)
+
+    def _mine(self, batch: Tensor) -> Tensor:
+        """This rank's part of a batch, on its device."""
+        return batch[self.rank :: self.ranks].to(self.device)
+
+    def _log_prob(self, x: Tensor, outlier: Tensor, labels: Tensor | None) -> Tensor:
+        if labels is None:
+            return self.model(x)
+        # Training images count under their class, outliers under the mixture of all.
+        parts = [self.model(x[~outlier], labels)]
+        return torch.cat([*parts, self.model(x[outlier])] if outlier.any() else parts)
+
+    def _finite_log_prob(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """log p (kept images only, with gradient) and which of the M images are kept.
+
+        An image whose log-likelihood is not finite is left out of a second pass, not only of the sum: a gradient
+        of zero times infinity would still be NaN (S4.3).
+        """
+        log_prob = self._log_prob(batch.x, batch.outlier, batch.labels)
+        kept = torch.isfinite(log_prob.detach()) & torch.isfinite(batch.general)
+        if kept.all() or not kept.any():
+            return log_prob[kept], kept
+        labels = None if batch.labels is None else batch.labels[kept[~batch.outlier]]
+        return self._log_prob(batch.x[kept], batch.outlier[kept], labels), kept
+
+    def _outlier_loss(self, inside: Tensor, outside: Tensor, general: Tensor) -> Tensor:
+        if self.recipe.outliers == "margin":
+            return margin_loss(inside, outside, margin=self.dims)
+        return outlier_loss(
+            outside, general, temperature=self.recipe.temperature, weight=self.recipe.weight
+        )
+
+    def _over_ranks(self, x: Tensor) -> Tensor:
+        if self.distributed:
+            torch.distributed.all_reduce(x)
+        return x
+
+    def _gradient_norm(self) -> float:
+        """Adds the ranks' gradients, clips them where the recipe says so, and returns their norm before that."""
+        trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+        if self.distributed:
+            for p in trained:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            flat = self._over_ranks(torch.cat([p.grad.flatten() for p in trained]))
+            for p, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
+                p.grad.copy_(part.view_as(p))
+        limit = math.inf if self.recipe.clip_norm is None else self.recipe.clip_norm
+        return float(nn.utils.clip_grad_norm_(trained, limit))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on bit for bit; plain types and tensors."""
+        return {
+            "iteration": self.iteration,
+            "dropped": self.dropped,
+            "skipped": self.skipped,
+            "recipe": asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken; the images, the recipe and the general model must be the same.
+
+        Raises:
+            ValueError: the recipe differs.
+        """
+        recipe = asdict(self.recipe)
+        changed = sorted(key for key in recipe if recipe[key] != state["recipe"].get(key))
+        if changed:
+            raise ValueError(f"the checkpoint was made with another recipe: {', '.join(changed)} changed")
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.iteration, self.dropped, self.skipped = state["iteration"], state["dropped"], state["skipped"]
