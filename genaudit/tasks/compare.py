@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
 from genaudit.tasks.run_folder import run_folder
+
+if TYPE_CHECKING:
+    from genaudit.reports.comparison import Comparison
 
 
 def main(cfg: Any) -> int:
@@ -16,5 +20,15 @@ def main(cfg: Any) -> int:
     if len(runs) < 2:
         raise UserError("compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second")
     comparison = compare(runs)
-    comparison.show(comparison.write(run_folder(cfg, "compare")))
+    comparison.write(out := run_folder(cfg, "compare"))
+    show(comparison, out)
     return DONE
+
+
+def show(comparison: Comparison, out: Path) -> None:
+    """Prints the table and where its files are."""
+    from genaudit.reports.console import make_console
+
+    console = make_console()
+    console.print(comparison.console(plain=not console.is_terminal))
+    console.print(f"\nwritten {out}/ comparison.csv, comparison.json, comparison.html", markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genaudit.errors import DONE, UserError
+from genaudit.tasks.compare import show
 from genaudit.tasks.evaluate import evaluate
 from genaudit.tasks.run_folder import run_folder
 
@@ -29,5 +30,6 @@ def main(cfg: Any) -> int:
         runs.append(str(out / name))
     if len(runs) > 1:
         comparison = compare(runs)
-        comparison.show(comparison.write(out))
+        comparison.write(out)
+        show(comparison, out)
     return DONE
