@@ -53,7 +53,7 @@ def kernel_distance(x: Any, y: Any) -> float:
     a, b = as_rows(x, "x"), as_rows(y, "y")
     _check(a, "x", b, "y")
     within_a, within_b, (across_a, _) = _within(a, "x"), _within(b, "y"), _across(a, "x", b, "y")
-    return _combine(within_a.sum(), len(a), within_b.sum(), len(b), across_a.sum())
+    return float(_combine(within_a.sum(), len(a), within_b.sum(), len(b), across_a.sum()))
 
 
 def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> KernelResult:
