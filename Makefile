@@ -21,7 +21,7 @@ demo: setup ## evaluate the real images that ship with genaudit (minutes on a la
 	$(BIN)/genaudit demo
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: setup ## ruff: style and common mistakes
 	$(BIN)/ruff check .

@@ -86,7 +86,8 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
                 if field.metadata.get(KIND) == "value":
                     arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
                     values.append(f"{field.metadata['name'] or field.name}{arrow}")
-            kind = str(OmegaConf.to_container(node).get("measure")).strip("${}").replace("feature_model", "embedding")
+            named = str(node._get_node("measure")).strip("${}")
+            kind = named.replace("feature_model", "embedding")
             rows.append([name, needs, kind, " ".join(values), METRICS.get(str(metric), "")])
     return ["metric", "needs", "measure", "values", "what it says"], rows
 
