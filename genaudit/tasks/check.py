@@ -21,16 +21,9 @@ def main(cfg: Any) -> int:
     workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
     progress = Progress(bool(cfg.progress))
     for path in paths:
-        with progress.bar(f"check {path}", 0) as advance:
-            seen = 0
-
-            def count(done: int, total: int, advance: Any = advance) -> None:
-                nonlocal seen
-                advance(done - seen)
-                seen = done
-
+        with progress.scan(f"check {path}") as scanned:
             inspection = inspect(
-                path, role=path, limit=cfg.limit, max_pixels=int(cfg.max_pixels), workers=workers, progress=count
+                path, role=path, limit=cfg.limit, max_pixels=int(cfg.max_pixels), workers=workers, progress=scanned
             )
         print("\n".join(_lines(inspection)))
     return DONE

@@ -59,18 +59,21 @@ def evaluate(
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
     needed = {name: _roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
+    progress = Progress(settings.progress)
     measurements = measure_roles(
-        roles, wanted, needed, store or Store(settings.store), settings.engine, ranks, Progress(settings.progress)
+        roles, wanted, needed, store or Store(settings.store), settings.engine, ranks, progress
     )
     if not ranks.judges:
         return None
     entries = {}
-    for name, spec in runnable.items():
-        entry = judge(spec, measurements, settings)
-        if isinstance(entry, str):
-            reasons[name] = entry
-        else:
-            entries[name] = entry
+    with progress.bar("judge", len(runnable)) as advance:
+        for name, spec in runnable.items():
+            entry = judge(spec, measurements, settings)
+            if isinstance(entry, str):
+                reasons[name] = entry
+            else:
+                entries[name] = entry
+            advance(1)
     users = {name: entry.measure for name, entry in entries.items()}
     return Report(
         created=now(),

@@ -54,3 +54,19 @@ class Progress:
         finally:
             if visible:
                 bar.stop()
+
+    @contextlib.contextmanager
+    def scan(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar whose length is known only later; the function it gives is told `(done, total)`."""
+        with contextlib.ExitStack() as stack:
+            advance: Advance | None = None
+            seen = 0
+
+            def progress(done: int, total: int) -> None:
+                nonlocal advance, seen
+                if advance is None:
+                    advance = stack.enter_context(self.bar(label, total))
+                advance(done - seen)
+                seen = done
+
+            yield progress

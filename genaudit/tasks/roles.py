@@ -7,6 +7,7 @@ from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.errors import UserError
+from genaudit.tasks.progress import Progress
 from genaudit.tasks.settings import Settings
 
 ROLES = ("generated", "reference", "train")
@@ -59,14 +60,16 @@ def source_of(node: Any) -> Any:
 
 
 def _open(role: str, source: Any, settings: Settings) -> Role:
-    opened: Role = open_images(
-        source,
-        role=role,
-        limit=settings.limit,
-        on_error=settings.on_error,  # type: ignore[arg-type]
-        max_skipped=settings.max_skipped,
-        max_pixels=settings.max_pixels,
-        workers=settings.engine.decode_workers,
-        seed=settings.seed,
-    )
+    with Progress(settings.progress).scan(f"read {role}") as scanned:
+        opened: Role = open_images(
+            source,
+            role=role,
+            limit=settings.limit,
+            on_error=settings.on_error,  # type: ignore[arg-type]
+            max_skipped=settings.max_skipped,
+            max_pixels=settings.max_pixels,
+            workers=settings.engine.decode_workers,
+            seed=settings.seed,
+            progress=scanned,
+        )
     return opened
