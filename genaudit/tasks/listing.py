@@ -69,7 +69,6 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _metrics() -> tuple[list[str], list[list[str]]]:
-    from omegaconf import OmegaConf
 
     from genaudit.metrics.result import KIND
     from genaudit.reports.explanations import METRICS
