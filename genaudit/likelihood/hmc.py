@@ -72,9 +72,7 @@ def hmc_transition(
     return moved, accepted
 
 
-def adapt_step(
-    step: torch.Tensor, average: torch.Tensor, accepted: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def adapt_step(step: torch.Tensor, average: torch.Tensor, accepted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The next step sizes (n,) and moving averages of acceptance (n,): Wu et al.'s rule, chain by chain.
 
     Up by 2 % where the average of accepted proposals is above 0.65, else down by 2 %. A chain that adapts to its own

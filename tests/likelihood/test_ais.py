@@ -138,9 +138,7 @@ SETTINGS = [("sigmoidal", 0.1, 1.0), ("sigmoidal", 0.025, 1.5), ("power", 0.1, 1
 
 
 @pytest.mark.parametrize(("schedule", "sigma2", "tolerance"), SETTINGS)
-def test_estimates_at_64_dimensions_are_close_lower_bounds(
-    schedule: Schedule, sigma2: float, tolerance: float
-) -> None:
+def test_estimates_at_64_dimensions_are_close_lower_bounds(schedule: Schedule, sigma2: float, tolerance: float) -> None:
     w = linear_decoder(64, 5)
     x, _ = simulate(lambda z: z @ w.T, torch.zeros(8, 64), sigma2=sigma2, latent_dim=5, generator=seeded())
     run = ais(lambda z: z @ w.T, x, sigma2=sigma2, latent_dim=5, chains=16, schedule=schedule, generator=seeded(1))
@@ -245,9 +243,7 @@ def test_change_of_units_shifts_by_dims_log_scale() -> None:
     x = torch.rand(2, 12, generator=seeded(), dtype=torch.float64)
     settings: dict[str, Any] = dict(latent_dim=3, temperatures=20)
     unit = ais_log_likelihood(lambda z: z @ w.T, x, sigma2=0.1, generator=seeded(), **settings)
-    scaled = ais_log_likelihood(
-        lambda z: 255 * z @ w.T, 255 * x, sigma2=0.1 * 255**2, generator=seeded(), **settings
-    )
+    scaled = ais_log_likelihood(lambda z: 255 * z @ w.T, 255 * x, sigma2=0.1 * 255**2, generator=seeded(), **settings)
     torch.testing.assert_close(scaled, unit - 12 * math.log(255))
 
 
