@@ -82,6 +82,7 @@ def _measure_role(
         name,
         MeasureUse(fingerprint(measure, engine.precision), measure.weights_sha256 or None, 0, 0, 0.0, _about(measure)),
     )
+    computed = 0
     while True:
         measured = store.measure(
             images,
@@ -90,21 +91,25 @@ def _measure_role(
             share=(ranks.rank, ranks.count),
             advance=lambda total: progress.bar(f"{name}, {role}", total),
         )
-        ranks.wait()
-        use.computed += measured.computed
+        if ranks.count > 1:
+            ranks.wait()
+            # Reads what the others measured. Their damaged images are still missing: all ranks find the same ones here.
+            own, measured = measured, store.measure(images, measure, engine)
+            measured.computed += own.computed
+            measured.seconds += own.seconds
+        computed += measured.computed
         use.seconds += measured.seconds
         for torn in measured.torn:
             message = f"A shard of the row store was damaged and set aside; its images were measured again ({torn})."
             done.warnings.append(Warning("torn-shard", None, message))
-        if measured.damaged:
-            images = images.without(measured.damaged)
-        elif measured.rows is not None:
-            use.reused += len(images) - measured.computed
-            done.roles[role] = images
-            done.rows.setdefault(name, {})[role] = measured.rows
-            return
-        elif ranks.count == 1:
-            raise RuntimeError(f"the store lacks rows that were just measured for {name}, {role}")
+        if not measured.damaged:
+            break
+        images = images.without(measured.damaged)
+    assert measured.rows is not None
+    use.computed += computed
+    use.reused += len(images) - computed
+    done.roles[role] = images
+    done.rows.setdefault(name, {})[role] = measured.rows
 
 
 def _about(measure: Measure) -> dict[str, Any]:
