@@ -148,6 +148,7 @@ class Trainer:
             raise ValueError("the outlier loss needs a general model; the margin loss does not")
         self.device = torch.device(device)
         self.model = model.to(self.device)
+        self.dtype = next(model.parameters()).dtype  # float32; float64 to check against
         self.general = None if general is None else general.to(self.device).eval().requires_grad_(False)
         self.images, self.outliers, self.recipe = images, outliers, recipe
         self.labels = None if labels is None else torch.as_tensor(np.asarray(labels), dtype=torch.long)
@@ -229,13 +230,13 @@ class Trainer:
         x = self._mine(self._noisy(self.images, chosen, generator))
         labels = None if self.labels is None else self._mine(self.labels[chosen])
         outlier = torch.zeros(len(x), dtype=torch.bool, device=self.device)
-        general = torch.zeros(len(x), device=self.device)
+        general = x.new_zeros(len(x))
         if self.outliers is not None:
             chosen = self._indices(len(self.outliers), i, OUTLIERS)
             out = self._mine(self._noisy(self.outliers, chosen, generator))
             outlier = torch.cat([outlier, torch.ones(len(out), dtype=torch.bool, device=self.device)])
             with torch.no_grad():
-                nats = self.general(out) if self.general is not None else torch.zeros(len(out), device=self.device)
+                nats = out.new_zeros(len(out)) if self.general is None else self.general(out)
             general, x = torch.cat([general, nats]), torch.cat([x, out])
         return Batch(x, outlier, general, labels)
 
@@ -252,7 +253,7 @@ class Trainer:
         channels, size, _ = self.image_shape
         pixels = to_pixels(images[indices.numpy()], channels=channels).cpu()
         pixels = augment(pixels, generator, flip=self.recipe.flip, shift=self.recipe.shift)
-        return dequantise(to_pixels(pixels, size=size), generator)
+        return dequantise(to_pixels(pixels, size=size), generator).to(self.dtype)
 
     def _mine(self, batch: Tensor) -> Tensor:
         """This rank's part of a batch, on its device."""

@@ -66,5 +66,5 @@ def test_correlations_are_spearmans() -> None:
     amplitude, phase = np.random.default_rng(2).normal(size=(2, 30))
     found = mixing_correlations(np.exp(amplitude), amplitude, phase)
     assert found.amplitude == pytest.approx(1.0)  # a monotone function of it
-    ranks = np.argsort(np.argsort([amplitude, phase])).astype(np.float64)
-    assert found.phase == pytest.approx(np.corrcoef(ranks)[0, 1])
+    first, second = np.argsort(np.argsort([amplitude, phase])).astype(np.float64)
+    assert found.phase == pytest.approx(np.corrcoef(first, second)[0, 1])
