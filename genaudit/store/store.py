@@ -89,8 +89,8 @@ class Store:
 
         Args:
             images: what to measure. measure: how. engine: on what.
-            share: (rank, ranks); this process measures every ranks-th missing image, from the rank-th on. With
-                several ranks the rows are complete once all have come here: ask again after a barrier.
+            share: (rank, ranks); this process measures the missing ones of every ranks-th image, from the rank-th on.
+                With several ranks the rows are complete once all have come here: ask again after a barrier.
             advance: called with the number of missing images; gives a context manager around a function that is
                 told how many were measured (a progress bar).
         """
@@ -100,7 +100,8 @@ class Store:
         index = _Index.read(folder)
         wanted = _as_bytes(images.digests)
         missing = index.missing(wanted)
-        mine = missing[share[0] :: share[1]]
+        # by the image's place in the set, not among the missing: another rank may have filled in some by now
+        mine = missing[missing % share[1] == share[0]]
         result = Measured(None, key, torn=index.torn)
         if len(mine):
             self._describe(folder, measure, engine)
