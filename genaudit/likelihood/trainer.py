@@ -193,17 +193,18 @@ class Trainer:
         usable = n_in > 0 and dropped <= LARGEST_LOSS * (n_in + n_out + dropped)
         rate = recipe.rate(i, self.iterations)
         bpd = outer = norm = math.nan
-        if usable:
+        if usable and len(log_prob):  # a rank that keeps no image adds nothing, and its infinities must not flow back
             outlier = batch.outlier[kept]
             inside, outside = log_prob[~outlier], log_prob[outlier]
             loss = -inside.sum() / n_in
-            if len(outside) and len(inside):
+            if len(outside) and (len(inside) or recipe.outliers == "outlier"):
                 extra = self._outlier_loss(inside, outside, batch.general[kept][outlier])
                 outer = float(extra.detach())
                 loss = loss + extra * (len(outside) / n_out)
             if len(inside):
                 bpd = float(bits_per_dim(inside.detach().mean(), self.dims))
             (loss / (self.dims * math.log(2))).backward()
+        if usable:
             norm = self._gradient_norm()
         updated = usable and math.isfinite(norm)
         if updated:
