@@ -114,8 +114,8 @@ def test_actnorms_leave_the_first_batch_with_zero_mean_and_unit_variance() -> No
     step = model._steps(0)[0]
     assert isinstance(step.linear, InvertibleLinear)
     normed = step.linear.weight().inverse() @ step.linear(model._squeeze(x))[0].permute(1, 0, 2, 3).flatten(1)
-    assert float(normed.mean(1).abs().max()) < 1e-4
-    assert float((normed.std(1) - 1).abs().max()) < 1e-3
+    assert normed.mean(1).abs().max().item() < 1e-4
+    assert (normed.std(1) - 1).abs().max().item() < 1e-3
 
 
 @pytest.mark.parametrize("layers", ["convolutional", "fully_connected"])
