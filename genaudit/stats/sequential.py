@@ -138,16 +138,32 @@ class SequentialGate:
         return self.decision
 
     def _decide(self, n: np.ndarray, k: np.ndarray) -> None:
-        if self.method == "eprocess":
-            rejected = log_evalue(n, k, self.s_target) >= -np.log(self.alpha)
-            accepted = (k >= self.s_target) & ~rejected
-        else:
-            look = np.minimum(n, len(self._limits[0]) - 1)
-            rejected, accepted = k <= self._limits[0][look], k > self._limits[1][look]
+        rejected, accepted = self._outcomes(n, k)
         decided = np.nonzero(rejected | accepted)[0]
         if decided.size:
             at = decided[0]
             self._outcome, self._decided_at = ("reject" if rejected[at] else "accept"), int(n[at])
+
+    def _outcomes(self, n: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whether k distinct images after n samples reject, and whether they accept; (B,) each."""
+        if self.method == "eprocess":
+            rejected = log_evalue(n, k, self.s_target) >= -np.log(self.alpha)
+            return rejected, (k >= self.s_target) & ~rejected
+        look = np.minimum(n, len(self._limits[0]) - 1)
+        return k <= self._limits[0][look], k > self._limits[1][look]
+
+    def earliest_decision(self, most: int) -> int:
+        """The fewest further samples that may decide, all duplicates or all new; at most `most`, 0 once decided.
+
+        Samples are wasted by no one who draws that many at a time.
+        """
+        if self._outcome != "undecided":
+            return 0
+        more = np.arange(1, most + 1)
+        n, none_new = self._n + more, np.full(most, max(self._k, 1))
+        may_reject, may_accept = self._outcomes(n, none_new)[0], self._outcomes(n, self._k + more)[1]
+        possible = np.nonzero(may_reject | may_accept)[0]
+        return int(more[possible[0]]) if possible.size else most
 
     @property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:

@@ -115,6 +115,12 @@ class Store:
         result.seconds = time.perf_counter() - started
         return result
 
+    def stored(self, measure: Measure, engine: Engine) -> StoredRows:
+        """What the store holds of a measure now, for rows that come one by one."""
+        key = fingerprint(measure, engine.precision)
+        folder = self.root / key[:2] / key
+        return StoredRows(folder, _Index.read(folder), lambda: self._describe(folder, measure, engine))
+
     def _describe(self, folder: Path, measure: Measure, engine: Engine) -> None:
         """Leaves beside the shards what they are rows of, for people who look into the folder."""
         path = folder / "measure.json"
@@ -124,6 +130,34 @@ class Store:
         temporary = folder / f"measure.{os.getpid()}.tmp"
         temporary.write_text(json.dumps(measure.describe(engine.precision), indent=1, sort_keys=True))
         os.replace(temporary, path)
+
+
+class StoredRows:
+    """A measure's rows as they were in the store when it was read, and a writer of more."""
+
+    def __init__(self, folder: Path, index: _Index, describe: Callable[[], None]) -> None:
+        self._folder, self._index, self._describe = folder, index, describe
+
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """The row (D,) of each digest (16 bytes) that the store holds."""
+        if not digests:
+            return {}
+        wanted = _as_bytes(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST))
+        absent = set(self._index.missing(wanted).tolist())
+        # a digest that occurs twice is missing once: compare by what it is
+        lacking = {digests[place] for place in absent}
+        held = [place for place, digest in enumerate(digests) if digest not in lacking]
+        if not held:
+            return {}
+        rows = self._index.rows(wanted[held], None)
+        return {digests[place]: row for place, row in zip(held, rows[:], strict=True)}
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[_ShardWriter]:
+        """Takes rows by `add(digests, rows)`; they are shards, at the latest, when it is left."""
+        self._describe()
+        with _ShardWriter(self._folder) as writer:
+            yield writer
 
 
 class _Index:
@@ -195,7 +229,7 @@ def _fill(
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
     )
-    with _exact_float32(), _ShardWriter(folder) as writer:
+    with exact_float32(), _ShardWriter(folder) as writer:
         meter = measure.open(engine.device, engine.precision)
         pending: tuple[np.ndarray, torch.Tensor] | None = None
         for indices, pixels, bad in batches:
@@ -206,7 +240,7 @@ def _fill(
             if not indices:
                 continue
             digests = images.digests[indices]
-            rows = meter(_to_device(_padded(pixels, batch_size), engine.device), _repeat(digests, batch_size))
+            rows = meter(to_device(_padded(pixels, batch_size), engine.device), _repeat(digests, batch_size))
             # The device works on this batch while the previous one's rows come back: no waiting in between.
             if pending is not None:
                 writer.add(pending[0], pending[1].cpu().numpy())
@@ -265,7 +299,7 @@ def _repeat(digests: np.ndarray, batch_size: int) -> list[bytes]:
     return listed + listed[-1:] * (batch_size - len(listed))
 
 
-def _to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
+def to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
     import torch
 
     batch = torch.from_numpy(pixels)
@@ -275,7 +309,7 @@ def _to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def _exact_float32() -> Iterator[None]:
+def exact_float32() -> Iterator[None]:
     """float32 means float32: no TF32 in matrix products and convolutions."""
     import torch
 

@@ -25,7 +25,7 @@ def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role
     """
     if sources.get("generated") is None:
         raise UserError("generated images are missing: `genaudit VERB SAMPLES ...` or generated=SAMPLES names them")
-    roles = {name: _open(name, sources[name], settings) for name in ROLES if sources.get(name) is not None}
+    roles = {name: open_role(name, sources[name], settings) for name in ROLES if sources.get(name) is not None}
     if isinstance(roles["generated"], Moments):
         raise UserError("generated: a file with mu and sigma holds no images; only reference may be such a file")
     if isinstance(roles.get("train"), Moments):
@@ -59,7 +59,8 @@ def source_of(node: Any) -> Any:
     return instantiate(node)
 
 
-def _open(role: str, source: Any, settings: Settings) -> Role:
+def open_role(role: str, source: Any, settings: Settings) -> Role:
+    """Opens what plays one role, as the settings say."""
     with Progress(settings.progress).scan(f"read {role}") as scanned:
         opened: Role = open_images(
             source,
