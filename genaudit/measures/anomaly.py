@@ -8,13 +8,16 @@ N images, C channels, H, W sides, D features, K path steps, J attack steps.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.autograd.forward_ad as fwd
 
+from genaudit.backbones.cpu_layout import arrange_for_cpu
 from genaudit.errors import UserError
 from genaudit.measures.measure import to_unit_range
 
@@ -25,9 +28,15 @@ if TYPE_CHECKING:
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 # A change of the mathematics below bumps this number, so that stored rows are not reused.
-CODE_VERSION = 1
+CODE_VERSION = 2
 START_RADIUS = 1e-6
 GPU_PATHS = 16  # paths that fill a GPU together
+CPU_PATH_PIXELS = 160**2  # on a CPU, paths of small images share the cost of laying out the network's weights,
+CPU_ATTACK_PIXELS = 8 * 224**2  # and attacks of large images go in parts whose activations stay in the cache
+# A smooth path's lag-2 angle is 1.4 (random turns) to 2 times (steady turns) its lag-1 angle, pure rounding's 0.75.
+# Below this ratio the path is measured again in float64.
+DOUBTFUL_RATIO = 1.2
+PRECISIONS = ("auto", "float32", "float64")
 
 
 def complexity(
@@ -134,16 +143,19 @@ def _path_features(
 ) -> torch.Tensor:
     """Features along each image's path, (N, K + 1, D).
 
-    The path of one image (on a GPU: of GPU_PATHS) is one batch, whatever batch the images came in: an angle is a
-    ratio of small differences, in which the last bits that change with the shape of a batch would show.
+    A group of paths is one batch, of a size that depends on the image's side alone and filled up with the last path,
+    whatever batch the images came in: an angle is a ratio of small differences, in which the last bits that change
+    with the shape of a batch would show.
     """
-    group = GPU_PATHS if images.is_cuda else 1
+    group = GPU_PATHS if images.is_cuda else max(1, CPU_PATH_PIXELS // (images.shape[-1] * images.shape[-2]))
     features = []
     with torch.no_grad():
         for first in range(0, len(images), group):
             points = _path_points(images[first : first + group], direction[first : first + group], eps, steps)
-            together = points.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            features.append(network(together).flatten(1).unflatten(0, points.shape[:2]))
+            lacking = group - len(points)
+            filled = torch.cat([points, points[-1:].expand(lacking, *points.shape[1:])]) if lacking else points
+            together = filled.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            features.append(network(together).flatten(1).unflatten(0, filled.shape[:2])[: len(points)])
     return torch.cat(features)
 
 
@@ -170,6 +182,10 @@ def _attack(
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     radius = alpha * steps if radius is None else radius
+    most = len(images) if images.is_cuda else max(1, CPU_ATTACK_PIXELS // (images.shape[-1] * images.shape[-2]))
+    if len(images) > most:
+        parts = zip(images.split(most), reference.split(most), noise.split(most), strict=True)
+        return torch.cat([_attack(model, *part, alpha, steps, radius) for part in parts])
     attacked = (images + noise).clamp_(0, 1)
     for step in range(steps):
         if step == 0 and float(noise.abs().amax()) <= START_RADIUS:
@@ -187,18 +203,17 @@ def _attack(
 
 
 def _first_gradient(model: Network, images: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """Jᵀ(J·δ) at x, up to the factor 2 that the sign drops; no difference of nearly equal features is taken."""
+    """Jᵀ(J·δ) at x, up to the factor 2 that the sign drops; no difference of nearly equal features is taken.
 
-    def flat(x: torch.Tensor) -> torch.Tensor:
-        return model(x).flatten(1)
-
+    One pass gives f(x) with its graph and J·δ as its tangent; one reverse pass follows.
+    """
     # Fused attention has no forward-mode derivative; its plain form has.
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        # the sign does not depend on δ's scale, and at unit scale nothing underflows in half precision
-        tangent = torch.func.jvp(flat, (images,), (change / START_RADIUS,))[1]
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), fwd.dual_level(), torch.enable_grad():
         probe = images.detach().requires_grad_(True)
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(flat(probe), probe, tangent)
+        # the sign does not depend on δ's scale, and at unit scale nothing underflows in half precision
+        features, tangent = fwd.unpack_dual(model(fwd.make_dual(probe, change / START_RADIUS)).flatten(1))
+    # outside, where no tangent is carried along: not every layer's reverse pass has a forward-mode derivative
+    (gradient,) = torch.autograd.grad(features, probe, tangent.detach())
     return gradient
 
 
@@ -223,6 +238,8 @@ class Anomaly:
         alpha, attack_steps, radius: the attack's step, J, and radius (None: alpha·J).
         starts: independent attacks per image, averaged. start: half-width of the attack's uniform start.
         seed: with the image's digest it seeds every draw.
+        precision: "auto" measures in float32, and in float64 again the paths whose lag-2 angle is not clearly larger
+            than their angle (`DOUBTFUL_RATIO`), which is how rounding noise shows; "float32" or "float64" for all.
     """
 
     columns: tuple[str, ...] | None = (
@@ -247,6 +264,7 @@ class Anomaly:
         starts: int = 1,
         start: float = START_RADIUS,
         seed: int = 0,
+        precision: str = "auto",
     ) -> None:
         for key, value, least in (
             ("path_steps", path_steps, 2),
@@ -255,12 +273,14 @@ class Anomaly:
             ("starts", starts, 1),
         ):
             if int(value) < least:
-                raise UserError(f"measure.{key}={value}: at least {least} is needed")
+                raise UserError(f"anomaly.{key}={value}: at least {least} is needed")
         for key, size in (("eps", eps), ("alpha", alpha), ("start", start)):
             if not size > 0:
-                raise UserError(f"measure.{key}={size}: a positive number is needed")
+                raise UserError(f"anomaly.{key}={size}: a positive number is needed")
         if direction not in ("gaussian", "uniform"):
-            raise UserError(f"measure.direction={direction}: gaussian or uniform is needed")
+            raise UserError(f"anomaly.direction={direction}: gaussian or uniform is needed")
+        if precision not in PRECISIONS:
+            raise UserError(f"anomaly.precision={precision}: one of {', '.join(PRECISIONS)} is needed")
         self.feature_model = feature_model
         self.settings: dict[str, Any] = {
             "eps": float(eps),
@@ -273,6 +293,7 @@ class Anomaly:
             "starts": int(starts),
             "start": float(start),
             "seed": int(seed),
+            "precision": precision,
         }
 
     @property
@@ -287,35 +308,56 @@ class Anomaly:
         return {
             "measure": "anomaly",
             "code_version": CODE_VERSION,
-            "precision": "float64" if precision == "float64" else "float32",
             "feature_model": self.feature_model.describe(),
             **self.settings,
+            "precision": self._precision(precision),
         }
+
+    def _precision(self, of_run: str) -> str:
+        """What decides the rows: "float64", "float32", or "auto" for float32 with doubtful paths in float64."""
+        if "float64" in (of_run, self.settings["precision"]):
+            return "float64"
+        return str(self.settings["precision"])
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self.feature_model.recipe.apply(image)
 
     def batch_size(self, device: str) -> int:
-        return 64 if device.startswith("cuda") else 8
+        if device.startswith("cuda"):
+            return 64
+        return max(1, min(64, CPU_ATTACK_PIXELS // self.feature_model.recipe.size**2))
 
     def open(self, device: str, precision: str) -> Meter:
-        dtype = torch.float64 if precision == "float64" else torch.float32
-        network = self.feature_model.network(device, dtype)
+        chosen = self._precision(precision)
+        dtype = torch.float64 if chosen == "float64" else torch.float32
+        network = self._network(device, dtype)
+        exact: list[Network] = []  # the float64 network, loaded when a path first needs it
         settings = self.settings
+
+        def path(x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            """f(x), the mean angle and the mean lag-2 angle of every image."""
+            features = _path_features(network, x, u, settings["eps"], settings["path_steps"])
+            lag1, lag2 = _path_angles(features), _path_angles(features, lag=2)
+            doubtful = ~(lag2 > DOUBTFUL_RATIO * lag1)  # also where an angle is not a number
+            if chosen == "auto" and not device.startswith("mps") and bool(doubtful.any()):
+                if not exact:
+                    exact.append(copy.deepcopy(network).double())
+                again = _path_features(
+                    exact[0], x[doubtful].double(), u[doubtful].double(), settings["eps"], settings["path_steps"]
+                )
+                lag1[doubtful] = _path_angles(again).float()
+                lag2[doubtful] = _path_angles(again, lag=2).float()
+            return features[:, 0], lag1, lag2
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             batch = to_unit_range(images, dtype)
             draws = _Draws(batch, digests, settings["seed"])
-            paths = [
-                _path_features(network, batch, u, settings["eps"], settings["path_steps"])
-                for u in draws.directions(settings["directions"], settings["direction"])
-            ]
-            reference = paths[0][:, 0]
+            paths = [path(batch, u) for u in draws.directions(settings["directions"], settings["direction"])]
             moved = [
                 _attack(
                     network,
                     batch,
-                    reference,
+                    paths[0][0],
                     noise * settings["start"],
                     settings["alpha"],
                     settings["attack_steps"],
@@ -323,13 +365,19 @@ class Anomaly:
                 )
                 for noise in draws.starts(settings["starts"])
             ]
-            lag1 = torch.stack([_path_angles(path) for path in paths])
-            lag2 = torch.stack([_path_angles(path, lag=2) for path in paths])
+            lag1, lag2 = (torch.stack([each[place] for each in paths]) for place in (1, 2))
             reached = torch.stack(moved)
             rows = (lag1.mean(0), reached.mean(0), lag2.mean(0), _standard_error(lag1), _standard_error(reached))
             return torch.stack(rows, dim=1).float()
 
         return meter
+
+    def _network(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
+        # a copy: a feature model may hand out one and the same network to other measures, in their own arrangement
+        network = copy.deepcopy(self.feature_model.network(device, dtype))
+        if device == "cpu":
+            arrange_for_cpu(network)
+        return network
 
 
 def _standard_error(draws: torch.Tensor) -> torch.Tensor:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genaudit.backbones.timm_model import TimmModel
+from genaudit.cli import config_folder
 from genaudit.measures.anomaly import (
     Anomaly,
     _first_gradient,
@@ -21,6 +23,7 @@ from genaudit.measures.anomaly import (
     random_directions,
     vulnerability,
 )
+from genaudit.metrics.anomaly_score import judge
 
 
 def _images(count: int = 3, size: int = 8, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -199,7 +202,7 @@ def test_more_draws_are_averaged_and_have_standard_errors() -> None:
 
 def test_half_precision_never_reaches_the_angles() -> None:
     measure = _measure()
-    assert measure.describe("bfloat16")["precision"] == "float32"
+    assert measure.describe("bfloat16") == measure.describe("float32")
     pixels, digests = _pixels(2), [b"a" * 16, b"b" * 16]
     assert torch.equal(
         measure.open("cpu", "bfloat16")(pixels, digests)[:, :3], measure.open("cpu", "float32")(pixels, digests)[:, :3]
@@ -213,3 +216,72 @@ def test_vision_transformers_take_the_same_path() -> None:
         torch.randint(0, 256, (1, 3, 160, 160), dtype=torch.uint8), [b"a" * 16]
     )
     assert bool(torch.isfinite(rows[:, :3]).all())
+
+
+class _Half(torch.nn.Module):
+    """A network whose every feature is rounded to half precision, whatever type it is asked for."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.network(images)
+        # the gradient passes, so that the attack works
+        return features + (features.half().to(features.dtype) - features).detach()
+
+
+class _HalfModel(TimmModel):
+    def network(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> torch.nn.Module:
+        return _Half(super().network(device, dtype))
+
+
+def _cautions(model: TimmModel, **settings: object) -> list[str]:
+    rows = Anomaly(model, **settings).open("cpu", "float32")(_pixels(12), [bytes([i] * 16) for i in range(12)])  # type: ignore[arg-type]
+    result = judge(generated=rows[:6].numpy(), reference=rows[6:].numpy(), permutations=9, bootstraps=2)
+    assert (result.noise_share_generated > 0.9) == bool(result.cautions)
+    return [caution.code for caution in result.cautions]
+
+
+def test_half_precision_is_found_out_by_its_angles_and_float64_is_not() -> None:
+    # 2,000-fold coarser than the feature differences of a step of 0.01
+    half = _HalfModel("test_resnet", size=32, pretrained=False)
+    assert _cautions(half, precision="float32")[:1] == ["complexity-is-noise"]
+    assert _cautions(half, precision="auto")[:1] == ["complexity-is-noise"]  # float64 cannot mend such a network
+    assert _cautions(TimmModel("test_resnet", size=32, pretrained=False), precision="float64") == []
+
+
+def test_doubtful_angles_are_measured_again_in_float64() -> None:
+    # steps of 1e-5 move the features by a few float32 roundings; a smooth network (SiLU), for one of ReLUs is linear on
+    # so short a path, and its angle 0
+    model = TimmModel("test_efficientnet", size=32, pretrained=False)
+    pixels, digests = _pixels(6), [bytes([i] * 16) for i in range(6)]
+    rows = {
+        precision: Anomaly(model, eps=1e-5, precision=precision).open("cpu", "float32")(pixels, digests)
+        for precision in ("float32", "auto", "float64")
+    }
+    exact = rows["float64"]
+    assert bool((exact[:, 2] > exact[:, 0]).all())
+    assert bool((rows["float32"][:, 0] > 2 * exact[:, 0]).all())  # rounding
+    # "auto" starts from the image rounded to float32, and its folded layers' weights are: 1e-7 each, some thousand times
+    torch.testing.assert_close(rows["auto"][:, 0], exact[:, 0], rtol=1e-3, atol=0)
+    assert _measure().describe("float64")["precision"] == _measure(precision="float64").describe("float32")["precision"]
+
+
+def test_complexity_does_not_depend_on_the_batch_size_at_all() -> None:
+    pixels, digests = _pixels(7), [bytes([i] * 16) for i in range(7)]
+    meter = _measure().open("cpu", "float32")
+    whole = meter(pixels, digests)
+    for size in (1, 3):
+        parts = [meter(pixels[i : i + size], digests[i : i + size]) for i in range(0, 7, size)]
+        assert torch.equal(torch.cat(parts)[:, [0, 2]], whole[:, [0, 2]])
+
+
+@pytest.mark.parametrize("preset", ["paper", "released", "robust"])
+def test_every_preset_makes_the_measure_and_says_what_it_averages(preset: str) -> None:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        node = compose("evaluate", [f"anomaly={preset}"]).anomaly
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "feature_model", "seed")}
+    rows = _measure(**settings).open("cpu", "float32")(_pixels(3), [bytes([i] * 16) for i in range(3)])
+    assert bool(torch.isfinite(rows[:, 3:]).all()) == (preset == "robust")
+    assert bool((rows[:, :3] > 0).all())
