@@ -24,6 +24,7 @@ from genaudit.stats.resampling import bootstrap_indices, bootstrap_mean, percent
 
 COLUMNS = ("complexity", "vulnerability", "complexity_lag2", "complexity_se", "vulnerability_se")
 COMPLEXITY, VULNERABILITY, LAG2, COMPLEXITY_SE, VULNERABILITY_SE = range(5)
+LEVELS = 5
 NOISE_SHARE = 0.05  # above this share of images whose complexity is rounding noise, the result carries a warning
 
 CITATION = (
@@ -43,13 +44,24 @@ class AnomalyScore:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One quantity in both sets: means, Welch's two-sided t-test, and Hedges' g (generated minus reference)."""
+    """One quantity in both sets: means, Welch's t-test, a permutation test of the means, and effect sizes.
+
+    `p_two_sided` as in Hwang et al. 2024, Table C.1; `p_one_sided` as in Table E.1, against the alternative that
+    `expected` names, whatever the data show. `hedges_g` is the difference generated minus reference in pooled standard
+    deviations, `superiority` the chance that a generated image's value exceeds a reference image's (0.5: none).
+    """
 
     mean_generated: float
     mean_reference: float
+    expected: str
     t: float
-    pvalue: float
+    degrees_of_freedom: float
+    p_two_sided: float
+    p_one_sided: float
+    p_permutation_two_sided: float
+    p_permutation_one_sided: float
     hedges_g: float
+    superiority: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +122,7 @@ class AnomalyScoreImagesResult:
     complexity: np.ndarray | None = per_image()  # noqa: RUF009
     vulnerability: np.ndarray | None = per_image()  # noqa: RUF009
     as_i: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    as_i_level: np.ndarray | None = per_image(levels=True)  # noqa: RUF009
     complexity_se: np.ndarray | None = per_image()  # noqa: RUF009
     vulnerability_se: np.ndarray | None = per_image()  # noqa: RUF009
     as_i_se: np.ndarray | None = per_image()  # noqa: RUF009
@@ -214,8 +227,8 @@ def judge(
         pvalue_asymptotic=asymptotic,
         null_mean=found.null_mean,
         null_95=found.null_95,
-        complexity=_contrast(made[:, COMPLEXITY], real[:, COMPLEXITY]),
-        vulnerability=_contrast(made[:, VULNERABILITY], real[:, VULNERABILITY]),
+        complexity=_contrast(made[:, COMPLEXITY], real[:, COMPLEXITY], "generated lower", permutations, seed),
+        vulnerability=_contrast(made[:, VULNERABILITY], real[:, VULNERABILITY], "generated higher", permutations, seed),
         noise_share_generated=noise["generated"],
         noise_share_reference=noise["reference"],
         left_out_generated=left_out["generated"],
@@ -224,7 +237,12 @@ def judge(
         n_reference=len(real),
         gap=_gap(found.gap),
         cloud=Cloud(
-            "Complexity against vulnerability", "complexity (rad)", "vulnerability (feature units)", dict(points)
+            "Complexity against vulnerability",
+            "complexity (rad)",
+            "vulnerability (feature units)",
+            dict(points),
+            marker=None if found.gap is None else (found.gap.x, found.gap.y),
+            marker_label="the clouds differ most around here",
         ),
         cautions=_cautions(noise, left_out, tables),
     )
@@ -270,6 +288,7 @@ def judge_images(
         complexity=table[:, COMPLEXITY],
         vulnerability=table[:, VULNERABILITY],
         as_i=scores,
+        as_i_level=levels_of(scores, beside=beside),
         complexity_se=errors[0],
         vulnerability_se=errors[1],
         as_i_se=score_error,
@@ -327,21 +346,57 @@ def _gap(gap: Gap | None) -> dict[str, float | str] | None:
     }
 
 
-def _contrast(made: np.ndarray, real: np.ndarray) -> Contrast:
-    n, m = len(made), len(real)
+def _contrast(made: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
+    """Tests of one quantity, (M,) generated against (N,) reference; `expected` is "generated lower" or "higher"."""
+    m, n = len(made), len(real)
     difference = made.mean() - real.mean()
-    pooled = np.sqrt(((n - 1) * made.var(ddof=1) + (m - 1) * real.var(ddof=1)) / (n + m - 2))
-    if pooled == 0:  # two constants: no test
-        return Contrast(float(made.mean()), float(real.mean()), float("nan"), float("nan"), float("nan"))
+    superiority = float(stats.mannwhitneyu(made, real).statistic) / (m * n)
+    ratio = ((m - 1) * made.var(ddof=1) + (n - 1) * real.var(ddof=1)) / (m + n - 2)
+    means = float(made.mean()), float(real.mean()), expected
+    if ratio == 0:  # two constants: no test
+        return Contrast(*means, *[float("nan")] * 7, superiority)
     welch = stats.ttest_ind(made, real, equal_var=False)
-    unbiased = 1 - 3 / (4 * (n + m) - 9)  # Hedges 1981
+    sign = 1 if expected == "generated higher" else -1
+    one_sided = float(stats.t.sf(sign * welch.statistic, welch.df))
+    pooled = np.concatenate([made, real])
+    total = pooled.sum()
+    generator = np.random.default_rng(seed)
+    sums = np.array([generator.permutation(pooled)[:m].sum() for _ in range(permutations)])
+    null = sums / m - (total - sums) / n
+    slack = 1e-12 * np.abs(pooled).max()  # equal differences may differ in the last bits of their sums
+    two = (1 + int((np.abs(null) >= abs(difference) - slack).sum())) / (1 + permutations)
+    one = (1 + int((sign * null >= sign * difference - slack).sum())) / (1 + permutations)
+    unbiased = 1 - 3 / (4 * (m + n) - 9)  # Hedges 1981
     return Contrast(
-        mean_generated=float(made.mean()),
-        mean_reference=float(real.mean()),
+        *means,
         t=float(welch.statistic),
-        pvalue=float(welch.pvalue),
-        hedges_g=float(difference / pooled * unbiased),
+        degrees_of_freedom=float(welch.df),
+        p_two_sided=float(welch.pvalue),
+        p_one_sided=one_sided,
+        p_permutation_two_sided=two,
+        p_permutation_one_sided=one,
+        hedges_g=float(difference / np.sqrt(ratio) * unbiased),
+        superiority=superiority,
     )
+
+
+def levels_of(scores: np.ndarray, levels: int = LEVELS, beside: np.ndarray | None = None) -> np.ndarray:
+    """Levels 1 (most natural) to `levels` of AS-i, Hwang et al. 2024, section H; NaN where there is no AS-i.
+
+    Bounds are evenly spaced between the 1st and 99th percentile of `beside` (the reference images' AS-i: levels of
+    different generated sets then mean the same) and `scores` together; what lies beyond belongs to the end levels.
+
+    >>> levels_of(np.array([1.0, 2.0, 3.0, np.nan]), levels=3)
+    array([ 1.,  2.,  3., nan])
+    """
+    known = np.concatenate([scores, np.empty(0) if beside is None else beside])
+    known = known[np.isfinite(known)]
+    if len(known) == 0:
+        return np.full(len(scores), np.nan)
+    low, high = np.quantile(known, (0.01, 0.99)) if len(known) >= 100 else (known.min(), known.max())
+    bounds = np.linspace(low, high, levels + 1)[1:-1]
+    found: np.ndarray = np.where(np.isfinite(scores), np.searchsorted(bounds, scores, side="right") + 1.0, np.nan)
+    return found
 
 
 def _cautions(

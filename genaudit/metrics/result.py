@@ -37,16 +37,20 @@ def value(better: Better, *, name: str | None = None, default: Any = MISSING) ->
     return field(metadata={KIND: "value", "better": better, "name": name}, default=default)
 
 
-def per_image(*, name: str | None = None, gallery: bool = False, refers_to: str | None = None) -> Any:
+def per_image(
+    *, name: str | None = None, gallery: bool = False, levels: bool = False, refers_to: str | None = None
+) -> Any:
     """A dataclass field `(n_generated,)` that becomes a column of `images.csv`; None where it is absent.
 
     Args:
         name: the column's name where it is not the field's own.
         gallery: show the images with the lowest and the highest values.
+        levels: the values are levels 1, 2, ...; a grid shows some images of each.
         refers_to: a role; the values are indices of that role's images and are written as their names.
     """
     return field(
-        metadata={KIND: "per_image", "name": name, "gallery": gallery, "refers_to": refers_to}, default=None
+        metadata={KIND: "per_image", "name": name, "gallery": gallery, "levels": levels, "refers_to": refers_to},
+        default=None,
     )
 
 
@@ -79,12 +83,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Point clouds in the plane by role, (N, 2) each, for a scatter plot with marginal densities."""
+    """Point clouds in the plane by role, (N, 2) each, for a scatter plot with marginal densities.
+
+    `marker` (x, y), where there is one, is a place in the plane that `marker_label` explains.
+    """
 
     title: str
     x_label: str
     y_label: str
     points: dict[str, np.ndarray]
+    marker: tuple[float, float] | None = None
+    marker_label: str = ""
 
 
 @dataclass(frozen=True)

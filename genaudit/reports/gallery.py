@@ -48,6 +48,15 @@ class Extremes:
 
 
 @dataclass(frozen=True)
+class Level:
+    """Some images of one level of a column, and how many there are."""
+
+    number: int
+    count: int
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
 class Neighbours:
     """The closest pairs of a generated image and its nearest `noun` image, and the ones retrieved most often."""
 
@@ -87,6 +96,23 @@ class Gallery:
                         for chosen in (order[::-1][:shown], order[:shown])
                     )
                     found.append(Extremes(column.name, metric, *labels, highest, lowest))
+        return found
+
+    def levels(self) -> list[tuple[str, list[Level]]]:
+        """For every column of levels: its name, and for each level its first images in the set's order."""
+        found: list[tuple[str, list[Level]]] = []
+        for entry in self.report.metrics.values():
+            for column in entry.parts.columns:
+                if not column.levels or column.values.ndim != 1 or column.name in [name for name, _ in found]:
+                    continue
+                values = column.values.astype(float)
+                rows = []
+                for number in np.unique(values[np.isfinite(values)]):
+                    members = np.flatnonzero(values == number)
+                    pictures = [self.picture("generated", int(index), "") for index in members[:EXTREMES]]
+                    rows.append(Level(int(number), len(members), pictures))
+                if rows:
+                    found.append((column.name, rows))
         return found
 
     def neighbours(self) -> list[Neighbours]:

@@ -101,6 +101,7 @@ def context(report: Report) -> dict[str, Any]:
         "at_once": WARNINGS_AT_ONCE,
         "plots": _plots(report),
         "extremes": gallery.extremes(),
+        "levels": gallery.levels(),
         "neighbours": gallery.neighbours(),
         "config": _yaml(plain(report.config, [])),
         "environment": _flat(plain(dict(sorted(report.environment.items())), [])),

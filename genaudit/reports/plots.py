@@ -106,11 +106,16 @@ def _cloud(cloud: Cloud) -> Plot | None:
             else:
                 margin.fill_betweenx(at, density, color=colour, alpha=0.18, linewidth=0)
                 margin.plot(density, at, color=colour, linewidth=1.4)
+    if cloud.marker is not None and np.isfinite(cloud.marker).all():
+        axes.axvline(cloud.marker[0], color=MUTED, linewidth=0.9, linestyle="dashed", zorder=4)
+        axes.axhline(
+            cloud.marker[1], color=MUTED, linewidth=0.9, linestyle="dashed", zorder=4, label=cloud.marker_label or None
+        )
     for margin in (top, right):
         margin.set_axis_off()
     top.set_ylim(bottom=0)
     right.set_xlim(left=0)
-    _legend(axes, len(points))
+    _legend(axes, len(points) + bool(cloud.marker is not None and cloud.marker_label))
     counts = ((int((~inside).sum()), "outside the frame"), (dropped, "not finite and not drawn"))
     remark = ", ".join(f"{count:,} of {len(together) + dropped:,} points {what}" for count, what in counts if count)
     return Plot(cloud.title, _svg(figure, cloud.title), remark)

@@ -35,12 +35,16 @@ class Value:
 
 @dataclass(frozen=True)
 class Column:
-    """A per-image column `(n_generated,)` of images.csv; `refers_to` names the role that its values index."""
+    """A per-image column `(n_generated,)` of images.csv; `refers_to` names the role that its values index.
+
+    `gallery` asks for its extreme images, `levels` for some images of each of its levels.
+    """
 
     name: str
     values: np.ndarray
     gallery: bool = False
     refers_to: str | None = None
+    levels: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def _describe_dataclass(result: Any) -> Parts:
         elif kinds[name] == "per_image":
             if item is not None:
                 gallery, refers_to = metadata.get("gallery", False), metadata.get("refers_to")
-                columns.append(Column(metadata.get("name") or name, _array(item), gallery, refers_to))
+                columns.append(
+                    Column(metadata.get("name") or name, _array(item), gallery, refers_to, bool(metadata.get("levels")))
+                )
         elif found := _drawings(item):
             drawings.extend(found)
         elif _is_short(item):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genaudit.metrics.anomaly_score import anomaly_score, anomaly_score_i, judge, judge_images
+from genaudit.metrics.anomaly_score import anomaly_score, anomaly_score_i, judge, judge_images, levels_of
 from genaudit.metrics.result import Unavailable
 from genaudit.stats.ks2d import ks2d_2samp
 
@@ -64,7 +64,7 @@ def test_judge_stands_as_beside_its_null_and_repeats_by_seed(on_disk) -> None:
         "reference": (60, 2),
     }
     welch = stats.ttest_ind(made[:, 1].astype(float), real[:, 1].astype(float), equal_var=False)
-    assert result.vulnerability.pvalue == pytest.approx(welch.pvalue)
+    assert result.vulnerability.p_two_sided == pytest.approx(welch.pvalue)
     assert result.vulnerability.hedges_g > 0
     gap = result.gap
     sides = dict(part.split(" ", 1) for part in gap["quadrant"].split(", "))
@@ -149,3 +149,56 @@ def test_wrong_shapes_and_nan_are_refused_by_the_pure_functions() -> None:
         anomaly_score([[0.0, np.nan], [1.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]])
     with pytest.raises(ValueError, match="2 or more"):
         anomaly_score_i([1.0, 2.0])
+
+
+@pytest.mark.parametrize(("column", "expected"), [(0, "less"), (1, "greater")])
+def test_the_tests_of_means_are_scipys_and_the_permutation_test_agrees_with_them(column: int, expected: str) -> None:
+    rng = np.random.default_rng(8)
+    real, made = _rows(rng, 80), _rows(rng, 60, 1.0)
+    result = judge(generated=made, reference=real, permutations=1999, bootstraps=2)
+    found = (result.complexity, result.vulnerability)[column]
+    one = stats.ttest_ind(made[:, column], real[:, column], equal_var=False, alternative=expected)
+    assert found.p_one_sided == pytest.approx(one.pvalue)
+    assert found.degrees_of_freedom == pytest.approx(one.df)
+    # both tests are exact to first order at these sizes; 1,999 permutations add a standard error of at most 0.011
+    assert found.p_permutation_two_sided == pytest.approx(found.p_two_sided, abs=0.05)
+    assert found.p_permutation_one_sided == pytest.approx(found.p_one_sided, abs=0.05)
+    above = np.mean(made[:, None, column] > real[None, :, column])
+    assert found.superiority == pytest.approx(above)
+
+
+def test_permutation_tests_are_calibrated_under_the_null_and_invariant_to_scale() -> None:
+    rng = np.random.default_rng(9)
+    rejected = 0
+    for seed in range(60):
+        result = judge(generated=_rows(rng, 12), reference=_rows(rng, 12), permutations=39, bootstraps=2, seed=seed)
+        rejected += result.vulnerability.p_permutation_two_sided <= 0.05
+    # Binomial(60, 0.05): more than 9 has a probability below 0.1 %
+    assert rejected <= 9
+    real, made = _rows(rng, 20), _rows(rng, 20)
+    scale = np.array([1, 1000, 1, 1, 1])
+    first = judge(generated=made, reference=real, permutations=99, bootstraps=2).vulnerability
+    second = judge(generated=made * scale, reference=real * scale, permutations=99, bootstraps=2).vulnerability
+    assert first.p_permutation_one_sided == second.p_permutation_one_sided
+    assert first.hedges_g == pytest.approx(second.hedges_g)
+
+
+def test_the_scatter_plot_marks_where_the_clouds_differ_most() -> None:
+    rng = np.random.default_rng(10)
+    result = judge(generated=_rows(rng, 40, 5.0), reference=_rows(rng, 40), permutations=9, bootstraps=2)
+    assert result.cloud.marker == (result.gap["complexity"], result.gap["vulnerability"])
+
+
+def test_levels_grow_with_as_i_and_mean_the_same_for_every_set_beside_one_reference() -> None:
+    rng = np.random.default_rng(11)
+    reference = rng.gamma(9, 1, 5000)
+    scores = np.append(rng.gamma(9, 1, 300), np.nan)
+    levels = levels_of(scores, beside=reference)
+    assert set(levels[:-1]) <= {1, 2, 3, 4, 5}
+    assert np.isnan(levels[-1])
+    order = np.argsort(scores[:-1])
+    assert (np.diff(levels[:-1][order]) >= 0).all()
+    # a part of the set hardly moves the bounds, which 5,000 reference images set
+    assert np.mean(levels_of(scores[:150], beside=reference) == levels[:150]) > 0.98
+    assert np.isnan(levels_of(np.full(3, np.nan))).all()
+    assert (levels_of(np.full(3, 2.0)) == 5).all()  # one value: every bound is that value
