@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-from genaudit.stats.occupancy import truncated_rate
+from genaudit.stats.occupancy_law import truncated_rate
 
 SIMULATIONS = 9999
 ENOUGH = 499  # simulated spectra with exactly n draws, below which all are used and adjusted by regression

@@ -71,9 +71,10 @@ def ks2d_2samp(
     `D_i = max(-min diff, max diff + 1/n_i)`; two equal samples of 8 then give 0.125. `D = (D_1 + D_2)/2`.
 
     p-values: "asymptotic" is ndtest's, `kstwobign.sf(D sqrt(m) / (1 + r (0.25 - 0.75/sqrt(m))))` with
-    `m = N M/(N + M)` and `r = sqrt(1 - (r_a^2 + r_b^2)/2)`; it is approximate (at a nominal 5 % it rejects 4 to 9 %
-    of equal clouds at 200 to 1,000 points, 2 % with heavy ties) and NaN where a coordinate is constant or a sample has
-    one point. "permutation" is `(1 + #{D* >= D})/(1 + permutations)`, calibrated for every distribution.
+    `m = N M/(N + M)` and `r = sqrt(1 - (r_a^2 + r_b^2)/2)`: approximate, and NaN where a coordinate is constant or a
+    sample has one point. "permutation" is `(1 + #{D* >= D})/(1 + permutations)`, valid for every distribution. At a
+    nominal 5 %, 1,000 simulated pairs of equal clouds of 64 or 200 points (scripts/bench_stats.py) were rejected in 6
+    to 7 % by the first (1 to 2 % with heavy ties) and in 4 to 5.5 % by the second.
 
     Args:
         a: points (N, 2).

@@ -28,7 +28,7 @@ from genaudit.stats.arrays import RowsLike, as_rows, blocks
 Metric = Literal["euclidean", "cosine"]
 
 QUERY_BYTES = 256 << 20  # float32 queries held at a time: the reference is read once per such part
-QUERY_TILE, REFERENCE_TILE = 2048, 4096  # a tile of products takes 32 MiB
+QUERY_TILE, REFERENCE_TILE = 4096, 4096  # a tile of products takes 64 MiB
 GROUPS = 64  # a tile row of 4,096 products is reduced to the minima of 64 groups before any is sorted
 SPARE = 3
 PAIR_BYTES = 64 << 20  # float64 differences formed at a time
@@ -170,15 +170,20 @@ def _shortlist(
     n = stop - start
     best = torch.full((n, m), torch.inf, device=device)
     at = torch.zeros((n, m), dtype=torch.int64, device=device)
+    products = torch.empty(QUERY_TILE * min(REFERENCE_TILE, reference.shape[0]), device=device)
     with torch.inference_mode(), _full_precision():
         for offset, block in blocks(reference, "reference", size=REFERENCE_TILE, dtype=_kind(reference)):
-            tile = torch.from_numpy(rows_of.shifted(block))
-            norms = torch.linalg.vector_norm(tile, dim=1, dtype=torch.float64)
-            rows_of.largest_norm = max(rows_of.largest_norm, float(norms.max()))
-            tile, half = tile.to(device), (norms.square() / 2).float().to(device)
+            rows = rows_of.shifted(block)
+            tile = torch.from_numpy(rows)
+            # In float32: the error bound of the products covers this one, since a norm is at most `reach`.
+            half = torch.from_numpy(np.einsum("ij,ij->i", rows, rows) / 2)
+            rows_of.largest_norm = max(rows_of.largest_norm, 1.001 * float(half.max() * 2) ** 0.5)
+            tile, half = tile.to(device), half.to(device)
             for first in range(0, n, QUERY_TILE):
                 part = slice(first, min(first + QUERY_TILE, n))
-                scores = torch.addmm(half, queries[part], tile.T, alpha=-1)
+                scores = products[: (part.stop - first) * len(rows)].view(part.stop - first, len(rows))
+                torch.mm(queries[part], tile.T, out=scores)
+                torch.sub(half, scores, out=scores)
                 if own is not None:
                     _forget_self(scores, own + first, offset)
                 values, columns = _smallest(scores, m)
@@ -252,7 +257,8 @@ def _rerank(
     n, m = scores.shape
     block = np.asarray(query[start : start + n])
     exact = rows_of.exact(block)
-    norms = np.linalg.norm(exact - rows_of.centre, axis=1)
+    shifted = rows_of.shifted(np.asarray(block, _kind(query)))
+    norms = 1.001 * np.sqrt(np.einsum("ij,ij->i", shifted, shifted))
     order = np.argsort(scores, axis=1)
     scores = np.take_along_axis(scores, order, 1).astype(np.float64)
     shortlist = np.take_along_axis(shortlist, order, 1)

@@ -27,7 +27,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import logsumexp
 
-from genaudit.stats.occupancy import log_all_differ, rejection_threshold, target_support
+from genaudit.stats.occupancy import rejection_threshold, target_support
+from genaudit.stats.occupancy_law import log_all_differ
 
 Method = Literal["spending", "eprocess", "fixed"]
 Outcome = Literal["accept", "reject", "undecided"]
