@@ -66,11 +66,57 @@ genaudit evaluate samples/ reference=real/ --multirun seed=0,1,2
         module="evaluate",
         bare_key="generated",
     ),
+    "reject": Verb(
+        "Diversity gate for a checkpoint: accepts, rejects or asks for more samples; writes decision.json and a page.",
+        "genaudit reject SAMPLES train=T [irs_target=0.8] [alpha=0.05] [mode=fixed|sequential] [key=value ...]",
+        """
+genaudit reject samples/ train=train/ irs_target=0.8 alpha=0.05
+genaudit reject samples/ train=train/ mode=sequential
+genaudit reject samples/ train=train/ reference=held_out/ irs_target=0.9
+find samples -name '*.png' | genaudit reject - train=train/ n_max=2000
+genaudit reject 'runs/samples/step_*' train=train/
+genaudit reject --plan n_train=50000 irs_target=0.8 alpha=0.05
+""",
+        """\
+Exit code 0: accepted; 3: rejected; 4: undecided, more samples are needed. A model that meets the target is rejected
+with probability at most alpha. It is accepted when the samples end without a rejection and were enough to reject a
+model of a tenth of the target with probability 80 %, or when they reach the target themselves.
+
+The gate's keys:
+  irs_target=0.8        share of the training set that the model shall reach; with reference=R (held-out real images)
+                        the share of what real images reach, at most as many samples being judged as there are of them
+  mode=fixed            tests once, after all samples; mode=sequential after each, and measures no sample more than it
+                        needs. SAMPLES of - reads image paths from standard input, one a line, sequentially
+  n_max=N               draw at most N samples; tell a stream's length, so that it can be accepted at its end
+  distance=euclidean    or cosine
+  --plan                how many samples reject a model of diversity d; with n_train=N or train=T, diversity=[0.1,0.4]
+A pattern of folders, quoted, decides for each in the order of their numbers; the exit code is the last one's.
+
+"""
+        + MEASURING.replace("  metric=[NAME,...]             genaudit list metrics shows them\n", ""),
+        module="reject",
+        bare_key="generated",
+        flags=frozenset({"--plan"}),
+    ),
+    "explain": Verb(
+        "Shows which regions of each image make it vulnerable: superpixels, attacked in turns, and a regression.",
+        "genaudit explain IMAGES [key=value ...]",
+        "genaudit explain samples/ limit=8\ngenaudit explain samples/ trials=60 superpixels=20 feature_model=vit_s16",
+        "Writes coefficients.csv, overlays/*.png and explain.html. Keys: superpixels=20  trials=20  least=3  most=6\n"
+        "alpha=0.01  attack_steps=10, and feature_model, seed, limit, device, out.\n"
+        "Needs pip install 'genaudit[explain]'.\n",
+        module="explain",
+        bare_key="generated",
+    ),
     "compare": Verb(
         "Ranks finished runs in one table, with which differences are within the intervals.",
-        "genaudit compare RUN RUN ... [out=DIR]",
+        "genaudit compare RUN RUN ... [column=FILE.csv] [out=DIR]",
         "genaudit compare runs/evaluate/first runs/evaluate/second",
-        "A RUN is the folder of a finished run, or its report.json.\n",
+        """A RUN is the folder of a finished run, or its report.json.
+column=FILE.csv correlates every value with a number a run, over the runs (Pearson, Spearman, Kendall, with intervals by
+bootstrap over runs): a CSV with columns `run` (the label in the table) and one of numbers; column_name=NAME picks it.
+column=human_error_rates takes dgm-eval's human study: runs are told by their label, DATASET/MODEL.
+""",
         module="compare",
         bare_key="runs",
         bare_many=True,

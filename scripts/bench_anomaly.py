@@ -110,8 +110,8 @@ def compare(name: str, model: FeatureModel, args: argparse.Namespace) -> None:
 def parts(model: FeatureModel, pixels: torch.Tensor, digests: list[bytes]) -> None:
     """Where an image's CPU time goes."""
     measure = Anomaly(model)
-    network = measure._network("cpu", torch.float32)
-    images = anomaly.to_unit_range(pixels, torch.float32)
+    network, layout = measure._network("cpu", torch.float32)
+    images = anomaly.to_unit_range(pixels, torch.float32).contiguous(memory_format=layout)
     draws = anomaly._Draws(images, digests, 0)
     (u,) = draws.directions(1, "gaussian")
     (noise,) = draws.starts(1)

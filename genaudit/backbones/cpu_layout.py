@@ -3,7 +3,8 @@
 PyTorch sends a 1x1 convolution of fewer than 16 images on one thread through an im2col path that first copies
 channels-last memory into another layout and back. On channels-last memory a 1x1 convolution is a plain matrix product
 of (N·H·W, C_in) with (C_in, C_out), forward and backward, and needs no copy. An activation that works in place must
-keep a copy of its input where a gradient is recorded; out of place it doesn't.
+keep a copy of its input where a gradient is recorded; out of place it doesn't (ReLU needs none: its output says where
+it was active). Networks of dense 3x3 convolutions gain nothing from channels-last at small batches and lose in reverse.
 
 N images, H, W sides, C channels.
 """
@@ -40,26 +41,32 @@ class InPlaceWithoutGradient(nn.Module):
         return result
 
 
-def arrange_for_cpu(network: nn.Module) -> int:
-    """Rearranges, in place, the 1x1 convolutions and in-place activations of a network.
+def arrange_for_cpu(network: nn.Module) -> torch.memory_format:
+    """Rearranges, in place, the 1x1 convolutions and in-place activations of a network, and chooses its layout.
 
     Args:
         network: in evaluation mode, on the CPU, frozen.
 
     Returns:
-        How many layers were exchanged.
+        The memory layout that its images should have.
     """
-    exchanged = 0
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    dense = sum(c.weight.numel() for c in convolutions if c.groups == 1 and c.kernel_size != (1, 1))
+    if 2 * dense > sum(c.weight.numel() for c in convolutions):
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return torch.contiguous_format
+    _exchange(network)
+    return torch.channels_last
+
+
+def _exchange(network: nn.Module) -> None:
     for name, child in list(network.named_children()):
         if _is_pointwise(child):
             setattr(network, name, Pointwise(child))  # type: ignore[arg-type]
-        elif getattr(child, "inplace", None) is True and not list(child.children()):
+        elif getattr(child, "inplace", None) is True and not list(child.children()) and type(child) is not nn.ReLU:
             setattr(network, name, InPlaceWithoutGradient(child))
         else:
-            exchanged += arrange_for_cpu(child)
-            continue
-        exchanged += 1
-    return exchanged
+            _exchange(child)
 
 
 def _is_pointwise(layer: nn.Module) -> bool:

@@ -154,9 +154,16 @@ def _path_features(
             points = _path_points(images[first : first + group], direction[first : first + group], eps, steps)
             lacking = group - len(points)
             filled = torch.cat([points, points[-1:].expand(lacking, *points.shape[1:])]) if lacking else points
-            together = filled.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            together = filled.flatten(0, 1).contiguous(memory_format=_layout(images))
             features.append(network(together).flatten(1).unflatten(0, filled.shape[:2])[: len(points)])
     return torch.cat(features)
+
+
+def _layout(images: torch.Tensor) -> torch.memory_format:
+    """The memory layout of a batch; where both hold (one image of one channel) channels-last."""
+    if images.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def _path_angles(features: torch.Tensor, lag: int = 1) -> torch.Tensor:
@@ -330,7 +337,7 @@ class Anomaly:
     def open(self, device: str, precision: str) -> Meter:
         chosen = self._precision(precision)
         dtype = torch.float64 if chosen == "float64" else torch.float32
-        network = self._network(device, dtype)
+        network, layout = self._network(device, dtype)
         exact: list[Network] = []  # the float64 network, loaded when a path first needs it
         settings = self.settings
 
@@ -350,7 +357,7 @@ class Anomaly:
             return features[:, 0], lag1, lag2
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            batch = to_unit_range(images, dtype)
+            batch = to_unit_range(images, dtype).contiguous(memory_format=layout)
             draws = _Draws(batch, digests, settings["seed"])
             paths = [path(batch, u) for u in draws.directions(settings["directions"], settings["direction"])]
             moved = [
@@ -372,12 +379,11 @@ class Anomaly:
 
         return meter
 
-    def _network(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
+    def _network(self, device: str, dtype: torch.dtype) -> tuple[torch.nn.Module, torch.memory_format]:
+        """The network, and the memory layout that its images should have."""
         # a copy: a feature model may hand out one and the same network to other measures, in their own arrangement
         network = copy.deepcopy(self.feature_model.network(device, dtype))
-        if device == "cpu":
-            arrange_for_cpu(network)
-        return network
+        return network, arrange_for_cpu(network) if device == "cpu" else torch.channels_last
 
 
 def _standard_error(draws: torch.Tensor) -> torch.Tensor:
@@ -410,4 +416,4 @@ class _Draws:
         shape = self.images[:1]
         plain = torch.empty(shape.shape, dtype=self.images.dtype)
         drawn = torch.cat([draw(plain, generator) for generator in self.generators])
-        return drawn.to(self.images.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        return drawn.to(self.images.device, non_blocking=True).contiguous(memory_format=_layout(self.images))

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from genaudit.backbones.cpu_layout import arrange_for_cpu
+from genaudit.backbones.cpu_layout import Pointwise, arrange_for_cpu
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_mambaout", "test_resnet"])
@@ -34,6 +34,13 @@ def test_a_strided_or_grouped_convolution_stays_as_it_is() -> None:
     layers = torch.nn.Sequential(
         torch.nn.Conv2d(4, 4, 1, stride=2), torch.nn.Conv2d(4, 4, 1, groups=2), torch.nn.Conv2d(4, 4, 1)
     )
-    assert arrange_for_cpu(layers.requires_grad_(False)) == 1
+    assert arrange_for_cpu(layers.requires_grad_(False)) == torch.channels_last
     assert isinstance(layers[0], torch.nn.Conv2d)
     assert isinstance(layers[1], torch.nn.Conv2d)
+    assert isinstance(layers[2], Pointwise)
+
+
+def test_a_network_of_dense_convolutions_keeps_the_plain_layout() -> None:
+    layers = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)).requires_grad_(False)
+    assert arrange_for_cpu(layers.to(memory_format=torch.channels_last)) == torch.contiguous_format
+    assert layers[0].weight.is_contiguous()

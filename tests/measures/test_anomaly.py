@@ -263,7 +263,7 @@ def test_doubtful_angles_are_measured_again_in_float64() -> None:
     exact = rows["float64"]
     assert bool((exact[:, 2] > exact[:, 0]).all())
     assert bool((rows["float32"][:, 0] > 2 * exact[:, 0]).all())  # rounding
-    # "auto" starts from the image rounded to float32, and its folded layers' weights are: 1e-7 each, some thousand times
+    # "auto" starts from the image rounded to float32, and so are its folded weights: 1e-7 each, in some thousand sums
     torch.testing.assert_close(rows["auto"][:, 0], exact[:, 0], rtol=1e-3, atol=0)
     assert _measure().describe("float64")["precision"] == _measure(precision="float64").describe("float32")["precision"]
 
