@@ -1,0 +1,66 @@
+"""Correlations over few models: Pearson, Spearman and Kendall, with bootstrap intervals over the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from genaudit.stats.resampling import bootstrap_indices, percentile_interval
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation in [-1, 1] of `n` pairs with the percentile bootstrap's ends; NaN where a side is constant."""
+
+    value: float
+    lower: float
+    upper: float
+    n: int
+
+
+def correlations(
+    x: Any, y: Any, *, repeats: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Correlation]:
+    """"pearson", "spearman" and "kendall" (tau-b) of x (N,) with y (N,), models resampled together.
+
+    Pairs with a value that is not finite are left out. Resamples in which a side is constant have no correlation and
+    are left out of the interval. With fewer than about ten models the intervals are too narrow: read them as a lower
+    bound of the uncertainty.
+
+    Raises:
+        ValueError: shapes that differ, or fewer than three pairs.
+    """
+    a, b = (np.asarray(each, np.float64).ravel() for each in (x, y))
+    if a.shape != b.shape:
+        raise ValueError(f"x {a.shape} and y {b.shape} must hold one number a model each")
+    known = np.isfinite(a) & np.isfinite(b)
+    a, b = a[known], b[known]
+    if len(a) < 3:
+        raise ValueError(f"a correlation needs three models or more, not {len(a)}")
+    draws = [index for (index,) in bootstrap_indices((len(a),), repeats=repeats, seed=seed)]
+    found = {}
+    for name, of in (("pearson", _pearson), ("spearman", _spearman), ("kendall", _kendall)):
+        ends = percentile_interval([of(a[index], b[index]) for index in draws], confidence)
+        found[name] = Correlation(of(a, b), ends.lower, ends.upper, len(a))
+    return found
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if np.ptp(a) > 0 and np.ptp(b) > 0 else float("nan")
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return _pearson(stats.rankdata(a), stats.rankdata(b))
+
+
+def _kendall(a: np.ndarray, b: np.ndarray) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    upper = np.triu_indices(len(a), 1)
+    first, second = (np.sign(each[:, None] - each[None, :])[upper] for each in (a, b))
+    return float((first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum()))
