@@ -15,11 +15,16 @@ from genaudit.errors import UserError
 if TYPE_CHECKING:
     from genaudit.reports.report import Report
     from genaudit.tasks.api import evaluate
+    from genaudit.tasks.diversity_gate import DiversityGate
 
 __version__ = "0.1.0"
-__all__ = ["Report", "UserError", "__version__", "evaluate"]
+__all__ = ["DiversityGate", "Report", "UserError", "__version__", "evaluate"]
 
-_LAZY = {"evaluate": "genaudit.tasks.api", "Report": "genaudit.reports.report"}
+_LAZY = {
+    "evaluate": "genaudit.tasks.api",
+    "DiversityGate": "genaudit.tasks.diversity_gate",
+    "Report": "genaudit.reports.report",
+}
 
 
 def __getattr__(name: str) -> Any:

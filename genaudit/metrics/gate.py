@@ -164,8 +164,10 @@ class Gate:
             raise ValueError(f"mode must be fixed or sequential, not {mode!r}")
         if mode == "fixed" and horizon is None:
             raise ValueError("a fixed test needs to know how many samples there will be")
+        self.limited = False  # fewer samples are judged than come, for want of real images
         if target.reach is not None:
             real = len(target.reach.retrieved)
+            self.limited = horizon is None or horizon > real
             horizon = real if horizon is None else min(horizon, real)
         self.target, self.mode, self.horizon = target, mode, horizon
         self.test = SequentialGate(
@@ -297,7 +299,7 @@ def _reasons(verdict: Verdict) -> list[str]:
     if target.reach is not None:
         real = target.reach
         asked += (
-            f" ({target.irs_target:g} times what {len(real.retrieved):,} held-out real images reach for certain: "
+            f" ({target.irs_target:g} times what {len(real.retrieved):,} held-out real images reach: "
             f"IRS_inf {real.irs_inf.value:.3g}, at least {real.irs_inf.lower:.3g})"
         )
     seen = f"{n:,} samples retrieve {k:,} different training images"
@@ -322,8 +324,9 @@ def _reasons(verdict: Verdict) -> list[str]:
         reasons.append(f"{seen}; of {verdict.horizon:,} samples {verdict.horizon - n:,} are still to come.")
     elif verdict.detectable_irs < _least(target):
         reasons.append(
-            f"{seen}. That is too few samples to tell: {verdict.horizon or n:,} would not reject even a model of a tenth "
-            f"of the target, {asked}, with probability {_percent(POWER)}. `genaudit reject --plan` says how many are needed."
+            f"{seen}. That is too few to tell: {verdict.horizon or n:,} samples would not reject even a model of a "
+            f"tenth of the target, {asked}, with probability {_percent(POWER)}. `genaudit reject --plan` says how many "
+            "would."
         )
     else:
         reasons.append(f"{seen}: neither a rejection nor proof of {asked} yet; the samples have not ended.")
@@ -346,7 +349,7 @@ def _bias_reasons(bias: Bias, decision: Outcome, alpha: float) -> list[str]:
             f"(p = {bias.law:.2g}), so that IRS_inf underestimates how many images the model can produce"
         )
         if decision == "reject":
-            text += ", and the rejection may mean that some images are drawn far too often, not that others are missing"
+            text += ", and the rejection may mean that some images are drawn too often, not that others are missing"
         if bias.law_reference is not None and bias.law_reference < alpha:
             text += (
                 f". Held-out real images are uneven too (p = {bias.law_reference:.2g}): the features share the blame"

@@ -38,35 +38,46 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
+    from genaudit.tasks import evaluate as task
+
+    overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
+    if metrics is not None:
+        overrides.append(f"metric=[{','.join(metrics)}]")
+    if feature_model is not None:
+        overrides.append(f"feature_model={feature_model}")
+    given = {"generated": generated, "reference": reference, "train": train}
+    for role, source in given.items():
+        if source is not None:
+            overrides.append(f"{role}={as_override(described(source))}")
+    report = task.evaluate(compose("evaluate", overrides, config_dir), given, "genaudit.evaluate(...)")
+    assert report is not None
+    return report
+
+
+def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
+    """A verb's configuration with overrides in Hydra's grammar.
+
+    Raises:
+        genaudit.UserError: an unknown key or option.
+    """
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from genaudit.hydra_errors import explain
-    from genaudit.tasks import evaluate as task
 
-    overrides = [f"{key}={_as_override(value)}" for key, value in keys.items()]
-    if metrics is not None:
-        overrides.append(f"metric=[{','.join(metrics)}]")
-    if feature_model is not None:
-        overrides.append(f"feature_model={feature_model}")
-    overrides.append(f"hydra.searchpath=[{_as_override(f'file://{config_dir}')}]") if config_dir else None
-    given = {"generated": generated, "reference": reference, "train": train}
-    for role, source in given.items():
-        if source is not None:
-            overrides.append(f"{role}={_as_override(_described(source))}")
+    overrides = list(overrides)
+    if config_dir:
+        overrides.append(f"hydra.searchpath=[{as_override(f'file://{config_dir}')}]")
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            cfg = hydra.compose("evaluate", overrides=overrides)
+            return hydra.compose(verb, overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, "evaluate", arguments, config_folder())) from error
-    report = task.evaluate(cfg, given, "genaudit.evaluate(...)")
-    assert report is not None
-    return report
+        raise UserError(explain(error, verb, arguments, config_folder())) from error
 
 
-def _described(source: Any) -> Any:
+def described(source: Any) -> Any:
     """A source as the report's configuration names it: paths as they are, objects by type and shape."""
     import os
 
@@ -79,7 +90,7 @@ def _described(source: Any) -> Any:
     return f"{kind} {tuple(shape)}" if shape is not None else f"{kind}"
 
 
-def _as_override(value: Any) -> str:
+def as_override(value: Any) -> str:
     """A Python value in Hydra's override grammar."""
     if value is None:
         return "null"
@@ -88,7 +99,7 @@ def _as_override(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_as_override(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{as_override(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(_as_override(item) for item in value) + "]"
+        return "[" + ",".join(as_override(item) for item in value) + "]"
     return "'" + str(value).replace("'", "\\'") + "'"
