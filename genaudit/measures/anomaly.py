@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ CPU_ATTACK_PIXELS = 8 * 224**2  # and attacks of large images go in parts whose 
 # Below this ratio the path is measured again in float64.
 DOUBTFUL_RATIO = 1.2
 PRECISIONS = ("auto", "float32", "float64")
+_FORWARD_MODE = threading.Lock()  # PyTorch has one level of forward-mode differentiation a process
 
 
 def complexity(
@@ -215,7 +217,12 @@ def _first_gradient(model: Network, images: torch.Tensor, change: torch.Tensor) 
     One pass gives f(x) with its graph and J·δ as its tangent; one reverse pass follows.
     """
     # Fused attention has no forward-mode derivative; its plain form has.
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), fwd.dual_level(), torch.enable_grad():
+    with (
+        _FORWARD_MODE,
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+        fwd.dual_level(),
+        torch.enable_grad(),
+    ):
         probe = images.detach().requires_grad_(True)
         # the sign does not depend on δ's scale, and at unit scale nothing underflows in half precision
         features, tangent = fwd.unpack_dual(model(fwd.make_dual(probe, change / START_RADIUS)).flatten(1))

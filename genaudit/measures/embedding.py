@@ -48,15 +48,17 @@ class Embedding:
     def open(self, device: str, precision: str) -> Meter:
         import torch
 
+        from genaudit.backbones.cpu_layout import arrange_for_cpu
+
         dtype = torch_dtype(precision)
         weights = torch.float64 if dtype is torch.float64 else torch.float32
         network = self.feature_model.network(device, weights)
-        autocast = torch.autocast(device.split(":")[0], torch.bfloat16, enabled=dtype is torch.bfloat16)
+        layout = arrange_for_cpu(network) if device == "cpu" else torch.channels_last
 
         @torch.inference_mode()
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            with autocast:
-                features: torch.Tensor = network(to_unit_range(images, weights))
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
+                features: torch.Tensor = network(to_unit_range(images, weights).contiguous(memory_format=layout))
             return features.float()
 
         return meter

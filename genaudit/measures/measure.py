@@ -44,7 +44,7 @@ class Measure(Protocol):
         """(H, W, 3) uint8 => (S, S, 3) uint8, in a worker thread."""
 
     def open(self, device: str, precision: str) -> Meter:
-        """Loads the network and returns the function that measures a batch.
+        """Loads the network and returns the function that measures a batch, from several threads at a time.
 
         The row of an image must not depend on the others of its batch; randomness comes from its digest.
         """

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -229,9 +230,16 @@ def _fill(
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
     )
-    with exact_float32(), _ShardWriter(folder) as writer:
+    with exact_float32(), _ShardWriter(folder) as writer, _running(engine.device) as run:
         meter = measure.open(engine.device, engine.precision)
-        pending: tuple[np.ndarray, torch.Tensor] | None = None
+        pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
+
+        def collect(leave: int) -> None:
+            while len(pending) > leave:
+                digests, rows = pending.popleft()
+                writer.add(digests, rows().cpu().numpy()[: len(digests)])
+                advance(len(digests))
+
         for indices, pixels, bad in batches:
             for index, error in bad:
                 damaged[index] = error.reason
@@ -240,16 +248,48 @@ def _fill(
             if not indices:
                 continue
             digests = images.digests[indices]
-            rows = meter(to_device(_padded(pixels, batch_size), engine.device), _repeat(digests, batch_size))
-            # The device works on this batch while the previous one's rows come back: no waiting in between.
-            if pending is not None:
-                writer.add(pending[0], pending[1].cpu().numpy())
-                advance(len(pending[0]))
-            pending = (digests, rows[: len(indices)])
-        if pending is not None:
-            writer.add(pending[0], pending[1].cpu().numpy())
-            advance(len(pending[0]))
+            batch = to_device(_padded(pixels, batch_size), engine.device)
+            pending.append((digests, run.start(meter, batch, _repeat(digests, batch_size))))
+            collect(run.ahead)
+        collect(0)
     return damaged
+
+
+class _Running:
+    """Runs batches so that the processor is never idle while rows are collected.
+
+    On a CPU every core works on a batch of its own with one thread: no core waits for another at every layer, as
+    the threads of one batch do, and a busy machine slows measuring no more than anything else. Elsewhere a batch is
+    queued on the device, which works on it while the rows of the one before come back.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor | None, ahead: int) -> None:
+        self.pool = pool
+        self.ahead = ahead
+
+    def start(self, meter: Any, batch: torch.Tensor, digests: list[bytes]) -> Callable[[], torch.Tensor]:
+        """Starts a batch; the function it returns waits for its rows."""
+        if self.pool is not None:
+            result: Callable[[], torch.Tensor] = self.pool.submit(meter, batch, digests).result
+            return result
+        rows: torch.Tensor = meter(batch, digests)
+        return lambda: rows
+
+
+@contextlib.contextmanager
+def _running(device: str) -> Iterator[_Running]:
+    import torch
+
+    if device != "cpu":
+        yield _Running(None, ahead=1)
+        return
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, "measure", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield _Running(pool, ahead=2 * threads)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            torch.set_num_threads(threads)
 
 
 class _ShardWriter:
