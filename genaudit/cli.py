@@ -30,7 +30,9 @@ SWITCHES_WITH_VALUE = {
 }  # fmt: skip
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 # Values of these keys are paths, which may hold anything: they are quoted for Hydra's grammar.
-PATH_KEYS = {"generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "generator"}
+PATH_KEYS = {
+    "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "generator", "column",
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

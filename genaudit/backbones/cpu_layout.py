@@ -36,7 +36,7 @@ class InPlaceWithoutGradient(nn.Module):
         self.activation = activation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.activation.inplace = not torch.is_grad_enabled()
+        setattr(self.activation, "inplace", not torch.is_grad_enabled())  # noqa: B010 (not declared by nn.Module)
         result: torch.Tensor = self.activation(x)
         return result
 
@@ -53,7 +53,7 @@ def arrange_for_cpu(network: nn.Module) -> torch.memory_format:
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     dense = sum(c.weight.numel() for c in convolutions if c.groups == 1 and c.kernel_size != (1, 1))
     if 2 * dense > sum(c.weight.numel() for c in convolutions):
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        network.to(memory_format=torch.contiguous_format)
         return torch.contiguous_format
     _exchange(network)
     return torch.channels_last

@@ -26,8 +26,8 @@ class Attribution:
     """What the trials showed of one image.
 
     coefficients: (P,) W, in the units of f; the feature change that attacking the superpixel adds.
-    standard_errors: (P,) of a least-squares fit, NaN where the trials are too few for one. intercept: b. share_explained: R² of the fit on
-    its own trials (1 by construction where there are no more trials than coefficients).
+    standard_errors: (P,) of a least-squares fit, NaN where the trials are too few for one. intercept: b.
+    share_explained: R² of the fit on its own trials (1 by construction where there are no more trials than unknowns).
     chosen: (T, P) bool V. changes: (T,) Y.
     """
 

@@ -354,7 +354,8 @@ def _contrast(made: np.ndarray, real: np.ndarray, expected: str, permutations: i
     ratio = ((m - 1) * made.var(ddof=1) + (n - 1) * real.var(ddof=1)) / (m + n - 2)
     means = float(made.mean()), float(real.mean()), expected
     if ratio == 0:  # two constants: no test
-        return Contrast(*means, *[float("nan")] * 7, superiority)
+        nan = float("nan")
+        return Contrast(*means, nan, nan, nan, nan, nan, nan, nan, superiority)
     welch = stats.ttest_ind(made, real, equal_var=False)
     sign = 1 if expected == "generated higher" else -1
     one_sided = float(stats.t.sf(sign * welch.statistic, welch.df))

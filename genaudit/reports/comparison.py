@@ -8,7 +8,7 @@ the same level. Runs that are not comparable (measured differently, other refere
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,7 +16,7 @@ from genaudit.errors import UserError
 from genaudit.metrics.result import Better
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import Warning
-from genaudit.reports.values import Value
+from genaudit.reports.values import Value, plain
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -57,13 +57,31 @@ class Row:
     cells: tuple[Cell | None, ...]
 
 
+@dataclass(frozen=True)
+class CorrelationRow:
+    """How a value goes along with a user's column over the runs: `kind` is pearson, spearman or kendall."""
+
+    metric: str
+    name: str
+    column: str
+    kind: str
+    value: float
+    lower: float
+    upper: float
+    n: int
+
+
 @dataclass
 class Comparison:
-    """Runs in the order given, one row for each value of a metric, and what makes the runs not comparable."""
+    """Runs in the order given, one row for each value of a metric, and what makes the runs not comparable.
+
+    `correlations` with a column of the user's, where one was given.
+    """
 
     runs: list[Run]
     rows: list[Row]
     warnings: list[Warning] = field(default_factory=list)
+    correlations: list[CorrelationRow] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """comparison.json: schema, runs, rows with one cell a run that has the value, warnings."""
@@ -102,11 +120,15 @@ class Comparison:
                 }
                 for row in self.rows
             ],
+            "correlations": [plain(asdict(each), []) for each in self.correlations],
             "warnings": [{"code": each.code, "metric": each.metric, "message": each.message} for each in self.warnings],
         }
 
     def write(self, out: str | Path) -> dict[str, Path]:
-        """Writes comparison.csv (one line a cell), comparison.html and comparison.json; returns their paths."""
+        """Writes comparison.csv (one line a cell), comparison.html and comparison.json; returns their paths.
+
+        Where there are correlations, correlations.csv too.
+        """
         from genaudit.reports.comparison_views import html
         from genaudit.reports.files import json_text, write_csv, write_together
 
@@ -120,14 +142,16 @@ class Comparison:
         def text(content: str, stream: TextIO) -> None:
             stream.write(content)
 
-        return write_together(
-            Path(out),
-            {
-                "comparison.csv": lambda stream: write_csv(CSV_COLUMNS, lines, stream),
-                "comparison.html": lambda stream: text(html(self), stream),
-                "comparison.json": lambda stream: text(json_text(document), stream),
-            },
-        )
+        files = {
+            "comparison.csv": lambda stream: write_csv(CSV_COLUMNS, lines, stream),
+            "comparison.html": lambda stream: text(html(self), stream),
+            "comparison.json": lambda stream: text(json_text(document), stream),
+        }
+        if self.correlations:
+            columns = list(asdict(self.correlations[0]))
+            rows = [[each[column] for column in columns] for each in document["correlations"]]
+            files["correlations.csv"] = lambda stream: write_csv(columns, rows, stream)
+        return write_together(Path(out), files)
 
     def console(self, *, plain: bool = False) -> Group:
         """A rich renderable of the table with its warnings; `plain` without lines."""

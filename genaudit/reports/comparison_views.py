@@ -40,6 +40,9 @@ def html(comparison: Comparison) -> str:
         "explanations": {metric: explain(metric) for metric in metrics},
         "directions": DIRECTIONS,
         "warnings": comparison.warnings,
+        "correlations": [
+            (each, show(each.value), show_interval(each.lower, each.upper)) for each in comparison.correlations
+        ],
         "legend": LEGEND,
     }
     return page("comparison.html.j2", names)
@@ -65,6 +68,15 @@ def console(comparison: Comparison, plain: bool) -> Group:
         table.add_row(text((metric, "bold")), text((row.name, "")), text((better, "dim")), *cells)
         previous = row.metric
     parts: list[Any] = [table, text((LEGEND, "dim"))]
+    if comparison.correlations:
+        beside = new_table(plain)
+        for header in ("metric", "value", "with", "correlation", "", "interval", "runs"):
+            beside.add_column(header, no_wrap=True)
+        for each in comparison.correlations:
+            interval = show_interval(each.lower, each.upper)
+            shown = (each.metric, each.name, each.column, each.kind, show(each.value), interval, str(each.n))
+            beside.add_row(*(text((cell, "")) for cell in shown))
+        parts.append(beside)
     parts += [
         text(("warning ", "yellow"), (each.message, ""), (f" [{each.code}]", "dim")) for each in comparison.warnings
     ]

@@ -20,9 +20,82 @@ def main(cfg: Any) -> int:
     if len(runs) < 2:
         raise UserError("compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second")
     comparison = compare(runs)
+    if cfg.column:
+        correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
     comparison.write(out := run_folder(cfg, "compare"))
     show(comparison, out)
     return DONE
+
+
+def correlate(comparison: Comparison, source: str, name: str | None, confidence: float, seed: int) -> None:
+    """Adds the correlations of every value with a column, over the runs that have both.
+
+    Raises:
+        UserError: a column that cannot be read, or fewer than three runs with a number in it.
+    """
+    from genaudit.reports.comparison import CorrelationRow
+    from genaudit.stats.correlation import correlations
+
+    numbers, title = read_column(source, name)
+    along = [_number_of(run.label, numbers) for run in comparison.runs]
+    known = sum(each is not None for each in along)
+    if known < 3:
+        labels = ", ".join(run.label for run in comparison.runs)
+        raise UserError(
+            f"column={source}: a number for three runs or more is needed, and {known} have one; the runs are called "
+            f"{labels}, the column's rows {', '.join(list(numbers)[:5])}{', ...' if len(numbers) > 5 else ''}"
+        )
+    for row in comparison.rows:
+        pairs = [
+            (cell.value.value, other)
+            for cell, other in zip(row.cells, along, strict=True)
+            if cell is not None and other is not None and cell.value.value is not None
+        ]
+        if len(pairs) < 3:
+            continue
+        found = correlations(*zip(*pairs, strict=True), confidence=confidence, seed=seed)
+        comparison.correlations += [
+            CorrelationRow(row.metric, row.name, title, kind, each.value, each.lower, each.upper, each.n)
+            for kind, each in found.items()
+        ]
+
+
+def _number_of(label: str, numbers: dict[str, float]) -> float | None:
+    """A run's number: of the row with its label, else of the only row DATASET/LABEL."""
+    ends = [key for key in numbers if key.endswith(f"/{label}")]
+    return numbers.get(label, numbers[ends[0]] if len(ends) == 1 else None)
+
+
+def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
+    """A CSV's column by run label, and the column's name. `human_error_rates` is dgm-eval's human study.
+
+    The run's label stands in a column `run`, or is DATASET/MODEL (MODEL where one dataset has it) of columns `dataset`
+    and `model`.
+    """
+    import csv
+    from importlib.resources import files
+
+    study = source == "human_error_rates"
+    try:
+        file: Any = files("genaudit.papers") / "human_error_rates.csv" if study else Path(source).expanduser()
+        rows = list(csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"column={source}: cannot be read ({error})") from None
+    heads = list(rows[0]) if rows else []
+    if "run" not in heads and not {"dataset", "model"} <= set(heads):
+        raise UserError(f"column={source}: a CSV with a column `run` (or `dataset` and `model`) is needed")
+    rest = [head for head in heads if head not in ("run", "dataset", "model")]
+    name = name or ("error_rate" if "error_rate" in rest else rest[0] if len(rest) == 1 else None)
+    if name not in rest:
+        raise UserError(f"column={source}: column_name={name} is not among its columns; there are {', '.join(rest)}")
+    numbers = {}
+    for row in rows:
+        label = row["run"] if "run" in heads else f"{row['dataset']}/{row['model']}"
+        try:
+            numbers[label] = float(row[name])
+        except (TypeError, ValueError):
+            raise UserError(f"column={source}: {label} has {row[name]!r} in {name}, not a number") from None
+    return numbers, name
 
 
 def show(comparison: Comparison, out: Path) -> None:

@@ -34,8 +34,14 @@ def main(cfg: Any) -> int:
     source = source_of(cfg.generated)
     if source is None:
         raise UserError("images are missing: `genaudit explain IMAGES ...` names them")
-    images = open_images(source, limit=settings.limit, on_error=settings.on_error, max_skipped=settings.max_skipped,
-                         max_pixels=settings.max_pixels, workers=settings.engine.decode_workers)  # type: ignore[arg-type]  # fmt: skip
+    images = open_images(
+        source,
+        limit=settings.limit,
+        on_error=settings.on_error,  # type: ignore[arg-type]
+        max_skipped=settings.max_skipped,
+        max_pixels=settings.max_pixels,
+        workers=settings.engine.decode_workers,
+    )
     if not isinstance(images, ImageSet):
         raise UserError(f"generated: {images.source} holds no images")
     model = instantiate(cfg.feature_model)
