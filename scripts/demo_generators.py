@@ -2,7 +2,7 @@
 
 - `fit_vae`: a convolutional VAE (Kingma and Welling, ICLR 2014) with Gaussian observations of fixed variance.
 - `sample_collapsed`: the VAE's decoder with all latents near a few points: mode collapse at unchanged image quality.
-- `fit_autoencoder`, `sample_memorised`: an autoencoder overfitted to a small set, sampled by a kernel density over its
+- `fit_memory`, `sample_memorised`: an autoencoder overfitted to a small set, sampled by a kernel density over its
   codes with a tiny bandwidth.
 - `sample_gaussian`: one Gaussian over pixels.
 
@@ -114,40 +114,55 @@ def sample_collapsed(
     return decoder(math.sqrt(1 - jitter**2) * centres[choice] + jitter * noise)
 
 
-def fit_autoencoder(
-    images: torch.Tensor, *, epochs: int, seed: int, latent_dim: int = 64, hidden: int = 256, width: int = 48
-) -> tuple[VAEDecoder, torch.Tensor]:
-    """Overfits an autoencoder by mean squared error; returns its decoder and the images' codes (N, L)."""
+class Memory(nn.Module):
+    """A fully connected autoencoder with enough weights to hold a few hundred images: (N, 1, 28, 28) to the same."""
+
+    def __init__(self, latent_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, hidden // 2), nn.SiLU(), nn.Linear(hidden // 2, latent_dim)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, hidden), nn.SiLU(), nn.Linear(hidden, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        decoded: torch.Tensor = self.decoder(self.encoder(images))
+        return decoded
+
+
+def fit_memory(
+    images: torch.Tensor, *, epochs: int, seed: int, latent_dim: int = 64, hidden: int = 1024
+) -> tuple[Memory, float]:
+    """Overfits the autoencoder by mean squared error; returns it and the error that is left."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    encoder, decoder = Encoder(latent_dim, width), VAEDecoder(latent_dim, hidden, width)
-    parameters = [*encoder.parameters(), *decoder.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=2e-3)
-    steps = epochs * (len(images) // 50)
+    memory = Memory(latent_dim, hidden)
+    optimiser = torch.optim.Adam(memory.parameters(), lr=2e-3)
+    steps = epochs * (len(images) // 100)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=2e-3, total_steps=steps, pct_start=0.05)
     for _ in range(epochs):
-        for rows in _batches(len(images), 50, generator):
+        for rows in _batches(len(images), 100, generator):
             batch = images[rows]
-            loss = (decoder(encoder(batch)) - batch).square().mean()
+            loss = (memory(batch) - batch).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-    decoder.eval().requires_grad_(False)
-    with torch.no_grad():
-        codes: torch.Tensor = encoder(images)
-        decoder.sigma2 = float((decoder(codes) - images).square().mean())
-    return decoder, codes
+    memory.eval().requires_grad_(False)
+    return memory, float((memory(images) - images).square().mean())
 
 
 @torch.no_grad()
 def sample_memorised(
-    decoder: VAEDecoder, codes: torch.Tensor, count: int, generator: torch.Generator, *, bandwidth: float
+    memory: Memory, images: torch.Tensor, count: int, generator: torch.Generator, *, bandwidth: float
 ) -> torch.Tensor:
     """Decodings of codes drawn uniformly, with replacement, plus Gaussian noise of `bandwidth` standard deviations."""
+    codes: torch.Tensor = memory.encoder(images)
     rows = torch.randint(len(codes), (count,), generator=generator)
     noise = torch.randn(count, codes.shape[1], generator=generator)
-    return decoder(codes[rows] + bandwidth * codes.std(dim=0) * noise)
+    decoded: torch.Tensor = memory.decoder(codes[rows] + bandwidth * codes.std(dim=0) * noise)
+    return decoded
 
 
 def sample_gaussian(images: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from demo_generators import (
-    fit_autoencoder,
+    fit_memory,
     fit_vae,
     sample_collapsed,
     sample_gaussian,
@@ -36,7 +36,7 @@ from PIL import Image
 from genaudit.demo import SETS
 from genaudit.demo.decoder import save
 
-SCRIPT_VERSION = 1
+SCRIPT_VERSION = 2
 LIMIT = 500_000  # bytes that one zip may have
 FILES = {
     "t10k-images-idx3-ubyte.gz": "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
@@ -44,8 +44,8 @@ FILES = {
 }
 CLASSES = ("tshirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 VAE: dict[str, Any] = {"epochs": 40, "variance": 0.05, "latent_dim": 10, "hidden": 64, "width": 24}
-AUTOENCODER: dict[str, Any] = {"epochs": 150, "latent_dim": 64, "hidden": 256, "width": 48}
-MODES, JITTER, BANDWIDTH = 40, 0.15, 0.05
+MEMORY: dict[str, Any] = {"epochs": 600, "latent_dim": 64, "hidden": 1024}
+MODES, JITTER, BANDWIDTH = 40, 0.15, 0.03
 
 
 def read_fashion_mnist(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -85,9 +85,9 @@ Made by
 
     python scripts/make_demo_data.py --fashion-mnist DIR --out genaudit/demo --seed {seed}
 
-version {version} of the script, torch {torch} on {machine}, one thread. `DIR` holds Fashion-MNIST's test files (images
-SHA-256 `{images_sha}`). This page is written by the same script. Another CPU or version of torch gives samples that
-differ in detail.
+version {version} of the script, torch {torch} on {machine}, one thread. `DIR` holds Fashion-MNIST's test files;
+the images' SHA-256 is `{images_sha}`.
+The same script writes this page. Another CPU or version of torch gives samples that differ in detail.
 
 | set | role | images | bytes | SHA-256 |
 |---|---|---|---|---|
@@ -102,12 +102,13 @@ differ in detail.
   in the test file and its class. All test images but `reference` and `held_out` are the training pool, {n_pool} images,
   `train` among them. No image occurs twice in the test file.
 - **VAE** (`vae`, `vae_collapsed`, `vae_decoder.safetensors`): learned from the whole pool: `train` and {n_rest} more.
-  {vae}. {vae_seconds:.0f} s of CPU. Mean squared reconstruction error of the pool, which is the decoder's
-  `sigma2`: {sigma2:.5f}. The samples are decoder means: no observation noise is added.
+  {vae}. {vae_seconds:.0f} s of CPU. Mean squared
+  reconstruction error of the pool, which is the decoder's `sigma2`: {sigma2:.5f}.
+  The samples are decoder means: no observation noise is added.
 - **Collapse** (`vae_collapsed`): latents `sqrt(1 - j^2) c + j e` with c one of {modes} draws from the prior, e standard
   normal, j = {jitter}. Nothing is copied from real images; the decoder is the same.
-- **Autoencoder** (`memorised`): learned from `train` alone, to a mean squared error of {error:.5f}.
-  {autoencoder}. {autoencoder_seconds:.0f} s of CPU.
+- **Autoencoder** (`memorised`): fully connected, learned from `train` alone, to a mean squared error of {error:.5f}.
+  {memory}. {memory_seconds:.0f} s of CPU.
   Samples: the code of a training image drawn with replacement, plus Gaussian noise of {bandwidth} standard deviations
   in each code dimension, decoded. Which image a sample came from is not stored: finding it is the audit's work.
 - **Gaussian** (`gaussian`): the pool's pixel mean and full covariance, clipped to [0, 1]; nothing is trained.
@@ -144,8 +145,8 @@ def main() -> None:
     vae_seconds = time.process_time() - began
     save(decoder, options.out / "vae_decoder.safetensors")
     began = time.process_time()
-    overfitted, codes = fit_autoencoder(pool[:n_train], seed=options.seed, **AUTOENCODER)
-    autoencoder_seconds = time.process_time() - began
+    memory, error = fit_memory(pool[:n_train], seed=options.seed, **MEMORY)
+    memory_seconds = time.process_time() - began
 
     def generator(stream: int) -> torch.Generator:
         return torch.Generator().manual_seed(1000 * options.seed + stream)
@@ -155,7 +156,9 @@ def main() -> None:
         "vae_collapsed": sample_collapsed(
             decoder, SETS["vae_collapsed"].count, generator(2), modes=MODES, jitter=JITTER
         ),
-        "memorised": sample_memorised(overfitted, codes, SETS["memorised"].count, generator(3), bandwidth=BANDWIDTH),
+        "memorised": sample_memorised(
+            memory, pool[:n_train], SETS["memorised"].count, generator(3), bandwidth=BANDWIDTH
+        ),
         "gaussian": sample_gaussian(pool, SETS["gaussian"].count, generator(4)),
     }
     for name, sampled in samples.items():
@@ -185,9 +188,9 @@ def main() -> None:
         sigma2=decoder.sigma2,
         modes=MODES,
         jitter=JITTER,
-        error=overfitted.sigma2,
-        autoencoder=", ".join(f"{key} {value}" for key, value in AUTOENCODER.items()).capitalize(),
-        autoencoder_seconds=autoencoder_seconds,
+        error=error,
+        memory=", ".join(f"{key} {value}" for key, value in MEMORY.items()).capitalize(),
+        memory_seconds=memory_seconds,
         bandwidth=BANDWIDTH,
     )
     (options.out / "README.md").write_text(page)

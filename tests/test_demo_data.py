@@ -71,7 +71,7 @@ def test_no_generated_image_is_a_copy_of_a_real_one() -> None:
 
 
 def test_memorised_images_lie_much_nearer_to_train_than_held_out_images_do() -> None:
-    assert np.median(nearest_train("memorised")[1]) < 0.5 * np.median(nearest_train("held_out")[1])
+    assert np.median(nearest_train("memorised")[1]) < 0.2 * np.median(nearest_train("held_out")[1])
 
 
 def test_memorised_images_are_nearer_to_train_than_train_is_to_itself_and_others_are_not() -> None:

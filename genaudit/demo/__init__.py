@@ -55,19 +55,19 @@ SETS: dict[str, DemoSet] = {
         "generated",
         400,
         "Decoder means of a convolutional VAE at latents drawn from the prior, without observation noise.",
-        "Blurred but varied: distances see the blur, IRS and AuthPct find little wrong.",
+        "Blurred, and short of rare shapes: distances, precision, recall and IRS see it; AuthPct finds no copies.",
     ),
     "vae_collapsed": DemoSet(
         "generated",
         400,
         "The same decoder, its latents restricted to 40 points with slight jitter: mode collapse.",
-        "Each image looks as good as the VAE's, so AS cannot be relied on to notice; IRS, recall and Vendi do.",
+        "Each image looks as good as the VAE's, and FD and KD hardly notice; IRS, recall and Vendi do.",
     ),
     "memorised": DemoSet(
         "generated",
         400,
         "Decodings near the codes of an autoencoder overfitted to the train set: near copies of training images.",
-        "Distances and IRS find the set nearly perfect; AuthPct, C_T and the nearest training images give it away.",
+        "Distances, recall and IRS find the set nearly as good as real images; AuthPct and C_T give it away.",
     ),
     "gaussian": DemoSet(
         "generated",
