@@ -105,12 +105,17 @@ def main() -> None:
             found = judge(generated=made, reference=beside, permutations=499, bootstraps=2)
             each = judge_images(generated=made, reference=beside)
             ratio = (each.as_i_mean or np.nan) / (each.as_i_mean_reference or np.nan)
-            print(
-                f"| {title} | {found.statistic:.2f} | {found.null_mean:.2f}, {found.null_95:.2f} | {found.pvalue:.3f} | "
-                f"{found.complexity.hedges_g:+.2f} | {found.vulnerability.hedges_g:+.2f} | {ratio:.2f} | "
-                f"{found.noise_share_generated:.0%} |",
-                flush=True,
+            cells = (
+                title,
+                f"{found.statistic:.2f}",
+                f"{found.null_mean:.2f}, {found.null_95:.2f}",
+                f"{found.pvalue:.3f}",
+                f"{found.complexity.hedges_g:+.2f}",
+                f"{found.vulnerability.hedges_g:+.2f}",
+                f"{ratio:.2f}",
+                f"{found.noise_share_generated:.0%}",
             )
+            print(f"| {' | '.join(cells)} |", flush=True)
     print(f"\n{time.process_time() - started:.0f} CPU seconds, {torch.get_num_threads()} threads")
 
 
