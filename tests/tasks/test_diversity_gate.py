@@ -1,0 +1,139 @@
+"""`genaudit.DiversityGate` and the hand-written loop: batches, embeddings, state, restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import genaudit
+from genaudit.integrations.training_loop import check_diversity
+
+KEYS: dict[str, Any] = {"feature_model": "pixels", "feature_model.size": 8, "progress": False}
+
+
+@pytest.fixture
+def pixels(make_images: Callable[..., Path]) -> np.ndarray:
+    """(100, 20, 20, 3) training images."""
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(make_images("train", 100, seed=1).iterdir())])
+
+
+def _rows(support: int, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Training embeddings (150, 4), and embeddings of n samples of a model that reaches `support` of them."""
+    rng = np.random.default_rng(seed)
+    train = rng.normal(size=(150, 4)).astype(np.float32)
+    return train, train[rng.integers(0, support, n)] + np.float32(1e-4)
+
+
+def test_images_of_any_form_and_their_embeddings_decide_alike(pixels: np.ndarray) -> None:
+    gate = genaudit.DiversityGate(pixels, n_max=60, **KEYS)
+    chosen = pixels[np.random.default_rng(0).integers(0, 6, 60)]
+    first = torch.from_numpy(chosen).permute(0, 3, 1, 2)
+    verdicts = []
+    for batch in (chosen, first, first.float() / 255):
+        gate.reset()
+        verdicts.append(gate.update(batch))
+        assert gate.n_sampled == verdicts[-1].first_rejected_at  # no more was measured
+    assert verdicts[0] == verdicts[1] == verdicts[2]
+    assert verdicts[0].decision == "reject"
+
+
+@pytest.mark.parametrize(("support", "decision"), [(150, "accept"), (10, "reject")])
+def test_embeddings_alone_are_enough(support: int, decision: str) -> None:
+    train, samples = _rows(support, 120)
+    for given, batch in ((train, samples), (torch.from_numpy(train), torch.from_numpy(samples))):
+        gate = genaudit.DiversityGate(given, n_max=120)
+        for start in range(0, 120, 32):
+            verdict = gate.update(batch[start : start + 32])
+        assert verdict.decision == decision
+        assert gate.decided
+
+
+def test_restarted_gate_goes_on_where_it_was(tmp_path: Path) -> None:
+    train, samples = _rows(60, 90)
+    whole = genaudit.DiversityGate(train, n_max=90)
+    expected = whole.update(samples)
+    first = genaudit.DiversityGate(train, n_max=90)
+    first.update(samples[:7])
+    first.save(tmp_path / "state" / "gate.json")
+    second = genaudit.DiversityGate(train, n_max=90)
+    second.load(tmp_path / "state" / "gate.json")
+    assert second.n_sampled == 7
+    assert second.update(samples[7:]) == expected
+    json.dumps(second.state_dict(), allow_nan=False)
+    other = genaudit.DiversityGate(train[:100], n_max=90)
+    with pytest.raises(genaudit.UserError, match="another training set"):
+        other.load(tmp_path / "state" / "gate.json")
+    with pytest.raises(genaudit.UserError, match="alpha"):
+        genaudit.DiversityGate(train, n_max=90, alpha=0.01).load(tmp_path / "state" / "gate.json")
+    (tmp_path / "torn.json").write_text('{"train": ')
+    with pytest.raises(genaudit.UserError, match=r"torn\.json"):
+        other.load(tmp_path / "torn.json")
+
+
+def test_reference_adjusts_the_target(tmp_path: Path) -> None:
+    train, reference = _rows(50, 100, 1)
+    _, samples = _rows(50, 100, 1)
+    samples = train[np.random.default_rng(5).integers(0, 50, 100)]
+    plain = genaudit.DiversityGate(train, n_max=100).update(samples)
+    adjusted = genaudit.DiversityGate(train, reference=reference, n_max=100).update(samples)
+    assert (plain.decision, adjusted.decision) == ("reject", "accept")
+
+
+def test_gate_writes_the_files_of_the_command_line(pixels: np.ndarray, tmp_path: Path) -> None:
+    gate = genaudit.DiversityGate(pixels, n_max=50, **KEYS)
+    gate.update(pixels[np.random.default_rng(0).integers(0, 6, 50)])
+    files = gate.write(tmp_path / "out")
+    assert json.loads(files["decision.json"].read_text())["decision"] == "reject"
+    assert "data:image/png" in files["decision.html"].read_text()
+
+
+def test_loop_draws_until_the_decision_and_resumes_after_an_interruption(tmp_path: Path) -> None:
+    train, _ = _rows(1, 1)
+    calls: list[int] = []
+
+    def sample(n: int, generator: torch.Generator) -> torch.Tensor:
+        calls.append(n)
+        return torch.from_numpy(train)[torch.randint(40, (n,), generator=generator)]
+
+    gate = genaudit.DiversityGate(train, n_max=100)
+    verdict = check_diversity(gate, sample, batch_size=16)
+    assert verdict.decision == "reject"
+    assert sum(calls) <= verdict.n_sampled + 16
+    assert check_diversity(gate, sample, batch_size=16) == verdict  # the same checkpoint, the same samples
+
+    def interrupted(n: int, generator: torch.Generator) -> torch.Tensor:
+        if gate.n_sampled >= 16:
+            raise KeyboardInterrupt
+        return sample(n, generator)
+
+    with pytest.raises(KeyboardInterrupt):
+        check_diversity(gate, interrupted, batch_size=16, after_batch=lambda g: g.save(tmp_path / "gate.json"))
+    restarted = genaudit.DiversityGate(train, n_max=100)
+    restarted.load(tmp_path / "gate.json")
+    assert check_diversity(restarted, sample, batch_size=16, resume=True) == verdict
+    with pytest.raises(genaudit.UserError, match="n_max"):
+        check_diversity(genaudit.DiversityGate(train), sample)
+
+
+def test_wrong_batches_and_keys_are_refused(pixels: np.ndarray) -> None:
+    train, _ = _rows(1, 1)
+    gate = genaudit.DiversityGate(train, n_max=10)
+    with pytest.raises(genaudit.UserError, match="embeddings"):
+        gate.update(pixels[:2])
+    with pytest.raises(genaudit.UserError, match="3 features"):
+        gate.update(np.ones((2, 3), np.float32))
+    with pytest.raises(genaudit.UserError, match="finite"):
+        gate.update(np.full((2, 4), np.nan, np.float32))
+    with pytest.raises(genaudit.UserError, match="irs_target"):
+        genaudit.DiversityGate(train, irs_target=1.5)
+    with pytest.raises(genaudit.UserError, match="unknown key"):
+        genaudit.DiversityGate(train, irs_goal=0.5)
+    with pytest.raises(ValueError, match="no sample"):
+        genaudit.DiversityGate(train).verdict()
