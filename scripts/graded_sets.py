@@ -27,7 +27,7 @@ from genaudit.measures.anomaly import Anomaly
 from genaudit.metrics.anomaly_score import judge, judge_images
 
 BLUR, NOISE = 0.7, 12.0  # radius in pixels of 28; standard deviation in grey levels of 255
-JOBS = ("efficientnet_lite0:64:paper", "efficientnet_lite0:64:robust", "resnet18:64:paper", "random_inception:96:paper")
+JOBS = ("efficientnet_lite0:64:paper", "efficientnet_lite0:64:robust", "resnet18:64:paper", "mobilenetv2_100:64:paper")
 
 
 def feature_model(name: str, size: int) -> FeatureModel:
