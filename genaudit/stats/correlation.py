@@ -24,7 +24,7 @@ class Correlation:
 def correlations(
     x: Any, y: Any, *, repeats: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Correlation]:
-    """"pearson", "spearman" and "kendall" (tau-b) of x (N,) with y (N,), models resampled together.
+    """ "pearson", "spearman" and "kendall" (tau-b) of x (N,) with y (N,), models resampled together.
 
     Pairs with a value that is not finite are left out. Resamples in which a side is constant have no correlation and
     are left out of the interval. With fewer than about ten models the intervals are too narrow: read them as a lower
