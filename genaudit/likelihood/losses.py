@@ -48,9 +48,7 @@ def bits_per_dim(log_prob: Any, dims: int, bins: int = 256) -> Any:
     return math.log2(bins) - log_prob / (dims * math.log(2.0))
 
 
-def outlier_loss(
-    log_prob_in: Any, log_prob_general: Any, *, temperature: float = 1000, weight: float = 6000
-) -> Any:
+def outlier_loss(log_prob_in: Any, log_prob_general: Any, *, temperature: float = 1000, weight: float = 6000) -> Any:
     """Loss that lowers the likelihood of outliers, lambda·softplus((log p_in - log p_general)/T) (Eq. S1).
 
     Both log-likelihoods are of the same images, drawn from the general distribution. The general model is

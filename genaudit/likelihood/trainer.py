@@ -283,9 +283,7 @@ class Trainer:
     def _outlier_loss(self, inside: Tensor, outside: Tensor, general: Tensor) -> Tensor:
         if self.recipe.outliers == "margin":
             return margin_loss(inside, outside, margin=self.dims)
-        return outlier_loss(
-            outside, general, temperature=self.recipe.temperature, weight=self.recipe.weight
-        )
+        return outlier_loss(outside, general, temperature=self.recipe.temperature, weight=self.recipe.weight)
 
     def _over_ranks(self, x: Tensor) -> Tensor:
         if self.distributed:

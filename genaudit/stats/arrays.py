@@ -54,9 +54,7 @@ def as_rows(x: Any, name: str, *, columns: int | None = None) -> RowsLike:
     return result
 
 
-def blocks(
-    rows: RowsLike, name: str, *, size: int = 4096, dtype: Any = np.float64
-) -> Iterator[tuple[int, np.ndarray]]:
+def blocks(rows: RowsLike, name: str, *, size: int = 4096, dtype: Any = np.float64) -> Iterator[tuple[int, np.ndarray]]:
     """The rows in order as `(start, block)`, each block at most `size` rows of type `dtype`.
 
     Raises:
