@@ -31,6 +31,7 @@ QUERY_BYTES = 256 << 20  # float32 queries held at a time: the reference is read
 QUERY_TILE, REFERENCE_TILE = 4096, 4096  # a tile of products takes 64 MiB
 GROUPS = 64  # a tile row of 4,096 products is reduced to the minima of 64 groups before any is sorted
 SPARE = 3
+HELD_BYTES = 2 << 30  # shifted reference rows that an index keeps
 PAIR_BYTES = 64 << 20  # float64 differences formed at a time
 
 # Higham & Mary (2019): a dot product of D terms errs by at most LAMBDA*sqrt(D)*u*|q||r| with probability
@@ -80,34 +81,109 @@ def nearest(
     >>> int(found.indices[0, 0]), float(found.distances[0, 0])
     (1, 0.1)
     """
-    reference = as_rows(reference, "reference")
-    dims = reference.shape[1]
-    query = as_rows(query, "query", columns=dims)
-    n_query, n_reference = query.shape[0], reference.shape[0]
-    if metric not in ("euclidean", "cosine"):
-        raise ValueError(f"metric must be 'euclidean' or 'cosine', not {metric!r}")
-    if exclude_self and n_query != n_reference:
-        raise ValueError(f"exclude_self needs the same rows twice, not {n_query} queries and {n_reference} rows")
-    available = n_reference - exclude_self
-    if not 1 <= k <= available:
-        raise ValueError(f"k must be between 1 and the {available} rows there are, not {k}")
+    return Index(reference, metric=metric, device=device, held_bytes=0).nearest(query, k=k, exclude_self=exclude_self)
 
-    rows_of = _Rows(metric, dims)
-    rows_of.centre_on(reference)
-    indices = np.empty((n_query, k), np.int64)
-    distances = np.empty((n_query, k), np.float64)
-    part = max(QUERY_TILE, QUERY_BYTES // (4 * dims))
-    for start in range(0, n_query, part):
-        stop = min(start + part, n_query)
-        own = start if exclude_self else None
-        scores, shortlist = _shortlist(query, start, stop, reference, rows_of, min(k + SPARE, available), device, own)
-        for tile in range(0, stop - start, QUERY_TILE):
-            at = slice(tile, min(tile + QUERY_TILE, stop - start))
-            found = _rerank(
-                query, start + at.start, scores[at], shortlist[at], reference, rows_of, k, available, exclude_self
-            )
-            indices[start + at.start : start + at.stop], distances[start + at.start : start + at.stop] = found
-    return Neighbours(indices, np.sqrt(distances) if metric == "euclidean" else distances / 2)
+
+class Index:
+    """A reference that is searched many times, a few queries at a time: its mean, norms and shifted rows, once.
+
+    Args:
+        reference: rows (R, D).
+        metric, device: as in `nearest`.
+        held_bytes: shifted rows are held, on the device, where they take no more; else they are formed anew each time.
+
+    Raises:
+        ValueError: wrong shape, a value that is not finite, or a row of zeros under "cosine".
+
+    >>> int(Index([[5.0, 5.0], [0.0, 0.0]]).nearest([[0.0, 0.1]]).indices[0, 0])
+    1
+    """
+
+    def __init__(
+        self, reference: Any, *, metric: Metric = "euclidean", device: str = "cpu", held_bytes: int = HELD_BYTES
+    ) -> None:
+        self._reference = as_rows(reference, "reference")
+        if metric not in ("euclidean", "cosine"):
+            raise ValueError(f"metric must be 'euclidean' or 'cosine', not {metric!r}")
+        self._device = device
+        rows, dims = self._reference.shape
+        self._rows_of = _Rows(metric, dims)
+        self._rows_of.centre_on(self._reference)
+        held = 4 * rows * dims <= held_bytes
+        self._held: list[tuple[int, Any, Any]] | None = list(self._form_tiles()) if held else None
+
+    def nearest(self, query: Any, *, k: int = 1, exclude_self: bool = False) -> Neighbours:
+        """The k nearest rows for every row of `query`; see the function `nearest`."""
+        reference, rows_of = self._reference, self._rows_of
+        dims = reference.shape[1]
+        query = as_rows(query, "query", columns=dims)
+        n_query, n_reference = query.shape[0], reference.shape[0]
+        if exclude_self and n_query != n_reference:
+            raise ValueError(f"exclude_self needs the same rows twice, not {n_query} queries and {n_reference} rows")
+        available = n_reference - exclude_self
+        if not 1 <= k <= available:
+            raise ValueError(f"k must be between 1 and the {available} rows there are, not {k}")
+        indices = np.empty((n_query, k), np.int64)
+        distances = np.empty((n_query, k), np.float64)
+        part = max(QUERY_TILE, QUERY_BYTES // (4 * dims))
+        for start in range(0, n_query, part):
+            stop = min(start + part, n_query)
+            own = start if exclude_self else None
+            scores, shortlist = self._shortlist(query, start, stop, min(k + SPARE, available), own)
+            for tile in range(0, stop - start, QUERY_TILE):
+                at = slice(tile, min(tile + QUERY_TILE, stop - start))
+                found = _rerank(
+                    query, start + at.start, scores[at], shortlist[at], reference, rows_of, k, available, exclude_self
+                )
+                indices[start + at.start : start + at.stop], distances[start + at.start : start + at.stop] = found
+        return Neighbours(indices, distances / 2 if rows_of.cosine else np.sqrt(distances))
+
+    def _form_tiles(self) -> Iterator[tuple[int, Any, Any]]:
+        """(first row, shifted rows (T, D) float32, half their squared norms (T,)) on the device, tile by tile."""
+        import torch
+
+        reference, rows_of = self._reference, self._rows_of
+        for offset, block in blocks(reference, "reference", size=REFERENCE_TILE, dtype=_kind(reference)):
+            rows = rows_of.shifted(block)
+            # In float32: the error bound of the products covers this one, since a norm is at most `reach`.
+            half = torch.from_numpy(np.einsum("ij,ij->i", rows, rows) / 2)
+            rows_of.largest_norm = max(rows_of.largest_norm, 1.001 * float(half.max() * 2) ** 0.5)
+            yield offset, torch.from_numpy(rows).to(self._device), half.to(self._device)
+
+    def _shortlist(
+        self, query: RowsLike, start: int, stop: int, m: int, own: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For queries start..stop the m smallest `|r|^2/2 - q.r` (float32) and their rows, each (stop - start, m).
+
+        `own` is the reference row of the first query where a query must not find itself.
+        """
+        import torch
+
+        device, reference = self._device, self._reference
+        held = np.concatenate(
+            [self._rows_of.shifted(np.asarray(block, _kind(query))) for block in _parts(query, start, stop)],
+            dtype=np.float32,
+        )
+        queries = torch.from_numpy(held).to(device)
+        n = stop - start
+        best = torch.full((n, m), torch.inf, device=device)
+        at = torch.zeros((n, m), dtype=torch.int64, device=device)
+        products = torch.empty(min(n, QUERY_TILE) * min(REFERENCE_TILE, reference.shape[0]), device=device)
+        with torch.inference_mode(), _full_precision():
+            for offset, tile, half in self._form_tiles() if self._held is None else self._held:
+                for first in range(0, n, QUERY_TILE):
+                    part = slice(first, min(first + QUERY_TILE, n))
+                    scores = products[: (part.stop - first) * len(tile)].view(part.stop - first, len(tile))
+                    torch.mm(queries[part], tile.T, out=scores)
+                    torch.sub(half, scores, out=scores)
+                    if own is not None:
+                        _forget_self(scores, own + first, offset)
+                    values, columns = _smallest(scores, m)
+                    values = torch.cat([best[part], values], 1)
+                    columns = torch.cat([at[part], columns + offset], 1)
+                    best[part], order = values.topk(m, dim=1, largest=False)
+                    at[part] = columns.gather(1, order)
+        return best.cpu().numpy(), at.cpu().numpy()
 
 
 class _Rows:
@@ -145,53 +221,6 @@ class _Rows:
 
 def _kind(rows: RowsLike) -> Any:
     return np.float32 if np.asarray(rows[:1]).dtype.itemsize <= 4 else np.float64
-
-
-def _shortlist(
-    query: RowsLike,
-    start: int,
-    stop: int,
-    reference: RowsLike,
-    rows_of: _Rows,
-    m: int,
-    device: str,
-    own: int | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """For queries start..stop the m smallest `|r|^2/2 - q.r` (float32) and their rows, each (stop - start, m).
-
-    `own` is the reference row of the first query where a query must not find itself.
-    """
-    import torch
-
-    held = np.concatenate(
-        [rows_of.shifted(np.asarray(block, _kind(query))) for block in _parts(query, start, stop)], dtype=np.float32
-    )
-    queries = torch.from_numpy(held).to(device)
-    n = stop - start
-    best = torch.full((n, m), torch.inf, device=device)
-    at = torch.zeros((n, m), dtype=torch.int64, device=device)
-    products = torch.empty(QUERY_TILE * min(REFERENCE_TILE, reference.shape[0]), device=device)
-    with torch.inference_mode(), _full_precision():
-        for offset, block in blocks(reference, "reference", size=REFERENCE_TILE, dtype=_kind(reference)):
-            rows = rows_of.shifted(block)
-            tile = torch.from_numpy(rows)
-            # In float32: the error bound of the products covers this one, since a norm is at most `reach`.
-            half = torch.from_numpy(np.einsum("ij,ij->i", rows, rows) / 2)
-            rows_of.largest_norm = max(rows_of.largest_norm, 1.001 * float(half.max() * 2) ** 0.5)
-            tile, half = tile.to(device), half.to(device)
-            for first in range(0, n, QUERY_TILE):
-                part = slice(first, min(first + QUERY_TILE, n))
-                scores = products[: (part.stop - first) * len(rows)].view(part.stop - first, len(rows))
-                torch.mm(queries[part], tile.T, out=scores)
-                torch.sub(half, scores, out=scores)
-                if own is not None:
-                    _forget_self(scores, own + first, offset)
-                values, columns = _smallest(scores, m)
-                values = torch.cat([best[part], values], 1)
-                columns = torch.cat([at[part], columns + offset], 1)
-                best[part], order = values.topk(m, dim=1, largest=False)
-                at[part] = columns.gather(1, order)
-    return best.cpu().numpy(), at.cpu().numpy()
 
 
 def _parts(rows: RowsLike, start: int, stop: int) -> Iterator[np.ndarray]:

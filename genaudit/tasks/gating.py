@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from genaudit.errors import UserError
 from genaudit.metrics.gate import Gate, Mode, Target, adjusted_target, plain_target
 from genaudit.reports.gate import GateRun
 from genaudit.reports.report import MeasureUse, RoleImages, Warning
-from genaudit.stats.neighbours import nearest
+from genaudit.stats.neighbours import Index
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.instantiate import Instances
@@ -135,11 +136,18 @@ class Yardstick:
                 f"{role} has {rows.shape[1]} features an image, train {self.train_rows.shape[1]}; they must come from "
                 "one feature model"
             )
-        metric: Any = self.keys.distance
         try:
-            return nearest(rows, self.train_rows, metric=metric, device=self.settings.engine.device).indices[:, 0]
+            return self._index.nearest(rows).indices[:, 0]
         except ValueError as error:
             raise UserError(f"{role}: {error}") from error
+
+    @cached_property
+    def _index(self) -> Index:
+        metric: Any = self.keys.distance
+        try:
+            return Index(self.train_rows, metric=metric, device=self.settings.engine.device)
+        except ValueError as error:
+            raise UserError(f"train: {error}") from error
 
     def target(self, samples: int | None) -> Target:
         """What is asked of a checkpoint that is judged on at most `samples` samples."""

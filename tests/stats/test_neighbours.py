@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics.pairwise import cosine_distances
 
 from genaudit.stats import neighbours
-from genaudit.stats.neighbours import nearest
+from genaudit.stats.neighbours import Index, nearest
 
 
 def brute(query: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,3 +166,16 @@ def test_bad_input_is_refused() -> None:
         nearest(OnDisk(np.full((2, 3), np.nan)), rows)
     with pytest.raises(ValueError, match="finite"):
         nearest(rows, OnDisk(np.full((2, 3), np.nan)))
+
+
+@pytest.mark.parametrize("held_bytes", [0, 1 << 30])
+def test_index_searched_a_few_queries_at_a_time_finds_what_one_search_finds(held_bytes: int) -> None:
+    rng = np.random.default_rng(8)
+    reference, query = rng.normal(size=(5000, 6)).astype(np.float32) + 50, rng.normal(size=(40, 6)) + 50
+    for metric in ("euclidean", "cosine"):
+        whole = nearest(query, reference, k=3, metric=metric)
+        index = Index(reference, metric=metric, held_bytes=held_bytes)
+        for start in range(0, 40, 7):
+            found = index.nearest(query[start : start + 7], k=3)
+            np.testing.assert_array_equal(found.indices, whole.indices[start : start + 7])
+            np.testing.assert_allclose(found.distances, whole.distances[start : start + 7], rtol=1e-12)
