@@ -6,6 +6,7 @@ Weights come from `checkpoint=FILE`, or from the caches that timm fills (Hugging
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping
 from functools import cached_property
@@ -69,7 +70,7 @@ class TimmModel(FeatureModel):
         import timm
 
         if not self.weights.trained:
-            return self._untrained
+            return copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
         state_dict = dict(self.weights.state_dict or {})
         # With the classifier that the file has, timm loads strictly: a file of another network is an error and not a
         # network with random weights. The classifier is taken off afterwards.

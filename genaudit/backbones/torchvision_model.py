@@ -6,6 +6,7 @@ extractor with the smallest measurement gap.
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,7 @@ class TorchvisionModel(FeatureModel):
     def build(self) -> torch.nn.Module:
         import torch
 
-        model = self._untrained
+        model = copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
         if self.weights.trained:
             try:
                 model.load_state_dict(self.weights.state_dict or {})

@@ -110,6 +110,17 @@ def test_random_weights_depend_on_their_seed_alone() -> None:
     assert not first.trained
 
 
+def test_networks_of_one_feature_model_do_not_share_their_weights() -> None:
+    for model in (TimmModel("test_resnet", size=32, pretrained=False), TorchvisionModel("resnet18", pretrained=False)):
+        images = _images(32)
+        with torch.no_grad():
+            before = model.network()(images)
+            double = model.network(dtype=torch.float64)(images.double())
+            after = model.network()(images)
+        assert torch.equal(before, after)
+        torch.testing.assert_close(double.float(), before, rtol=1e-4, atol=1e-5)
+
+
 def test_inception_gives_2048_features() -> None:
     model = TorchvisionModel("inception_v3", name="random_inception", size=299, pretrained=False)
     with torch.no_grad():
