@@ -45,9 +45,9 @@ class RowStream:
     def __exit__(self, *exc_info: Any) -> None:
         self._cleanup.close()
 
-    def share_network(self, other: RowStream) -> None:
-        """Takes over the network that another stream of the same measure has loaded, if it has."""
-        self._meter = self._meter or other._meter
+    def flush(self) -> None:
+        """Writes what was measured so far as a shard."""
+        self._writer.flush()
 
     def rows(self, images: ImageSet) -> tuple[np.ndarray, list[tuple[int, DamagedImage]]]:
         """Rows (N', D) float32 of the images that can be decoded, in order, and the others (index, why)."""

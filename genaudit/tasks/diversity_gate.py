@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +122,15 @@ class DiversityGate:
             raise UserError("generated: train holds embeddings, so batches must be embeddings (B, D) too")
         images = open_role("generated", batch, self._yardstick.settings)
         assert isinstance(images, ImageSet)
-        with self._yardstick.stream() as stream:
-            if self._stream is not None and stream is not None:
-                stream.share_network(self._stream)
-            self._stream = stream
-            samples = SetSamples(images, np.arange(len(images)), stream=stream)
-            before = self.n_sampled
+        if self._stream is None:  # kept: reading the store and loading the network anew would cost more than a batch
+            settings = self._yardstick.settings
+            self._stream = RowStream(self._yardstick.store, self._yardstick.measure, settings.engine).__enter__()
+        samples = SetSamples(images, np.arange(len(images)), stream=self._stream)
+        before = self.n_sampled
+        try:
             self._yardstick.draw(self._gate, samples, whole=False)
+        finally:
+            self._stream.flush()
         for place in range(self.n_sampled - before):
             self._names.append(f"sample {before + place}")
             if len(self._pictures) < KEPT_PICTURES:
@@ -146,7 +150,14 @@ class DiversityGate:
 
     def _run(self, finished: bool) -> GateRun:
         shown = _Shown(self._names, self._pictures)
-        return self._yardstick.run(self._gate, shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
+        run = self._yardstick.run(self._gate, shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
+        if self._stream is not None:
+            name, stream = self._yardstick.measure.name, self._stream
+            use = run.measures[name]
+            run.measures[name] = replace(
+                use, computed=use.computed + stream.computed, reused=use.reused + stream.reused
+            )
+        return run
 
     def state_dict(self) -> dict[str, Any]:
         """The samples so far and what they were compared with, as plain numbers, strings and lists."""
@@ -226,8 +237,6 @@ def _source(source: Any, role: str) -> Any:
     rows = source.detach().cpu().numpy() if hasattr(source, "detach") else np.asarray(source)
     if rows.dtype.kind != "f" or not np.isfinite(rows).all() or len(rows) == 0:
         raise UserError(f"{role}: embeddings (N, D) must be finite floating-point numbers, one row or more")
-    import hashlib
-
     digests = np.stack([np.frombuffer(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), np.uint8)
                         for row in np.ascontiguousarray(rows)])  # fmt: skip
     return FeatureSet(f"embeddings {rows.shape}", [f"{role}[{i}]" for i in range(len(rows))], rows, digests)
