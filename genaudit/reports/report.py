@@ -262,4 +262,3 @@ def _not_finite(places: list[str]) -> str:
     names = [place.removeprefix("values.").removesuffix(".value") for place in places]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"Not a finite number, so the reports hold none in its place: {shown}."
-

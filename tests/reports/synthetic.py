@@ -62,13 +62,13 @@ class Retrieved:
 def photograph(index: int, size: int = 96, seed: int = 0) -> np.ndarray:
     """A smooth coloured field with some blobs, uint8 (size, size, 3): something that looks like a picture."""
     generator = np.random.default_rng((seed, index))
-    y, x = np.mgrid[0:1 : size * 1j, 0:1 : size * 1j]
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     image = np.zeros((size, size, 3))
     base, slope = generator.uniform(0.1, 0.8, 3), generator.uniform(-0.4, 0.4, (2, 3))
     image += base + y[..., None] * slope[0] + x[..., None] * slope[1]
     for _ in range(5):
         cy, cx, r = generator.uniform(0, 1), generator.uniform(0, 1), generator.uniform(0.05, 0.25)
-        blob = np.exp(-(((y - cy) ** 2 + (x - cx) ** 2) / r**2) ** 2)[..., None]
+        blob = np.exp(-((((y - cy) ** 2 + (x - cx) ** 2) / r**2) ** 2))[..., None]
         image = image * (1 - blob) + blob * generator.uniform(0, 1, 3)
     return (np.clip(image, 0, 1) * 255).astype(np.uint8)
 

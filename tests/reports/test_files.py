@@ -78,7 +78,12 @@ def test_images_csv_reads_back_hostile_names_exactly_and_names_the_nearest_image
     with open(path, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == [
-        "name", "digest", "complexity", "vulnerability", "nearest_train", "nearest_train_distance",
+        "name",
+        "digest",
+        "complexity",
+        "vulnerability",
+        "nearest_train",
+        "nearest_train_distance",
     ]
     for name, row in zip(HOSTILE, rows[: len(HOSTILE)], strict=True):
         assert row["name"] == name.encode("utf-8", "backslashreplace").decode()
