@@ -64,9 +64,9 @@ def bias_pvalue(retrieved: np.ndarray, real: np.ndarray, *, seed: int = 0) -> fl
     """P(generated images coincide as often more than real ones), were each training image's two counts exchangeable.
 
     Equally many of both; the difference of coinciding pairs is compared with its values under random signs, image by
-    image. Images with equal differences are grouped, their signs being one binomial draw. The signs keep the level where
-    the two sets favour different images equally; their price is that one single dominant image decides by its own sign
-    and stays unseen here. `uniform_pvalue` sees it.
+    image. Images with equal differences are grouped, their signs being one binomial draw. The signs keep the level
+    where the two sets favour different images equally; their price is that one single dominant image decides by its
+    own sign and stays unseen here. `uniform_pvalue` sees it.
 
     Args:
         retrieved: training images that the generated images retrieve, (n,).
