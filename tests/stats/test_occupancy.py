@@ -252,3 +252,22 @@ def test_bad_arguments_are_refused() -> None:
         rejection_threshold(5, 5, 0)
     with pytest.raises(ValueError, match="below the target"):
         samples_needed(200, 200, 0.05, 0.9)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.8])
+def test_intervals_of_simulated_imagenet_models_hold_the_truth_and_narrow_as_in_fig_8(share: float) -> None:
+    n_train = 1_281_166
+    s = round(share * n_train)
+    rng = np.random.default_rng(round(share * 100))
+    widths = []
+    for rate in (0.01, 0.039, 0.1, 0.3):  # 0.039 is the vertical line of 50,000 samples
+        n = round(rate * n_train)
+        k = len(np.unique(rng.integers(0, s, n)))
+        # one-sided levels of 10^-4: a seeded draw that the interval misses would be one in 5,000
+        found = estimate_support(k, n, alpha=1e-4, upper=n_train)
+        assert found.lower <= s <= found.upper
+        assert found.lower <= found.value <= found.upper
+        widths.append(found.upper - found.lower)
+    assert widths == sorted(widths, reverse=True)
+    # duplicates number about n²/2s, so the relative width falls as 1/n: tenfold samples, about a tenth of the width
+    assert widths[-1] < widths[1] / 4
