@@ -48,7 +48,11 @@ class Engine:
 
     @property
     def decode_workers(self) -> int:
-        return self.workers if self.workers is not None else min(os.cpu_count() or 1, 16)
+        """As given; else as many as a GPU has cores to wait for, and few where the network itself needs the cores."""
+        if self.workers is not None:
+            return self.workers
+        cores = os.cpu_count() or 1
+        return max(1, cores // 4) if self.device == "cpu" else min(cores, 16)
 
 
 @dataclass
