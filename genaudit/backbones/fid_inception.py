@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
-from genaudit.backbones.weight_files import read_state_dict, sha256_of_file
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,8 +65,7 @@ class FidInception(FeatureModel):
                 f"feature_model {self.name}: {WEIGHTS_FILE} is not in {folder}. Give feature_model.checkpoint=FILE, or "
                 "run torch-fidelity once with a network connection, which puts it there."
             )
-        state_dict = read_state_dict(path, what=f"feature_model {self.name}")
-        return Weights(state_dict, path, sha256_of_file(path), trained=True)
+        return self.weights_of_file(path)
 
     def build(self) -> torch.nn.Module:
         try:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
-from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,12 +97,9 @@ class TorchvisionModel(FeatureModel):
 
     def load_weights(self) -> Weights:
         if not self.pretrained and not self.checkpoint:
-            state_dict = self._untrained.state_dict()
-            source = f"random, weight_seed={self.weight_seed}"
-            return Weights(state_dict, source, sha256_of_tensors(state_dict), trained=False)
+            return self.random_weights(self._untrained, self.weight_seed)
         path = self.find_weights() or self._download()
-        state_dict = read_state_dict(path, what=f"feature_model {self.name}")
-        return Weights(state_dict, path, sha256_of_file(path), trained=True)
+        return self.weights_of_file(path)
 
     def _download(self) -> str:
         import torch
