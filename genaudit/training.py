@@ -1,0 +1,207 @@
+"""The one fit loop: steps, a log, checkpoints that survive SIGKILL, and going on bit for bit where they were taken.
+
+A trainer is anything with `iterations`, `iteration`, `step`, `state_dict` and `load_state_dict` whose `step` depends on
+its state alone (`genaudit.likelihood.trainer`, `genaudit.piad.trainer`). In the run's folder are
+
+    checkpoint.pt   the latest state; written beside it, flushed to the disk, then renamed: whole or absent
+    log.csv         a row every so many iterations, each number in full; no times, so that two runs can be compared
+
+A run that goes on first cuts the rows that were logged after its checkpoint: log and weights are those of a run that
+was never killed. Under torchrun rank 0 alone reads and writes files, and hands the state to the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from genaudit.errors import UserError
+
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
+
+
+class Trainable(Protocol):
+    """What `fit` needs of a trainer; `iteration` counts the steps done."""
+
+    @property
+    def iterations(self) -> int: ...
+
+    @property
+    def iteration(self) -> int: ...
+
+    def step(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """resumed: iterations that were done before this call. seconds: spent on steps and log, over all calls."""
+
+    resumed: int
+    seconds: float
+
+
+def fit(
+    trainer: Trainable,
+    folder: Path | str,
+    *,
+    record: Callable[[Any], Mapping[str, float]],
+    log: Sequence[str],
+    every: int = 50,
+    checkpoint_seconds: float = 30.0,
+    watch: Callable[[int], Mapping[str, float] | None] | None = None,
+    advance: Callable[[int], None] | None = None,
+    show: Callable[[Mapping[str, float]], None] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Fitted:
+    """Runs a trainer to its end, from the folder's checkpoint on where there is one.
+
+    Args:
+        trainer: moved to where the checkpoint was taken, then trained. folder: made where it is missing.
+        record: a step's result => numbers to log. log: their names, the log's columns after `iteration`; what a row
+            lacks is left empty.
+        every: iterations between two rows; the last iteration has one too.
+        checkpoint_seconds: time between two checkpoints; there is one at the end.
+        watch: called after each of those iterations with its number, on every rank; may give further numbers of `log`.
+        advance: told how many more iterations are done, those before a resumption at once.
+        show: given each row as it is logged.
+        settings: what besides the trainer's own state must be the same to go on (numbers, strings): the digest of the
+            images, for example.
+
+    Raises:
+        UserError: the folder's checkpoint is of other settings, or cannot be read.
+    """
+    folder = Path(folder)
+    writes = _rank() == 0
+    if writes:
+        folder.mkdir(parents=True, exist_ok=True)
+    seconds = _resume(trainer, folder, dict(settings or {}))
+    resumed = trainer.iteration
+    started = saved = time.monotonic()
+    before = seconds
+    if advance is not None and resumed:
+        advance(resumed)
+    lines = _open_log(folder / LOG, log, resumed) if writes else None
+    try:
+        while trainer.iteration < trainer.iterations:
+            result = trainer.step()
+            i = trainer.iteration
+            if i % every == 0 or i == trainer.iterations:
+                row = {"iteration": i, **record(result), **((watch(i) if watch is not None else None) or {})}
+                if lines is not None:
+                    _write_row(lines, row, log)
+                    if show is not None:
+                        show(row)
+            if advance is not None:
+                advance(1)
+            now = time.monotonic()
+            seconds = before + now - started
+            if lines is not None and (now - saved >= checkpoint_seconds or i == trainer.iterations):
+                os.fsync(lines.fileno())  # a checkpoint never knows of rows that the disk doesn't
+                _save(trainer, folder / CHECKPOINT, dict(settings or {}), seconds)
+                saved = time.monotonic()
+    finally:
+        if lines is not None:
+            lines.close()
+    return Fitted(resumed, seconds)
+
+
+def read_log(folder: Path | str) -> dict[str, np.ndarray]:
+    """The columns of a run's log.csv by name, float64 (rows,), NaN where a row has no number; `iteration` is one.
+
+    Raises:
+        UserError: there is no log.
+    """
+    path = Path(folder) / LOG
+    try:
+        with open(path, newline="") as file:
+            header, *rows = list(csv.reader(file))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no log of a training run ({LOG})") from error
+    whole = [row for row in rows if len(row) == len(header)]  # a row that is being written may be short
+    return {name: np.array([float(row[i] or "nan") for row in whole]) for i, name in enumerate(header)}
+
+
+def _rank() -> int:
+    import torch.distributed as dist
+
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float:
+    """Sets the trainer to the folder's checkpoint and returns the seconds spent until it was taken."""
+    import torch
+    import torch.distributed as dist
+
+    data = None
+    if _rank() == 0 and (folder / CHECKPOINT).exists():
+        data = (folder / CHECKPOINT).read_bytes()
+    if dist.is_available() and dist.is_initialized():
+        box = [data]
+        dist.broadcast_object_list(box, 0)
+        data = box[0]
+    if data is None:
+        return 0.0
+    where = folder / CHECKPOINT
+    anew = f"remove {where} to begin anew, or give another out="
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        then, seconds, of_trainer = state["settings"], float(state["seconds"]), state["trainer"]
+    except Exception as error:  # whatever a damaged or foreign file makes of the reader
+        raise UserError(f"{where} cannot be read as a checkpoint: {anew}") from error
+    changed = sorted(key for key in {*settings, *then} if settings.get(key) != then.get(key))
+    if changed:
+        listed = ", ".join(f"{key} (now {settings.get(key)}, then {then.get(key)})" for key in changed)
+        raise UserError(f"{where} was made with other settings: {listed}; {anew}")
+    try:
+        trainer.load_state_dict(of_trainer)
+    except UserError as error:
+        raise UserError(f"{where}: {error}; {anew}") from None
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"{where} is of another model or recipe ({error}); {anew}") from error
+    return seconds
+
+
+def _save(trainer: Trainable, path: Path, settings: dict[str, Any], seconds: float) -> None:
+    import torch
+
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
+    """The log, open for more rows; rows of later iterations than the checkpoint's are cut."""
+    kept = [",".join(["iteration", *names])]
+    if path.exists() and iteration:
+        with open(path, newline="") as file:
+            rows = list(csv.reader(file))[1:]
+        whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
+        kept += [",".join(row) for row in whole]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    os.replace(temporary, path)
+    return open(path, "a")
+
+
+def _write_row(file: Any, row: Mapping[str, float], names: Sequence[str]) -> None:
+    unknown = set(row) - {"iteration", *names}
+    if unknown:
+        raise ValueError(f"the log has no column {', '.join(sorted(unknown))}")
+    numbers = [repr(float(row[name])) if name in row else "" for name in names]
+    file.write(",".join([str(row["iteration"]), *numbers]) + "\n")
+    file.flush()

@@ -1,0 +1,127 @@
+"""The fit loop: a run that is killed and goes on is, bit for bit, a run that was never killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from genaudit.errors import UserError
+from genaudit.training import fit, read_log
+
+ITERATIONS = 23
+
+
+class Toy:
+    """Adam on a line, with noise from (seed, iteration)."""
+
+    def __init__(self, rate: float = 0.1) -> None:
+        self.iterations, self.iteration, self.rate = ITERATIONS, 0, rate
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+        self.adam = torch.optim.Adam([self.weight], lr=rate)
+
+    def step(self) -> float:
+        noise = torch.randn(3, generator=torch.Generator().manual_seed(self.iteration))
+        loss = (self.weight - noise).square().sum()
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+        self.iteration += 1
+        return float(loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"weight": self.weight.detach(), "adam": self.adam.state_dict()}
+        return {"iteration": self.iteration, "rate": self.rate, **state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["rate"] != self.rate:
+            raise ValueError("the rate changed")
+        self.iteration = state["iteration"]
+        self.adam.load_state_dict(state["adam"])
+        with torch.no_grad():
+            self.weight.copy_(state["weight"])
+
+
+def train(folder: Path, toy: Toy | None = None, **knobs: Any) -> Toy:
+    toy = toy or Toy()
+    fit(toy, folder, log=("loss", "twice"), record=lambda loss: {"loss": loss}, every=3, checkpoint_seconds=0, **knobs)
+    return toy
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+from test_training import train
+def watch(iteration):  # the row of this iteration is logged and its checkpoint is not
+    if iteration == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+train({folder!r}, show=lambda row: watch(row["iteration"]))
+"""
+
+
+def test_killed_and_resumed_gives_the_weights_and_the_log_of_a_run_never_killed(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole")
+    for at in (9, 12, 23):  # 23: the last iteration, before its checkpoint
+        code = KILLED.format(here=str(Path(__file__).parent), folder=str(tmp_path / "killed"), at=at)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert read_log(tmp_path / "killed")["iteration"][-1] == at
+    resumed = train(tmp_path / "killed")
+    assert resumed.iteration == ITERATIONS
+    assert torch.equal(resumed.weight, whole.weight)
+    assert (tmp_path / "killed/log.csv").read_bytes() == (tmp_path / "whole/log.csv").read_bytes()
+
+
+def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
+    train(tmp_path)
+    toy, rows = Toy(), []
+    fitted = fit(toy, tmp_path, log=("loss", "twice"), record=lambda loss: rows.append(loss) or {}, every=1)
+    assert fitted.resumed == toy.iteration == ITERATIONS
+    assert rows == []
+
+
+def test_a_torn_temporary_file_of_a_checkpoint_is_ignored(tmp_path: Path) -> None:
+    whole = train(tmp_path)
+    (tmp_path / "checkpoint.pt.tmp").write_bytes(b"PK torn")
+    again = train(tmp_path)
+    assert torch.equal(again.weight, whole.weight)
+
+
+def test_a_checkpoint_of_other_settings_is_the_users_mistake(tmp_path: Path) -> None:
+    train(tmp_path, settings={"images": "abc"})
+    with pytest.raises(UserError, match=r"images \(now def, then abc\)"):
+        train(tmp_path, settings={"images": "def"})
+    with pytest.raises(UserError, match="the rate changed"):
+        train(tmp_path, Toy(0.2), settings={"images": "abc"})
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    train(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        train(tmp_path)
+
+
+def test_the_log_holds_every_nth_row_and_the_last_in_full_precision(tmp_path: Path) -> None:
+    shown: list[Any] = []
+    advanced: list[int] = []
+    train(
+        tmp_path, watch=lambda i: {"twice": 2.0 * i} if i % 6 == 0 else None, show=shown.append, advance=advanced.append
+    )
+    log = read_log(tmp_path)
+    assert list(log) == ["iteration", "loss", "twice"]
+    assert log["iteration"].tolist() == [3, 6, 9, 12, 15, 18, 21, 23]
+    assert log["loss"].tolist() == [row["loss"] for row in shown]
+    assert np.isnan(log["twice"]).tolist() == [True, False] * 3 + [True, True]
+    assert sum(advanced) == ITERATIONS
+
+
+def test_reading_no_log_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no log"):
+        read_log(tmp_path)
