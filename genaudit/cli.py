@@ -31,7 +31,8 @@ SWITCHES_WITH_VALUE = {
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 # Values of these keys are paths, which may hold anything: they are quoted for Hydra's grammar.
 PATH_KEYS = {
-    "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "generator", "column",
+    "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "column",
+    "density_model", "general_model", "piad_model", "generator.file", "outliers", "general", "finetune", "images", "data",
 }  # fmt: skip
 
 

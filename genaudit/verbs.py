@@ -36,7 +36,8 @@ def _indent(text: str) -> str:
 
 MEASURING = """\
 Keys that every measuring verb knows:
-  generated, reference, train   a folder of images, .zip, .tar, .npz, .npy, .pt, .safetensors, .h5, or a .csv/.txt list;
+  generated, reference, train, anomalies
+                                a folder of images, .zip, .tar, .npz, .npy, .pt, .safetensors, .h5, or a .csv/.txt list;
                                 or a dataset config: dataset@reference=cifar10
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
   metric=[NAME,...]             genaudit list metrics shows them
@@ -107,6 +108,23 @@ A pattern of folders, quoted, decides for each in the order of their numbers; th
         "Needs pip install 'genaudit[explain]'.\n",
         module="explain",
         bare_key="generated",
+    ),
+    "moments": Verb(
+        "Writes mean and covariance of the images' features, for `evaluate reference=FILE.npz` and for other tools.",
+        "genaudit moments IMAGES out=FILE.npz [key=value ...]",
+        """
+genaudit moments real/ out=real.npz
+genaudit evaluate samples/ reference=real.npz metric=[fd]
+""",
+        """\
+The file holds mu and sigma as pytorch-fid, clean-fid and ADM's evaluator name them, and beside them n, the feature
+model, its weights' SHA-256 and genaudit's version. `evaluate reference=FILE.npz` takes the files of those tools too;
+a file that holds images as well (ADM's VIRTUAL_*.npz) is read as images, and as moments with
+dataset@reference=moments reference.path=FILE.npz. Keys: feature_model, precision, limit, device, store, seed, on_error
+and the other measuring keys of `genaudit evaluate --help`.
+""",
+        module="moments",
+        bare_key="reference",
     ),
     "compare": Verb(
         "Ranks finished runs in one table, with which differences are within the intervals.",

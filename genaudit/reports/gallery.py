@@ -1,4 +1,4 @@
-"""Chooses and encodes the pictures of the HTML page: extreme images of a column, retrieved pairs, favourites.
+"""Chooses and encodes the pictures of the HTML page: extreme images, retrieved pairs, favourites, metrics' own grids.
 
 Every picture is a thumbnail of at most 128 pixels inside the page: PNG for small images, WebP for the others.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.result import Retrieval
+from genaudit.metrics.result import Pictures, Retrieval, Shown
 from genaudit.reports.digits import show
 from genaudit.reports.explanations import COLUMNS
 from genaudit.reports.report import Report
@@ -65,6 +66,16 @@ class Neighbours:
     favourites: list[Picture]
     distinct: int
     count: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of pictures that a metric or recipe made; a row is its caption and a picture for each column."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, list[Picture]]]
 
 
 class Gallery:
@@ -130,6 +141,15 @@ class Gallery:
                     found.append(self._neighbours(drawing.role, indices.astype(int), distances, usable))
         return found
 
+    def grids(self) -> list[tuple[str, Grid]]:
+        """The metrics' own grids, each with its metric's name."""
+        return [
+            (name, grid(drawing, self.picture))
+            for name, entry in self.report.metrics.items()
+            for drawing in entry.parts.drawings
+            if isinstance(drawing, Pictures) and drawing.rows
+        ]
+
     def _neighbours(self, role: str, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray) -> Neighbours:
         closest = usable[np.argsort(distances[usable], kind="stable")[:PAIRS]]
         pairs = [
@@ -166,6 +186,18 @@ class Gallery:
             return encode(read(index))
         except Exception:  # an image that was moved or damaged since it was measured must not cost the report
             return None, False
+
+
+def grid(drawing: Pictures, of_role: Callable[[str, int, str], Picture]) -> Grid:
+    """Encodes a grid; `of_role` gives the picture of (role, index, note)."""
+    rows = []
+    for row in drawing.rows:
+        pictures = [
+            of_role(cell.role, cell.index, "") if isinstance(cell, Shown) else Picture("", "", *encode(cell))
+            for cell in row.cells
+        ]
+        rows.append((row.caption, pictures))
+    return Grid(drawing.title, drawing.note, drawing.columns, rows)
 
 
 def encode(image: np.ndarray) -> tuple[str, bool]:

@@ -26,7 +26,7 @@ DIRECTIONS: dict[Better, tuple[str, str]] = {
     "higher": ("\N{UPWARDS ARROW}", "higher is better"),
     "none": ("", ""),
 }
-SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train"}
+SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train", "anomalies": "anom"}
 WARNINGS_AT_ONCE = 8  # the rest is folded away
 
 
@@ -103,6 +103,7 @@ def context(report: Report) -> dict[str, Any]:
         "extremes": gallery.extremes(),
         "levels": gallery.levels(),
         "neighbours": gallery.neighbours(),
+        "grids": gallery.grids(),
         "config": _yaml(plain(report.config, [])),
         "environment": _flat(plain(dict(sorted(report.environment.items())), [])),
         "about": {name: _flat(plain(use.about, [])) for name, use in report.measures.items()},

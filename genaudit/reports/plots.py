@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Tell apart with every common colour blindness: blue, orange, grey; then Okabe and Ito's green, purple and sky blue.
-ROLE_COLOURS = {"generated": "#2f7fc1", "reference": "#d9822b", "train": "#80868f"}
+ROLE_COLOURS = {"generated": "#2f7fc1", "reference": "#d9822b", "train": "#80868f", "anomalies": "#b5483a"}
 MORE_COLOURS = ("#009e73", "#b56aa0", "#4aa3d6", "#a08a2c")
 INK, MUTED, LINE = "#010203", "#010204", "#010205"  # stand for the page's colours
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.result import KIND, Better, Caution, Cloud, Curve, Retrieval
+from genaudit.metrics.result import KIND, Better, Caution, Cloud, Curve, Pictures, Retrieval
+
+Drawing = Curve | Cloud | Retrieval | Pictures
 
 LONGEST_DETAIL = 64  # elements; longer arrays belong into images.csv or a Curve
 P_VALUE_NAMES = ("pvalue", "p_value")
@@ -55,7 +57,7 @@ class Parts:
     p_value: float | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     columns: tuple[Column, ...] = ()
-    drawings: tuple[Curve | Cloud | Retrieval, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
     cautions: tuple[Caution, ...] = ()
     citation: str = ""
     summary: str = ""
@@ -100,7 +102,7 @@ def _describe_dataclass(result: Any) -> Parts:
     ends = {name + end for name in headline for end in ("_lower", "_upper")}
     values: dict[str, Value] = {}
     columns: list[Column] = []
-    drawings: list[Curve | Cloud | Retrieval] = []
+    drawings: list[Drawing] = []
     details: dict[str, Any] = {}
     for name, item in held.items():
         metadata = fields[name].metadata
@@ -153,10 +155,10 @@ def _array(item: Any) -> np.ndarray:
     return np.asarray(item.detach().cpu() if hasattr(item, "detach") else item)
 
 
-def _drawings(item: Any) -> list[Curve | Cloud | Retrieval]:
+def _drawings(item: Any) -> list[Drawing]:
     """The item itself, or the items of a tuple or list, where all of them can be drawn; else nothing."""
     items = list(item) if isinstance(item, (tuple, list)) else [item]
-    return items if all(isinstance(each, (Curve, Cloud, Retrieval)) for each in items) else []
+    return items if all(isinstance(each, (Curve, Cloud, Retrieval, Pictures)) for each in items) else []
 
 
 def _is_short(item: Any) -> bool:

@@ -14,6 +14,7 @@ def evaluate(
     generated: Any = None,
     reference: Any = None,
     train: Any = None,
+    anomalies: Any = None,
     *,
     metrics: Sequence[str] | None = None,
     feature_model: str | None = None,
@@ -23,7 +24,7 @@ def evaluate(
     """Measures and judges generated images; what `genaudit evaluate` does, without writing files.
 
     Args:
-        generated, reference, train: a path or list of paths, a NumPy array (N, H, W, C) uint8, a torch tensor
+        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) uint8, a torch tensor
             (N, C, H, W) uint8 or float in [0, 1], a torch `Dataset`, or a callable `f(n, generator) -> (n, C, H, W)`
             that samples a model (n is `limit`, 1,000 unless given).
         metrics: names as `genaudit list metrics` shows them; the default is that of the command line.
@@ -45,7 +46,7 @@ def evaluate(
         overrides.append(f"metric=[{','.join(metrics)}]")
     if feature_model is not None:
         overrides.append(f"feature_model={feature_model}")
-    given = {"generated": generated, "reference": reference, "train": train}
+    given = {"generated": generated, "reference": reference, "train": train, "anomalies": anomalies}
     for role, source in given.items():
         if source is not None:
             overrides.append(f"{role}={as_override(described(source))}")

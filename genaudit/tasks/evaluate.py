@@ -11,7 +11,7 @@ from genaudit.reports.report import Report, RoleImages
 from genaudit.store import Store
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.judging import MetricSpec, judge, make_spec, why_not
+from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
 from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
@@ -74,7 +74,7 @@ def evaluate(
             else:
                 entries[name] = entry
             advance(1)
-    users = {name: entry.measure for name, entry in entries.items()}
+    users = {name: set(specs[name].measures.values()) for name in entries}
     return Report(
         created=now(),
         command=command,
@@ -105,19 +105,33 @@ def _metrics(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[s
     for name, node in cfg.metric.items():
         if "measure" not in node:
             raise UserError(f"metric {name}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
-        measure = instances.measure(node.measure)
-        key = fingerprint(measure, settings.engine.precision)
-        if key not in prints:
-            # a measure of the same name but other settings gets a number
-            namesakes = sum(1 for known in measures if known.split(" #")[0] == measure.name)
-            prints[key] = f"{measure.name} #{namesakes + 1}" if namesakes else measure.name
-            measures[prints[key]] = measure
-        specs[name] = make_spec(str(name), node, prints[key], isinstance(measure, Embedding))
+        named: dict[str, str] = {}
+        sole = None
+        for own_name, own_node in _measure_nodes(node.measure).items():
+            measure = instances.measure(own_node)
+            key = fingerprint(measure, settings.engine.precision)
+            if key not in prints:
+                # a measure of the same name but other settings gets a number
+                namesakes = sum(1 for known in measures if known.split(" #")[0] == measure.name)
+                prints[key] = f"{measure.name} #{namesakes + 1}" if namesakes else measure.name
+                measures[prints[key]] = measure
+            named[own_name] = prints[key]
+            sole = measure if own_name == SOLE else None
+        specs[name] = make_spec(str(name), node, named, isinstance(sole, Embedding))
     return specs, measures
 
 
+def _measure_nodes(node: Any) -> dict[str, Any]:
+    """The measures of a metric by the metric's own names, those set to null left out; `SOLE` where there is but one."""
+    from omegaconf import DictConfig
+
+    if not isinstance(node, DictConfig) or "_target_" in node:
+        return {SOLE: node}
+    return {str(name): node[name] for name in node if node[name] is not None}
+
+
 def _roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
-    return {role for spec in specs.values() if spec.measure == measure for role in spec.role_parameters}
+    return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
 
 
 def _role_images(role: Role) -> RoleImages:

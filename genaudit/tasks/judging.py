@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genaudit.data import FeatureSet, Moments
+from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable
 from genaudit.reports.report import MetricEntry
@@ -21,18 +21,35 @@ from genaudit.tasks.measuring import GIVEN, Measurements
 from genaudit.tasks.roles import ROLES, Role
 from genaudit.tasks.settings import Settings
 
-ROLE_TEXTS = {"reference": "reference= (real images)", "train": "train= (the training images)"}
+ROLE_TEXTS = {
+    "reference": "reference= (real images)",
+    "train": "train= (the training images)",
+    "anomalies": "anomalies= (images that do not belong)",
+}
+SOLE = ""  # the name of a metric's measure where it has only one
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric of the configuration: its function, and the measure whose rows it takes."""
+    """A metric of the configuration: its function, and the measures whose rows it takes.
+
+    Attributes:
+        measures: the metric's own name of each measure => the run's. With only one, `SOLE`, a role's argument is its
+            rows; with several it is a dictionary of rows by the metric's names.
+        of_features: rows are a feature model's embedding, which features given in place of images can stand for.
+        accepts_moments: `reference` may be a mean and a covariance.
+    """
 
     name: str
     fn: Callable[..., Any]
-    measure: str
-    of_features: bool  # rows are a feature model's embedding, which features given in place of images can stand for
+    measures: Mapping[str, str]
+    of_features: bool
     accepts_moments: bool
+
+    @property
+    def measure(self) -> str:
+        """What the reports name as the metric's measure."""
+        return " + ".join(self.measures.values())
 
     @property
     def role_parameters(self) -> dict[str, bool]:
@@ -41,8 +58,8 @@ class MetricSpec:
         return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
 
 
-def make_spec(name: str, node: Any, measure: str, of_features: bool) -> MetricSpec:
-    """A metric from its YAML node `{measure, fn}`.
+def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bool) -> MetricSpec:
+    """A metric from its YAML node `{measure, fn}`; `measures` and `of_features` as in `MetricSpec`.
 
     Raises:
         UserError: the node has no `fn`, or its function names no role.
@@ -54,7 +71,7 @@ def make_spec(name: str, node: Any, measure: str, of_features: bool) -> MetricSp
     fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
-    spec = MetricSpec(name, fn, measure, of_features, bool(node.get("accepts_moments", False)))
+    spec = MetricSpec(name, fn, measures, of_features, bool(node.get("accepts_moments", False)))
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -74,7 +91,8 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
 
 def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> MetricEntry | str:
     """The metric's entry for the report, or the reason why there is none."""
-    rows = measurements.rows.get(GIVEN if GIVEN in measurements.rows else spec.measure, {})
+    given = GIVEN in measurements.rows
+    rows = measurements.rows.get(GIVEN, {}) if given else _rows_by_role(spec, measurements)
     arguments: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for role in spec.role_parameters:
@@ -84,7 +102,7 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
             counts[role] = images.n or 0
         elif role in rows:
             arguments[role] = rows[role]
-            counts[role] = len(rows[role])
+            counts[role] = len(images) if isinstance(images, ImageSet) else len(rows[role])
     moments = arguments.get("reference")
     if isinstance(moments, Moments) and "generated" in rows and len(moments.mu) != rows["generated"].shape[1]:
         raise UserError(
@@ -99,7 +117,18 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
         result = spec.fn(**arguments)
     except (Unavailable, ValueError) as reason:
         return str(reason)
-    return MetricEntry(spec.name, result, counts, GIVEN if GIVEN in measurements.rows else spec.measure)
+    return MetricEntry(spec.name, result, counts, GIVEN if given else spec.measure)
+
+
+def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
+    """What each role's argument is: its rows, or its rows by the metric's names of its measures."""
+    if SOLE in spec.measures:
+        return measurements.rows.get(spec.measures[SOLE], {})
+    by_role: dict[str, Any] = {}
+    for own_name, measure in spec.measures.items():
+        for role, rows in measurements.rows.get(measure, {}).items():
+            by_role.setdefault(role, {})[own_name] = rows
+    return by_role
 
 
 def _function(path: str) -> Callable[..., Any]:

@@ -77,7 +77,7 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, config, _ in _group("metric"):
         for metric, node in config.items():
-            spec = make_spec(str(metric), node, "", False)
+            spec = make_spec(str(metric), node, {}, False)
             needs = ", ".join(role if required else f"[{role}]" for role, required in spec.role_parameters.items())
             result = _result_class(spec.fn)
             values = []

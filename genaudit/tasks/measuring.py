@@ -136,8 +136,8 @@ def _checked(rows: Rows | np.ndarray, role: str, name: str) -> Any:
     return rows
 
 
-def weights_warnings(measures: Mapping[str, Measure], metrics: Mapping[str, str]) -> list[Warning]:
-    """What must be said of the feature models behind the measures; `metrics` names each metric's measure."""
+def weights_warnings(measures: Mapping[str, Measure], metrics: Mapping[str, set[str]]) -> list[Warning]:
+    """What must be said of the feature models behind the measures; `metrics` names each metric's measures."""
     warnings = []
     for name, measure in measures.items():
         model = getattr(measure, "feature_model", None)
@@ -152,7 +152,7 @@ def weights_warnings(measures: Mapping[str, Measure], metrics: Mapping[str, str]
                 f"The authors of the anomaly score validated it on ViT-S, ConvNeXt-T and DINOv2, not on {model.name}: "
                 "AS and AS-i can be computed with it, but whether they rank models or images as people do is not known."
             )
-            users = [metric for metric, used in metrics.items() if used == name]
+            users = [metric for metric, used in metrics.items() if name in used]
             warnings += [Warning("feature-model-not-validated", metric, message) for metric in users]
     return warnings
 

@@ -1,4 +1,4 @@
-"""The images that play the roles: generated, reference, train."""
+"""The images that play the roles: generated, reference, train, and anomalies (images that do not belong)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genaudit.errors import UserError
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.settings import Settings
 
-ROLES = ("generated", "reference", "train")
+ROLES = ("generated", "reference", "train", "anomalies")
 Role = ImageSet | FeatureSet | Moments
 
 
@@ -28,8 +28,9 @@ def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role
     roles = {name: open_role(name, sources[name], settings) for name in ROLES if sources.get(name) is not None}
     if isinstance(roles["generated"], Moments):
         raise UserError("generated: a file with mu and sigma holds no images; only reference may be such a file")
-    if isinstance(roles.get("train"), Moments):
-        raise UserError("train: a file with mu and sigma holds no images; only reference may be such a file")
+    for name in ("train", "anomalies"):
+        if isinstance(roles.get(name), Moments):
+            raise UserError(f"{name}: a file with mu and sigma holds no images; only reference may be such a file")
     kinds = {name: "features" if isinstance(role, FeatureSet) else "images" for name, role in roles.items()
              if not isinstance(role, Moments)}  # fmt: skip
     if len(set(kinds.values())) > 1:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genaudit.metrics.result import Cloud, Curve, Retrieval
+from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, Shown
 from genaudit.reports.gallery import EXTREMES, PAIRS, THUMBNAIL, Gallery, encode
 from genaudit.reports.html import bar, render, scale, visible
 from genaudit.reports.plots import draw
@@ -199,3 +199,25 @@ def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
 
 def test_the_page_is_the_same_text_every_time():
     assert render(make_report(12, photograph=photograph)) == render(make_report(12, photograph=photograph))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstructed:
+    score: float
+    pictures: Pictures
+
+
+def test_a_grid_of_pictures_shows_images_of_roles_beside_made_ones() -> None:
+    made = np.zeros((4, 4), np.uint8)
+    grid = Pictures(
+        "Beside their reconstructions",
+        ("image", "reconstruction"),
+        (PictureRow("score <1>", (Shown("generated", 0), made)), PictureRow("second", (Shown("nowhere", 0), made))),
+    )
+    report = make_report(4)
+    report.metrics["piad"] = MetricEntry("piad", Reconstructed(1.0, grid), {"generated": 4}, "anomaly")
+    page = Page(render(report))
+    assert "Beside their reconstructions" in page.text
+    assert "score <1>" in page.text
+    assert sum(attrs.get("src") == encode(made)[0] for tag, attrs in page.tags if tag == "img") == 2
+    assert "no picture" in page.text  # of a role that is not there

@@ -311,3 +311,37 @@ def test_renaming_a_folder_measures_nothing_anew(sets: tuple[str, ...], tiny: li
     moved = shutil.move(sets[0], tmp_path / "moved")
     again = _run(tmp_path / "b", str(moved), *tiny, "metric=[vendi]")
     assert next(iter(again["measures"].values()))["computed"] == 0
+
+
+def _several(*, generated: Any, anomalies: Any = None, seed: int = 0) -> dict[str, float]:
+    """A metric of two measures: what it is handed, by the names of its YAML."""
+    assert set(generated) == {"features", "size"}
+    ours = float(np.asarray(generated["features"]).mean())
+    return {"mean": ours, "others": 0.0 if anomalies is None else float(np.asarray(anomalies["features"]).mean())}
+
+
+def test_a_metric_of_several_measures_gets_rows_by_their_names(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "own" / "metric"
+    folder.mkdir(parents=True)
+    function = f"{__name__}._several"
+    sys.modules[__name__.rpartition(".")[2]] = sys.modules[__name__]
+    (folder / "pair.yaml").write_text(
+        "pair:\n"
+        "  measure:\n"
+        "    features: ${feature_model}\n"
+        "    size: {_target_: genaudit.backbones.pixels.Pixels, size: 4}\n"
+        "    absent: null\n"
+        f"  fn: {{_target_: {function}, _partial_: true}}\n"
+    )
+    generated, odd = str(make_images("gen", 6, seed=1)), str(make_images("odd", 4, seed=2))
+    document = _run(
+        tmp_path / "out", generated, f"anomalies={odd}", *tiny, "--config-dir", str(tmp_path / "own"), "metric=[pair]"
+    )
+    entry = document["metrics"]["pair"]
+    assert entry["n"] == {"generated": 6, "anomalies": 4}
+    assert entry["measure"].count(" + ") == 1
+    assert set(entry["measure"].split(" + ")) == set(document["measures"])
+    assert entry["values"]["mean"]["value"] != entry["values"]["others"]["value"]
+    assert document["images"]["anomalies"]["count"] == 4

@@ -1,0 +1,64 @@
+"""Where laptop tables find their images; IDX files are read as their format says."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genaudit.errors import UserError
+from genaudit.papers import datasets
+
+
+def _idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def _write(folder: Path, packed: bool) -> dict[str, np.ndarray]:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    written = {}
+    for split, count in (("train", 6), ("test", 3)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        for name, array in zip(datasets.FILES[split], (images, labels), strict=True):
+            content = _idx(array)
+            (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
+        written[split] = images
+    return written
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("place", [".", "FashionMNIST/raw", "fashion-mnist"])
+def test_fashion_mnist_is_found_and_read_as_written(tmp_path: Path, packed: bool, place: str) -> None:
+    written = _write(tmp_path / "root" / place, packed)
+    for split in ("train", "test"):
+        images, labels = datasets.fashion_mnist(split, tmp_path / "root")  # type: ignore[arg-type]
+        np.testing.assert_array_equal(images, written[split])
+        assert len(labels) == len(images)
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    _write(tmp_path / "root", packed=False)
+    path = tmp_path / "root" / datasets.FILES["test"][0]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"t10k-images.* is cut off"):
+        datasets.fashion_mnist("test", tmp_path / "root")
+
+
+def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "DEBIAN", tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert datasets.find_fashion_mnist(None) is None
+    with pytest.raises(UserError, match="make data"):
+        datasets.fashion_mnist("train", None)
+
+
+def test_mnist_and_photographs_come_with_packages() -> None:
+    images, labels = datasets.mnist()
+    assert images.shape == (5000, 28, 28)
+    assert np.bincount(labels).tolist() == [500] * 10
+    assert all(photo.dtype == np.uint8 and photo.shape[2] == 3 for photo in datasets.photographs())
