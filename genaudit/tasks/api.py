@@ -24,7 +24,7 @@ def evaluate(
     """Measures and judges generated images; what `genaudit evaluate` does, without writing files.
 
     Args:
-        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) uint8, a torch tensor
+        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) uint8, a tensor
             (N, C, H, W) uint8 or float in [0, 1], a torch `Dataset`, or a callable `f(n, generator) -> (n, C, H, W)`
             that samples a model (n is `limit`, 1,000 unless given).
         metrics: names as `genaudit list metrics` shows them; the default is that of the command line.
