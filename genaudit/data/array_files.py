@@ -1,13 +1,16 @@
 """Arrays in files: .npy, .npz, .pt, .safetensors, .h5. Nothing is unpickled, and what can be is memory-mapped.
 
-An .npz may also hold `features` `(N, D)` in place of images, or the moments `mu` `(D,)` and `sigma` `(D, D)` that
-other tools store; images win where a file has both (the ADM reference batches). N images, D features.
+An .npz may also hold `features` `(N, D)` (clean-fid: `feats`) in place of images, or the moments `mu` `(D,)` and
+`sigma` `(D, D)` that pytorch-fid, clean-fid and ADM's evaluator store; images win where a file has both (ADM's
+reference batches `VIRTUAL_*.npz`, whose moments are read with `dataset@reference=moments`). N images, D features.
 """
 
 from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,37 @@ from genaudit.errors import UserError
 ARRAY_EXTENSIONS = (".npz", ".npy", ".pt", ".pth", ".safetensors", ".h5", ".hdf5")
 
 _BLOCK = 4096  # feature rows checked at once
+_ABOUT = ("feature_model", "weights_sha256", "fingerprint", "genaudit")
+
+
+@dataclass(frozen=True)
+class MomentsFile:
+    """Mean and covariance of an .npz, as a source, whatever else the file holds.
+
+    Attributes:
+        path: the file. mu, sigma: the names of its arrays (ADM keeps those of spatial features as mu_s and sigma_s).
+    """
+
+    path: str
+    mu: str = "mu"
+    sigma: str = "sigma"
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.mu}, {self.sigma})"
+
+    def open_source(self) -> Moments:
+        """The moments.
+
+        Raises:
+            UserError: no such file, a damaged one, or no moments of these names in it.
+        """
+        path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise UserError(f"reference: {self.path} does not exist; an .npz with mu and sigma is needed.")
+        try:
+            return _moments_of(path, _keys(path), "reference", self.mu, self.sigma)
+        except _Refused as error:
+            raise UserError(f"reference: {path} {error}.") from error
 
 
 def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing | FeatureSet | Moments:
@@ -58,23 +92,41 @@ class _Refused(Exception):
 
 
 def _open_npz(path: Path, role: str, limit: int | None) -> Listing | FeatureSet | Moments:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            keys = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise _Refused(f"is not an .npz file that can be read ({error})") from error
+    keys = _keys(path)
     for key in ("arr_0", "images"):
         if key in keys:
             return list_array(LazyRows(partial(_npz_member, os.fspath(path), key)), path.name, role, "HWC", limit)
-    if "features" in keys:
-        return feature_set(_npz_member(os.fspath(path), "features"), path.name, str(path), role, limit)
+    for key in ("features", "feats"):
+        if key in keys:
+            return feature_set(_npz_member(os.fspath(path), key), path.name, str(path), role, limit)
     if "mu" in keys and "sigma" in keys:
-        n = _npz_member(os.fspath(path), "n") if "n" in keys else None
-        return moments(_npz_member(os.fspath(path), "mu"), _npz_member(os.fspath(path), "sigma"), n, str(path), role)
+        return _moments_of(path, keys, role)
     raise _Refused(
-        f"holds {', '.join(sorted(keys)[:20]) or 'no array'}; images would be named arr_0 or images, feature rows "
-        f"features, moments mu and sigma"
+        f"holds {_listed(keys)}; images would be named arr_0 or images, feature rows features, moments mu and sigma"
     )
+
+
+def _keys(path: Path) -> list[str]:
+    """The names of the arrays of an .npz."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _Refused(f"is not an .npz file that can be read ({error})") from error
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(sorted(keys)[:20]) or "no array"
+
+
+def _moments_of(path: Path, keys: list[str], role: str, mu: str = "mu", sigma: str = "sigma") -> Moments:
+    """Moments of an .npz, with `n` and where they come from, as far as the file says."""
+    if mu not in keys or sigma not in keys:
+        raise _Refused(f"holds {_listed(keys)}; {mu} and {sigma} are needed")
+    text = os.fspath(path)
+    n = _npz_member(text, "n") if "n" in keys else None
+    about = {key: str(_npz_member(text, key).reshape(-1)[0]) for key in _ABOUT if key in keys}
+    return moments(_npz_member(text, mu), _npz_member(text, sigma), n, text, role, about)
 
 
 def feature_set(features: np.ndarray, label: str, source: str, role: str, limit: int | None = None) -> FeatureSet:
@@ -101,7 +153,14 @@ def feature_set(features: np.ndarray, label: str, source: str, role: str, limit:
     return FeatureSet(source, [f"{label}[{i}]" for i in range(len(features))], features, digests)
 
 
-def moments(mu: np.ndarray, sigma: np.ndarray, n: np.ndarray | None, source: str, role: str) -> Moments:
+def moments(
+    mu: np.ndarray,
+    sigma: np.ndarray,
+    n: np.ndarray | None,
+    source: str,
+    role: str,
+    about: Mapping[str, str] | None = None,
+) -> Moments:
     """Mean `(D,)` and covariance `(D, D)`, checked.
 
     Raises:
@@ -125,7 +184,7 @@ def moments(mu: np.ndarray, sigma: np.ndarray, n: np.ndarray | None, source: str
     if n is not None and (n.size != 1 or n.dtype.kind not in "iuf"):
         raise UserError(f"{role}: n of {source} must be one number, the count of images behind mu and sigma.")
     digest = array_digest(np.vstack([mu[None], sigma])).hex()
-    return Moments(source, mu, sigma, None if n is None else int(n.reshape(-1)[0]), digest)
+    return Moments(source, mu, sigma, None if n is None else int(n.reshape(-1)[0]), digest, about or {})
 
 
 def _npz_member(path: str, key: str) -> np.ndarray:

@@ -220,6 +220,7 @@ class Moments:
         sigma: (D, D) float64, symmetric.
         n: the number of images behind them, where the file says so (a scalar `n`).
         digest: address in hex of mu and sigma.
+        about: what `genaudit moments` wrote beside them: feature_model, weights_sha256, fingerprint, genaudit.
     """
 
     source: str
@@ -227,6 +228,7 @@ class Moments:
     sigma: np.ndarray
     n: int | None
     digest: str
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def scan(

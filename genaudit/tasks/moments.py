@@ -1,0 +1,156 @@
+"""`genaudit moments`: mean and covariance of images' features in one file, to compare other images with.
+
+The file is what pytorch-fid, clean-fid and ADM's evaluator read and write: `mu` (D,) and `sigma` (D, D), float64, the
+covariance unbiased. Beside them stands where they come from: `n` images, `feature_model`, `weights_sha256`,
+`fingerprint` of the measure (network, weights, resize, precision), `digest` of the set, `genaudit`.
+D features.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genaudit import __version__
+from genaudit.data import FeatureSet, Moments
+from genaudit.errors import DONE, UserError
+from genaudit.measures.measure import Measure, fingerprint
+from genaudit.metrics.frechet import moments
+from genaudit.reports.report import Warning
+from genaudit.store import Store
+from genaudit.tasks.instantiate import Instances
+from genaudit.tasks.measuring import GIVEN, measure_roles, weights_warnings
+from genaudit.tasks.progress import Progress
+from genaudit.tasks.ranks import Ranks
+from genaudit.tasks.roles import Role, open_role, source_of
+from genaudit.tasks.run_folder import run_folder
+from genaudit.tasks.settings import Settings
+
+ROLE = "reference"
+
+
+def main(cfg: Any) -> int:
+    """The verb: measures, writes the file, says what it holds."""
+    ranks = Ranks.join()
+    try:
+        path = _out(cfg)
+        contents, cautions = compute(cfg, source_of(cfg[ROLE]), ranks)
+        if ranks.judges:
+            write(path, contents)
+            print(
+                f"{path}: mu and sigma of {int(contents['n']):,} images, {len(contents['mu']):,} features of "
+                f"{contents['feature_model']}"
+            )
+            for caution in cautions:
+                print(f"  {caution}")
+    finally:
+        ranks.leave()
+    return DONE
+
+
+def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of the file by name, and what must be said of them. Rows are read in blocks, never all at once.
+
+    Raises:
+        UserError: no images, or a file that holds moments already.
+    """
+    if source is None:
+        raise UserError("moments needs images: genaudit moments real/ out=real.npz")
+    settings = Settings.of(cfg)
+    images = open_role(ROLE, source, settings)
+    if isinstance(images, Moments):
+        raise UserError(f"{images.source} holds mean and covariance already; images or features are needed")
+    about = {"genaudit": __version__, "feature_model": GIVEN, "weights_sha256": "", "fingerprint": ""}
+    measures: dict[str, Any] = {}
+    if not isinstance(images, FeatureSet):
+        measure = Instances().measure(cfg.feature_model)
+        measures = {measure.name: measure}
+        about["feature_model"] = measure.feature_model.name
+        about["weights_sha256"] = measure.weights_sha256
+        about["fingerprint"] = fingerprint(measure, settings.engine.precision)
+    measured = measure_roles(
+        {ROLE: images},
+        measures,
+        {name: {ROLE} for name in measures},
+        Store(settings.store),
+        settings.engine,
+        ranks or Ranks(),
+        Progress(settings.progress),
+    )
+    (rows,) = (by_role[ROLE] for by_role in measured.rows.values())
+    used: Any = measured.roles[ROLE]
+    fitted = moments(rows, ROLE)
+    contents = {
+        "mu": fitted.mu,
+        "sigma": fitted.sigma,
+        "n": np.array(fitted.n),
+        "digest": np.array(used.digest),
+        **{name: np.array(text) for name, text in about.items()},
+    }
+    cautions = [warning.message for warning in [*weights_warnings(measures, {}), *measured.warnings]]
+    dimensions = len(fitted.mu)
+    if len(rows) <= dimensions:
+        cautions.append(
+            f"{len(rows)} images for {dimensions} features: the covariance is singular and a Fréchet distance to it is "
+            "far above what more images would give."
+        )
+    return contents, cautions
+
+
+def write(path: Path, contents: dict[str, np.ndarray]) -> None:
+    """Writes the file, complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **contents)  # type: ignore[arg-type]
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _out(cfg: Any) -> Path:
+    if not cfg.get("out"):
+        return run_folder(cfg, "moments") / "moments.npz"
+    path = Path(str(cfg.out)).expanduser()
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"out={cfg.out}: a file name that ends in .npz is needed")
+    return path
+
+
+def moments_warnings(
+    roles: Mapping[str, Role], measures: Mapping[str, Measure], metrics: Mapping[str, str], precision: str
+) -> list[Warning]:
+    """What must be said of a reference that is moments: they must come from the features that the run measures.
+
+    Args:
+        measures: by name. metrics: metric => its measure's name, of those that take moments.
+    """
+    given = roles.get(ROLE)
+    if not isinstance(given, Moments):
+        return []
+    warnings = []
+    for metric, name in metrics.items():
+        if name not in measures:
+            continue
+        own = getattr(measures[name], "feature_model", None)
+        label = name if own is None else own.name
+        if not given.about.get("fingerprint"):
+            message = (
+                f"{given.source} does not say which network, weights and resize its moments come from. The value is a "
+                f"distance only if they are those of {label} in this run."
+            )
+            warnings.append(Warning("moments-of-unknown-features", metric, message))
+        elif given.about["fingerprint"] != fingerprint(measures[name], precision):
+            model, weights = given.about.get("feature_model", ""), given.about.get("weights_sha256", "")
+            same = own is not None and weights == own.weights.sha256
+            how = "the same weights but another resize, normalisation or precision" if same else "other weights"
+            message = (
+                f"{given.source} holds moments of {model} ({how}), and this run measures with {label}: the value is "
+                "no distance between the two sets of images."
+            )
+            warnings.append(Warning("moments-of-other-features", metric, message))
+    return warnings
