@@ -9,18 +9,30 @@ What is counted is what depends on the pixels. PNG: the bytes of the IDAT chunks
 signature and size; RIFF headers and padding are not counted. PNG is written by zlib at level 9 with Pillow's choice
 of filters, WebP at its slowest effort. Other versions of the encoders give slightly different lengths.
 
-N images, H height, W width, C channels.
+`CodeLength` is the measure: it counts in the threads that decode the images and needs no network.
+
+N images, H height, W width, C channels, D = C·H·W dimensions.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from genaudit.errors import UserError
+from genaudit.measures.canvas import Canvas
+
+if TYPE_CHECKING:
+    import torch
+
+    from genaudit.measures.measure import Meter
+
 Codec = Literal["png", "webp"]
+CODECS: tuple[str, ...] = get_args(Codec)
 
 
 def code_length(images: Any, codec: Codec = "png") -> np.ndarray:
@@ -38,7 +50,7 @@ def code_length(images: Any, codec: Codec = "png") -> np.ndarray:
     Raises:
         ValueError: another dtype, shape or codec.
     """
-    if codec not in ("png", "webp"):
+    if codec not in CODECS:
         raise ValueError(f"codec must be 'png' or 'webp', not {codec!r}")
     count = _png_bytes if codec == "png" else _webp_bytes
     return np.array([8.0 * count(image) for image in _grey_or_colour(images)])
@@ -101,3 +113,65 @@ def _webp_bytes(image: np.ndarray) -> int:
             return length - 5
         position += 8 + length + length % 2
     raise RuntimeError("Pillow wrote a WebP file without a lossless (VP8L) chunk")
+
+
+class CodeLength:
+    """Rows (2,): log p_general of the code, nats on the axis of `genaudit.likelihood`, and the code's length in bits.
+
+    The first is what a log-likelihood ratio divides by, -bits·ln 2 + D·ln 256; rows are float32, exact to 1e-3 nats.
+    """
+
+    columns: tuple[str, ...] = ("log_prob", "bits")
+    weights_sha256 = ""
+
+    def __init__(self, codec: Codec = "png", *, channels: int | None = None, size: int | None = None) -> None:
+        """
+        Args:
+            codec: "png" or "webp".
+            channels: 1 codes S5.1's luminance, None (or 3) the colours as they are read.
+            size: code images on the canvas of a density model of that size, so that both see the same pixels; None as
+                they are.
+        """
+        if codec not in CODECS:
+            raise UserError(f"codec={codec}: one of {', '.join(CODECS)} is needed")
+        self.codec, self.channels = codec, channels
+        self.canvas = None if size is None else Canvas(size)
+
+    @property
+    def name(self) -> str:
+        return f"code length {self.codec}"
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        from PIL import __version__
+
+        return {
+            "measure": "code_length",
+            "version": 1,
+            "codec": self.codec,
+            "channels": 3 if self.channels is None else self.channels,
+            "canvas": None if self.canvas is None else {"size": self.canvas.size, **self.canvas.describe()},
+            "pillow": __version__,  # and with it the encoders, whose lengths differ
+        }
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Counts here, where many images are prepared at a time; the two numbers travel as the bytes of an image."""
+        from genaudit.likelihood.dequantisation import to_pixels
+
+        placed = image if self.canvas is None else self.canvas.place(image)
+        pixels = to_pixels(placed[None], channels=self.channels)
+        numbers = np.array([code_length(pixels, self.codec)[0], pixels.numel()], np.int64)
+        return np.resize(numbers.view(np.uint8), (1, 6, 3))  # 16 bytes, and two that are not read
+
+    def batch_size(self, device: str) -> int:
+        return 64
+
+    def open(self, device: str, precision: str) -> Meter:
+        import torch
+
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+            written = images.permute(0, 2, 3, 1).flatten(1)[:, :16].cpu().numpy()
+            bits, dims = np.ascontiguousarray(written).view(np.int64).T.astype(np.float64)
+            log_prob = dims * math.log(256.0) - bits * math.log(2.0)
+            return torch.from_numpy(np.stack([log_prob, bits], axis=1)).float()
+
+        return meter
