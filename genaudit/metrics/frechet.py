@@ -54,7 +54,9 @@ class FrechetResult:
     cautions: tuple[Caution, ...] = ()
 
 
-class _Gaussian(NamedTuple):
+class Gaussian(NamedTuple):
+    """A fitted Gaussian by its mean and a factor of its covariance."""
+
     mean: np.ndarray  # (D,)
     factor: np.ndarray  # (D, R), factor @ factor.T is the covariance
     triangular: bool  # the factor is an invertible Cholesky factor
@@ -99,8 +101,8 @@ def frechet_distance(x: Any, y: Any) -> float:
     9.0
     """
     a, b = as_rows(x, "x"), as_rows(y, "y")
-    _check_dimensions(a.shape[1], b.shape[1])
-    mean_term, covariance_term = _terms(_fit(a, "x"), _fit(b, "y"))
+    check_dimensions(a.shape[1], b.shape[1])
+    mean_term, covariance_term = distance_terms(fit_gaussian(a, "x"), fit_gaussian(b, "y"))
     return mean_term + covariance_term
 
 
@@ -114,9 +116,9 @@ def frechet_distance_from_moments(mu1: Any, cov1: Any, mu2: Any, cov2: Any) -> f
     >>> frechet_distance_from_moments([0.0, 0.0], [[1, 0], [0, 1]], [1.0, 1.0], [[4, 0], [0, 1]])
     3.0
     """
-    first, second = _gaussian(mu1, cov1, "1"), _gaussian(mu2, cov2, "2")
-    _check_dimensions(len(first.mean), len(second.mean))
-    mean_term, covariance_term = _terms(first, second)
+    first, second = gaussian_of_moments(mu1, cov1, "1"), gaussian_of_moments(mu2, cov2, "2")
+    check_dimensions(len(first.mean), len(second.mean))
+    mean_term, covariance_term = distance_terms(first, second)
     return mean_term + covariance_term
 
 
@@ -139,25 +141,25 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     """
     rows = {"generated": as_rows(generated, "generated")}
     n_generated, dimensions = rows["generated"].shape
-    given = _given_moments(reference)
+    given = given_moments(reference)
     if given is None:
         rows["reference"] = as_rows(reference, "reference")
         n_reference: int | None = rows["reference"].shape[0]
-        second = _fit(rows["reference"], "reference")
+        second = fit_gaussian(rows["reference"], "reference")
     else:
         n_reference = given.n
-        second = _gaussian(given.mu, given.sigma, "of the reference")
-    _check_dimensions(dimensions, len(second.mean))
-    first = _fit(rows["generated"], "generated")
+        second = gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    check_dimensions(dimensions, len(second.mean))
+    first = fit_gaussian(rows["generated"], "generated")
 
     counts = {"generated": n_generated, "reference": n_reference}
     if all(count is None or count > 2 * dimensions for count in counts.values()):
-        mean_term, covariance_term, error = _terms_and_error(first, second, rows)
+        mean_term, covariance_term, error = distance_terms_and_error(first, second, rows)
         note = "delta method: how the value varies over new images in these numbers, without its upward bias"
         if given is not None:
             note += "; the reference's moments count as fixed"
     else:
-        (mean_term, covariance_term), error = _terms(first, second), None
+        (mean_term, covariance_term), error = distance_terms(first, second), None
         note = "none: a set has at most two images a dimension"
     if error is None and not note.startswith("none"):
         note = "none: a covariance matrix is singular"
@@ -186,18 +188,19 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     )
 
 
-def _fit(rows: RowsLike, name: str) -> _Gaussian:
+def fit_gaussian(rows: RowsLike, name: str) -> Gaussian:
     """The Gaussian fitted to rows; where N <= D the centred rows themselves are the factor."""
     n, dimensions = rows.shape
     if n > dimensions:
         fitted = moments(rows, name)
-        return _gaussian(fitted.mu, fitted.sigma, name)
+        return gaussian_of_moments(fitted.mu, fitted.sigma, name)
     x = np.concatenate([block for _, block in blocks(rows, name)])  # N <= D: no larger than a covariance matrix
     mean = x.mean(axis=0)
-    return _Gaussian(mean, (x - mean).T / np.sqrt(max(n - 1, 1)), False)
+    return Gaussian(mean, (x - mean).T / np.sqrt(max(n - 1, 1)), False)
 
 
-def _gaussian(mu: Any, sigma: Any, name: str) -> _Gaussian:
+def gaussian_of_moments(mu: Any, sigma: Any, name: str) -> Gaussian:
+    """The Gaussian with mean (D,) and covariance (D, D); raises ValueError where they are none."""
     mean, covariance = np.asarray(mu, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(
@@ -210,17 +213,17 @@ def _gaussian(mu: Any, sigma: Any, name: str) -> _Gaussian:
         raise ValueError(f"covariance {name} is not symmetric")
     covariance = (covariance + covariance.T) / 2
     try:
-        return _Gaussian(mean, linalg.cholesky(covariance, lower=True), True)
+        return Gaussian(mean, linalg.cholesky(covariance, lower=True), True)
     except linalg.LinAlgError:
         pass
     eigenvalues, vectors = linalg.eigh(covariance)
     # float32 moments, as many tools save them, have negative eigenvalues of up to D·2^-24 of the largest.
     if eigenvalues[0] < -1e-3 * max(eigenvalues[-1], 0.0) or eigenvalues[-1] < 0:
         raise ValueError(f"covariance {name} has a negative eigenvalue: {eigenvalues[0]:.3g}")
-    return _Gaussian(mean, vectors * np.sqrt(np.clip(eigenvalues, 0.0, None)), False)
+    return Gaussian(mean, vectors * np.sqrt(np.clip(eigenvalues, 0.0, None)), False)
 
 
-def _terms(first: _Gaussian, second: _Gaussian) -> tuple[float, float]:
+def distance_terms(first: Gaussian, second: Gaussian) -> tuple[float, float]:
     """The squared distance of the means and that of the covariances (rounding cannot make it negative)."""
     product = first.factor.T @ second.factor
     if first.triangular and second.triangular:
@@ -229,14 +232,14 @@ def _terms(first: _Gaussian, second: _Gaussian) -> tuple[float, float]:
     return _assemble(first, second, linalg.svdvals(product))
 
 
-def _assemble(first: _Gaussian, second: _Gaussian, singular_values: np.ndarray) -> tuple[float, float]:
+def _assemble(first: Gaussian, second: Gaussian, singular_values: np.ndarray) -> tuple[float, float]:
     difference = first.mean - second.mean
     traces = float(np.square(first.factor).sum() + np.square(second.factor).sum())
     return float(difference @ difference), max(traces - 2 * float(singular_values.sum()), 0.0)
 
 
-def _terms_and_error(
-    first: _Gaussian, second: _Gaussian, rows: dict[str, RowsLike]
+def distance_terms_and_error(
+    first: Gaussian, second: Gaussian, rows: dict[str, RowsLike]
 ) -> tuple[float, float, float | None]:
     """Both terms, and the delta method's standard error of their sum; None where a covariance is singular.
 
@@ -244,11 +247,11 @@ def _terms_and_error(
     second is C1'^-1 U diag(s) U' C1^-1, and the one back is its inverse, C1 U diag(1/s) U' C1'.
     """
     if not (first.triangular and second.triangular):
-        return *_terms(first, second), None
+        return *distance_terms(first, second), None
     product = first.factor.T @ second.factor
     squares, basis = np.linalg.eigh(product @ product.T)
     if squares[0] <= 0:
-        return *_terms(first, second), None
+        return *distance_terms(first, second), None
     s = np.sqrt(squares)
     there = linalg.solve_triangular(first.factor, basis * np.sqrt(s), lower=True, trans="T")
     back = first.factor @ (basis / np.sqrt(s))
@@ -268,12 +271,14 @@ def _terms_and_error(
     return *_assemble(first, second, s), float(np.sqrt(variance))
 
 
-def _given_moments(reference: Any) -> Moments | None:
+def given_moments(reference: Any) -> Moments | None:
+    """The moments that stand for a role's rows; None where it has rows."""
     if not (hasattr(reference, "mu") and hasattr(reference, "sigma")):
         return None
     return Moments(reference.mu, reference.sigma, getattr(reference, "n", None))
 
 
-def _check_dimensions(first: int, second: int) -> None:
+def check_dimensions(first: int, second: int) -> None:
+    """Raises ValueError where two sets have unlike numbers of features."""
     if first != second:
         raise ValueError(f"both sets must have equally many features, not {first} and {second}")

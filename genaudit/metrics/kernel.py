@@ -9,6 +9,7 @@ nearly cancel. M and N images, D features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,9 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+BLOCK = 2048  # rows: a tile of kernels takes 32 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +55,8 @@ def kernel_distance(x: Any, y: Any) -> float:
     7.0
     """
     a, b = as_rows(x, "x"), as_rows(y, "y")
-    _check(a, "x", b, "y")
-    within_a, within_b, (across_a, _) = _within(a, "x"), _within(b, "y"), _across(a, "x", b, "y")
-    return float(_combine(within_a.sum(), len(a), within_b.sum(), len(b), across_a.sum()))
+    check_pair(a, "x", b, "y")
+    return mmd_and_error(a, b, cubic, names=("x", "y"))[0]
 
 
 def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> KernelResult:
@@ -70,68 +73,91 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
         confidence: of the interval, in (0, 1).
     """
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
-    _check(x, "generated", y, "reference")
-    m, n = len(x), len(y)
-    within_x, within_y = _within(x, "generated"), _within(y, "reference")
-    across_x, across_y = _across(x, "generated", y, "reference")
-    a, b, c = within_x.sum(), within_y.sum(), across_x.sum()
-    distance = _combine(a, m, b, n, c)
-    error: float | None = None
-    if min(m, n) >= 3:
-        without_x = _combine(a - 2 * within_x, m - 1, b, n, c - across_x)
-        without_y = _combine(a, m, b - 2 * within_y, n - 1, c - across_y)
-        error = float(np.sqrt((m - 1) * without_x.var() + (n - 1) * without_y.var()))
+    check_pair(x, "generated", y, "reference")
+    distance, error = mmd_and_error(x, y, cubic, names=("generated", "reference"))
     half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
     return KernelResult(
-        kd=float(distance),
-        kd_lower=None if half is None else float(distance) - half,
-        kd_upper=None if half is None else float(distance) + half,
+        kd=distance,
+        kd_lower=None if half is None else distance - half,
+        kd_upper=None if half is None else distance + half,
         standard_error=error,
-        n_generated=m,
-        n_reference=n,
+        n_generated=len(x),
+        n_reference=len(y),
         interval="none: fewer than 3 images" if error is None else "delete-one jackknife over the images of both sets",
     )
 
 
-def _combine(a: Any, m: int, b: Any, n: int, c: Any) -> Any:
-    """The U-statistic from the sums over pairs within the first set, within the second, and across."""
-    return a / (m * (m - 1)) + b / (n * (n - 1)) - 2 * c / (m * n)
+def mmd_and_error(
+    x: RowsLike, y: RowsLike, kernel: Kernel, *, names: tuple[str, str], diagonal: float | None = None
+) -> tuple[float, float | None]:
+    """Squared MMD between two sets of rows, and its delete-one jackknife's standard error.
+
+    Leaving out one image changes the three sums by that image's row sums, so that the error costs no second pass.
+
+    Args:
+        x: rows (M, D). y: rows (N, D).
+        kernel: blocks (B, D), (C, D) => kernels (B, C).
+        names: of the two sets, for error messages.
+        diagonal: k(x, x), the same for every row: the biased estimate, whose means over pairs within a set take it
+            in; None: the unbiased one, over pairs of different images.
+
+    Returns:
+        the estimate, and its standard error or None where a set has fewer than 3 images.
+    """
+    m, n = len(x), len(y)
+    within_x, within_y = _within(x, names[0], kernel), _within(y, names[1], kernel)
+    across_x, across_y = _across(x, names[0], y, names[1], kernel)
+    a, b, c = within_x.sum(), within_y.sum(), across_x.sum()
+
+    def combine(a: Any, m: int, b: Any, n: int, c: Any) -> Any:
+        if diagonal is None:
+            return a / (m * (m - 1)) + b / (n * (n - 1)) - 2 * c / (m * n)
+        return (a / m + diagonal) / m + (b / n + diagonal) / n - 2 * c / (m * n)
+
+    error: float | None = None
+    if min(m, n) >= 3:
+        without_x = combine(a - 2 * within_x, m - 1, b, n, c - across_x)
+        without_y = combine(a, m, b - 2 * within_y, n - 1, c - across_y)
+        error = float(np.sqrt((m - 1) * without_x.var() + (n - 1) * without_y.var()))
+    return float(combine(a, m, b, n, c)), error
 
 
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The kernel (x'y / D + 1)^3."""
     k: np.ndarray = x @ y.T
     k /= x.shape[1]
     k += 1.0
     return k * k * k
 
 
-def _within(rows: RowsLike, name: str, size: int = 2048) -> np.ndarray:
+def _within(rows: RowsLike, name: str, kernel: Kernel) -> np.ndarray:
     """Each row's sum of kernels with the other rows of its set, (N,); every pair of blocks is computed once."""
     sums = np.zeros(len(rows))
-    for i, x in blocks(rows, name, size=size):
-        k = _kernel(x, x)
+    for i, x in blocks(rows, name, size=BLOCK):
+        k = kernel(x, x)
         np.fill_diagonal(k, 0.0)
         sums[i : i + len(x)] += k.sum(axis=1)
-        for j in range(i + size, len(rows), size):
-            y = np.asarray(rows[j : j + size], dtype=np.float64)
-            k = _kernel(x, y)
+        for j in range(i + BLOCK, len(rows), BLOCK):
+            y = np.asarray(rows[j : j + BLOCK], dtype=np.float64)
+            k = kernel(x, y)
             sums[i : i + len(x)] += k.sum(axis=1)
             sums[j : j + len(y)] += k.sum(axis=0)
     return sums
 
 
-def _across(a: RowsLike, name_a: str, b: RowsLike, name_b: str, size: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+def _across(a: RowsLike, name_a: str, b: RowsLike, name_b: str, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
     """The sums over rows (M,) and over columns (N,) of the kernels between two sets."""
     sums_a, sums_b = np.zeros(len(a)), np.zeros(len(b))
-    for i, x in blocks(a, name_a, size=size):
-        for j, y in blocks(b, name_b, size=size):
-            k = _kernel(x, y)
+    for i, x in blocks(a, name_a, size=BLOCK):
+        for j, y in blocks(b, name_b, size=BLOCK):
+            k = kernel(x, y)
             sums_a[i : i + len(x)] += k.sum(axis=1)
             sums_b[j : j + len(y)] += k.sum(axis=0)
     return sums_a, sums_b
 
 
-def _check(a: RowsLike, name_a: str, b: RowsLike, name_b: str) -> None:
+def check_pair(a: RowsLike, name_a: str, b: RowsLike, name_b: str) -> None:
+    """Raises ValueError where the sets have unlike numbers of features or one has fewer than two rows."""
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{name_a} and {name_b} must have equally many features, not {a.shape[1]} and {b.shape[1]}")
     for rows, name in ((a, name_a), (b, name_b)):

@@ -8,9 +8,7 @@ lies inside if it is strictly nearer. Then (Naeem et al. 2020, Eqs. 1 to 4)
     density   = mean number of reference balls that hold a generated image, over k
     coverage  = share of reference balls that hold any generated image
 
-The distances between the sets are never stored: float32 matrix products decide, tile by tile, all pairs but those
-within the products' rounding error of a radius, and these are decided by float64 differences, as the radii are. So
-the result does not depend on the tiles, and a copy of a k-th neighbour counts as outside.
+The balls and who lies in them are `stats.balls`'; the distances between the sets are never stored.
 N reference images, M generated images, D features.
 """
 
@@ -22,12 +20,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
-from genaudit.stats.arrays import RowsLike, as_rows, blocks
-from genaudit.stats.neighbours import nearest
+from genaudit.stats import balls
+from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.resampling import bootstrap_mean, wilson_interval
 
-REFERENCE_TILE, GENERATED_TILE = 2048, 4096  # products of a tile take 32 MiB, its list of inside pairs at most 128
-PAIR_BYTES = 64 << 20  # float64 differences formed at a time
 FEW_IMAGES = 500  # below, a share's 95 % interval is wider than 0.08 and the balls are wide too
 
 
@@ -76,7 +72,7 @@ class PRDCResult:
 
 
 class _Membership(NamedTuple):
-    balls: np.ndarray  # (M,) int64: reference balls that hold each generated image
+    counts: np.ndarray  # (M,) int64: reference balls that hold each generated image
     covered: np.ndarray  # (N,) bool: the reference image's ball holds a generated image
     recalled: np.ndarray  # (N,) bool: the reference image lies in a generated image's ball
 
@@ -136,10 +132,10 @@ def judge(
         raise Unavailable(f"precision and recall with k = {k} need more than {k} images in each set, not {min(n, m)}")
     found = _membership(a, b, k, device)
     summary = _summary(found, k)
-    precision = wilson_interval(int(np.count_nonzero(found.balls)), m, confidence)
+    precision = wilson_interval(int(np.count_nonzero(found.counts)), m, confidence)
     recall = wilson_interval(int(found.recalled.sum()), n, confidence)
     coverage = wilson_interval(int(found.covered.sum()), n, confidence)
-    density = bootstrap_mean(found.balls / k, confidence=confidence, seed=seed)
+    density = bootstrap_mean(found.counts / k, confidence=confidence, seed=seed)
     cautions = []
     if min(n, m) < FEW_IMAGES:
         cautions.append(
@@ -176,24 +172,22 @@ def judge(
         n_reference=n,
         # A ball is empty where its k nearest among N - 1 reference and M generated images are all reference images.
         coverage_of_equal_laws=float(1 - np.prod(others / (others + m))),
-        reference_balls=found.balls,
+        reference_balls=found.counts,
         cautions=tuple(cautions),
     )
 
 
 def _summary(found: _Membership, k: int) -> PRDC:
     return PRDC(
-        precision=float(np.mean(found.balls > 0)),
+        precision=float(np.mean(found.counts > 0)),
         recall=float(found.recalled.mean()),
-        density=float(found.balls.mean()) / k,
+        density=float(found.counts.mean()) / k,
         coverage=float(found.covered.mean()),
     )
 
 
 def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str) -> _Membership:
     """Which points of either set lie in which balls of the other, over all tiles of pairs."""
-    import torch
-
     n, m = len(reference), len(generated)
     if reference.shape[1] != generated.shape[1]:
         raise ValueError(
@@ -202,66 +196,12 @@ def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str) -
         )
     if not 1 <= k < min(n, m):
         raise ValueError(f"k must be at least 1 and below the number of images in each set ({n} and {m}), not {k}")
-    radii_reference = nearest(reference, reference, k=k, exclude_self=True, device=device).distances[:, -1]
-    radii_generated = nearest(generated, generated, k=k, exclude_self=True, device=device).distances[:, -1]
-    # Any common shift leaves distances unchanged; this one keeps the three terms of |x|^2 + |y|^2 - 2 x'y small.
-    centre = sum(block.sum(axis=0) for _, block in blocks(reference, "reference")) / n
-    # Higham & Mary 2019: a product of D terms errs by at most 6·sqrt(D)·u·|x||y| but once in 10^7; 8u for the rest.
-    unit = 2.0**-24 * (6 * np.sqrt(reference.shape[1]) + 8)
-
-    balls, covered, recalled = np.zeros(m, np.int64), np.zeros(n, bool), np.zeros(n, bool)
-    for i, x in blocks(reference, "reference", size=REFERENCE_TILE):
-        rows = slice(i, i + len(x))
-        shifted = (x - centre).astype(np.float32)
-        left, left_half = torch.from_numpy(shifted).to(device), _half_squares(shifted)
-        low, high = _thresholds(radii_reference[rows], left_half, unit, device)
-        for j, y in blocks(generated, "generated", size=GENERATED_TILE):
-            columns = slice(j, j + len(y))
-            shifted = (y - centre).astype(np.float32)
-            right, right_half = torch.from_numpy(shifted).to(device), _half_squares(shifted)
-            closeness = left @ right.T  # becomes -distance^2 / 2
-            closeness -= torch.from_numpy(left_half.astype(np.float32)).to(device)[:, None]
-            closeness -= torch.from_numpy(right_half.astype(np.float32)).to(device)[None, :]
-
-            at_i, at_j = _inside(closeness, low, high, x, y, radii_reference[rows])
-            balls[columns] += np.bincount(at_j, minlength=len(y))
-            covered[i + at_i] = True
-            limits = _thresholds(radii_generated[columns], right_half, unit, device)
-            _, at_i = _inside(closeness.T, *limits, y, x, radii_generated[columns])
-            recalled[i + at_i] = True
-    return _Membership(balls, covered, recalled)
-
-
-def _half_squares(rows: np.ndarray) -> np.ndarray:
-    half: np.ndarray = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2
-    return half
-
-
-def _thresholds(radii: np.ndarray, half_squares: np.ndarray, unit: float, device: str) -> tuple[Any, Any]:
-    """What -distance^2/2 must exceed to be perhaps, and to be surely, inside balls of these radii (both float32).
-
-    A point near the sphere is no farther from the origin than centre and radius together, which bounds the error.
-    """
-    import torch
-
-    norms = np.sqrt(2 * half_squares)
-    error = unit * (norms + norms + radii) ** 2
-    middle = np.where(radii > 0, -np.square(radii) / 2, np.inf)  # nothing is strictly inside a ball of radius 0
-    low, high = ((middle + sign * error).astype(np.float32) for sign in (-1, 1))
-    return torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
-
-
-def _inside(
-    closeness: Any, low: Any, high: Any, centres: np.ndarray, points: np.ndarray, radii: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (index of a centre, index of a point) where the point lies strictly within the centre's radius."""
-    at_centre, at_point = (closeness > low[:, None]).nonzero(as_tuple=True)
-    kept = (closeness[at_centre, at_point] > high[at_centre]).cpu().numpy()
-    at_centre, at_point = at_centre.cpu().numpy(), at_point.cpu().numpy()
-    unsure = np.nonzero(~kept)[0]
-    step = max(1, PAIR_BYTES // (8 * centres.shape[1]))
-    for start in range(0, len(unsure), step):
-        part = unsure[start : start + step]
-        difference = centres[at_centre[part]] - points[at_point[part]]
-        kept[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference)) < radii[at_centre[part]]
-    return at_centre[kept], at_point[kept]
+    radii_reference = balls.radii(reference, k, device=device)
+    radii_generated = balls.radii(generated, k, device=device)
+    counts, covered, recalled = np.zeros(m, np.int64), np.zeros(n, bool), np.zeros(n, bool)
+    for tile in balls.tiles(reference, generated, names=("reference", "generated"), device=device):
+        at_reference, at_generated = tile.points_inside(radii_reference)
+        counts += np.bincount(at_generated, minlength=m)
+        covered[at_reference] = True
+        recalled[tile.centres_inside(radii_generated)[0]] = True
+    return _Membership(counts, covered, recalled)

@@ -45,8 +45,7 @@ def test_it_does_not_depend_on_order_rotation_or_tiles(on_disk, monkeypatch) -> 
     assert kernel_distance(x @ rotation, y @ rotation) == pytest.approx(expected, rel=1e-11)
     assert kernel_distance(y, x) == pytest.approx(expected, rel=1e-12)
     for size in (7, 64):
-        monkeypatch.setattr(kernel._within, "__defaults__", (size,))
-        monkeypatch.setattr(kernel._across, "__defaults__", (size,))
+        monkeypatch.setattr(kernel, "BLOCK", size)
         rows = on_disk(x)
         assert kernel_distance(rows, on_disk(y)) == pytest.approx(expected, rel=1e-12)
         assert rows.most_at_once <= size

@@ -6,9 +6,9 @@ import io
 import numpy as np
 import pytest
 
-from genaudit.metrics import prdc as module
 from genaudit.metrics.prdc import PRDC, judge, prdc
 from genaudit.metrics.result import Unavailable
+from genaudit.stats import balls
 
 
 def _brute_force(reference: np.ndarray, generated: np.ndarray, k: int) -> PRDC:
@@ -81,9 +81,9 @@ def test_it_does_not_depend_on_order_tiles_or_where_the_rows_lie(on_disk, monkey
     generated[::5] = reference[:26]
     expected = prdc(reference, generated)
     assert prdc(rng.permutation(reference), rng.permutation(generated)) == expected
-    monkeypatch.setattr(module, "REFERENCE_TILE", 32)
-    monkeypatch.setattr(module, "GENERATED_TILE", 17)
-    monkeypatch.setattr(module, "PAIR_BYTES", 1)
+    monkeypatch.setattr(balls, "CENTRE_TILE", 32)
+    monkeypatch.setattr(balls, "POINT_TILE", 17)
+    monkeypatch.setattr(balls, "PAIR_BYTES", 1)
     assert prdc(on_disk(reference), on_disk(generated)) == expected
 
 

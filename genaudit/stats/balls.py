@@ -1,0 +1,118 @@
+"""Nearest-neighbour balls: which points of one set lie within which balls of another, tile by tile of pairs.
+
+Each row carries a ball whose radius is the distance to its k-th neighbour in its own set, itself left out; a point
+lies inside if it is strictly nearer than the radius. The distances between the sets are never stored: float32 matrix
+products decide all pairs but those within the products' rounding error of a radius, and these are decided by float64
+differences, as the radii are. So the result does not depend on the tiles, and a copy of a k-th neighbour counts as
+outside. N centres, M points, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genaudit.stats.arrays import RowsLike, blocks
+from genaudit.stats.neighbours import nearest
+
+CENTRE_TILE, POINT_TILE = 2048, 4096  # products of a tile take 32 MiB, its list of inside pairs at most 128
+PAIR_BYTES = 64 << 20  # float64 differences formed at a time
+
+
+def radii(rows: RowsLike, k: int, *, device: str = "cpu") -> np.ndarray:
+    """The distance (N,) of each row to its k-th nearest other row."""
+    return nearest(rows, rows, k=k, exclude_self=True, device=device).distances[:, -1]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """All pairs of a block of centres x (B, D) and a block of points y (C, D).
+
+    `rows` and `columns` are their places in the two sets; `closeness` (B, C), float32 on the device, is -distance^2/2
+    but for rounding.
+    """
+
+    rows: slice
+    columns: slice
+    closeness: Any
+    x: np.ndarray
+    y: np.ndarray
+    x_half: np.ndarray  # half the squared norms of the shifted rows, float64
+    y_half: np.ndarray
+    unit: float  # rounding error of the products, relative to the product of the norms
+
+    def points_inside(self, radii_x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (centre of x, point of y) with the point strictly inside; `radii_x` (N,) of all centres."""
+        own = radii_x[self.rows]
+        at_x, at_y = _inside(self.closeness, *self._thresholds(own, self.x_half), self.x, self.y, own)
+        return at_x + self.rows.start, at_y + self.columns.start
+
+    def centres_inside(self, radii_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (row of x, centre of y) with the row of x strictly inside y's ball; `radii_y` (M,)."""
+        own = radii_y[self.columns]
+        at_y, at_x = _inside(self.closeness.T, *self._thresholds(own, self.y_half), self.y, self.x, own)
+        return at_x + self.rows.start, at_y + self.columns.start
+
+    def _thresholds(self, own: np.ndarray, half_squares: np.ndarray) -> tuple[Any, Any]:
+        """What closeness must exceed to be perhaps, and to be surely, inside balls of these radii (both float32).
+
+        A point near the sphere is no farther from the origin than centre and radius together, which bounds the error.
+        """
+        import torch
+
+        norms = np.sqrt(2 * half_squares)
+        error = self.unit * (norms + norms + own) ** 2
+        middle = np.where(own > 0, -np.square(own) / 2, np.inf)  # nothing is strictly inside a ball of radius 0
+        low, high = ((middle + sign * error).astype(np.float32) for sign in (-1, 1))
+        device = self.closeness.device
+        return torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
+
+
+def tiles(centres: RowsLike, points: RowsLike, *, names: tuple[str, str], device: str = "cpu") -> Iterator[Tile]:
+    """Every pair of a centre (N, D) and a point (M, D), tile by tile, each once; `names` for error messages."""
+    import torch
+
+    # Any common shift leaves distances unchanged; this one keeps the three terms of |x|^2 + |y|^2 - 2 x'y small.
+    middle = sum(block.sum(axis=0) for _, block in blocks(centres, names[0])) / len(centres)
+    # Higham & Mary 2019: a product of D terms errs by at most 6·sqrt(D)·u·|x||y| but once in 10^7; 8u for the rest.
+    unit = 2.0**-24 * (6 * np.sqrt(centres.shape[1]) + 8)
+    for i, x in blocks(centres, names[0], size=CENTRE_TILE):
+        left = (x - middle).astype(np.float32)
+        x_half, left = _half_squares(left), torch.from_numpy(left).to(device)
+        for j, y in blocks(points, names[1], size=POINT_TILE):
+            right = (y - middle).astype(np.float32)
+            y_half = _half_squares(right)
+            closeness = left @ torch.from_numpy(right).to(device).T
+            closeness -= torch.from_numpy(x_half.astype(np.float32)).to(device)[:, None]
+            closeness -= torch.from_numpy(y_half.astype(np.float32)).to(device)[None, :]
+            yield Tile(slice(i, i + len(x)), slice(j, j + len(y)), closeness, x, y, x_half, y_half, unit)
+
+
+def _half_squares(rows: np.ndarray) -> np.ndarray:
+    half: np.ndarray = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2
+    return half
+
+
+def _inside(
+    closeness: Any, low: Any, high: Any, centres: np.ndarray, points: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (index of a centre, index of a point) where the point lies strictly within the centre's radius."""
+    at_centre, at_point = (closeness > low[:, None]).nonzero(as_tuple=True)
+    kept = (closeness[at_centre, at_point] > high[at_centre]).cpu().numpy()
+    at_centre, at_point = at_centre.cpu().numpy(), at_point.cpu().numpy()
+    unsure = np.nonzero(~kept)[0]
+    step = max(1, PAIR_BYTES // (8 * centres.shape[1]))
+    for start in range(0, len(unsure), step):
+        part = unsure[start : start + step]
+        kept[part] = distances(centres[at_centre[part]], points[at_point[part]]) < own[at_centre[part]]
+    return at_centre[kept], at_point[kept]
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distances (P,) between rows of equal place, by float64 differences."""
+    difference = a - b
+    found: np.ndarray = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return found
