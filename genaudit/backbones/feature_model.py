@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
-from genaudit.data.resize import Recipe
+from genaudit.data.resize import Recipe, RecipeOfTool
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ HALF = (0.5, 0.5, 0.5)
 
 # A change of how features are computed from the same weights bumps this number, so that stored rows are not reused.
 CODE_VERSION = 1
+
+Output = Literal["features", "logits", "spatial"]
+# Spatial features keep the first channels of a map, as many as fit: 7 of 17 x 17 in the Inception of FID, as sFID does.
+SPATIAL_FEATURES = 2048
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class FeatureModel:
         as_validated: bool = False,
     ) -> None:
         self.name = name
-        self.recipe = Recipe(size=int(size), interpolation=interpolation, fit=fit)  # type: ignore[arg-type]
+        own = Recipe(size=int(size), interpolation=interpolation, fit=fit)  # type: ignore[arg-type]
+        self.recipe: Recipe | RecipeOfTool = own
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -95,6 +100,29 @@ class FeatureModel:
     def find_weights(self) -> str | None:
         """Where the weights lie on this machine, without loading them; None where they would have to be downloaded."""
         raise NotImplementedError
+
+    def build_classifier(self) -> torch.nn.Module:
+        """The network with its classifier and with weights: normalised (N, 3, S, S) => logits (N, C).
+
+        Raises:
+            UserError: the model has no classifier, or one that was never trained.
+        """
+        raise UserError(
+            f"feature_model {self.name} has no classifier, which the Inception Score needs; "
+            "feature_model=efficientnet_lite0 has one, and metric.is.measure.feature_model sets another for it alone"
+        )
+
+    def build_spatial(self) -> torch.nn.Module:
+        """The network up to a convolutional feature map of stride 16, the first channels of it that make at most
+        `SPATIAL_FEATURES` numbers, with weights: normalised (N, 3, S, S) => (N, c, h, w).
+
+        Raises:
+            UserError: the model has no such feature map.
+        """
+        raise UserError(
+            f"feature_model {self.name} has no convolutional feature map of stride 16, which spatial features need; "
+            "feature_model=fid_inception or efficientnet_lite0 has one"
+        )
 
     def options(self) -> dict[str, Any]:
         """Further settings of a subclass that change the features."""
@@ -129,8 +157,12 @@ class FeatureModel:
             **self.options(),
         }
 
-    def network(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> torch.nn.Module:
+    def network(
+        self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, *, output: Output = "features"
+    ) -> torch.nn.Module:
         """The network ready to measure: [0, 1]-scaled (N, 3, S, S) => (N, D), frozen, in evaluation mode.
+
+        `output` says where the network ends: at its features, at its classifier's logits or at a spatial feature map.
 
         Batch normalisation is folded into the convolutions before it where the graph proves that this is the
         same function (features equal to about 2e-6), and images are kept channels-last for convolutions.
@@ -140,7 +172,8 @@ class FeatureModel:
         from genaudit.backbones.folding import fold_batch_norms
         from genaudit.backbones.normalised import Normalised
 
-        model = Normalised(self.build().eval(), self.mean, self.std)
+        build = {"features": self.build, "logits": self.build_classifier, "spatial": self.build_spatial}[output]
+        model = Normalised(build().eval(), self.mean, self.std)
         model.requires_grad_(False)
         fold_batch_norms(model.network)
         model = model.to(device=device, dtype=dtype or torch.float32)

@@ -7,53 +7,65 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.data.resize import RecipeOfTool
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
+# pytorch-fid keeps the same tensors under another name
+WEIGHTS_FILES = (WEIGHTS_FILE, "pt_inception-2015-12-05-6726825d.pth")
 
 
 class FidInception(FeatureModel):
     """FID's Inception-v3, pool3 features: (N, 3, S, S) => (N, 2048).
 
     Images are resized to 299 pixels by genaudit (antialiased, as clean-fid recommends), where the original resizes
-    without antialiasing inside the network. FIDs differ accordingly
-    from those of the original pipeline (Parmar et al. 2022).
+    without antialiasing inside the network. FIDs differ accordingly from those of the original pipeline (Parmar et al.
+    2022); `preprocessing` gives those of another tool.
 
     Args:
-        checkpoint: torch-fidelity's weight file; otherwise looked for in the torch hub cache.
+        preprocessing: "genaudit", or the resize and normalisation of "clean-fid", "pytorch-fid" or "torch-fidelity",
+            whose FIDs it reproduces for images of any size. `interpolation` and `fit` are genaudit's.
+        checkpoint: torch-fidelity's or pytorch-fid's weight file; otherwise looked for in the torch hub cache.
     """
 
     def __init__(
         self,
         name: str = "fid_inception",
         *,
+        preprocessing: str = "genaudit",
         interpolation: str = "bicubic",
         fit: str = "squash",
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:
-        # the original network computes (255·x - 128)/128
+        # the original network computes (255·x - 128)/128, pytorch-fid 2·x - 1
+        middle = 0.5 if preprocessing == "pytorch-fid" else 128 / 255
         super().__init__(
             name,
             size=299,
-            mean=(128 / 255,) * 3,
-            std=(128 / 255,) * 3,
+            mean=(middle,) * 3,
+            std=(middle,) * 3,
             interpolation=interpolation,
             fit=fit,
             checkpoint=checkpoint,
             offline=offline,
         )
+        if preprocessing != "genaudit":
+            try:
+                self.recipe = RecipeOfTool(299, preprocessing)  # type: ignore[arg-type]
+            except ValueError as error:
+                raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
 
     def find_weights(self) -> str | None:
         import torch
 
         if self.checkpoint:
             return str(Path(self.checkpoint).expanduser())
-        path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_FILE
-        return str(path) if path.is_file() else None
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        return next((str(folder / name) for name in WEIGHTS_FILES if (folder / name).is_file()), None)
 
     def load_weights(self) -> Weights:
         import torch
@@ -68,6 +80,33 @@ class FidInception(FeatureModel):
         return self.weights_of_file(path)
 
     def build(self) -> torch.nn.Module:
+        import torch
+
+        # Its layers stand in the order in which they run, the classifier last. Called directly they are
+        # differentiable, and the resize that the package puts in front (299 to 299 here) drops out.
+        return torch.nn.Sequential(*list(self._extractor().children())[:-1])
+
+    def build_classifier(self) -> torch.nn.Module:
+        """Logits (N, 1008) without the classifier's bias, from which the original Inception Score is computed."""
+        import torch
+
+        *layers, classifier = self._extractor().children()
+        classifier.bias = None
+        return torch.nn.Sequential(*layers, torch.nn.Flatten(), classifier)
+
+    def build_spatial(self) -> torch.nn.Module:
+        """The first 7 channels of `mixed_6/conv` (N, 7, 17, 17), as in sFID (Nash et al. 2021 and ADM's evaluator)."""
+        import torch
+
+        from genaudit.backbones.spatial import FirstChannels
+
+        layers = dict(self._extractor().named_children())
+        before = list(layers)[: list(layers).index("Mixed_6d")]
+        # TensorFlow counts mixed, mixed_1, ... from Mixed_5b, so that mixed_6 is Mixed_6d; `conv` is its 1x1 branch.
+        branch = layers["Mixed_6d"].branch1x1
+        return torch.nn.Sequential(*(layers[name] for name in before), branch, FirstChannels())
+
+    def _extractor(self) -> torch.nn.Module:
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError:
@@ -80,9 +119,7 @@ class FidInception(FeatureModel):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.pth"
             torch.save(dict(self.weights.state_dict or {}), path)
-            extractor = FeatureExtractorInceptionV3(
+            extractor: torch.nn.Module = FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
             )
-        # Its layers stand in the order in which they run, the classifier last. Called directly they are
-        # differentiable, and the resize that the package puts in front (299 to 299 here) drops out.
-        return torch.nn.Sequential(*list(extractor.children())[:-1])
+        return extractor

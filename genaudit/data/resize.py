@@ -8,13 +8,14 @@ fingerprint. S target side, H rows, W columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 Interpolation = Literal["bicubic", "bilinear", "box", "lanczos", "nearest"]
 Fit = Literal["squash", "crop"]
+Tool = Literal["clean-fid", "pytorch-fid", "torch-fidelity"]
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -75,3 +76,55 @@ class Recipe:
             "antialias": self.interpolation != "nearest",
             "algorithm": _ALGORITHM,
         }
+
+
+@dataclass(frozen=True)
+class RecipeOfTool:
+    """The resize of another tool, to get the numbers that it gives: float32 pixels in [0, 255], not rounded.
+
+    clean-fid is Pillow's antialiased bicubic filter on each channel in floating point. pytorch-fid and torch-fidelity
+    interpolate between the four nearest pixels without antialiasing, so that downsampled images alias (Parmar et al.
+    2022): pytorch-fid with pixels' centres aligned, torch-fidelity with their corners, as TensorFlow 1 did for the
+    first FIDs.
+
+    Attributes:
+        size: side in pixels. tool: whose resize.
+    """
+
+    size: int
+    tool: Tool
+
+    def __post_init__(self) -> None:
+        if self.tool not in get_args(Tool):
+            raise ValueError(f"tool must be one of {', '.join(get_args(Tool))}, not {self.tool!r}")
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """`(H, W, 3)` uint8 to `(S, S, 3)` float32 in [0, 255]."""
+        if self.tool == "clean-fid":
+            planes = [Image.fromarray(plane) for plane in image.astype(np.float32).transpose(2, 0, 1)]
+            resized = [np.asarray(plane.resize((self.size, self.size), Image.Resampling.BICUBIC)) for plane in planes]
+            return np.stack(resized, axis=2).clip(0, 255)
+        rows, columns = (_between(length, self.size, self.tool == "pytorch-fid") for length in image.shape[:2])
+        pixels = image.astype(np.float32)
+        pixels = _mixed(pixels, columns, axis=1)
+        return _mixed(pixels, rows, axis=0)
+
+    def describe(self) -> dict[str, str | int | bool]:
+        """The recipe for a measure's fingerprint and for the report."""
+        return {"size": self.size, "tool": self.tool, "antialias": self.tool == "clean-fid", "algorithm": "tool/1"}
+
+
+def _between(length: int, size: int, centres: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `size` places on a line of `length` pixels the two neighbours, and the share of the second."""
+    scale = np.float32(length / size)
+    at = np.arange(size, dtype=np.float32)
+    at = np.maximum((at + np.float32(0.5)) * scale - np.float32(0.5), 0) if centres else at * scale
+    low = at.astype(np.int64)
+    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
+
+
+def _mixed(pixels: np.ndarray, places: tuple[np.ndarray, np.ndarray, np.ndarray], axis: int) -> np.ndarray:
+    low, high, share = places
+    first, second = np.take(pixels, low, axis=axis), np.take(pixels, high, axis=axis)
+    mixed: np.ndarray = first + (second - first) * (share[None, :, None] if axis == 1 else share[:, None, None])
+    return mixed
