@@ -22,7 +22,8 @@ def test_pca_reconstructions_are_projections_of_the_singular_value_decomposition
     got = baselines.pca_reconstructions(TRAIN, IMAGES, 5)
     # float32 of numbers below 10: 2^-24 · 10 < 1e-6
     np.testing.assert_allclose(got.reshape(20, 12), expected, atol=1e-5)
-    assert got.shape == IMAGES.shape and got.dtype == np.float32
+    assert got.shape == IMAGES.shape
+    assert got.dtype == np.float32
 
 
 def test_pca_with_all_components_gives_the_images_back_and_with_none_the_mean() -> None:

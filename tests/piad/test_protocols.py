@@ -16,9 +16,12 @@ def labels_of(classes: int, each: int) -> np.ndarray:
 def test_one_vs_all_trains_on_one_class_and_tests_on_the_whole_test_split() -> None:
     train, test = labels_of(10, 60), labels_of(10, 10)
     split = protocols.one_vs_all(train, test, 3)
-    assert (train[split.train] == 3).all() and len(split.train) == 60
-    assert (test[split.normal] == 3).all() and len(split.normal) == 10
-    assert not (test[split.anomalies] == 3).any() and len(split.anomalies) == 90
+    assert (train[split.train] == 3).all()
+    assert len(split.train) == 60
+    assert (test[split.normal] == 3).all()
+    assert len(split.normal) == 10
+    assert not (test[split.anomalies] == 3).any()
+    assert len(split.anomalies) == 90
     assert sorted(split.test) == list(range(100))
 
 
@@ -27,10 +30,12 @@ def test_gpnd_has_the_counts_of_fashion_mnist() -> None:
     split = protocols.gpnd(labels, 8, seed=0)
     assert (len(split.train), len(split.normal), len(split.anomalies)) == (5600, 1400, 1400)
     assert sorted([*split.train, *split.normal]) == list(np.flatnonzero(labels == 8))
-    assert not (labels[split.anomalies] == 8).any() and len(set(split.anomalies)) == 1400
+    assert not (labels[split.anomalies] == 8).any()
+    assert len(set(split.anomalies)) == 1400
     # each of the other nine classes is drawn with 1/9: 155.6 expected, standard deviation 11.7, so within five of them
     counts = np.bincount(labels[split.anomalies], minlength=10)
-    assert counts[8] == 0 and np.abs(np.delete(counts, 8) - 1400 / 9).max() < 5 * 11.7
+    assert counts[8] == 0
+    assert np.abs(np.delete(counts, 8) - 1400 / 9).max() < 5 * 11.7
 
 
 def test_gpnd_has_the_counts_of_coil() -> None:
@@ -48,12 +53,15 @@ def test_gpnd_depends_on_the_seed_alone() -> None:
     first, again, other = (protocols.gpnd(labels, 1, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.train, again.train)
     np.testing.assert_array_equal(first.anomalies, again.anomalies)
-    assert set(first.train) != set(other.train) and set(first.anomalies) != set(other.anomalies)
+    assert set(first.train) != set(other.train)
+    assert set(first.anomalies) != set(other.anomalies)
 
 
 def test_random_classes_are_different_ones() -> None:
     chosen = protocols.random_classes(labels_of(100, 2), seed=0)
-    assert len(set(chosen)) == 30 and chosen.min() >= 0 and chosen.max() <= 99
+    assert len(set(chosen)) == 30
+    assert chosen.min() >= 0
+    assert chosen.max() <= 99
     with pytest.raises(UserError, match="30 normal classes"):
         protocols.random_classes([0, 1, 2], seed=0)
 
@@ -64,7 +72,9 @@ def test_by_attribute_trains_and_tests_on_their_own_parts(absent: int) -> None:
     attribute = np.array([absent, 1, absent, absent, 1, absent, 1, 1])
     parts = np.array([0, 0, 0, 1, 1, 2, 2, 2])
     split = protocols.by_attribute(attribute, parts)
-    assert split.train.tolist() == [0, 2] and split.normal.tolist() == [5] and split.anomalies.tolist() == [6, 7]
+    assert split.train.tolist() == [0, 2]
+    assert split.normal.tolist() == [5]
+    assert split.anomalies.tolist() == [6, 7]
 
 
 def test_by_attribute_takes_booleans_and_nothing_odd() -> None:
@@ -80,7 +90,9 @@ def test_another_class_leaves_out_the_others() -> None:
     train = ["bedroom", "conference_room", "bedroom", "kitchen"]
     test = ["kitchen", "bedroom", "conference_room", "conference_room"]
     split = protocols.another_class(train, test, "bedroom", "conference_room")
-    assert split.train.tolist() == [0, 2] and split.normal.tolist() == [1] and split.anomalies.tolist() == [2, 3]
+    assert split.train.tolist() == [0, 2]
+    assert split.normal.tolist() == [1]
+    assert split.anomalies.tolist() == [2, 3]
     with pytest.raises(UserError, match="another class"):
         protocols.another_class(train, test, "bedroom", "bedroom")
 
