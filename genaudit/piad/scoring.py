@@ -60,16 +60,35 @@ def dissimilarity(
     return distance(fx, fy, perceptual.mean, perceptual.std)
 
 
+def dissimilarity_map(
+    x: Tensor, y: Tensor, perceptual: Perceptual | None, reconstruction: Reconstruction = "relative_perceptual_l1"
+) -> Tensor:
+    """Where `dissimilarity` lies: the share of each position of the features (of the pixels for `mse`), (N, h, w).
+
+    A sample's shares sum to its dissimilarity. Arguments as there; no gradients.
+    """
+    with torch.no_grad():
+        if reconstruction == "mse" or perceptual is None:
+            return (x - y).square().sum(1) / x[0].numel()
+        fx, fy = perceptual(x), perceptual(y)
+        if reconstruction == "relative_perceptual_l1":
+            return losses.relative_perceptual_l1_map(fx, fy, perceptual.mean, perceptual.std)
+        if reconstruction == "perceptual":
+            return (fx - fy).square().sum(1) / fx[0].numel()
+        scale = 1.0 if perceptual.std is None else perceptual.std.reshape(-1, 1, 1)
+        return ((fx - fy) / scale).abs().sum(1) / fx[0].numel()
+
+
 @dataclass(frozen=True)
 class Scored:
-    """A batch's anomaly scores (N,), reconstructions (N, C, S, S) and, for the relative loss, maps (N, h, w).
+    """A batch's anomaly scores (N,), reconstructions (N, C, S, S) and maps (N, h, w) of where the scores lie.
 
     Higher scores are more anomalous; a map's values sum to the score. NumPy float32.
     """
 
     scores: np.ndarray
     reconstructions: np.ndarray
-    maps: np.ndarray | None
+    maps: np.ndarray
 
 
 def anomaly_score(
@@ -111,15 +130,8 @@ def score_batches(
         with torch.inference_mode():
             x = prepare(images[start : start + batch_size], networks, device)
             y = networks.generator(networks.encoder(x))
-            maps = None
-            if reconstruction == "relative_perceptual_l1" and perceptual is not None:
-                shares = losses.relative_perceptual_l1_map(
-                    perceptual(x), perceptual(y), perceptual.mean, perceptual.std
-                )
-                maps, scores = shares.cpu().numpy(), shares.sum((1, 2))
-            else:
-                scores = dissimilarity(x, y, perceptual, reconstruction)
-            yield Scored(scores.cpu().numpy(), y.contiguous().cpu().numpy(), maps)
+            maps = dissimilarity_map(x, y, perceptual, reconstruction)
+            yield Scored(maps.sum((1, 2)).cpu().numpy(), y.contiguous().cpu().numpy(), maps.cpu().numpy())
 
 
 def check_reconstruction(reconstruction: str, perceptual: Perceptual | None) -> None:

@@ -60,6 +60,7 @@ class Schedule:
     gamma_encoder: float = 1.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))  # YAML gives a list
         if self.policy not in ("paper", "released", "fixed"):
             raise ValueError(f"policy must be paper, released or fixed, not {self.policy!r}")
         if min(self.iterations, self.n_dis, self.n_weight, self.last) < 1 or self.batch_size < 2:
@@ -151,6 +152,11 @@ class Trainer:
             for network, weights in self._weights.items()
         }
         prepare(self._rows(torch.zeros(1, dtype=torch.int64)), networks, self.device)  # complain before the first step
+
+    @property
+    def iterations(self) -> int:
+        """How many there will be."""
+        return self.schedule.iterations
 
     @property
     def finished(self) -> bool:
