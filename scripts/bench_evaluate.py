@@ -49,7 +49,7 @@ def bench_measuring(rounds: int, count: int) -> None:
     from genaudit.data import ImageSet, open_images
     from genaudit.measures.embedding import Embedding
     from genaudit.store import Engine, Store
-    from genaudit.store.store import _running
+    from genaudit.store.store import running
 
     print(f"EfficientNet-Lite0 at 224, {count} images a round, {rounds} rounds, {torch.get_num_threads()} threads")
     model = EfficientNetLite0()
@@ -69,7 +69,7 @@ def bench_measuring(rounds: int, count: int) -> None:
         return run
 
     def own_network() -> None:
-        with _running("cpu") as run:
+        with running("cpu") as run:
             for rows in [run.start(tuned, channels_last[i : i + 4], digests) for i in range(0, count, 4)]:
                 rows()
 

@@ -234,7 +234,7 @@ def _fill(
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
     )
-    with exact_float32(), _ShardWriter(folder) as writer, _running(engine.device) as run:
+    with exact_float32(), _ShardWriter(folder) as writer, running(engine.device) as run:
         meter = measure.open(engine.device, engine.precision)
         pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
 
@@ -252,8 +252,8 @@ def _fill(
             if not indices:
                 continue
             digests = images.digests[indices]
-            batch = to_device(_padded(pixels, batch_size), engine.device)
-            pending.append((digests, run.start(meter, batch, _repeat(digests, batch_size))))
+            batch = to_device(padded(pixels, batch_size), engine.device)
+            pending.append((digests, run.start(meter, batch, repeated(digests, batch_size))))
             collect(run.ahead)
         collect(0)
     return damaged
@@ -281,7 +281,7 @@ class _Running:
 
 
 @contextlib.contextmanager
-def _running(device: str) -> Iterator[_Running]:
+def running(device: str) -> Iterator[_Running]:
     import torch
 
     if device != "cpu":
@@ -329,7 +329,7 @@ class _ShardWriter:
         self.flush()
 
 
-def _padded(pixels: np.ndarray, batch_size: int) -> np.ndarray:
+def padded(pixels: np.ndarray, batch_size: int) -> np.ndarray:
     """The batch at its full size, the last image repeated: kernels, and so the last bits, never depend on the rest."""
     lacking = batch_size - len(pixels)
     if lacking == 0:
@@ -338,7 +338,7 @@ def _padded(pixels: np.ndarray, batch_size: int) -> np.ndarray:
     return np.concatenate([pixels.transpose(0, 2, 3, 1), tail]).transpose(0, 3, 1, 2)
 
 
-def _repeat(digests: np.ndarray, batch_size: int) -> list[bytes]:
+def repeated(digests: np.ndarray, batch_size: int) -> list[bytes]:
     listed = [digest.tobytes() for digest in digests]
     return listed + listed[-1:] * (batch_size - len(listed))
 

@@ -13,6 +13,7 @@ from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
 from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.roles import ROLES, Role, open_roles, source_of
@@ -53,11 +54,11 @@ def evaluate(
     ranks = ranks or Ranks()
     settings = Settings.of(cfg)
     instances = Instances()
-    specs, measures = _metrics(cfg, instances, settings)
+    specs, measures = metrics_of(cfg, instances, settings)
     roles = open_roles(sources, settings)
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
-    needed = {name: _roles_of(name, runnable) for name in measures}
+    needed = {name: roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
     measurements = measure_roles(
@@ -74,6 +75,7 @@ def evaluate(
             else:
                 entries[name] = entry
             advance(1)
+    takers = {name: specs[name].measure for name in entries if specs[name].accepts_moments}
     users = {name: set(specs[name].measures.values()) for name in entries}
     return Report(
         created=now(),
@@ -85,14 +87,19 @@ def evaluate(
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
-        warnings=[*skipped_images(measurements.roles), *weights_warnings(wanted, users), *measurements.warnings],
+        warnings=[
+            *skipped_images(measurements.roles),
+            *weights_warnings(wanted, users),
+            *moments_warnings(roles, wanted, takers, settings.engine.precision),
+            *measurements.warnings,
+        ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
         pictures={name: role.read for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
 
 
-def _metrics(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
+def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
     """The metrics of the configuration, and the measures that they name, by the measures' names."""
     from genaudit.measures.embedding import Embedding
     from genaudit.measures.measure import fingerprint
@@ -130,7 +137,7 @@ def _measure_nodes(node: Any) -> dict[str, Any]:
     return {str(name): node[name] for name in node if node[name] is not None}
 
 
-def _roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
+def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
     return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
 
 
