@@ -27,9 +27,12 @@ METRICS = {
     "ratio to a general model.",
     "piad": "Perceptual reconstruction error of an anomaly detector trained on real images; high where an image looks "
     "unlike them.",
-    "typicality": "Share of batches whose mean log-likelihood is typical of the density model; too likely is "
+    "inversion": "How near the generator comes to real images, beside its own: whether they lie on its manifold; sees "
+    "what the generator cannot make, blind to how often it makes it.",
+    "typicality": "Share of batches of real images whose mean log-likelihood is typical of the generator; too likely is "
     "atypical too.",
     "ais": "Log-likelihood of images under the generator by annealed importance sampling; a lower bound.",
+    "flatness": "Whether the generator finds flat images likely: correlation of local variation with log-likelihood.",
 }
 
 VALUES = {
@@ -43,6 +46,27 @@ VALUES = {
     "recall": "real images near samples",
     "density": "real neighbourhoods a sample lies in",
     "coverage": "real images with a sample nearby",
+    "piad_mean": "mean over images",
+    "auroc": "anomalies above normal images",
+    "error_generated": "median over generated images",
+    "error_train": "median over training images",
+    "error_reference": "median over reference images",
+    "error_anomalies": "median over anomalies",
+    "error_ratio": "real over generated images",
+    "auroc_train": "real images told from generated ones by their error",
+    "auroc_anomalies": "anomalies told from images that belong",
+    "sigma2": "observation noise that suits the training images",
+    "psnr": "of that noise, in decibel",
+    "bits_generated": "bits per dimension of generated images, higher is likelier",
+    "bits_train": "of training images",
+    "bits_reference": "of reference images",
+    "bits_anomalies": "of anomalies",
+    "typical_fraction_10": "batches of 10 images",
+    "typical_fraction_25": "batches of 25 images",
+    "typical_fraction_50": "batches of 50 images",
+    "typical_fraction_75": "batches of 75 images",
+    "spearman": "by ranks",
+    "pearson": "linear",
     "auroc_raw": "by log-likelihood alone",
     "auroc_last_scale": "by the last scale alone",
     "auroc_ratio": "by the ratio to a general model",
@@ -50,13 +74,20 @@ VALUES = {
 
 SHARES = (
     *("as", "irs_alpha", "irs_inf", "irs_inf_reference", "precision", "recall", "coverage"),
-    *("auroc", "auroc_raw", "auroc_last_scale", "auroc_ratio"),
+    *("auroc", "auroc_raw", "auroc_last_scale", "auroc_ratio", "auroc_train", "auroc_anomalies"),
+    *(f"typical_fraction_{size}" for size in (10, 25, 50, 75)),
 )
-RANGES = {name: (0.0, 1.0) for name in SHARES} | {"authpct": (0.0, 100.0)}
+RANGES = {name: (0.0, 1.0) for name in SHARES} | {
+    "authpct": (0.0, 100.0),
+    "spearman": (-1.0, 1.0),
+    "pearson": (-1.0, 1.0),
+}
 
 COLUMNS = {
     "as_i": ("Most anomalous", "Least anomalous"),
     "piad": ("Most anomalous", "Least anomalous"),
+    "inversion_error": ("Recovered worst", "Recovered best"),
+    "log_likelihood": ("Likeliest", "Least likely"),
     "complexity": ("Most complex", "Least complex"),
     "vulnerability": ("Most vulnerable", "Least vulnerable"),
 }

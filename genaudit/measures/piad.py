@@ -1,0 +1,177 @@
+"""PIAD's anomaly score of an image, with its reconstruction and the map of where the two differ.
+
+Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection": A(x) is the distance between an image x and its
+reconstruction G(E(x)), in the features of the perceptual network that the model was trained with.
+
+B images of a batch, C channels, S side of the networks' images, m side of the map, D = 2 + m² + S² numbers a row:
+
+    score, m, the map (m, m), the reconstruction (S, S)
+
+The map sums to the score. A pixel of the reconstruction is one whole number, red + 256·green + 65536·blue, which
+float32 holds exactly: 50,000 reconstructions of 64x64 are 0.8 GB in the store and not 2.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit.data.resize import Recipe
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from genaudit.measures.measure import Meter
+
+# A change of how scores are computed from the same weights bumps this number, so that stored rows are not reused.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How an image of any size becomes what the networks read, in training and in scoring alike.
+
+    Attributes:
+        size: S. channels: 1 (luma of ITU-R 601) or 3.
+        interpolation, fit: see `genaudit.data.resize.Recipe`.
+        crop: the central square of so many pixels is cut out first (CelebA: 140); None takes the whole image.
+    """
+
+    size: int
+    channels: int
+    interpolation: str = "bilinear"
+    fit: str = "squash"
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+        if self.crop is not None and self.crop < 1:
+            raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        _ = self._recipe  # complains about the others
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        return Recipe(self.size, self.interpolation, self.fit)  # type: ignore[arg-type]
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 => (S, S, 3) uint8; with one channel all three are equal.
+
+        Raises:
+            UserError: the image is smaller than what is cut out of it.
+        """
+        if self.crop is not None:
+            height, width = image.shape[:2]
+            if min(height, width) < self.crop:
+                raise UserError(
+                    f"pixels.crop={self.crop}: an image of {width}x{height} is smaller than what is cut out"
+                )
+            top, left = (height - self.crop) // 2, (width - self.crop) // 2
+            image = np.ascontiguousarray(image[top : top + self.crop, left : left + self.crop])
+        image = self._recipe.apply(image)
+        if self.channels == 1:
+            from PIL import Image
+
+            image = np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., None], 3, axis=2)
+        return image
+
+    def describe(self) -> dict[str, Any]:
+        """For model.json and fingerprints."""
+        return {"channels": self.channels, "crop": self.crop, **self._recipe.describe()}
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Pixels:
+        """From what `describe` gave."""
+        return cls(**{key: described[key] for key in ("size", "channels", "interpolation", "fit", "crop")})
+
+
+class PIAD:
+    """The measure of `metric=piad`.
+
+    Args:
+        model: a folder that `genaudit train piad=...` wrote.
+        weights: the file of the perceptual network's weights, where it is not where the training found it.
+    """
+
+    columns: tuple[str, ...] | None = None
+
+    def __init__(self, model: str | None, weights: str | None = None) -> None:
+        if not model:
+            raise UserError(
+                "metric piad: piad_model=RUN is needed, a folder that `genaudit train piad=mnist train=T out=RUN` wrote"
+            )
+        self.folder, self.weights = str(model), weights
+        from genaudit.piad.saved import read_record
+
+        self._record = read_record(self.folder)
+        self.pixels = Pixels.of(self._record["pixels"])
+        perceptual = self._record["perceptual"]
+        self.settings: dict[str, Any] = {
+            "model": self.folder,
+            "iterations": self._record.get("iterations"),
+            "perceptual": perceptual and perceptual["name"],
+            "reconstruction": self._record["reconstruction"],
+            "pixels": self.pixels.describe(),
+        }
+
+    @property
+    def name(self) -> str:
+        return "piad"
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        from genaudit.piad.saved import sha256
+
+        return sha256(self.folder)
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        return {
+            "measure": "piad",
+            "code_version": CODE_VERSION,
+            "precision": "float32",  # whatever the run's: the networks were trained in it
+            "weights_sha256": self.weights_sha256,
+            "architecture": self._record["architecture"],
+            "reconstruction": self._record["reconstruction"],
+            "perceptual": {k: v for k, v in (self._record["perceptual"] or {}).items() if k != "node"},
+            "pixels": self.pixels.describe(),
+        }
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return self.pixels.apply(image)
+
+    def batch_size(self, device: str) -> int:
+        return 128 if device.startswith("cuda") else 16
+
+    def open(self, device: str, precision: str) -> Meter:
+        import torch
+
+        from genaudit.piad.saved import load
+        from genaudit.piad.scoring import score_batches
+
+        model = load(self.folder, weights=self.weights)
+        networks = model.networks.to(device, channels_last=True)
+        if model.perceptual is not None:
+            model.perceptual.to(device).to(memory_format=torch.channels_last)
+
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+            batch = images[:, : self.pixels.channels]
+            (scored,) = score_batches(networks, batch, model.perceptual, model.reconstruction, len(batch))
+            return torch.from_numpy(rows_of(scored.scores, scored.maps, scored.reconstructions))
+
+        return meter
+
+
+def rows_of(scores: np.ndarray, maps: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Rows (B, D) of scores (B,), maps (B, m, m) and reconstructions (B, C, S, S) in [-1, 1], as stated above."""
+    colours = np.rint((reconstructions.clip(-1, 1) + 1) * 127.5)
+    if colours.shape[1] == 1:
+        colours = colours.repeat(3, axis=1)
+    packed = colours[:, 0] + 256 * colours[:, 1] + 65536 * colours[:, 2]
+    count = len(scores)
+    side = np.full(count, maps.shape[1])
+    return np.column_stack([scores, side, maps.reshape(count, -1), packed.reshape(count, -1)]).astype(np.float32)
