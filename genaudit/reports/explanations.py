@@ -24,7 +24,7 @@ METRICS = {
     "ct": "Whether samples lie closer to the training images than unseen real images do; below 0 points to copying, "
     "above 0 to underfitting.",
     "llr": "How well log-likelihoods tell the model's own kind of images from others: raw, at the last scale, and as a "
-    "ratio to a general model.",
+    "ratio to a general model; the controls are the ratio without the density model.",
     "piad": "Perceptual reconstruction error of an anomaly detector trained on real images; high where an image looks "
     "unlike them.",
     "inversion": "How near the generator comes to real images, beside its own: whether they lie on its manifold; sees "
@@ -70,6 +70,9 @@ VALUES = {
     "auroc_raw": "by log-likelihood alone",
     "auroc_last_scale": "by the last scale alone",
     "auroc_ratio": "by the ratio to a general model",
+    "auroc_ratio_code": "by the ratio to a code length",
+    "auroc_general": "control: by the general model alone",
+    "auroc_code": "control: by code length alone",
 }
 
 SHARES = (
@@ -90,6 +93,8 @@ COLUMNS = {
     "log_likelihood": ("Likeliest", "Least likely"),
     "complexity": ("Most complex", "Least complex"),
     "vulnerability": ("Most vulnerable", "Least vulnerable"),
+    "llr": ("Most like the density model's images", "Least like the density model's images"),
+    "log_prob": ("Highest log-likelihood", "Lowest log-likelihood"),
 }
 
 

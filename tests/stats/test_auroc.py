@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
-from genaudit.stats.auroc import auroc
+from genaudit.stats.auroc import auroc, auroc_interval, roc
+from genaudit.stats.resampling import bootstrap
 
 
 def test_auroc_equals_sklearn_with_and_without_ties() -> None:
@@ -36,3 +37,44 @@ def test_infinities_are_ordered_and_nan_and_empty_sides_are_refused() -> None:
         auroc([np.nan], [0.0])
     with pytest.raises(ValueError, match="at least one"):
         auroc([], [0.0])
+
+
+def test_the_interval_is_the_percentile_bootstraps_of_the_area() -> None:
+    rng = np.random.default_rng(2)
+    positive, negative = rng.integers(0, 12, 40), rng.integers(-3, 9, 25)  # with ties
+    expected = bootstrap(auroc, positive, negative, repeats=200, seed=3)
+    found = auroc_interval(positive, negative, repeats=200, seed=3)
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found.lower < auroc(positive, negative) < found.upper
+
+
+def test_the_interval_covers_the_true_area() -> None:
+    # Normal scores a unit apart: P(X > Y) = Phi(1/sqrt 2) = 0.7602. 200 experiments at 90 %: the count of misses is
+    # binomial(200, about 0.1), so more than 40 would be five standard deviations away.
+    rng = np.random.default_rng(4)
+    misses = 0
+    for seed in range(200):
+        positive, negative = rng.normal(1, 1, 60), rng.normal(0, 1, 60)
+        lower, upper = auroc_interval(positive, negative, repeats=200, confidence=0.9, seed=seed)
+        misses += not lower <= 0.76025 <= upper
+    assert misses <= 40
+
+
+def test_separated_sides_have_an_interval_of_no_width() -> None:
+    assert auroc_interval([2.0, 3.0], [0.0, 1.0], repeats=50) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("values", [4, 10**9])
+def test_the_curve_is_sklearns_and_has_the_area(values: int) -> None:
+    rng = np.random.default_rng(5)
+    positive, negative = rng.integers(1, values + 2, 50), rng.integers(0, values, 30)
+    truth = np.r_[np.ones(50), np.zeros(30)]
+    false, true, _ = roc_curve(truth, np.r_[positive, negative], drop_intermediate=False)
+    corners = np.unique(false)
+    upper = np.array([true[false == rate].max() for rate in corners])
+    np.testing.assert_allclose(roc(positive, negative, corners), upper, atol=1e-12)
+    # Between the corners straight lines (ties) and steps: the mean over a fine grid is the area up to a grid step per
+    # corner at most.
+    grid = np.linspace(0, 1, 30 * 1000 + 1)
+    area = roc(positive, negative, grid).mean()
+    assert area == pytest.approx(auroc(positive, negative), abs=31 / grid.size)

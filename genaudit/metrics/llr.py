@@ -1,0 +1,237 @@
+"""Log-likelihood ratios: how well a density model tells its own kind of images from images that do not belong.
+
+Schirrmeister et al. 2020, "Understanding Anomaly Detection with Deep Invertible Networks through Hierarchies of
+Distributions and Features": a density model alone often finds foreign images likelier than its own; its last scale, or
+the difference to a general model, log p_in(x) - log p_general(x), tells them apart. The general model is a trained one
+or a code length (Serrà et al. 2020). Each log-likelihood is clipped at a floor, which stands for values that are not
+finite too (supplement S4.5).
+
+In-distribution images are the positive class: the reference images, or the generated ones where there are none. Images
+that do not belong are the anomalies, or the generated ones where there are none.
+
+N images, K scales. Rows "density" (N, 1 + K): log p, c_1 ... c_K; "general" (N, 1 or more): log p_general; "code"
+(N, 2): log p_general of the code length, its bits (`genaudit.measures.likelihood`, `code_length`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, Unavailable, per_image, value
+from genaudit.stats.auroc import auroc, auroc_interval, roc
+
+FLOOR = -3e6  # nats, S4.5
+POINTS = 401  # of a drawn curve
+SHOWN = 8  # images a row of the gallery
+
+Rows = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LLR:
+    """How well log-likelihoods tell in-distribution images (the positive class) from images that do not belong.
+
+    Every value is the probability that an image of `in_distribution` scores above one of `out_of_distribution`, ties
+    counting half: 0.5 is chance, below it the foreign images look likelier. `auroc_general` and `auroc_code` are the
+    controls: the ratio without the density model. A ratio that does not beat its control shows nothing of the model.
+
+    Attributes:
+        auroc_raw: by log p(x). auroc_last_scale: by c_K, the contribution of the last scale.
+        auroc_ratio: by log p(x) - log p_general(x), with the general model, or the code length where there is none.
+        auroc_ratio_code: the same with the code length, beside a general model.
+        auroc_general: by -log p_general alone. auroc_code: by the code's length alone.
+    """
+
+    citation: ClassVar[str] = (
+        "Schirrmeister, Zhou, Ball, Zhang. Understanding Anomaly Detection with Deep Invertible Networks through "
+        "Hierarchies of Distributions and Features. NeurIPS 2020."
+    )
+    auroc_raw: float = value("none")
+    auroc_raw_lower: float
+    auroc_raw_upper: float
+    auroc_last_scale: float = value("none")
+    auroc_last_scale_lower: float
+    auroc_last_scale_upper: float
+    auroc_ratio: float = value("none")
+    auroc_ratio_lower: float
+    auroc_ratio_upper: float
+    auroc_ratio_code: float | None = value("none", default=None)
+    auroc_ratio_code_lower: float | None = None
+    auroc_ratio_code_upper: float | None = None
+    auroc_general: float | None = value("none", default=None)
+    auroc_general_lower: float | None = None
+    auroc_general_upper: float | None = None
+    auroc_code: float = value("none")
+    auroc_code_lower: float
+    auroc_code_upper: float
+    in_distribution: str
+    out_of_distribution: str
+    n_in: int
+    n_out: int
+    ratio_to: str
+    interval: str = "percentile bootstrap over the images of both sides, the models held fixed"
+    llr: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    log_prob: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    log_prob_general: np.ndarray | None = per_image()  # noqa: RUF009
+    code_bits: np.ndarray | None = per_image()  # noqa: RUF009
+    curves: Curve
+    pictures: tuple[Pictures, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+
+
+def judge(
+    *,
+    generated: Rows,
+    reference: Rows | None = None,
+    anomalies: Rows | None = None,
+    bootstraps: int = 1000,
+    floor: float = FLOOR,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> LLR:
+    """AUROC of the log-likelihood, of its last scale and of the ratio, with controls and every image's components.
+
+    All rows are held in memory: 8·(4 + K) bytes an image.
+
+    Args:
+        generated, reference, anomalies: rows by the names "density", "code" and, where there is a general model,
+            "general" ("general" that is the code's rows counts as none).
+        bootstraps: repeats behind an interval.
+        floor: nats below which log-likelihoods are clipped.
+        confidence, seed: of the intervals.
+
+    Raises:
+        Unavailable: neither reference nor anomalies.
+        ValueError: rows of other shapes.
+    """
+    if reference is None and anomalies is None:
+        raise Unavailable(
+            "needs images to tell apart: anomalies= (images that do not belong), or reference= (images that do, which "
+            "the generated ones are told from), or both"
+        )
+    given = {"generated": generated, "reference": reference, "anomalies": anomalies}
+    roles = {role: _Scored(rows, role, floor) for role, rows in given.items() if rows is not None}
+    inside = "reference" if reference is not None else "generated"
+    outside = "anomalies" if anomalies is not None else "generated"
+    ours, others = roles[inside].scores, roles[outside].scores
+    numbers: dict[str, Any] = {}
+    for name in ours:
+        ends = auroc_interval(ours[name], others[name], repeats=bootstraps, confidence=confidence, seed=seed)
+        numbers[f"auroc_{name}"] = auroc(ours[name], others[name])
+        numbers |= {f"auroc_{name}_lower": ends.lower, f"auroc_{name}_upper": ends.upper}
+    grid = np.linspace(0, 1, POINTS)
+    shown = roles["generated"]
+    return _with_contributions(shown.contributions.shape[1])(
+        **numbers,
+        in_distribution=inside,
+        out_of_distribution=outside,
+        n_in=len(roles[inside].log_prob),
+        n_out=len(roles[outside].log_prob),
+        ratio_to="a general model" if shown.general is not None else "a code length",
+        llr=shown.scores["ratio"],
+        log_prob=shown.log_prob,
+        log_prob_general=shown.log_prob_general,
+        code_bits=shown.code[:, 1],
+        **{f"c_{i + 1}": column for i, column in enumerate(shown.contributions.T)},
+        curves=Curve(
+            f"{inside} images against {outside}",
+            f"false positive rate: share of {outside} above the threshold",
+            f"true positive rate: share of {inside}",
+            grid,
+            {LABELS[name]: roc(ours[name], others[name], grid) for name in ours} | {"chance": grid},
+        ),
+        pictures=tuple(_extremes(roles, name, (inside, outside)) for name in ("raw", "ratio")),
+        cautions=_cautions(roles, numbers, floor),
+    )
+
+
+LABELS = {
+    "raw": "log-likelihood",
+    "last_scale": "last scale",
+    "ratio": "ratio",
+    "ratio_code": "ratio to code length",
+    "general": "control: general model alone",
+    "code": "control: code length alone",
+}
+
+
+class _Scored:
+    """A role's log-likelihoods and the scores that they give, higher meaning more like in-distribution images."""
+
+    def __init__(self, rows: Rows, role: str, floor: float) -> None:
+        density, self.code = _matrix(rows, "density", 2, role), _matrix(rows, "code", 2, role)
+        general = _matrix(rows, "general", 1, role) if "general" in rows else self.code
+        self.general = None if np.array_equal(general, self.code) else general[:, 0]
+        self.log_prob, self.contributions = density[:, 0], density[:, 1:]
+        self.log_prob_general = self.code[:, 0] if self.general is None else self.general
+        terms = (self.log_prob, self.contributions[:, -1], self.log_prob_general, self.code[:, 0])
+        clipped, last, divisor, code = (_clip(term, floor) for term in terms)
+        self.scores = {"raw": clipped, "last_scale": last, "ratio": clipped - divisor, "code": -code}
+        if self.general is not None:
+            self.scores |= {"ratio_code": clipped - code, "general": -divisor}
+        self.at_floor = {
+            "the log-likelihood": int((clipped == floor).sum()),
+            "the last scale": int((last == floor).sum()),
+            "the general model's log-likelihood": int((divisor == floor).sum()),
+        }
+
+
+def _matrix(rows: Rows, name: str, least: int, role: str) -> np.ndarray:
+    if name not in rows:
+        raise ValueError(f"{role}: the metric needs rows of the measure {name!r}")
+    found = np.asarray(rows[name][:], np.float64)
+    if found.ndim != 2 or found.shape[0] == 0 or found.shape[1] < least:
+        raise ValueError(f"{role}: rows of {name!r} must be (N, {least} or more), not {found.shape}")
+    return found
+
+
+def _clip(log_prob: np.ndarray, floor: float) -> np.ndarray:
+    return np.maximum(np.where(np.isfinite(log_prob), log_prob, floor), floor)
+
+
+def _with_contributions(scales: int) -> type[LLR]:
+    """`LLR` with a column of every image for each scale."""
+    columns = [(f"c_{i + 1}", Any, per_image()) for i in range(scales)]
+    return make_dataclass("LLR", columns, bases=(LLR,), frozen=True, kw_only=True, namespace={"__doc__": LLR.__doc__})
+
+
+def _extremes(roles: Mapping[str, _Scored], name: str, sides: tuple[str, str]) -> Pictures:
+    """The images of both sides with the highest and the lowest scores (the paper's Figures S7 and S8)."""
+    rows = []
+    for role in sides:
+        order = np.argsort(-roles[role].scores[name], kind="stable")
+        most = max(1, min(SHOWN, len(order) // 2))
+        rows.append(PictureRow(f"{role}, highest", tuple(Shown(role, int(i)) for i in order[:most])))
+        rows.append(PictureRow(f"{role}, lowest", tuple(Shown(role, int(i)) for i in order[::-1][:most])))
+    width = max(len(row.cells) for row in rows)
+    return Pictures(f"Extreme images by {LABELS[name]}", tuple(str(i + 1) for i in range(width)), tuple(rows))
+
+
+def _cautions(roles: Mapping[str, _Scored], numbers: Mapping[str, Any], floor: float) -> tuple[Caution, ...]:
+    found = []
+    for role, scored in roles.items():
+        if any(scored.at_floor.values()):
+            what = ", ".join(f"{name} of {count:,}" for name, count in scored.at_floor.items() if count)
+            message = (
+                f"{role}: of {len(scored.log_prob):,} images, {what} was not finite or below {floor:,.0f} nats and is "
+                "counted as that. images.csv has the values as they were."
+            )
+            found.append(Caution("log-likelihood-clipped", message))
+    control = numbers["auroc_general"] if "auroc_general" in numbers else numbers["auroc_code"]
+    if 0.5 < numbers["auroc_ratio"] <= control:
+        message = (
+            f"The ratio's AUROC ({numbers['auroc_ratio']:.3f}) is no better than that of its general part alone "
+            f"({control:.3f}): it shows that one side's images are more complex, not that the model knows its own."
+        )
+        found.append(Caution("ratio-not-above-control", message))
+    if numbers["auroc_raw_upper"] < 0.5:
+        message = (
+            "Images that do not belong have higher log-likelihoods than those that do: the raw log-likelihood does not "
+            "find such images (Nalisnick et al. 2019)."
+        )
+        found.append(Caution("foreign-images-likelier", message))
+    return tuple(found)
