@@ -99,6 +99,38 @@ A pattern of folders, quoted, decides for each in the order of their numbers; th
         bare_key="generated",
         flags=frozenset({"--plan"}),
     ),
+    "train": Verb(
+        "Fits a density model or PIAD on images, for metric=llr and metric=piad; resumable.",
+        "genaudit train likelihood=NAME train=T [out=RUN] [key=value ...] | genaudit train piad=NAME train=T [...]",
+        """
+genaudit train likelihood=glow_laptop train=images/ out=runs/mine
+genaudit train likelihood=glow train=images/ anomalies=other/ reference=held_out/ likelihood.model.channels=1
+genaudit train likelihood=glow_laptop train=images/ finetune=runs/general likelihood.recipe.learning_rate=6e-3
+genaudit train likelihood=glow_laptop train=images/ outliers=photos/ general=runs/general
+torchrun --nproc-per-node 2 -m genaudit train likelihood=glow train=images/ out=runs/mine
+""",
+        """\
+RUN then is density_model=RUN (or general_model=RUN) of `genaudit evaluate ... metric=[llr]`, or piad_model=RUN of
+metric=[piad]. The same command goes on with a training that was stopped or killed, bit for bit; a finished one is done.
+The run folder holds model.safetensors, model.json, log.csv, samples.png, train.html and the checkpoint.
+
+Keys:
+  train, reference, anomalies   images to learn; held-out images of the same kind; images that do not belong (sources as
+                                in `genaudit evaluate --help`): the log then has their bits per dimension and AUROC
+  likelihood.model.KEY          the network: channels=1|3, size=32, ... images no larger than size are padded with black
+  likelihood.recipe.KEY         the training: iterations, epochs, batch_size, learning_rate, ...; +likelihood.recipe.KEY
+                                sets one that the YAML leaves at its default
+  finetune=RUN                  start from a trained model
+  outliers=PATH general=RUN     outlier loss on images of the general distribution, beside a trained general model;
+                                likelihood.recipe.outliers=margin needs no general model
+  likelihood.model.classes=K    class-conditional: classes are the sub-folders of train, or labels=FILE (.npy, .txt)
+  every=N  checkpoint_seconds=30  samples=64  seed=0  limit=N  device=auto|cpu|cuda|cuda:N|mps  out=RUN
+  on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  workers=auto|N  progress=true
+
+""",
+        module="train",
+        bare_key="what",
+    ),
     "explain": Verb(
         "Shows which regions of each image make it vulnerable: superpixels, attacked in turns, and a regression.",
         "genaudit explain IMAGES [key=value ...]",

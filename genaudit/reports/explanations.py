@@ -27,10 +27,10 @@ METRICS = {
     "ratio to a general model; the controls are the ratio without the density model.",
     "piad": "Perceptual reconstruction error of an anomaly detector trained on real images; high where an image looks "
     "unlike them.",
-    "inversion": "How near the generator comes to real images, beside its own: whether they lie on its manifold; sees "
-    "what the generator cannot make, blind to how often it makes it.",
-    "typicality": "Share of batches of real images whose mean log-likelihood is typical of the generator; too likely is "
-    "atypical too.",
+    "inversion": "How near the generator comes to real images, beside its own: whether they lie on its manifold; "
+    "sees what it cannot make, blind to how often it makes what it can.",
+    "typicality": "Share of batches of real images whose mean log-likelihood is typical of the generator; too likely "
+    "is atypical too.",
     "ais": "Log-likelihood of images under the generator by annealed importance sampling; a lower bound.",
     "flatness": "Whether the generator finds flat images likely: correlation of local variation with log-likelihood.",
 }
@@ -78,6 +78,7 @@ VALUES = {
 SHARES = (
     *("as", "irs_alpha", "irs_inf", "irs_inf_reference", "precision", "recall", "coverage"),
     *("auroc", "auroc_raw", "auroc_last_scale", "auroc_ratio", "auroc_train", "auroc_anomalies"),
+    *("auroc_ratio_code", "auroc_general", "auroc_code"),
     *(f"typical_fraction_{size}" for size in (10, 25, 50, 75)),
 )
 RANGES = {name: (0.0, 1.0) for name in SHARES} | {
