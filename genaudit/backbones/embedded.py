@@ -65,6 +65,16 @@ class EfficientNetLite0(FeatureModel):
         return self.weights_of_file(path)
 
     def build(self) -> torch.nn.Module:
+        model = self.build_classifier()
+        model.reset_classifier(0)  # type: ignore[operator]
+        return model
+
+    def build_spatial(self) -> torch.nn.Module:
+        from genaudit.backbones.spatial import stage_of_stride_16
+
+        return stage_of_stride_16(self.build(), self.name)
+
+    def build_classifier(self) -> torch.nn.Module:
         import timm
 
         # `efficientnet_lite0` without `tf_` takes these tensors too and is silently wrong: it pads otherwise
@@ -76,5 +86,4 @@ class EfficientNetLite0(FeatureModel):
                 f"feature_model {self.name}: {self.weights.source} does not hold EfficientNet-Lite0's 296 tensors"
             )
         model.load_state_dict(dict(zip(own, tensors, strict=True)))
-        model.reset_classifier(0)  # type: ignore[operator]
         return model

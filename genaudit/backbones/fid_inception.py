@@ -91,7 +91,7 @@ class FidInception(FeatureModel):
         import torch
 
         *layers, classifier = self._extractor().children()
-        classifier.bias = None
+        classifier.register_parameter("bias", None)
         return torch.nn.Sequential(*layers, torch.nn.Flatten(), classifier)
 
     def build_spatial(self) -> torch.nn.Module:
@@ -103,7 +103,7 @@ class FidInception(FeatureModel):
         layers = dict(self._extractor().named_children())
         before = list(layers)[: list(layers).index("Mixed_6d")]
         # TensorFlow counts mixed, mixed_1, ... from Mixed_5b, so that mixed_6 is Mixed_6d; `conv` is its 1x1 branch.
-        branch = layers["Mixed_6d"].branch1x1
+        branch = layers["Mixed_6d"].get_submodule("branch1x1")
         return torch.nn.Sequential(*(layers[name] for name in before), branch, FirstChannels())
 
     def _extractor(self) -> torch.nn.Module:

@@ -66,10 +66,28 @@ class TimmModel(FeatureModel):
         return {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
 
     def build(self) -> torch.nn.Module:
-        import timm
-
         if not self.weights.trained:
             return copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
+        model, classes = self._with_classifier()
+        if classes:
+            model.reset_classifier(0)  # type: ignore[operator]
+        return model
+
+    def build_classifier(self) -> torch.nn.Module:
+        if not self.weights.trained:
+            return super().build_classifier()
+        model, classes = self._with_classifier()
+        return model if classes else super().build_classifier()
+
+    def build_spatial(self) -> torch.nn.Module:
+        from genaudit.backbones.spatial import stage_of_stride_16
+
+        return stage_of_stride_16(self.build(), self.name)
+
+    def _with_classifier(self) -> tuple[torch.nn.Module, int]:
+        """The network with the classifier that its weights have, and how many classes that has (0: none)."""
+        import timm
+
         state_dict = dict(self.weights.state_dict or {})
         # With the classifier that the file has, timm loads strictly: a file of another network is an error and not a
         # network with random weights. The classifier is taken off afterwards.
@@ -87,9 +105,7 @@ class TimmModel(FeatureModel):
             raise UserError(
                 f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
             ) from None
-        if classes:
-            model.reset_classifier(0)  # type: ignore[operator]
-        return model
+        return model, classes
 
     @cached_property
     def _untrained(self) -> torch.nn.Module:

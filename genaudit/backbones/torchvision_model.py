@@ -122,6 +122,20 @@ class TorchvisionModel(FeatureModel):
     def build(self) -> torch.nn.Module:
         import torch
 
+        model = self._loaded()
+        for head in ("fc", "classifier", "heads", "head"):
+            if hasattr(model, head):
+                setattr(model, head, torch.nn.Identity())
+                return model
+        raise UserError(
+            f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it"
+        )
+
+    def build_classifier(self) -> torch.nn.Module:
+        return self._loaded() if self.weights.trained else super().build_classifier()
+
+    def _loaded(self) -> torch.nn.Module:
+        """The whole network with its weights."""
         model = copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
         if self.weights.trained:
             try:
@@ -131,10 +145,4 @@ class TorchvisionModel(FeatureModel):
                 raise UserError(
                     f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
                 ) from None
-        for head in ("fc", "classifier", "heads", "head"):
-            if hasattr(model, head):
-                setattr(model, head, torch.nn.Identity())
-                return model
-        raise UserError(
-            f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it"
-        )
+        return model

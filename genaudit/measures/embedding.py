@@ -1,4 +1,7 @@
-"""The embedding: a feature model's features of an image, (N, 3, S, S) => (N, D)."""
+"""The embedding, a feature model's features of an image, (N, 3, S, S) => (N, D); and what else a network can give.
+
+`NetworkOutput` is what `Embedding`, `Logits` and `SpatialFeatures` share: one network, run to where its rows lie.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.backbones.feature_model import FeatureModel
+from genaudit.backbones.feature_model import FeatureModel, Output
 from genaudit.measures.measure import to_unit_range, torch_dtype
 
 if TYPE_CHECKING:
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
     from genaudit.measures.measure import Meter
 
 
-class Embedding:
-    """Features of a feature model. In a metric's YAML `measure: ${feature_model}` means this.
+class NetworkOutput:
+    """Rows that a feature model's network gives, at the output that a subclass names.
 
     In float32 matrix products run without TF32; `bfloat16` runs the network under autocast with float32 weights.
     """
 
+    kind: str  # the measure's name beside the feature model's
+    output: Output
     columns: tuple[str, ...] | None = None
 
     def __init__(self, feature_model: FeatureModel) -> None:
@@ -29,14 +34,14 @@ class Embedding:
 
     @property
     def name(self) -> str:
-        return f"embedding {self.feature_model.name}"
+        return f"{self.kind} {self.feature_model.name}"
 
     @property
     def weights_sha256(self) -> str:
         return self.feature_model.weights.sha256
 
     def describe(self, precision: str) -> dict[str, Any]:
-        return {"measure": "embedding", "precision": precision, "feature_model": self.feature_model.describe()}
+        return {"measure": self.kind, "precision": precision, "feature_model": self.feature_model.describe()}
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self.feature_model.recipe.apply(image)
@@ -52,7 +57,7 @@ class Embedding:
 
         dtype = torch_dtype(precision)
         weights = torch.float64 if dtype is torch.float64 else torch.float32
-        network = self.feature_model.network(device, weights)
+        network = self.feature_model.network(device, weights, output=self.output)
         layout = arrange_for_cpu(network) if device == "cpu" else torch.channels_last
 
         @torch.inference_mode()
@@ -62,3 +67,10 @@ class Embedding:
             return features.float()
 
         return meter
+
+
+class Embedding(NetworkOutput):
+    """Features of a feature model. In a metric's YAML `measure: ${feature_model}` means this."""
+
+    kind = "embedding"
+    output: Output = "features"

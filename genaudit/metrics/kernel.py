@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -56,7 +56,7 @@ def kernel_distance(x: Any, y: Any) -> float:
     """
     a, b = as_rows(x, "x"), as_rows(y, "y")
     check_pair(a, "x", b, "y")
-    return mmd_and_error(a, b, cubic, names=("x", "y"))[0]
+    return mmd(a, b, cubic, names=("x", "y")).value
 
 
 def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> KernelResult:
@@ -74,7 +74,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     """
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
     check_pair(x, "generated", y, "reference")
-    distance, error = mmd_and_error(x, y, cubic, names=("generated", "reference"))
+    distance, error, _ = mmd(x, y, cubic, names=("generated", "reference"))
     half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
     return KernelResult(
         kd=distance,
@@ -87,9 +87,15 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     )
 
 
-def mmd_and_error(
-    x: RowsLike, y: RowsLike, kernel: Kernel, *, names: tuple[str, str], diagonal: float | None = None
-) -> tuple[float, float | None]:
+class MMD(NamedTuple):
+    """Squared MMD by the wanted estimate, its standard error (None below 3 images), and the unbiased estimate."""
+
+    value: float
+    error: float | None
+    unbiased: float
+
+
+def mmd(x: RowsLike, y: RowsLike, kernel: Kernel, *, names: tuple[str, str], diagonal: float | None = None) -> MMD:
     """Squared MMD between two sets of rows, and its delete-one jackknife's standard error.
 
     Leaving out one image changes the three sums by that image's row sums, so that the error costs no second pass.
@@ -100,26 +106,27 @@ def mmd_and_error(
         names: of the two sets, for error messages.
         diagonal: k(x, x), the same for every row: the biased estimate, whose means over pairs within a set take it
             in; None: the unbiased one, over pairs of different images.
-
-    Returns:
-        the estimate, and its standard error or None where a set has fewer than 3 images.
     """
     m, n = len(x), len(y)
     within_x, within_y = _within(x, names[0], kernel), _within(y, names[1], kernel)
     across_x, across_y = _across(x, names[0], y, names[1], kernel)
     a, b, c = within_x.sum(), within_y.sum(), across_x.sum()
 
-    def combine(a: Any, m: int, b: Any, n: int, c: Any) -> Any:
-        if diagonal is None:
-            return a / (m * (m - 1)) + b / (n * (n - 1)) - 2 * c / (m * n)
+    def unbiased(a: Any, m: int, b: Any, n: int, c: Any) -> Any:
+        return a / (m * (m - 1)) + b / (n * (n - 1)) - 2 * c / (m * n)
+
+    def biased(a: Any, m: int, b: Any, n: int, c: Any) -> Any:
+        assert diagonal is not None
         return (a / m + diagonal) / m + (b / n + diagonal) / n - 2 * c / (m * n)
+
+    estimate = unbiased if diagonal is None else biased
 
     error: float | None = None
     if min(m, n) >= 3:
-        without_x = combine(a - 2 * within_x, m - 1, b, n, c - across_x)
-        without_y = combine(a, m, b - 2 * within_y, n - 1, c - across_y)
+        without_x = estimate(a - 2 * within_x, m - 1, b, n, c - across_x)
+        without_y = estimate(a, m, b - 2 * within_y, n - 1, c - across_y)
         error = float(np.sqrt((m - 1) * without_x.var() + (n - 1) * without_y.var()))
-    return float(combine(a, m, b, n, c)), error
+    return MMD(float(estimate(a, m, b, n, c)), error, float(unbiased(a, m, b, n, c)))
 
 
 def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:

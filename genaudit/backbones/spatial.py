@@ -1,0 +1,52 @@
+"""Spatial features: the first channels of a convolutional feature map of stride 16, positions kept.
+
+sFID (Nash et al. 2021) takes the first 7 channels of the 17 x 17 map `mixed_6/conv` of the FID Inception, 2,023 numbers:
+its covariance is then of the size of FID's own. The same rule for another convolutional network is its map of
+stride 16 and as many first channels as make at most 2,048 numbers. c of C channels, h, w sides of the map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from genaudit.backbones.feature_model import SPATIAL_FEATURES
+from genaudit.errors import UserError
+
+
+class FirstChannels(nn.Module):
+    """(N, C, h, w) => (N, c, h, w), c the most channels that make at most `SPATIAL_FEATURES` numbers, at least one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, : max(1, SPATIAL_FEATURES // (x.shape[2] * x.shape[3]))]
+
+
+class _Intermediate(nn.Module):
+    """A timm network up to one of its stages."""
+
+    def __init__(self, network: nn.Module, stage: int) -> None:
+        super().__init__()
+        self.network, self.stage = network, stage
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        (found,) = self.network.forward_intermediates(  # type: ignore[operator]
+            x, indices=[self.stage], intermediates_only=True, stop_early=True
+        )
+        result: torch.Tensor = found
+        return result
+
+
+def stage_of_stride_16(network: nn.Module, name: str) -> nn.Module:
+    """A convolutional timm network up to the last stage of stride 16, its first channels.
+
+    Raises:
+        UserError: its stages have no unique feature map of stride 16 (every block of a transformer has the same).
+    """
+    stages = getattr(network, "feature_info", None)
+    strides = [stage["reduction"] for stage in stages] if isinstance(stages, list) else []
+    if strides.count(16) != 1 or not hasattr(network, "forward_intermediates"):
+        raise UserError(
+            f"feature_model {name} has no single feature map of stride 16, from which spatial features are taken; "
+            "feature_model=fid_inception or efficientnet_lite0 has one"
+        )
+    return nn.Sequential(_Intermediate(network, strides.index(16)), FirstChannels())

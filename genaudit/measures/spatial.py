@@ -1,0 +1,19 @@
+"""Spatial features of an image: a feature map of stride 16 with its positions, (N, 3, S, S) => (N, c·h·w).
+
+c first channels of the map, h, w its sides; see `genaudit.backbones.spatial` for which map and how many channels.
+"""
+
+from __future__ import annotations
+
+from genaudit.backbones.feature_model import Output
+from genaudit.measures.embedding import NetworkOutput
+
+
+class SpatialFeatures(NetworkOutput):
+    """The first channels of a feature model's map of stride 16: 7 x 17 x 17 in FID's Inception (Nash et al. 2021).
+
+    A feature model without such a map (transformers, raw pixels) raises a `UserError` when it is opened.
+    """
+
+    kind = "spatial features"
+    output: Output = "spatial"

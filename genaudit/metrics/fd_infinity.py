@@ -1,0 +1,198 @@
+"""Fréchet distance extrapolated to endless generated images (Chong & Forsyth 2020).
+
+FD of N generated images is biased upward by about c/N, where c depends on the model, so that two models' FDs at
+equal N can stand in the wrong order. Over subsets of n_1 < ... < n_P = N images a line
+
+    FD_n = FD_inf + c / n
+
+is fitted by least squares, and its intercept is told. The bias of a finite reference set stays in it: it is the same
+for all models that are compared with that set. N generated images, P subsets, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import special
+
+from genaudit.metrics import frechet
+from genaudit.metrics.result import Caution, Curve, Unavailable, value
+from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.chosen import Chosen
+
+LARGEST_START = 5000  # the authors' smallest subset of 50,000 images
+
+
+@dataclass(frozen=True, kw_only=True)
+class FDInfinityResult:
+    """Fréchet distance at endless generated images, squared feature units, lower is better; about 0 for equal laws.
+
+    An extrapolation can fall below 0. `slope` is c: the bias at N images is slope/N. `standard_error` is the
+    intercept's, over new images and over the random subsets.
+    """
+
+    citation: ClassVar[str] = (
+        "Chong, Forsyth. Effectively unbiased FID and Inception Score and where to find them. CVPR 2020."
+    )
+    fd_infinity: float = value("lower")
+    fd_infinity_lower: float | None
+    fd_infinity_upper: float | None
+    standard_error: float | None
+    slope: float
+    fd: float
+    subset_sizes: tuple[int, ...]
+    dimensions: int
+    n_generated: int
+    n_reference: int | None
+    interval: str
+    line: Curve
+    cautions: tuple[Caution, ...] = ()
+
+
+def fd_infinity(
+    generated: Any, reference: Any, *, points: int = 15, smallest: int | None = None, seed: int = 0
+) -> float:
+    """Fréchet distance extrapolated in 1/N to endless generated images, Chong & Forsyth 2020.
+
+    Args:
+        generated: rows (N, D), NumPy array, torch tensor or rows on disk.
+        reference: rows (M, D), or an object with `mu` (D,), `sigma` (D, D) and perhaps `n`.
+        points: P subsets, 3 or more, their sizes evenly spaced from `smallest` to N.
+        smallest: images of the smallest subset; None: half of the images, but no more than 5,000.
+        seed: of the subsets, each drawn without replacement.
+
+    Returns:
+        the intercept in squared feature units, lower is better.
+
+    Raises:
+        ValueError: shapes that do not fit, too few images for the points, or values that are not finite.
+    """
+    rows = as_rows(generated, "generated")
+    line = _fit(rows, _reference(reference, rows.shape[1])[0], _sizes(len(rows), points, smallest), seed)
+    return line.intercept
+
+
+def judge(
+    *,
+    generated: Any,
+    reference: Any,
+    points: int = 15,
+    smallest: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> FDInfinityResult:
+    """FD-infinity of generated images, with a standard error of the intercept.
+
+    The error has two parts, which add up as variances: how FD would vary over new images (the delta method of `fd`:
+    all subsets share the images, and the line's weights on the points sum to one) and the scatter of the random
+    subsets about the line (its residuals). Where FD has no delta method, because N <= 2 D or M <= 2 D, there is none.
+
+    Args:
+        generated: rows (N, D).
+        reference: rows (M, D), or an object with `mu` (D,), `sigma` (D, D) and perhaps `n`.
+        points, smallest, seed: see `fd_infinity`.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        Unavailable: fewer than 20 images, or fewer than the points need.
+    """
+    rows = as_rows(generated, "generated")
+    n, dimensions = rows.shape
+    if n < 20 or n - (smallest or 2) < points:
+        raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
+    target, n_reference = _reference(reference, dimensions)
+    sizes = _sizes(n, points, smallest)
+    line = _fit(rows, target, sizes, seed)
+    whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
+    z = float(special.ndtri(0.5 + confidence / 2))
+    error: float | None = None
+    if whole.fd_upper is not None:
+        error = float(np.hypot((whole.fd_upper - whole.fd) / z, line.intercept_error))
+    cautions = list(whole.cautions)
+    if sizes[0] <= dimensions < n:
+        cautions.append(
+            Caution(
+                "extrapolation-from-singular-subsets",
+                f"The smallest subset has {sizes[0]} images for D = {dimensions} features. The bias follows 1/N only "
+                f"well above D: more than {2 * dimensions} generated images keep all subsets above it.",
+            )
+        )
+    return FDInfinityResult(
+        fd_infinity=line.intercept,
+        fd_infinity_lower=None if error is None else line.intercept - z * error,
+        fd_infinity_upper=None if error is None else line.intercept + z * error,
+        standard_error=error,
+        slope=line.slope,
+        fd=whole.fd,
+        subset_sizes=tuple(int(size) for size in sizes),
+        dimensions=dimensions,
+        n_generated=n,
+        n_reference=n_reference,
+        interval="none: as for fd" if error is None else "delta method of fd, and the subsets' scatter about the line",
+        line=Curve(
+            title="Fréchet distance over 1/N",
+            x_label="1 / number of generated images",
+            y_label="Fréchet distance",
+            x=np.concatenate([[0.0], 1 / sizes[::-1]]),
+            lines={
+                "subsets": np.concatenate([[np.nan], line.distances[::-1]]),
+                "line": line.intercept + line.slope * np.concatenate([[0.0], 1 / sizes[::-1]]),
+            },
+        ),
+        cautions=tuple(cautions),
+    )
+
+
+@dataclass(frozen=True)
+class _Line:
+    intercept: float
+    slope: float
+    intercept_error: float
+    distances: np.ndarray  # (P,)
+
+
+def _sizes(n: int, points: int, smallest: int | None) -> np.ndarray:
+    """The subsets' sizes (P,), int64, evenly spaced and all different."""
+    start = min(LARGEST_START, n // 2) if smallest is None else smallest
+    if points < 3 or not 2 <= start <= n - points + 1:
+        raise ValueError(
+            f"{points} subsets from {start} to {n} images cannot be drawn: points must be 3 or more, the smallest "
+            f"subset 2 images or more, and all sizes different"
+        )
+    return np.linspace(start, n, points).astype(np.int64)
+
+
+def _reference(reference: Any, dimensions: int) -> tuple[frechet.Gaussian, int | None]:
+    given = frechet.given_moments(reference)
+    if given is not None:
+        frechet.check_dimensions(dimensions, len(given.mu))
+        return frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference"), given.n
+    rows = as_rows(reference, "reference")
+    frechet.check_dimensions(dimensions, rows.shape[1])
+    return frechet.fit_gaussian(rows, "reference"), len(rows)
+
+
+def _fit(rows: RowsLike, target: frechet.Gaussian, sizes: np.ndarray, seed: int) -> _Line:
+    """FD of a random subset of each size, and the least-squares line through them over 1/n."""
+    rng = np.random.default_rng(seed)
+    distances = np.array(
+        [
+            sum(
+                frechet.distance_terms(
+                    frechet.fit_gaussian(
+                        Chosen(rows, np.sort(rng.choice(len(rows), size=size, replace=False))), "generated"
+                    ),
+                    target,
+                )
+            )
+            for size in sizes
+        ]
+    )
+    design = np.stack([np.ones(len(sizes)), 1 / sizes], axis=1)
+    (intercept, slope), *_ = np.linalg.lstsq(design, distances, rcond=None)
+    residuals = distances - design @ [intercept, slope]
+    scatter = float(residuals @ residuals) / (len(sizes) - 2)
+    variance = scatter * float(np.linalg.inv(design.T @ design)[0, 0])
+    return _Line(float(intercept), float(slope), float(np.sqrt(variance)), distances)

@@ -1,0 +1,105 @@
+"""Monge Inception Distance: sliced transport cost of features on the scale of FD (Berthet et al. 2026).
+
+    MIND = 3 D E over unit vectors u of W2^2(u'X, u'Y)
+
+D times the mean along a direction is of the size of the squared distance in all of them, and the factor 3 is the
+authors' fit to FID. The paper uses Inception's features, sets of equal size, and 1,000 directions; sets of unequal size
+are compared whole here, by their quantile functions, where the authors take a random part of the larger one.
+N, M images, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import special
+
+from genaudit.metrics.result import Caution, value
+from genaudit.stats.sliced import random_directions, sliced_wasserstein
+
+
+@dataclass(frozen=True, kw_only=True)
+class MINDResult:
+    """3 D times the mean squared transport cost along a direction, squared feature units, lower is better.
+
+    It is biased upward in small sets, by less than FD is: the paper takes 5,000 images where FID takes 50,000.
+    """
+
+    citation: ClassVar[str] = (
+        "Berthet, Wu, Crepy, Elie, Greff, Sander. MIND: Monge Inception Distance for generative models evaluation. "
+        "arXiv:2605.06797, 2026."
+    )
+    mind: float = value("lower")
+    mind_lower: float
+    mind_upper: float
+    directions: int
+    dimensions: int
+    n_generated: int
+    n_reference: int
+    interval: str = (
+        "del Barrio's and Loubes' normal limit: how the value varies over new images and directions, without its "
+        "upward bias"
+    )
+    cautions: tuple[Caution, ...] = ()
+
+
+def mind(x: Any, y: Any, *, directions: int = 1000, seed: int = 0) -> float:
+    """Monge Inception Distance between two sets of rows, Berthet et al. 2026; symmetric in its arguments.
+
+    Args:
+        x: rows (N, D), NumPy array, torch tensor or rows on disk.
+        y: rows (M, D).
+        directions: random unit vectors; 1,000 in the paper.
+        seed: of the directions.
+
+    Returns:
+        the distance in squared feature units, lower is better.
+
+    Raises:
+        ValueError: shapes that do not fit, no direction, or values that are not finite.
+
+    >>> round(mind([[0.0], [2.0]], [[5.0], [3.0]]), 12)
+    27.0
+    """
+    dimensions = np.shape(x)[1]
+    return 3 * dimensions * sliced_wasserstein(x, y, random_directions(directions, dimensions, seed)).mean
+
+
+def judge(
+    *, generated: Any, reference: Any, directions: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> MINDResult:
+    """MIND of generated images to reference images.
+
+    Args:
+        generated: rows (N, D).
+        reference: rows (M, D).
+        directions: random unit vectors.
+        confidence: of the interval, in (0, 1).
+        seed: of the directions.
+    """
+    dimensions = np.shape(generated)[1]
+    drawn = random_directions(directions, dimensions, seed)
+    found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
+    half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
+    smallest = min(len(generated), len(reference))
+    cautions: tuple[Caution, ...] = ()
+    if smallest < 1000:
+        cautions = (
+            Caution(
+                "few-images",
+                f"MIND rests on {smallest} images in the smaller set; the paper finds it informative from 1,000 on, "
+                f"and below its upward bias shows: compare it only with values of equally many images.",
+            ),
+        )
+    return MINDResult(
+        mind=3 * dimensions * found.mean,
+        mind_lower=3 * dimensions * max(found.mean - half, 0.0),
+        mind_upper=3 * dimensions * (found.mean + half),
+        directions=directions,
+        dimensions=dimensions,
+        n_generated=len(generated),
+        n_reference=len(reference),
+        cautions=cautions,
+    )

@@ -1,0 +1,72 @@
+"""Spatial Fréchet distance: FD of feature maps with their positions (Nash et al. 2021; sFID).
+
+Pooled features forget where things are; the first channels of an earlier feature map do not. The distance is `fd`'s,
+between Gaussians fitted to 7 channels x 17 x 17 positions of `mixed_6/conv` of FID's Inception, 2,023 numbers an image
+(`genaudit.measures.spatial`). With another network the map of stride 16 takes its place: a distance of its own.
+N images, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from genaudit.metrics import frechet
+from genaudit.metrics.result import Caution, value
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialFrechetResult:
+    """Fréchet distance of spatial features in their squared units, 0 or more, lower is better; biased up by about D/N.
+
+    The interval is that of `fd`: how the value varies over new images, without its upward bias.
+    """
+
+    citation: ClassVar[str] = (
+        "Nash, Menick, Dieleman, Battaglia. Generating images with sparse representations. ICML 2021."
+    )
+    sfd: float = value("lower")
+    sfd_lower: float | None
+    sfd_upper: float | None
+    mean_term: float
+    covariance_term: float
+    dimensions: int
+    n_generated: int
+    n_reference: int | None
+    interval: str
+    cautions: tuple[Caution, ...] = ()
+
+
+def judge(
+    *, generated: Any, reference: Any, confidence: float = 0.95, feature_model: str | None = None
+) -> SpatialFrechetResult:
+    """Fréchet distance between the spatial features of generated and reference images.
+
+    Args:
+        generated: rows (N, D).
+        reference: rows (M, D), or an object with `mu` (D,), `sigma` (D, D) and perhaps `n` of spatial features.
+        confidence: of the interval, in (0, 1).
+        feature_model: its name, where it is known: another than the FID Inception gives a caution.
+    """
+    found = frechet.judge(generated=generated, reference=reference, confidence=confidence)
+    cautions = list(found.cautions)
+    if feature_model is not None and feature_model != "fid_inception":
+        cautions.append(
+            Caution(
+                "spatial-features-of-another-network",
+                f"sFID is defined on a feature map of FID's Inception. {feature_model} gives the first channels of its "
+                f"own map of stride 16: compare this value only with others of {feature_model}.",
+            )
+        )
+    return SpatialFrechetResult(
+        sfd=found.fd,
+        sfd_lower=found.fd_lower,
+        sfd_upper=found.fd_upper,
+        mean_term=found.mean_term,
+        covariance_term=found.covariance_term,
+        dimensions=found.dimensions,
+        n_generated=found.n_generated,
+        n_reference=found.n_reference,
+        interval=found.interval,
+        cautions=tuple(cautions),
+    )
