@@ -180,6 +180,15 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
         bare_key="paths",
         bare_many=True,
     ),
+    "sample": Verb(
+        "Draws images of a generator and writes them as PNGs.",
+        "genaudit sample generator=NAME [n=1000] [out=DIR] [key=value ...]",
+        "genaudit sample generator=demo_vae n=200 out=samples\n"
+        "genaudit sample generator=torchscript generator.file=G.pt generator.latent=128 n=200 out=samples",
+        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto. The i-th image is the same whatever\n"
+        "n is. docs/generators.md names the kinds of generators and what else can be asked of them.\n",
+        module="sample",
+    ),
     "list": Verb(
         "Lists what there is, what each needs, and whether its weights are on this machine.",
         "genaudit list metrics|feature_models|datasets|tables",

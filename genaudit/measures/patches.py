@@ -8,9 +8,19 @@ N images, H height, W width, C channels, p side of a patch.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from genaudit.errors import UserError
+from genaudit.measures.generator_images import MeasureOfGenerator
+
+if TYPE_CHECKING:
+    import torch
+
+    from genaudit.backbones.generator import Generator
+    from genaudit.measures.measure import Meter
 
 
 class PatchVariation(NamedTuple):
@@ -89,3 +99,52 @@ def _channels_last(images: np.ndarray) -> np.ndarray:
     if images.ndim == 4 and images.shape[1] in (1, 3):
         return images.transpose(0, 2, 3, 1)
     raise ValueError(f"images must be (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, not {images.shape}")
+
+
+class Patches(MeasureOfGenerator):
+    """Rows: patch variation of the image at the generator's size, the share of its patches that was left out.
+
+    Args:
+        generator: whose images' size decides; a likelihood is that of the image at this size.
+        patch: p.
+    """
+
+    kind = "patches"
+    columns: tuple[str, ...] | None = ("patch_variation", "left_out")
+
+    def __init__(self, generator: Generator | None, *, patch: int = 8) -> None:
+        super().__init__(generator)
+        if int(patch) < 1:
+            raise UserError(f"metric.flatness.measure.patches.patch={patch}: at least 1 is needed")
+        self.settings: dict[str, Any] = {"patch": int(patch)}
+
+    @property
+    def name(self) -> str:
+        return f"patches {self.generator.recipe.size}"
+
+    @property
+    def weights_sha256(self) -> str:
+        return ""
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        shape = {"channels": self.generator.channels, "resize": self.generator.recipe.describe()}
+        return {"measure": "patches", "code_version": 1, **shape, **self.settings}
+
+    def batch_size(self, device: str) -> int:
+        return 64
+
+    def open(self, device: str, precision: str) -> Meter:
+        import torch
+
+        from genaudit.measures.generator_images import as_generator_images
+
+        patch, channels = self.settings["patch"], self.generator.channels
+        size = self.generator.recipe.size
+        if size < patch:
+            raise UserError(f"metric.flatness.measure.patches.patch={patch} is larger than images of {size} pixels")
+
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+            found = patch_variation_counted(as_generator_images(images.cpu(), channels, torch.float64), patch)
+            return torch.stack([found.variation, found.left_out / found.patches], dim=1).float().to(images.device)
+
+        return meter

@@ -1,0 +1,186 @@
+"""Where a generator's network comes from: any module, a TorchScript file, a `torch.export` file, an ONNX file.
+
+Each class here is the `_target_` of a YAML in `configs/generator`. Files are read without unpickling code: TorchScript
+and exported programs hold graphs and tensors, checkpoints tensors only. Arguments that all share: `Generator`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genaudit.backbones.generator import Generator, Source, _first_line
+from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
+from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ModuleGenerator(Generator):
+    """Any `torch.nn.Module` that Python can import.
+
+    Args:
+        module: package.function or package.Class; called with `arguments`, it gives the module.
+        arguments: keyword arguments of it.
+        checkpoint: a file of tensors that the module loads (.safetensors, or a torch file of tensors); null: the
+            module comes with its weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: str | None,
+        arguments: Mapping[str, Any] | None = None,
+        checkpoint: str | None = None,
+        name: str | None = None,
+        **shared: Any,
+    ) -> None:
+        if not module:
+            raise UserError("generator.module=package.function is needed: what it returns maps latents to images")
+        super().__init__(name=name or module.rpartition(".")[2], **shared)
+        self.module, self.arguments, self.checkpoint = module, dict(arguments or {}), checkpoint
+
+    def load(self, device: str = "cpu") -> Source:
+        network = self.build()
+        if self.checkpoint:
+            tensors = read_state_dict(self.checkpoint, what=f"generator {self.name}")
+            try:
+                network.load_state_dict(tensors)
+            except RuntimeError as error:
+                raise UserError(
+                    f"generator.checkpoint: {self.checkpoint} does not fit {self.module} ({_first_line(error)})"
+                ) from None
+        arguments = json.dumps(self.arguments, sort_keys=True, default=str)
+        network = _frozen(network.eval())
+        sha256 = sha256_of_tensors(network.state_dict())
+        return Source(network.to(device), sha256, f"{self.module} {arguments}")
+
+    def build(self) -> torch.nn.Module:
+        """The module, before a checkpoint is loaded.
+
+        Raises:
+            UserError: it cannot be imported or made, or is no module.
+        """
+        import torch
+
+        package, _, attribute = self.module.rpartition(".")
+        try:
+            made = getattr(importlib.import_module(package), attribute)
+            # a copy of what is there once: it is moved and converted
+            network = copy.deepcopy(made) if isinstance(made, torch.nn.Module) else made(**self.arguments)
+        except Exception as error:
+            raise UserError(f"generator.module={self.module} cannot be made ({_first_line(error)})") from None
+        if not isinstance(network, torch.nn.Module):
+            raise UserError(f"generator.module={self.module} gave a {type(network).__name__}, not a torch.nn.Module")
+        return network
+
+
+class FileGenerator(Generator):
+    """A network that is a file by itself.
+
+    Args:
+        file: its path.
+    """
+
+    kind = ""
+
+    def __init__(self, *, file: str | None, name: str | None = None, **shared: Any) -> None:
+        if not file:
+            raise UserError(f"generator.file=FILE is needed: {self.kind}")
+        super().__init__(name=name or Path(file).stem, **shared)
+        self.file = Path(file).expanduser()
+
+    def load(self, device: str = "cpu") -> Source:
+        if not self.file.is_file():
+            raise UserError(f"generator.file: there is no file at {self.file}")
+        try:
+            with warnings.catch_warnings(), _quiet():  # that TorchScript is old, how an archive could not be read
+                warnings.simplefilter("ignore")
+                network = self.read(device)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"generator.file: {self.file} cannot be read as {self.kind} ({_first_line(error)}); "
+                "generator=torchscript, exported and onnx read those kinds, generator=module a class with a checkpoint"
+            ) from None
+        return Source(network, sha256_of_file(self.file), self.kind)
+
+    def read(self, device: str) -> Any:
+        """The network on the device, in evaluation mode."""
+        raise NotImplementedError
+
+
+class TorchScriptGenerator(FileGenerator):
+    """What `torch.jit.save` wrote."""
+
+    kind = "TorchScript"
+
+    def read(self, device: str) -> Any:
+        import torch
+
+        network = torch.jit.load(str(self.file), map_location=device)
+        return _frozen(network.eval())
+
+
+class ExportedGenerator(FileGenerator):
+    """What `torch.export.save` wrote (.pt2): exported in evaluation mode, with a first axis of any length."""
+
+    kind = "an exported program"
+
+    def read(self, device: str) -> Any:
+        import torch
+
+        network = torch.export.load(str(self.file)).module()
+        return _frozen(network).to(device)
+
+    def advice(self, error: Exception) -> str:
+        return (
+            "generator.latent= must be what it was exported with, and the first axis must be dynamic: "
+            "torch.export.export(network, (latents,), dynamic_shapes=({0: torch.export.Dim('n')},))"
+        )
+
+
+class ONNXGenerator(FileGenerator):
+    """An ONNX file, turned into PyTorch by the package onnx2torch, since an ONNX runtime gives no gradients."""
+
+    kind = "ONNX"
+
+    def read(self, device: str) -> Any:
+        try:
+            from onnx2torch import convert
+        except ImportError:
+            raise UserError(
+                "generator=onnx needs the package onnx2torch, which turns the graph into PyTorch (an ONNX runtime "
+                "gives no gradients): pip install 'genaudit[onnx]'"
+            ) from None
+        return _frozen(convert(str(self.file)).eval()).to(device)
+
+    def advice(self, error: Exception) -> str:
+        return "generator.latent= must be what it was exported with, and the first axis must be dynamic"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch logs, with a traceback, what it then raises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _frozen(network: Any) -> Any:
+    """Without gradients of its weights; TorchScript lacks `requires_grad_`."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network

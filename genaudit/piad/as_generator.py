@@ -1,0 +1,45 @@
+"""The generator of a trained PIAD, to be inverted and asked for likelihoods like any other.
+
+Its latent prior is N(0, I), its images lie in [-1, 1] but for what an output without tanh exceeds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genaudit.backbones.generator import Generator, Source
+from genaudit.errors import UserError
+from genaudit.piad.networks import Architecture, build
+from genaudit.piad.saved import WEIGHTS, read_record, sha256
+
+
+class PIADGenerator(Generator):
+    """The generator of a folder that `genaudit train piad=...` wrote.
+
+    Args:
+        folder: the folder.
+        name, sigma2: see `Generator`.
+    """
+
+    def __init__(self, *, folder: str | None, name: str | None = None, sigma2: float | None = None) -> None:
+        if not folder:
+            raise UserError("generator.folder=FOLDER is needed: one that `genaudit train piad=...` wrote")
+        record = read_record(folder)
+        self.folder, self._channels = Path(folder).expanduser(), int(record["channels"])
+        self.architecture = Architecture(**record["architecture"])
+        shared: dict[str, Any] = {"latent": self.architecture.latent_shape, "output_range": (-1.0, 1.0)}
+        super().__init__(name=name or self.folder.name, sigma2=sigma2, **shared)
+
+    def load(self, device: str = "cpu") -> Source:
+        from safetensors.torch import load_file
+
+        digest = sha256(self.folder)
+        network = build(self.architecture, self._channels, seed=0).generator
+        start = "generator."
+        tensors = load_file(self.folder / WEIGHTS)
+        try:
+            network.load_state_dict({key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)})
+        except RuntimeError as error:
+            raise UserError(f"generator.folder: {self.folder} holds other networks than it says ({error})") from None
+        return Source(network.eval().requires_grad_(False).to(device), digest, "PIAD")
