@@ -1,8 +1,9 @@
 """How PIAD's losses follow the contrast of an image: perceptual loss and relative-perceptual-L1 of a shifted pair.
 
 Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", section 3.1, Figures 1 and 3 (right). An image and the
-same one shifted by 5 pixels are compared at full contrast (a), and at 0.2 (b) and 0.4 (c) less: the perceptual loss falls
-with the contrast, the relative loss hardly does. Less contrast means a narrower range of grey values around its middle.
+same one shifted by 5 pixels are compared at full contrast (a), and at 0.2 (b) and 0.4 (c) less: the perceptual loss
+falls with the contrast, the relative loss hardly does. Less contrast means a narrower range of grey values around its
+middle.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Tuluptceva et al. 2019, supplement, Tables 1 to 4. The paper prints no totals, so the published value of a cell is what
 its rows give: a convolution of k x k filters has k·k·C_in·C_out weights and C_out biases; a block has two 3x3
-convolutions, and a 1x1 on its skip connection where it changes the number of filters; the conv-act-conv block always has one.
+convolutions, and a 1x1 on its skip connection where it changes the number of filters; the conv-act-conv block always
+has one.
 """
 
 from __future__ import annotations
