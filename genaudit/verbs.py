@@ -185,8 +185,8 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
         "genaudit sample generator=NAME [n=1000] [out=DIR] [key=value ...]",
         "genaudit sample generator=demo_vae n=200 out=samples\n"
         "genaudit sample generator=torchscript generator.file=G.pt generator.latent=128 n=200 out=samples",
-        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto. The i-th image is the same whatever\n"
-        "n is. docs/generators.md names the kinds of generators and what else can be asked of them.\n",
+        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto. The i-th image is the same for\n"
+        "every n. docs/generators.md names the kinds of generators and what else can be asked of them.\n",
         module="sample",
     ),
     "list": Verb(

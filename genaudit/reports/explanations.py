@@ -14,11 +14,30 @@ METRICS = {
     "irs": "Share of the training images that the model can still reach, from how many different ones its "
     "samples retrieve; falls with mode collapse, blind to quality.",
     "fd": "Distance between Gaussians fitted to the features; falls with quality and diversity, blind to memorisation.",
+    "fd_infinity": "The Fréchet distance that endless samples would have: the bias of finite sets is extrapolated away.",
+    "sfd": "Fréchet distance of feature maps with their positions; sees where things are, which pooled features "
+    "forget, blind to memorisation.",
     "kd": "Squared kernel distance between the features, unbiased (it may be slightly negative); falls with quality "
     "and diversity, usable with few images, blind to memorisation.",
+    "cmmd": "Squared kernel distance with a Gaussian kernel on CLIP's embeddings, biased upward in small sets; falls "
+    "with quality and diversity, blind to memorisation.",
+    "swd": "Transport cost between the features along random directions; zero only for equal laws, blind to "
+    "memorisation.",
+    "mind": "Transport cost between the features along random directions, on the scale of the Fréchet distance; needs "
+    "fewer images, blind to memorisation.",
+    "is": "Whether a classifier is sure of each sample and finds all classes; no real image enters, blind to "
+    "variety within classes and to memorisation.",
     "prdc": "Neighbourhood overlap: precision and density speak of quality, recall and coverage of diversity; "
     "blind to memorisation.",
+    "realism": "How well inside the real images' neighbourhoods each sample lies; 1 or more is inside; quality alone, "
+    "blind to diversity.",
+    "rarity": "How sparse the real images are around each sample that lies among them; neither high nor low is better.",
     "vendi": "Effective number of different images among the samples; diversity alone, blind to quality.",
+    "fkea": "Effective number of modes among the samples at a kernel's width; diversity alone, blind to quality.",
+    "mifid": "Fréchet distance, divided by the samples' mean distance to the training images where that is small: "
+    "high where training images are copied.",
+    "fld": "How well samples, as centres of a density fitted to the training images, explain unseen real images; rises "
+    "with lost quality, lost diversity and memorisation alike.",
     "authpct": "Percent of samples that are not closer to their nearest training image than that one's own neighbour; "
     "low where training images are copied.",
     "ct": "Whether samples lie closer to the training images than unseen real images do; below 0 points to copying, "
@@ -31,6 +50,7 @@ METRICS = {
     "sees what it cannot make, blind to how often it makes what it can.",
     "typicality": "Share of batches of real images whose mean log-likelihood is typical of the generator; too likely "
     "is atypical too.",
+    "ppl": "How much images change along short steps between latent vectors; low where the latent space is smooth.",
     "ais": "Log-likelihood of images under the generator by annealed importance sampling; a lower bound.",
     "flatness": "Whether the generator finds flat images likely: correlation of local variation with log-likelihood.",
 }
@@ -42,6 +62,14 @@ VALUES = {
     "irs_inf": "estimated share with endless samples",
     "irs_inf_reference": "the same for real held-out images",
     "irs_inf_adjusted": "relative to real held-out images",
+    "inception_score": "mean over splits",
+    "inception_score_unsplit": "all samples at once",
+    "realism_median": "radius over distance, median",
+    "realistic": "share inside a neighbourhood",
+    "rarity_mean": "mean over samples that have one",
+    "fkea_vendi": "Vendi score, order 1",
+    "fkea_rke": "RKE score, order 2",
+    "fld_gap": "density at training minus unseen images",
     "precision": "samples near real images",
     "recall": "real images near samples",
     "density": "real neighbourhoods a sample lies in",
@@ -76,7 +104,7 @@ VALUES = {
 }
 
 SHARES = (
-    *("as", "irs_alpha", "irs_inf", "irs_inf_reference", "precision", "recall", "coverage"),
+    *("as", "irs_alpha", "irs_inf", "irs_inf_reference", "precision", "recall", "coverage", "realistic"),
     *("auroc", "auroc_raw", "auroc_last_scale", "auroc_ratio", "auroc_train", "auroc_anomalies"),
     *("auroc_ratio_code", "auroc_general", "auroc_code"),
     *(f"typical_fraction_{size}" for size in (10, 25, 50, 75)),
@@ -92,6 +120,8 @@ COLUMNS = {
     "piad": ("Most anomalous", "Least anomalous"),
     "inversion_error": ("Recovered worst", "Recovered best"),
     "log_likelihood": ("Likeliest", "Least likely"),
+    "realism": ("Most realistic", "Least realistic"),
+    "rarity": ("Rarest", "Most common"),
     "complexity": ("Most complex", "Least complex"),
     "vulnerability": ("Most vulnerable", "Least vulnerable"),
     "llr": ("Most like the density model's images", "Least like the density model's images"),

@@ -1,0 +1,249 @@
+"""How near a generator comes to an image: its best reconstruction, as rows for the store.
+
+"Intriguing Properties of Modern GANs", Eq. 3 and appendix B.2; the optimisation is `genaudit.likelihood.inversion`.
+An image's row: how far, with which latent, and a small picture of the reconstruction; a metric needs no network.
+
+B images of a batch, C channels, S side, L latent dimensions, K classes, T side of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit.backbones.generator import Generator
+from genaudit.errors import UserError
+from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
+
+if TYPE_CHECKING:
+    import torch
+
+    from genaudit.likelihood.inversion import Distance, Inversion
+    from genaudit.measures.measure import Meter
+
+# A change of the mathematics bumps this number, so that stored rows are not reused.
+CODE_VERSION = 1
+# The first columns, which every row has; C and T say how the picture at its end is laid out, K how many class errors.
+HEAD = (
+    "error",
+    "distance",
+    "restart_range",
+    "label",
+    "dims",
+    "latent_dim",
+    "picture_channels",
+    "picture_side",
+    "classes",
+)
+DISTANCES = ("l2", "perceptual", "lpips")
+
+
+class Inverted(MeasureOfGenerator):
+    """Rows: mean squared error per number of the [0, 1] scale, the distance that was minimised, how far the restarts
+    lay apart in it, the best class, sizes; then the latent (L), each class' distance (K), the picture (C·T·T, [0, 1]).
+
+    Args:
+        generator: G.
+        distance: what is minimised: "l2", "perceptual" (the embedded network's features) or "lpips" (the package).
+        restarts, samples, steps, learning_rate: of `likelihood.inversion.invert`; the paper's are 4, 500, 500 to 750.
+        picture: T at most; 0 keeps no pictures.
+        seed: of the starts, which all images share.
+    """
+
+    kind = "inversion"
+
+    def __init__(
+        self,
+        generator: Generator | None,
+        *,
+        distance: str = "l2",
+        restarts: int = 4,
+        samples: int = 500,
+        steps: int = 500,
+        learning_rate: float = 0.1,
+        picture: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(generator)
+        if distance not in DISTANCES:
+            raise UserError(f"metric.inversion.measure.distance={distance}: one of {', '.join(DISTANCES)} is needed")
+        for key, number, least in (
+            ("restarts", restarts, 1),
+            ("samples", samples, 1),
+            ("steps", steps, 0),
+            ("picture", picture, 0),
+        ):
+            if int(number) < least:
+                raise UserError(f"metric.inversion.measure.{key}={number}: at least {least} is needed")
+        self.settings: dict[str, Any] = {
+            "distance": distance,
+            "restarts": int(restarts),
+            "samples": int(samples),
+            "steps": int(steps),
+            "learning_rate": float(learning_rate),
+            "picture": int(picture),
+            "seed": int(seed),
+        }
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        channels, side, _ = self.picture_shape
+        return (
+            *HEAD,
+            *(f"z{i}" for i in range(self.generator.latent_dim)),
+            *(f"distance_class_{label}" for label in self.generator.labels if label is not None),
+            *(f"p{i}" for i in range(channels * side * side)),
+        )
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(C, T, T) of the pictures."""
+        channels, size, _ = self.generator.image_shape
+        side = min(size, self.settings["picture"])
+        return channels, side, side
+
+    def describe(self, precision: str) -> dict[str, Any]:
+        return {
+            "measure": "inversion",
+            "code_version": CODE_VERSION,
+            "precision": self.precision(precision),
+            "generator": self.generator.describe(),
+            **self.settings,
+        }
+
+    def batch_size(self, device: str) -> int:
+        rows = 4096 if device.startswith("cuda") else 64  # rows of one pass: images times restarts
+        return max(1, rows // self.settings["restarts"])
+
+    def open(self, device: str, precision: str) -> Meter:
+        import torch
+
+        from genaudit.likelihood.inversion import invert
+
+        dtype = torch.float64 if self.precision(precision) == "float64" else torch.float32
+        labels = self.generator.labels
+        decoders = [self.generator.decoder(device, dtype, label) for label in labels]
+        channels = self.generator.channels
+        distance = make_distance(self.settings["distance"], device, dtype)
+        names = ("restarts", "samples", "steps", "learning_rate")
+        options = {name: self.settings[name] for name in names}
+
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+            x = as_generator_images(images, channels, dtype)
+            found = [
+                invert(
+                    decoder,
+                    x,
+                    latent_dim=self.generator.latent_dim,
+                    distance=distance,
+                    generator=torch.Generator().manual_seed(self.settings["seed"]),
+                    **options,
+                )
+                for decoder in decoders
+            ]
+            return self._rows(x, found)
+
+        return meter
+
+    def _rows(self, x: torch.Tensor, found: Sequence[Inversion]) -> torch.Tensor:
+        """(B, D) float32 of the inversions by class."""
+        import torch
+
+        distances = torch.stack([each.distances for each in found], dim=1)  # (B, K)
+        best = distances.argmin(dim=1)
+        place = torch.arange(len(x), device=x.device)
+
+        def chosen(values: Callable[[Inversion], torch.Tensor]) -> torch.Tensor:
+            return torch.stack([values(each) for each in found], dim=1)[place, best]
+
+        labels = self.generator.labels
+        of_label = torch.tensor([math.nan if label is None else label for label in labels], device=x.device)
+        channels, side, _ = self.picture_shape
+        classes = 0 if labels == (None,) else len(labels)
+        sizes = (x[0].numel(), self.generator.latent_dim, channels, side, classes)
+        picture = x.new_empty(len(x), 0)
+        if side:
+            whole = chosen(lambda each: each.reconstructions)
+            picture = torch.nn.functional.adaptive_avg_pool2d(whole, side).flatten(1)
+        head = torch.stack(
+            [
+                chosen(lambda each: each.mse),
+                distances[place, best],
+                chosen(lambda each: each.restarts.amax(1) - each.restarts.amin(1)),
+                of_label[best].to(x.dtype),
+                *(torch.full_like(distances[:, 0], size) for size in sizes),
+            ],
+            dim=1,
+        )
+        by_class = distances if classes else distances[:, :0]
+        return torch.cat([head, chosen(lambda each: each.latents), by_class, picture], dim=1).float()
+
+
+def make_distance(name: str, device: str, dtype: torch.dtype) -> Distance:
+    """What inversion minimises, by its name in `DISTANCES`; reconstructions and images (n, C, S, S) in [0, 1] to (n,).
+
+    "perceptual": mean squared difference of the embedded network's features (EfficientNet-Lite0, stride 8), each
+    filter divided by its standard deviation. "lpips": Zhang et al. 2018 with VGG, by the package lpips.
+
+    Raises:
+        UserError: the package lpips, or its weights, are not on this machine.
+    """
+    from genaudit.likelihood.inversion import mean_squared_error
+
+    if name == "l2":
+        return mean_squared_error
+    if name == "perceptual":
+        features = perceptual_features(device, dtype)
+
+        def perceptual(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return (features(a) - features(b)).square().mean(1)
+
+        return perceptual
+    try:
+        import lpips
+    except ImportError:
+        raise UserError(
+            "distance=lpips needs the package lpips: pip install 'genaudit[lpips]'; distance=perceptual "
+            "needs nothing more"
+        ) from None
+    try:
+        network = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False).to(device, dtype)
+    except Exception as error:  # whatever a download that fails raises
+        raise UserError(f"distance=lpips: VGG's weights cannot be had ({error}); distance=perceptual") from None
+
+    def learned(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        whole: torch.Tensor = network(*(_colour(each) * 2 - 1 for each in (a, b)))
+        return whole.flatten()
+
+    return learned
+
+
+def perceptual_features(device: str, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Images (n, C, S, S) in [0, 1] to the embedded perceptual network's scaled features (n, F·h·w), differentiable."""
+    from genaudit.piad.perceptual import efficientnet_lite0
+
+    network = efficientnet_lite0().to(device, dtype)
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        assert network.std is not None
+        scaled: torch.Tensor = network(images * 2 - 1) / network.std[:, None, None]
+        return scaled.flatten(1)
+
+    return features
+
+
+def _colour(images: torch.Tensor) -> torch.Tensor:
+    return images.expand(-1, 3, -1, -1)
+
+
+def unpack(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The latent (L,) and the picture (C, T, T) of one row; the picture is empty where none is kept."""
+    sizes = dict(zip(HEAD, row[: len(HEAD)].tolist(), strict=True))
+    latent_dim, classes = int(sizes["latent_dim"]), int(sizes["classes"])
+    channels, side = int(sizes["picture_channels"]), int(sizes["picture_side"])
+    start = len(HEAD)
+    picture = row[start + latent_dim + classes :].reshape(channels, side, side)
+    return row[start : start + latent_dim], picture

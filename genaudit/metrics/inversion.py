@@ -1,0 +1,184 @@
+"""Do real images lie on the generator's manifold? Reconstruction errors by role, and the observation noise they imply.
+
+"Intriguing Properties of Modern GANs", Eq. 3, Figures 3, 5, 10 and 11, appendix B.3 and Table 3. A generator's own
+images are recovered almost exactly; the paper finds the errors of training images an order of magnitude above.
+
+N images, L latent dimensions, C channels, T side of a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from genaudit.metrics.generator_rows import INVERSION, by_role, densities, ends, leading
+from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, per_image, value
+from genaudit.stats.auroc import auroc
+from genaudit.stats.resampling import Interval, bootstrap
+
+SHOWN = 4  # images a role beside their reconstructions, from the best recovered to the worst
+SEPARATE = 10.0  # an order of magnitude between the errors of real and of generated images
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionResult:
+    """How near the generator comes to each role's images: median mean squared error per number on the [0, 1] scale.
+
+    `error_ratio`: median of the real images (train if given, else reference) over that of generated ones; 1 where real
+    images lie on the manifold as generated ones do. `auroc_train`: how well the error tells real from generated, 0.5 is
+    ideal. `auroc_anomalies`: how well it tells anomalies from in-distribution images (reference, else train, else
+    generated). `sigma2`: mean error of the training images, the observation noise that suits them best (B.3).
+    """
+
+    citation: ClassVar[str] = "Intriguing Properties of Modern GANs. Under review (anonymous authors), 2023."
+    error_generated: float = value("none")
+    error_generated_lower: float
+    error_generated_upper: float
+    error_train: float | None = value("lower", default=None)
+    error_train_lower: float | None = None
+    error_train_upper: float | None = None
+    error_reference: float | None = value("lower", default=None)
+    error_reference_lower: float | None = None
+    error_reference_upper: float | None = None
+    error_anomalies: float | None = value("none", default=None)
+    error_anomalies_lower: float | None = None
+    error_anomalies_upper: float | None = None
+    error_ratio: float | None = value("lower", default=None)
+    error_ratio_lower: float | None = None
+    error_ratio_upper: float | None = None
+    auroc_train: float | None = value("lower", default=None)
+    auroc_train_lower: float | None = None
+    auroc_train_upper: float | None = None
+    auroc_anomalies: float | None = value("higher", default=None)
+    auroc_anomalies_lower: float | None = None
+    auroc_anomalies_upper: float | None = None
+    sigma2: float | None = value("none", default=None)
+    sigma2_lower: float | None = None
+    sigma2_upper: float | None = None
+    psnr: float | None = value("none", default=None)
+    interval: str = "percentile bootstrap over images"
+    mean_error: dict[str, float]
+    restarts_differ: dict[str, float]  # share of images whose restarts differ by more than the best one's distance
+    inversion_error: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    inversion_class: np.ndarray | None = per_image()  # noqa: RUF009
+    errors: Curve | None
+    reconstructions: Pictures | None
+    cautions: tuple[Caution, ...] = ()
+
+
+def judge(
+    *,
+    generated: Any,
+    train: Any = None,
+    reference: Any = None,
+    anomalies: Any = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> InversionResult:
+    """Reconstruction errors of every role that is played.
+
+    Args:
+        generated: rows (N, D) of `measures.inversion` for samples of this generator.
+        train, reference, anomalies: for training images, real images it did not see, and images that do not belong.
+        confidence: of the intervals. seed: of the bootstrap.
+    """
+    rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
+    columns = {role: leading(each, INVERSION) for role, each in rows.items()}
+    errors = {role: each["error"] for role, each in columns.items()}
+    medians: dict[str, float | None] = {}
+    for role, each in errors.items():
+        medians |= _with_interval(f"error_{role}", float(np.median(each)), ends(each, confidence, seed, median=True))
+    real = errors.get("train", errors.get("reference"))
+    if real is not None:
+        made = errors["generated"]
+        medians |= _compared("error_ratio", _ratio, (real, made), confidence, seed)
+        medians |= _compared("auroc_train", auroc, (real, made), confidence, seed)
+    if "anomalies" in errors:
+        belonging = errors.get("reference", real if real is not None else errors["generated"])
+        medians |= _compared("auroc_anomalies", auroc, (errors["anomalies"], belonging), confidence, seed)
+    if "train" in errors:
+        sigma2 = float(errors["train"].mean())
+        medians |= _with_interval("sigma2", sigma2, ends(errors["train"], confidence, seed))
+        medians["psnr"] = -10 * math.log10(sigma2) if sigma2 > 0 else math.inf
+    differ = {
+        role: float((each["restart_range"] > np.maximum(each["distance"], 1e-5)).mean())
+        for role, each in columns.items()
+    }
+    label = columns["generated"]["label"]
+    return InversionResult(
+        **medians,  # type: ignore[arg-type]
+        mean_error={role: float(each.mean()) for role, each in errors.items()},
+        restarts_differ=differ,
+        inversion_error=errors["generated"],
+        inversion_class=None if np.isnan(label).all() else label,
+        errors=densities(
+            "Reconstruction errors by inversion (Figures 3 and 10)",
+            "log10 of the mean squared error per number",
+            {role: np.log10(np.maximum(each, 1e-12)) for role, each in errors.items()},
+        ),
+        reconstructions=_pictures(rows, errors),
+        cautions=_cautions(differ, errors),
+    )
+
+
+def _with_interval(name: str, number: float, interval: Interval) -> dict[str, float | None]:
+    return {name: number, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
+
+
+def _compared(name: str, of: Any, samples: tuple[np.ndarray, ...], confidence: float, seed: int) -> dict[str, Any]:
+    return _with_interval(name, of(*samples), bootstrap(of, *samples, repeats=500, confidence=confidence, seed=seed))
+
+
+def _ratio(real: np.ndarray, made: np.ndarray) -> float:
+    below = float(np.median(made))
+    return float(np.median(real)) / below if below > 0 else math.inf
+
+
+def _cautions(differ: dict[str, float], errors: dict[str, np.ndarray]) -> tuple[Caution, ...]:
+    found = []
+    if differ["generated"] > 0.5:
+        message = (
+            f"For {differ['generated']:.0%} of the generated images some restart ended at more than twice the best "
+            "one's distance: more steps (metric.inversion.measure.steps) are needed before errors mean something."
+        )
+        found.append(Caution("inversion-not-converged", message))
+    real = errors.get("train", errors.get("reference"))
+    if real is not None and np.median(errors["generated"]) * SEPARATE > np.median(real):
+        message = (
+            "Generated images are not recovered an order of magnitude better than real ones. Either real images lie "
+            "near the manifold, or the inversion stops short, or the generated images are not this generator's."
+        )
+        found.append(Caution("generated-not-recovered", message))
+    return tuple(found)
+
+
+def _pictures(rows: dict[str, Any], errors: dict[str, np.ndarray]) -> Pictures | None:
+    """Images beside their reconstructions, from the best recovered to the worst of each role (Figures 3, 5 and 11)."""
+    grid = []
+    for role, each in errors.items():
+        order = np.argsort(each, kind="stable")
+        chosen = order[np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))]
+        cells: list[Any] = []
+        for index in chosen:
+            picture = _picture(np.asarray(rows[role][int(index) : int(index) + 1], np.float64)[0])
+            if picture is None:
+                return None
+            cells += [Shown(role, int(index)), picture]
+        grid.append(PictureRow(f"{role}: errors {each[chosen[0]]:.2g} to {each[chosen[-1]]:.2g}", tuple(cells)))
+    width = max(len(row.cells) for row in grid) // 2
+    note = "From the best recovered image of each role to the worst, evenly by rank."
+    return Pictures("Images and what the generator makes of them", ("image", "recovered") * width, tuple(grid), note)
+
+
+def _picture(row: np.ndarray) -> np.ndarray | None:
+    """The reconstruction of a row as uint8 (T, T) or (T, T, 3); None where rows hold none."""
+    sizes = dict(zip(INVERSION, row, strict=False))
+    channels, side = int(sizes["picture_channels"]), int(sizes["picture_side"])
+    if side == 0:
+        return None
+    start = len(INVERSION) + int(sizes["latent_dim"]) + int(sizes["classes"])
+    pixels = (row[start:].reshape(channels, side, side).clip(0, 1) * 255).round().astype(np.uint8)
+    return pixels[0] if channels == 1 else pixels.transpose(1, 2, 0)
