@@ -10,8 +10,16 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_distances
 
-from genaudit.stats import neighbours
+from genaudit.stats import neighbours, shortlist
 from genaudit.stats.neighbours import Index, nearest
+
+
+@pytest.fixture(autouse=True, params=["float32", "bfloat16"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with both kinds of shortlist, whatever the processor would choose."""
+    monkeypatch.setattr(shortlist, "multiplies_bfloat16", lambda: request.param == "bfloat16")
+    monkeypatch.setattr(shortlist, "ROUGH_QUERIES", 1)
+    monkeypatch.setattr(shortlist, "ROUGH_DIMS", 1)
 
 
 def brute(query: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,8 +62,8 @@ def test_results_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None
     whole = nearest(query, reference, k=3)
     np.testing.assert_array_equal(whole.indices, brute(query, reference, 3)[0])
     for query_tile, reference_tile in [(7, 128), (64, 1024), (13, 77)]:
-        monkeypatch.setattr(neighbours, "QUERY_TILE", query_tile)
-        monkeypatch.setattr(neighbours, "REFERENCE_TILE", reference_tile)
+        monkeypatch.setattr(shortlist, "QUERY_TILE", query_tile)
+        monkeypatch.setattr(shortlist, "REFERENCE_TILE", reference_tile)
         monkeypatch.setattr(neighbours, "QUERY_BYTES", 40 * 8 * 4)
         found = nearest(query, reference, k=3)
         np.testing.assert_array_equal(found.indices, whole.indices)
@@ -64,7 +72,7 @@ def test_results_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_tile_minima_by_groups_are_those_of_a_full_sort() -> None:
     scores = torch.from_numpy(np.random.default_rng(2).permutation(40 * 1024).reshape(40, 1024).astype(np.float32))
-    values, columns = neighbours._smallest(scores, 6)
+    values, columns = shortlist._smallest(scores, 6)
     expected, order = scores.topk(6, largest=False)
     assert torch.equal(values, expected)
     assert torch.equal(columns, order)
@@ -131,8 +139,8 @@ def test_the_point_itself_is_left_out_of_collapsed_sets() -> None:
 
 def test_rows_on_disk_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
-    monkeypatch.setattr(neighbours, "QUERY_TILE", 32)
-    monkeypatch.setattr(neighbours, "REFERENCE_TILE", 64)
+    monkeypatch.setattr(shortlist, "QUERY_TILE", 32)
+    monkeypatch.setattr(shortlist, "REFERENCE_TILE", 64)
     monkeypatch.setattr(neighbours, "QUERY_BYTES", 64 * 10 * 4)
     query, reference = rng.normal(size=(300, 10)).astype(np.float32), rng.normal(size=(900, 10)).astype(np.float32)
     np.save(tmp_path / "r.npy", reference)
@@ -140,7 +148,7 @@ def test_rows_on_disk_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Mon
     found = nearest(*on_disk)
     np.testing.assert_array_equal(found.indices, brute(query, reference, 1)[0])
     assert on_disk[0].largest <= 64
-    assert on_disk[1].largest <= 64 * (1 + neighbours.SPARE)
+    assert on_disk[1].largest <= 64 * (1 + shortlist.ROUGH_SPARE)
 
 
 def test_tensors_integers_and_single_rows_are_taken() -> None:
@@ -179,3 +187,39 @@ def test_index_searched_a_few_queries_at_a_time_finds_what_one_search_finds(held
             found = index.nearest(query[start : start + 7], k=3)
             np.testing.assert_array_equal(found.indices, whole.indices[start : start + 7])
             np.testing.assert_allclose(found.distances, whole.distances[start : start + 7], rtol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4])
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_clusters_far_tighter_than_the_products_can_resolve_are_searched_exactly(
+    spread: float, exclude_self: bool
+) -> None:
+    rng = np.random.default_rng(9)
+    centres = rng.normal(size=(5, 48)) * 10
+    rows = (centres[rng.integers(0, 5, 600)] + spread * rng.normal(size=(600, 48))).astype(np.float32)
+    found = nearest(rows, rows, k=2, exclude_self=exclude_self)
+    distances = np.linalg.norm(rows[:, None].astype(float) - rows, axis=2)
+    if exclude_self:
+        np.fill_diagonal(distances, np.inf)
+    np.testing.assert_array_equal(found.indices, np.argsort(distances, axis=1, kind="stable")[:, :2])
+
+
+@pytest.mark.parametrize("rough", [False, True])
+@pytest.mark.parametrize("kind", ["normal", "offset", "pixels", "heavy"])
+def test_the_scores_of_a_shortlist_err_by_no_more_than_they_say(rough: bool, kind: str) -> None:
+    rng = np.random.default_rng(10)
+    rows = {
+        "normal": rng.normal(size=(900, 300)),
+        "offset": rng.normal(size=(900, 300)) + 500,
+        "pixels": rng.integers(0, 2, (900, 300)) * 255.0,  # equal values: rounding errors that all go one way
+        "heavy": rng.standard_t(2, (900, 300)),
+    }[kind].astype(np.float32)
+    queries, reference = rows[:300], rows[300:]
+    held = shortlist.Reference(reference, cosine=False, device="cpu", held_bytes=0)
+    q, r = (held.rows_of.shifted(each) for each in (queries, reference))
+    found = held.shortlist(q, 1, len(reference), None, rough)
+    exact = (r.astype(float) ** 2).sum(1) / 2 - q.astype(float) @ r.astype(float).T
+    wrong = np.abs(found.scores - np.take_along_axis(exact, found.rows, 1))
+    assert (wrong[:, 0] <= found.error).all()
+    assert (exact.min(1) >= found.scores[:, 0] - 2 * found.error).all()
+    assert wrong.max() > 0
