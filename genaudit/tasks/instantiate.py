@@ -47,10 +47,14 @@ class Instances:
             return self._made.setdefault(f"embedding {id(made)}", Embedding(made))
         return made
 
-    def _make(self, node: Any) -> Any:
-        from omegaconf import DictConfig, OmegaConf
+    def put(self, node: Any, made: Any) -> None:
+        """What a configuration shall stand for: an object that exists already."""
+        self._made[_key(node)] = made
 
-        key = json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True, default=str)
+    def _make(self, node: Any) -> Any:
+        from omegaconf import DictConfig
+
+        key = _key(node)
         if key not in self._made:
             children = {
                 name: self._make(node[name])
@@ -59,3 +63,9 @@ class Instances:
             }
             self._made[key] = instantiate(node, **children)
         return self._made[key]
+
+
+def _key(node: Any) -> str:
+    from omegaconf import OmegaConf
+
+    return json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True, default=str)
