@@ -1,0 +1,79 @@
+"""What recipes share: image sets under the user's data root or of the demo, and their rows through the row store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit.papers.recipe import Context, Need
+
+if TYPE_CHECKING:
+    from genaudit.backbones.feature_model import FeatureModel
+    from genaudit.measures.measure import Measure
+
+ENDINGS = ("", ".zip", ".tar", ".npz", ".npy", ".h5", ".hdf5")
+DEMO = "demo:"
+
+
+def find_set(data: Path | None, name: str) -> Path | None:
+    """An image set by its name: `demo:vae` of the package, else a folder or an archive NAME(.zip, .npz, ...) in `data`."""
+    if name.startswith(DEMO):
+        from genaudit import demo
+
+        return Path(demo.path(name.removeprefix(DEMO)))
+    if data is None:
+        return None
+    return next((path for ending in ENDINGS if (path := data / f"{name}{ending}").exists()), None)
+
+
+def set_need(data: Path | None, name: str, what: str) -> Need:
+    """That an image set is there."""
+    how = f"a folder or archive of images called {name} under data=DIR"
+    return Need(what, find_set(data, name) is not None, how)
+
+
+def weights_need(label: str, model: FeatureModel) -> Need:
+    """That a feature model's weights are on this machine."""
+    from genaudit.errors import UserError
+
+    try:
+        have = model.find_weights() is not None
+    except UserError as error:
+        return Need(f"weights of {label}", False, str(error))
+    how = f"`genaudit list feature_models` shows what is here; {model.name} is fetched by a run with offline=false"
+    return Need(f"weights of {label} ({model.name})", have, how)
+
+
+def rows(context: Context, name: str, measure: Measure, *, limit: int | None = None) -> tuple[np.ndarray, list[str]]:
+    """Rows (N, D) of a set's images, kept in the row store, and the images' names; damaged images are left out."""
+    from genaudit.data import ImageSet, open_images
+    from genaudit.errors import UserError
+    from genaudit.store import Engine, Store
+
+    path = find_set(context.data, name)
+    if path is None:
+        raise UserError(f"{name}: there is no such image set under data={context.data}")
+    images = open_images(str(path), limit=limit)
+    if not isinstance(images, ImageSet):
+        raise UserError(f"{path}: images are needed here, not features")
+    context.report(f"{measure.name}: {len(images):,} images of {name}")
+    while True:
+        measured = Store(context.store).measure(images, measure, Engine(device=context.device))
+        if measured.rows is not None:
+            return np.asarray(measured.rows[:]), list(images.names)
+        images = images.without(measured.damaged)
+
+
+def embedding(model: FeatureModel) -> Any:
+    """The measure that embeds with a feature model."""
+    from genaudit.measures.embedding import Embedding
+
+    return Embedding(model)
+
+
+def noted(value: Any, of: Callable[[Any], float]) -> float | None:
+    """`of(value)`, or None where the value is None."""
+    return None if value is None else of(value)
