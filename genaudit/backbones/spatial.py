@@ -1,7 +1,7 @@
 """Spatial features: the first channels of a convolutional feature map of stride 16, positions kept.
 
-sFID (Nash et al. 2021) takes the first 7 channels of the 17 x 17 map `mixed_6/conv` of the FID Inception, 2,023 numbers:
-its covariance is then of the size of FID's own. The same rule for another convolutional network is its map of
+sFID (Nash et al. 2021) takes the first 7 channels of the 17 x 17 map `mixed_6/conv` of the FID Inception: 2,023
+numbers, for a covariance of the size of FID's own. The same rule for another convolutional network is its map of
 stride 16 and as many first channels as make at most 2,048 numbers. c of C channels, h, w sides of the map.
 """
 

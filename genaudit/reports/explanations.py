@@ -14,7 +14,7 @@ METRICS = {
     "irs": "Share of the training images that the model can still reach, from how many different ones its "
     "samples retrieve; falls with mode collapse, blind to quality.",
     "fd": "Distance between Gaussians fitted to the features; falls with quality and diversity, blind to memorisation.",
-    "fd_infinity": "The Fréchet distance that endless samples would have: the bias of finite sets is extrapolated away.",
+    "fd_infinity": "The Fréchet distance that endless samples would have: the bias of few is extrapolated away.",
     "sfd": "Fréchet distance of feature maps with their positions; sees where things are, which pooled features "
     "forget, blind to memorisation.",
     "kd": "Squared kernel distance between the features, unbiased (it may be slightly negative); falls with quality "
