@@ -10,6 +10,7 @@ N images.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from genaudit.likelihood.glow import Glow
     from genaudit.likelihood.trainer import Recipe, Step
 
@@ -43,14 +46,14 @@ class Budget:
     general: int = 2000
     images: int = 1500
     outlier: int = 250
-    cutouts: int = 20_000
+    cutouts: int = 30_000
 
 
 @dataclass(frozen=True)
 class Trained:
     """The three models of a seed, in evaluation mode.
 
-    seconds: of wall clock for each, over all calls. skipped: updates left out because a value was not finite.
+    seconds: of CPU time for each, over all calls. skipped: updates left out because a value was not finite.
     """
 
     general: Glow
@@ -97,36 +100,64 @@ def train(
     import torch
 
     from genaudit.likelihood.glow import Glow
-    from genaudit.likelihood.trainer import Trainer, finetune_from
+    from genaudit.likelihood.trainer import finetune_from
+    from genaudit.training import fit
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         general = Glow(**{key: value for key, value in NETWORK.items() if key != "_target_"})  # type: ignore[arg-type]
     first = recipe(budget.general, seed)
+    Timed = _timed()
     seconds, skipped = {}, {}
 
-    def fitted(name: str, trainer: Trainer) -> Glow:
-        report(f"seed {seed}: {name} model, {trainer.iterations} iterations")
-        seconds[name] = _fit(trainer, folder / name)
-        skipped[name] = trainer.skipped
-        model: Glow = trainer.model.eval()  # type: ignore[assignment]
-        return model
+    def fitted(name: str, model: Glow, its_images: np.ndarray, its_recipe: Recipe, **more: Any) -> Glow:
+        report(f"seed {seed}: {name} model, {its_recipe.iterations} iterations")
+        trainer = Timed(model, its_images, its_recipe, device=device, **more)
+        fit(trainer, folder / name, record=_numbers, log=LOG, every=100)
+        seconds[name], skipped[name] = trainer.seconds, trainer.skipped
+        return model.eval()
 
-    general = fitted("general", Trainer(general, cutouts, first, device=device))
+    fitted("general", general, cutouts, first)
     second = replace(first, iterations=budget.images, learning_rate=FINETUNING_RATE)
-    inside = fitted("images", Trainer(finetune_from(general), images, second, device=device))
+    inside = fitted("images", finetune_from(general), images, second)
     third = replace(second, iterations=budget.outlier)
-    outlier = Trainer(finetune_from(inside), images, third, outliers=cutouts, general=general, device=device)
-    return Trained(general, inside, fitted("outlier", outlier), seconds, skipped)
+    outlier = fitted("outlier", finetune_from(inside), images, third, outliers=cutouts, general=general)
+    return Trained(general, inside, outlier, seconds, skipped)
 
 
-def _fit(trainer: object, folder: Path) -> float:
-    from genaudit.training import fit
+def _timed() -> Any:
+    from genaudit.likelihood.trainer import Trainer
 
-    def record(step: Step) -> dict[str, float]:
-        return {name: float(getattr(step, name)) for name in LOG}
+    class Timed(Trainer):
+        """Counts its CPU time, that before a resumption too."""
 
-    return fit(trainer, folder, record=record, log=LOG).seconds  # type: ignore[arg-type]
+        seconds = 0.0
+
+        def step(self) -> Step:
+            start = time.process_time()
+            done = super().step()
+            self.seconds += time.process_time() - start
+            return done
+
+        def state_dict(self) -> dict[str, Any]:
+            return super().state_dict() | {"seconds": self.seconds}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            super().load_state_dict(state)
+            self.seconds = float(state["seconds"])
+
+    return Timed
+
+
+def _numbers(step: Step) -> dict[str, float]:
+    return {name: float(getattr(step, name)) for name in LOG}
+
+
+def padded(images: np.ndarray) -> Tensor:
+    """Images (N, 28, 28) uint8 as the models see them, (N, 1, 32, 32) uint8."""
+    from genaudit.likelihood.dequantisation import to_pixels
+
+    return to_pixels(images, size=int(str(NETWORK["size"])))
 
 
 def judge(models: Trained, sets: dict[str, np.ndarray], codes: dict[str, dict[str, Any]]) -> Scores:
@@ -176,12 +207,11 @@ def amplitude_and_phase(model: Glow, images: np.ndarray) -> tuple[float, float]:
 
     Each image's amplitudes meet the phases of the next one; padded first, mixed, then clipped and rounded.
     """
-    from genaudit.likelihood.dequantisation import to_pixels
     from genaudit.likelihood.evaluation import log_likelihoods
     from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 
-    padded = to_pixels(images, size=model.image_shape[1])[:, 0].numpy()
-    mixes = to_pixel_range(mix_amplitude_phase(padded, np.roll(padded, -1, axis=0))).pixels
-    own, mixed = (log_likelihoods(model, given)[:, 0] for given in (padded, mixes))
+    pixels = padded(images)[:, 0].numpy()
+    mixes = to_pixel_range(mix_amplitude_phase(pixels, np.roll(pixels, -1, axis=0))).pixels
+    own, mixed = (log_likelihoods(model, given)[:, 0] for given in (pixels, mixes))
     found = mixing_correlations(mixed, own, np.roll(own, -1))
     return found.amplitude, found.phase

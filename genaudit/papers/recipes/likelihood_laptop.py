@@ -63,7 +63,7 @@ class LikelihoodLaptop:
         general_iterations: int = 2000,
         iterations: int = 1500,
         outlier_iterations: int = 250,
-        cutouts: int = 20_000,
+        cutouts: int = 30_000,
         images: int = 2000,
         mnist: int = 5000,
         noise_images: int = 256,
@@ -98,7 +98,7 @@ class LikelihoodLaptop:
     def run(self, context: Context) -> Table:
         """Trains and judges each seed; a run that was cut off goes on at its last checkpoint."""
         data = _Data(context.data, self)
-        codes = context.step(f"codes-{self.images}-{self.mnist}", data.code_lengths)
+        codes = context.step(f"code-lengths-{self.images}-{self.mnist}", data.code_lengths)
         found = [
             context.step(f"seed{seed}-{self._key()}", lambda seed=seed: self._seed(context, seed, data, codes))
             for seed in range(context.seed, context.seed + self.seeds)
@@ -111,12 +111,33 @@ class LikelihoodLaptop:
         settings = json.dumps([vars(self.budget), small_glows.NETWORK, judging])
         return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
 
+    def models(self, context: Context, seed: int) -> small_glows.Trained:
+        """The three models of a seed, trained or read back."""
+        return self._models(context, seed, _Data(context.data, self))
+
+    def training_images(self, context: Context) -> tuple[np.ndarray, np.ndarray]:
+        """Fashion-MNIST's training images and the cut-outs, uint8 (N, 28, 28)."""
+        data = _Data(context.data, self)
+        return data.train, data.cutouts
+
+    def _models(self, context: Context, seed: int, data: _Data) -> small_glows.Trained:
+        return small_glows.train(
+            data.train,
+            data.cutouts,
+            self.budget,
+            self._folder(context, seed),
+            seed=seed,
+            device=context.device,
+            report=context.report,
+        )
+
+    def _folder(self, context: Context, seed: int) -> Path:
+        return context.folder / f"models-{self._key(training=True)}" / f"seed{seed}"
+
     def _seed(self, context: Context, seed: int, data: _Data, codes: dict[str, Any]) -> dict[str, Any]:
         """Every number of one seed."""
-        folder = context.folder / f"models-{self._key(training=True)}" / f"seed{seed}"
-        models = small_glows.train(
-            data.train, data.cutouts, self.budget, folder, seed=seed, device=context.device, report=context.report
-        )
+        folder = self._folder(context, seed)
+        models = self._models(context, seed, data)
         context.report(f"seed {seed}: judging")
         scores = small_glows.judge(models, data.judged, codes)
         test = data.judged[TEST]
@@ -158,7 +179,7 @@ class LikelihoodLaptop:
         for group, column, unit in (
             ("bits", "bits per dimension", "bits"),
             ("spearman", "Spearman correlation", ""),
-            ("minutes", "minutes of training", "min"),
+            ("minutes", "CPU minutes of training", "min"),
         ):
             cells += [_cell(name, column, [one[group][name] for one in found], unit) for name in found[0][group]]
         cells.append(_cell("updates left out as not finite", "count", [one["skipped"] for one in found]))
@@ -247,8 +268,9 @@ class _Data:
         return {TEST: test, NEGATIVES[0]: digits, NEGATIVES[1]: np.rot90(test, axes=(1, 2)).copy()}
 
     def code_lengths(self) -> dict[str, dict[str, list[float]]]:
-        """Codec => set => bits of each image."""
+        """Codec => set => bits of each image, padded as the models see it (so does `metric=llr`)."""
+        padded = {name: small_glows.padded(images) for name, images in self.judged.items()}
         return {
-            "PNG": {name: code_length(images, "png").tolist() for name, images in self.judged.items()},
-            "WebP": {name: code_length(images, "webp").tolist() for name, images in self.judged.items()},
+            "PNG": {name: code_length(images, "png").tolist() for name, images in padded.items()},
+            "WebP": {name: code_length(images, "webp").tolist() for name, images in padded.items()},
         }
