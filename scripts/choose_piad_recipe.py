@@ -37,6 +37,7 @@ CANDIDATES = {
     "width 16, lr x2.5, n_dis 1": (0.5, replace(BASE, lr=5e-4, lr_critics=1.25e-3, n_dis=1)),
     "width 16, lr x2.5, N 200, alpha 0.05": (0.5, replace(BASE, lr=5e-4, lr_critics=1.25e-3, last=200, alpha=0.05)),
     "width 8, lr x2.5": (0.25, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
+    "width 8, lr x5": (0.25, replace(BASE, lr=1e-3, lr_critics=1e-3)),
     "width 32, lr x2.5": (1, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
 }
 DECAY = 0.95

@@ -51,9 +51,9 @@ def test_kde_is_a_mixture_of_gaussians_on_the_training_images() -> None:
 
 
 def test_the_bandwidth_is_near_silverman_s_for_a_gaussian() -> None:
-    """For N draws of a D-dimensional standard normal the best bandwidth is about (4 / (N (D + 2)))^(1 / (D + 4))."""
-    draws = np.random.default_rng(1).standard_normal((500, 4))
-    best = (4 / (500 * 6)) ** (1 / 8)  # 0.437
+    """For N draws of a D-dimensional normal of deviation s it is about s (4 / (N (D + 2)))^(1 / (D + 4))."""
+    draws = 16 * np.random.default_rng(1).standard_normal((500, 4))
+    best = 16 * (4 / (500 * 6)) ** (1 / 8)  # 6.99, well inside the grid
     # the grid's steps are factors of sqrt(2), and likelihood and squared error differ by about one of them
     assert best / 2 <= baselines.kde_bandwidth(draws) <= best * 2
 
