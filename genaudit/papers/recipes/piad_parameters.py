@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 
 from genaudit.papers.published import PublishedTable, published
@@ -55,7 +56,7 @@ class PIADParameters:
         for name, channels, table in BUILT:
             rows = published("004", table)
             row = f"{name}, {channels} channel{'s' * (channels > 1)}"
-            built = context.step(f"{name}-{channels}", lambda name=name, channels=channels: parameters(name, channels))
+            built = context.step(f"{name}-{channels}", partial(parameters, name, channels))
             for network in NETWORKS:
                 cells.append(Cell(row, network, built[network], counted(rows, network, channels), note=table))
         return Table(
