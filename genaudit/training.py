@@ -63,6 +63,7 @@ def fit(
     watch: Callable[[int], Mapping[str, float] | None] | None = None,
     advance: Callable[[int], None] | None = None,
     show: Callable[[Mapping[str, float]], None] | None = None,
+    on_resume: Callable[[int], None] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Fitted:
     """Runs a trainer to its end, from the folder's checkpoint on where there is one.
@@ -76,6 +77,7 @@ def fit(
         watch: called after each of those iterations with its number, on every rank; may give further numbers of `log`.
         advance: told how many more iterations are done, those before a resumption at once.
         show: given each row as it is logged.
+        on_resume: told the iteration of the checkpoint, where there is one, before the first step.
         settings: what besides the trainer's own state must be the same to go on (numbers, strings): the digest of the
             images, for example.
 
@@ -90,7 +92,9 @@ def fit(
     resumed = trainer.iteration
     started = saved = time.monotonic()
     before = seconds
-    if advance is not None and resumed:
+    if resumed and on_resume is not None:
+        on_resume(resumed)
+    if resumed and advance is not None:
         advance(resumed)
     lines = _open_log(folder / LOG, log, resumed) if writes else None
     try:

@@ -70,6 +70,18 @@ class Recipe:
         for name, choices in known.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        whole = ("iterations", "epochs", "batch_size", "warmup", "initial_images", "seed")
+        may_be_zero = ("weight_decay", "warmup", "shift", "weight", "seed")
+        for name, value in asdict(self).items():
+            optional = value is None and name in ("iterations", "clip_norm")
+            if name in known or name == "flip" or optional:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)):
+                raise ValueError(f"{name} must be a {'whole ' if name in whole else ''}number, not {value!r}")
+            if not 0 <= value < math.inf or (value == 0 and name not in may_be_zero):
+                raise ValueError(f"{name} must be {'at least' if name in may_be_zero else 'above'} 0, not {value!r}")
+        if self.shift >= 1:
+            raise ValueError(f"shift is a share of the side below 1, not {self.shift}")
 
     def rate(self, iteration: int, iterations: int) -> float:
         """Learning rate of step `iteration` (from 0) of `iterations`."""

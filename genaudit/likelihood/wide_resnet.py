@@ -1,0 +1,222 @@
+"""The purely discriminative baseline: a Wide-ResNet that tells the training images from general ones.
+
+Schirrmeister et al. 2020, supplement S9 and Table S4: a binary classifier with the in-distribution as the positive
+class and a general image distribution as the negative one, no other labels; its prediction p(in-distribution | x) is
+the score. The network is Zagoruyko and Komodakis 2016, WRN-28-10 in the paper; training settings are those of the public
+repository that the authors name (meliketoy/wide-resnet.pytorch): SGD with momentum, a rate that falls to a fifth at 30,
+60 and 80 % of the run, crops and flips, dropout 0.3.
+
+With as many images of each kind in a batch, the logit estimates the log-likelihood ratio log p_in - log p_general
+without a density model.
+N images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
+
+INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
+DROPS, DROP = (0.3, 0.6, 0.8), 0.2  # shares of the run at which the rate falls, and to what share of itself
+
+
+class WideBlock(nn.Module):
+    """Two 3x3 convolutions, each behind batch norm and ReLU, beside a shortcut."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride, padding=1, bias=False)
+        same = stride == 1 and channels_in == channels_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.dropout(self.conv1(F.relu(self.norm1(x))))
+        out: Tensor = self.conv2(F.relu(self.norm2(h))) + self.shortcut(x)
+        return out
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-width with one output, the logit of being in-distribution."""
+
+    def __init__(
+        self, channels: int = 3, size: int = 32, *, depth: int = 28, width: int = 10, dropout: float = 0.3
+    ) -> None:
+        """
+        Args:
+            channels, size: of the images; a multiple of 4 suits the two halvings.
+            depth: number of convolutions, 6n + 4. width: the widening factor k: 16k, 32k and 64k filters.
+            dropout: rate between the convolutions of a block.
+        """
+        super().__init__()
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(f"depth must be 6n + 4 with n >= 1 (10, 16, 22, 28, ...), not {depth}")
+        if min(channels, size, width) < 1 or not 0 <= dropout < 1:
+            raise ValueError("channels, size and width must be at least 1, dropout in [0, 1)")
+        self.image_shape = (channels, size, size)
+        layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False)]
+        filters = 16
+        for group, stride in enumerate((1, 2, 2)):
+            for block in range((depth - 4) // 6):
+                layers.append(WideBlock(filters, 16 * width * 2**group, stride if block == 0 else 1, dropout))
+                filters = 16 * width * 2**group
+        self.layers = nn.Sequential(*layers)
+        self.norm = nn.BatchNorm2d(filters)
+        self.out = nn.Linear(filters, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N,) of images (N, C, H, W) on the axis of `dequantisation`; higher: more like the training images."""
+        h = F.relu(self.norm(self.layers(4 * x)))  # pixels are near uniform on [-1/2, 1/2]: near unit variance
+        logits: Tensor = self.out(h.mean(dim=(2, 3)))[:, 0]
+        return logits
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """How to train; `batch_size` images a step, half of each kind."""
+
+    iterations: int
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    flip: bool = True
+    shift: float = 0.125  # 4 of 32 pixels
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.batch_size < 2 or not self.learning_rate > 0:
+            raise ValueError("iterations must be at least 1, batch_size at least 2 and learning_rate above 0")
+
+    def rate(self, iteration: int) -> float:
+        """Learning rate of step `iteration` (from 0)."""
+        return self.learning_rate * DROP ** sum(iteration >= drop * self.iterations for drop in DROPS)
+
+
+class ClassifierStep(NamedTuple):
+    """What a step did: mean cross-entropy (nats) and share of the batch on the right side, both before the update."""
+
+    iteration: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+
+
+class ClassifierTrainer:
+    """Trains a `WideResNet`; as `genaudit.likelihood.trainer.Trainer`, for `genaudit.training.fit`.
+
+    The randomness of step i comes from (seed, i), so that a run resumes from `state_dict` bit for bit.
+    """
+
+    def __init__(
+        self, model: WideResNet, inside: Any, outside: Any, recipe: ClassifierRecipe, *, device: str = "cpu"
+    ) -> None:
+        """
+        Args:
+            model: moved to `device`. inside: the training images. outside: images of the general distribution; both
+                uint8 as `dequantisation.to_pixels` takes them, or indexed by an integer array to give such.
+
+        Raises:
+            ValueError: a side without images.
+        """
+        if len(inside) == 0 or len(outside) == 0:
+            raise ValueError("the classifier needs images of both kinds")
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.sides, self.recipe = (inside, outside), recipe
+        self.iterations, self.iteration = recipe.iterations, 0
+        self.optimiser = torch.optim.SGD(
+            model.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+
+    def fit(self, on_step: Callable[[ClassifierStep], None] | None = None) -> None:
+        """Trains to the recipe's end."""
+        while self.iteration < self.iterations:
+            step = self.step()
+            if on_step is not None:
+                on_step(step)
+
+    def step(self) -> ClassifierStep:
+        """One update."""
+        recipe, i = self.recipe, self.iteration
+        half = recipe.batch_size // 2
+        x = torch.cat([self._batch(side, i, half) for side in (INSIDE, OUTSIDE)]).to(self.device)
+        truth = (torch.arange(len(x), device=self.device) < half).to(x.dtype)
+        rate = recipe.rate(i)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(_seed(recipe.seed, DROPOUT, i))
+            logits = self.model(x)
+        loss = F.binary_cross_entropy_with_logits(logits, truth)
+        loss.backward()
+        self.optimiser.step()
+        self.iteration += 1
+        right = ((logits.detach() > 0) == (truth > 0.5)).double().mean()
+        return ClassifierStep(self.iteration, float(loss.detach()), float(right), rate)
+
+    def _batch(self, side: int, i: int, count: int) -> Tensor:
+        """`count` augmented images of a side, drawn with replacement: the sides may differ in size."""
+        images = self.sides[side]
+        generator = torch.Generator().manual_seed(_seed(self.recipe.seed, AUGMENT, i, side))
+        chosen = torch.randint(len(images), (count,), generator=generator)
+        channels, size, _ = self.model.image_shape
+        pixels = to_pixels(images[chosen.numpy()], channels=channels, size=size).cpu()
+        return noise_free(augment(pixels, generator, flip=self.recipe.flip, shift=self.recipe.shift))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on bit for bit."""
+        return {
+            "iteration": self.iteration,
+            "recipe": asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken.
+
+        Raises:
+            ValueError: the recipe differs.
+        """
+        if state["recipe"] != asdict(self.recipe):
+            raise ValueError("the checkpoint was made with another recipe")
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.iteration = state["iteration"]
+
+
+@torch.no_grad()
+def logits(model: WideResNet, images: Any, *, batch_size: int = 128) -> np.ndarray:
+    """The score of each image, (N,) float64: the logit of p(in-distribution | x), higher is more like them.
+
+    Args:
+        model: trained, on any device. images: uint8 as `dequantisation.to_pixels` takes them.
+    """
+    device = next(model.parameters()).device
+    channels, size, _ = model.image_shape
+    was_training = model.training
+    model.eval()
+    found = []
+    for start in range(0, len(images), batch_size):
+        pixels = to_pixels(images[start : start + batch_size], channels=channels, size=size)
+        found.append(model(noise_free(pixels.to(device))).double().cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(found)
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
