@@ -65,6 +65,7 @@ class PIADFashionMNIST:
         """
         self.schedule, self.width, self.focus, self.seeds = dict(schedule), width, focus, seeds
         self.classes, self.components = tuple(classes), tuple(components)
+        self._perceptuals: dict[str, Any] = {}
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale VGG-19's weights too."""
@@ -154,7 +155,10 @@ class PIADFashionMNIST:
     def _perceptual(self, context: Context) -> Any:
         from genaudit.piad import perceptual
 
-        return getattr(perceptual, self.settings(context.scale)[2])().to(context.device)
+        name = self.settings(context.scale)[2]
+        if name not in self._perceptuals:
+            self._perceptuals[name] = getattr(perceptual, name)().to(context.device)
+        return self._perceptuals[name]
 
     def _table(self, context: Context, found: dict[tuple[int, int], Any], many: list[tuple[int, int]]) -> Table:
         given = published("004", "Table 3 (left)")
