@@ -1,0 +1,121 @@
+"""Assertions for a project's own tests: a model's samples must be diverse, a metric must stay within bounds.
+
+    def test_samples_are_diverse():
+        assert_diverse("samples/", train="train/", irs_target=0.5)
+
+    def test_quality():
+        assert_metrics("samples/", reference="real/", below={"fd": 12.0}, above={"precision": 0.6})
+
+They need no test framework: a failure is an AssertionError that says what was found. Sources are what
+`genaudit.evaluate` takes: paths, arrays, tensors, datasets, callables that sample a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genaudit.metrics.gate import Verdict
+    from genaudit.reports.report import Report
+
+ENDS = ("value", "lower", "upper")
+
+
+def assert_diverse(
+    samples: Any,
+    train: Any,
+    *,
+    irs_target: float = 0.8,
+    alpha: float = 0.05,
+    reference: Any = None,
+    undecided: str = "fail",
+    **keys: Any,
+) -> Verdict:
+    """Asserts that the diversity gate accepts the samples.
+
+    Args:
+        samples: generated images; judged in a seeded random order, all of them.
+        train: the images that the model learned from.
+        irs_target: the share of them that the model must be able to produce, or with `reference` (held-out real
+            images) the share of what these reach.
+        alpha: the probability, at most, that a model which meets the target fails.
+        undecided: "pass" lets too few samples for a decision pass.
+        keys: further keys of `genaudit reject` (`feature_model`, `device`, `limit`, `mode`, ...).
+
+    Returns:
+        the verdict.
+
+    Raises:
+        AssertionError: rejected, or undecided. genaudit.UserError: what cannot be read.
+    """
+    from genaudit.tasks.api import as_override, compose, described
+    from genaudit.tasks.gating import Yardstick
+    from genaudit.tasks.reject import gate_set
+
+    if undecided not in ("fail", "pass"):
+        raise ValueError(f"undecided must be fail or pass, not {undecided!r}")
+    keys = {"irs_target": irs_target, "alpha": alpha, "mode": "fixed", **keys}
+    overrides = [f"{key}={as_override(value) if key != 'feature_model' else value}" for key, value in keys.items()]
+    sources = {"train": train, "reference": reference}
+    overrides += [f"{role}={as_override(described(source))}" for role, source in sources.items() if source is not None]
+    cfg = compose("reject", overrides)
+    verdict = gate_set(cfg, Yardstick.prepare(cfg, sources), samples).verdict
+    found = (
+        f"{verdict.n_sampled} samples reach {verdict.n_learned} of {verdict.target.n_train} training images, "
+        f"IRS_inf {verdict.irs_inf.value:.3g} [{verdict.irs_inf.lower:.3g}, {verdict.irs_inf.upper:.3g}]"
+    )
+    if verdict.decision == "reject":
+        raise AssertionError(f"not diverse enough for irs_target={irs_target:g}: {found}")
+    if verdict.decision == "undecided" and undecided == "fail":
+        raise AssertionError(f"undecided at irs_target={irs_target:g}: {found}; more samples are needed")
+    return verdict
+
+
+def assert_metrics(
+    generated: Any,
+    reference: Any = None,
+    train: Any = None,
+    *,
+    below: Mapping[str, float] | None = None,
+    above: Mapping[str, float] | None = None,
+    by: str = "value",
+    metrics: list[str] | None = None,
+    **keys: Any,
+) -> Report:
+    """Asserts that values of metrics lie below or above bounds.
+
+    Args:
+        below, above: value names as the reports have them ("fd", "precision", "irs_inf") => bound, itself allowed.
+        by: "value", or an end of the interval: "upper" with `below` asserts that the whole interval lies below.
+        metrics: names of metrics; None takes those of the command line's default and the values' own names.
+        keys: further keys of `genaudit.evaluate`.
+
+    Returns:
+        the report.
+
+    Raises:
+        AssertionError: a bound is broken; names all that are. ValueError: a value that no metric gave.
+    """
+    import genaudit
+
+    if by not in ENDS:
+        raise ValueError(f"by must be one of {', '.join(ENDS)}, not {by!r}")
+    bounds = {"below": dict(below or {}), "above": dict(above or {})}
+    if not any(bounds.values()):
+        raise ValueError("assert_metrics needs a bound: below={'fd': 12.0} or above={'precision': 0.6}")
+    report = genaudit.evaluate(generated=generated, reference=reference, train=train, metrics=metrics, **keys)
+    values = {name: each for entry in report.metrics.values() for name, each in entry.values.items()}
+    broken = []
+    for side, wanted in bounds.items():
+        for name, bound in wanted.items():
+            found = getattr(values[name], by) if name in values else None
+            if found is None:
+                reasons = "; ".join(f"{metric}: {reason}" for metric, reason in report.skipped_metrics.items())
+                known = ", ".join(values) or "none"
+                raise ValueError(f"there is no {by} of {name!r}; there are {known}. {reasons}".strip())
+            if not (found <= bound if side == "below" else found >= bound):
+                broken.append(f"{name} is {found:.6g}, not {side} {bound:g}")
+    if broken:
+        raise AssertionError("; ".join(broken))
+    return report
