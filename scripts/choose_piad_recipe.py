@@ -6,7 +6,8 @@ Of a class's 5,600 training images nine tenths train PIAD with each candidate fo
 gives two numbers, by which candidates are compared: its relative-perceptual-L1 to its reconstructions (lower is
 better), and the AUROC with which the score tells it from pseudo-anomalies made of itself (higher is better): turned by
 90 degrees, upside down, and with its quarters rearranged. No image of another class is read.
-Each is given for the last iterate and for an exponential average of the weights of E and G.
+Each is given for the last iterate and for an exponential average of the weights of E and G. The rule: the highest
+AUROC, as a mean over classes 0 and 8, after 50 CPU seconds. docs/piad.md has what came out.
 """
 
 from __future__ import annotations
@@ -33,12 +34,8 @@ BASE = Schedule(10**6, n_weight=20, last=5, alpha=0.3)
 CANDIDATES = {
     "width 16, lr x1": (0.5, BASE),
     "width 16, lr x2.5": (0.5, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
-    "width 16, lr x5": (0.5, replace(BASE, lr=1e-3, lr_critics=1e-3)),
-    "width 16, lr x2.5, n_dis 1": (0.5, replace(BASE, lr=5e-4, lr_critics=1.25e-3, n_dis=1)),
-    "width 16, lr x2.5, N 200, alpha 0.05": (0.5, replace(BASE, lr=5e-4, lr_critics=1.25e-3, last=200, alpha=0.05)),
+    "width 16, lr x5, critics x2": (0.5, replace(BASE, lr=1e-3, lr_critics=1e-3)),
     "width 8, lr x2.5": (0.25, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
-    "width 8, lr x5": (0.25, replace(BASE, lr=1e-3, lr_critics=1e-3)),
-    "width 32, lr x2.5": (1, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
 }
 DECAY = 0.95
 
@@ -60,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--normal", type=int, default=8)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[30, 60, 90], help="of CPU time, when to look")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[50], help="of CPU time, when to look")
     parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
