@@ -71,17 +71,28 @@ class CorrelationRow:
     n: int
 
 
+@dataclass(frozen=True)
+class Against:
+    """A value of the runs against the numbers of a user's column: (label, number of the column, value) a run."""
+
+    metric: str
+    name: str
+    column: str
+    points: tuple[tuple[str, float, float], ...]
+
+
 @dataclass
 class Comparison:
     """Runs in the order given, one row for each value of a metric, and what makes the runs not comparable.
 
-    `correlations` with a column of the user's, where one was given.
+    `correlations` with a column of the user's, where one was given, and the points that they are of.
     """
 
     runs: list[Run]
     rows: list[Row]
     warnings: list[Warning] = field(default_factory=list)
     correlations: list[CorrelationRow] = field(default_factory=list)
+    against: list[Against] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """comparison.json: schema, runs, rows with one cell a run that has the value, warnings."""

@@ -9,6 +9,7 @@ from genaudit.reports.comparison import Cell, Comparison, Row
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.explanations import explain
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, scale
+from genaudit.reports.plots import scatter
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -42,6 +43,11 @@ def html(comparison: Comparison) -> str:
         "warnings": comparison.warnings,
         "correlations": [
             (each, show(each.value), show_interval(each.lower, each.upper)) for each in comparison.correlations
+        ],
+        "scatters": [
+            scatter(f"{each.metric} \N{MIDDLE DOT} {each.name}", each.column, each.name, each.points)
+            for each in comparison.against
+            if len({value for _, _, value in each.points}) > 1
         ],
         "legend": LEGEND,
     }

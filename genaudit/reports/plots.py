@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -43,11 +43,36 @@ class Plot:
 
 def draw(drawing: Cloud | Curve) -> Plot | None:
     """The drawing, or None where it holds nothing to draw."""
+    with _style(drawing.title):
+        return _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+
+
+def scatter(title: str, x_label: str, y_label: str, points: Sequence[tuple[str, float, float]]) -> Plot:
+    """Points (name, x, y), each with its name beside it; names are drawn as they are, without markup."""
+    with _style(title):
+        figure = _figure(5.6, 4.2)
+        axes = figure.add_subplot()
+        axes.set(xlabel=x_label, ylabel=y_label)
+        _, x, y = zip(*points, strict=True)
+        axes.scatter(x, y, s=26, color=ROLE_COLOURS["generated"], linewidths=0)
+        middle = (min(x) + max(x)) / 2
+        for name, across, up in points:
+            # towards the middle, so that no name leaves the frame
+            left = across > middle
+            axes.annotate(
+                name, (across, up), (-5 if left else 5, 3), textcoords="offset points", fontsize=8, color=MUTED,
+                ha="right" if left else "left",
+            )  # fmt: skip
+        return Plot(title, _svg(figure, title))
+
+
+def _style(title: str) -> Any:
+    """The drawings' common settings, as a context."""
     import matplotlib
 
     settings: Any = {
         "svg.fonttype": "none",
-        "svg.hashsalt": hashlib.sha256(drawing.title.encode("utf-8", "backslashreplace")).hexdigest()[:12],
+        "svg.hashsalt": hashlib.sha256(title.encode("utf-8", "backslashreplace")).hexdigest()[:12],
         "text.parse_math": False,
         "font.size": 10,
         "axes.edgecolor": LINE,
@@ -65,8 +90,7 @@ def draw(drawing: Cloud | Curve) -> Plot | None:
         "figure.facecolor": "none",
         "axes.facecolor": "none",
     }
-    with matplotlib.rc_context(settings):
-        return _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+    return matplotlib.rc_context(settings)
 
 
 def _cloud(cloud: Cloud) -> Plot | None:

@@ -33,7 +33,7 @@ def correlate(comparison: Comparison, source: str, name: str | None, confidence:
     Raises:
         UserError: a column that cannot be read, or fewer than three runs with a number in it.
     """
-    from genaudit.reports.comparison import CorrelationRow
+    from genaudit.reports.comparison import Against, CorrelationRow
     from genaudit.stats.correlation import correlations
 
     numbers, title = read_column(source, name)
@@ -46,14 +46,16 @@ def correlate(comparison: Comparison, source: str, name: str | None, confidence:
             f"{labels}, the column's rows {', '.join(list(numbers)[:5])}{', ...' if len(numbers) > 5 else ''}"
         )
     for row in comparison.rows:
-        pairs = [
-            (cell.value.value, other)
-            for cell, other in zip(row.cells, along, strict=True)
+        points = [
+            (run.label, other, cell.value.value)
+            for run, cell, other in zip(comparison.runs, row.cells, along, strict=True)
             if cell is not None and other is not None and cell.value.value is not None
         ]
-        if len(pairs) < 3:
+        if len(points) < 3:
             continue
-        found = correlations(*zip(*pairs, strict=True), confidence=confidence, seed=seed)
+        _, numbers_of, values = zip(*points, strict=True)
+        found = correlations(values, numbers_of, confidence=confidence, seed=seed)
+        comparison.against.append(Against(row.metric, row.name, title, tuple(points)))
         comparison.correlations += [
             CorrelationRow(row.metric, row.name, title, kind, each.value, each.lower, each.upper, each.n)
             for kind, each in found.items()

@@ -140,6 +140,24 @@ def test_float32_takes_float64s_first_step() -> None:
     assert float((naive.sign() == exact).double().mean()) < 0.97
 
 
+def test_a_well_conditioned_attack_is_float64s_to_1e_4() -> None:
+    """A smooth network whose gradients stay away from 0, so that no sign depends on rounding.
+
+    Float32 rounds each feature to 6e-8 of its size, and the features move by about as much as their size: some 1e-6.
+    """
+    torch.manual_seed(0)
+    lift = torch.rand(3 * 6 * 6, 8, dtype=torch.float64) + 0.5
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.softplus(x.flatten(1) @ lift.to(x.dtype) / 54 - 1)
+
+    images = torch.rand(8, 3, 6, 6, dtype=torch.float64) * 0.5 + 0.2
+    exact = vulnerability(network, images, generator=torch.Generator().manual_seed(0))
+    single = vulnerability(network, images.float(), generator=torch.Generator().manual_seed(0))
+    assert exact.min() > 0.1
+    torch.testing.assert_close(single.double(), exact, rtol=1e-4, atol=0)
+
+
 def test_a_direction_that_is_given_is_used() -> None:
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=0).eval().double()

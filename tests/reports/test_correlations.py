@@ -42,7 +42,12 @@ def test_values_are_correlated_with_the_columns_numbers(tmp_path: Path, capfd: p
     assert {row["n"] for row in rows.values()} == {"4"}
     document = json.loads((out / "comparison.json").read_text())
     assert len(document["correlations"]) == len(rows)
-    assert "Correlations with liked" in (out / "comparison.html").read_text()
+    page = (out / "comparison.html").read_text()
+    assert "Correlations with liked" in page
+    plots = page.split("<svg ")[1:]
+    varied = {name for (name, _), row in rows.items() if row["value"]}  # equal values correlate with nothing
+    assert len(plots) == len(varied)
+    assert all(f">{name}<" in plots[0].replace(" ", "") for name in "abcd")
     assert "spearman" in capfd.readouterr().out
 
 
