@@ -186,7 +186,7 @@ def judge(models: Trained, sets: dict[str, np.ndarray], codes: dict[str, dict[st
             scores.setdefault(f"{after}last scale", {})[name] = log_likelihood_ratio(rows[:, -1], 0 * general)
             for other, log_prob in beside.items():
                 scores.setdefault(f"{after}ratio to {other}", {})[name] = log_likelihood_ratio(rows[:, 0], log_prob)
-    return scores
+    return dict(sorted(scores.items(), key=lambda of: of[0].startswith("control")))  # the controls last
 
 
 def bits(model: Glow, images: np.ndarray, *, samples: int = 1) -> float:
