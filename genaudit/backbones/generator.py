@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from genaudit.data.resize import Recipe
 from genaudit.errors import UserError
@@ -61,6 +61,8 @@ class Generator:
         sigma2: variance of the observation noise on the [0, 1] scale; null: the network's own attribute `sigma2`, if
             it has one.
     """
+
+    range_is_known: ClassVar[bool] = False  # not to be doubted where values lie beyond it
 
     def __init__(
         self,
@@ -224,7 +226,8 @@ class Generator:
             with torch.enable_grad():
                 images = decoder(z)
             with torch.no_grad():
-                again, alone = decoder(z), torch.cat([decoder(row[None]) for row in z])
+                still = z.detach()
+                again, alone = decoder(still), torch.cat([decoder(row[None]) for row in still])
         except UserError:
             raise
         except Exception as error:
@@ -248,7 +251,7 @@ class Generator:
                 f"{what}: its images have no gradient with respect to the latents, which inversion and AIS need; "
                 "the network must be saved without torch.no_grad inside"
             )
-        if self.output_range is not None:
+        if self.output_range is not None and not self.range_is_known:
             beyond = float(((images < -EXCESS) | (images > 1 + EXCESS)).double().mean())
             if beyond > EXCESS_SHARE or float(images.max() - images.min()) < LEAST_SPAN:
                 low, high = self.output_range

@@ -6,7 +6,7 @@ Its latent prior is N(0, I), its images lie in [-1, 1] but for what an output wi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from genaudit.backbones.generator import Generator, Source
 from genaudit.errors import UserError
@@ -21,6 +21,8 @@ class PIADGenerator(Generator):
         folder: the folder.
         name, sigma2: see `Generator`.
     """
+
+    range_is_known: ClassVar[bool] = True
 
     def __init__(self, *, folder: str | None, name: str | None = None, sigma2: float | None = None) -> None:
         if not folder:

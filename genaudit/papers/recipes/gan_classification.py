@@ -102,8 +102,8 @@ class ClassificationTable:
         cells.append(Cell("AIS minus exact, own class", "mean error", float(own.mean()), unit="nats"))
         cells.append(Cell("AIS minus exact, all classes", "mean error", float(error.mean()), unit="nats"))
         note = (
-            "Intervals: Wilson's over images. Chance is 0.1. AIS gives a lower bound, loosest for a class that the image "
-            "does not belong to. The paper's bars carry no numbers; its GANs lose against 1-NN."
+            "Intervals: Wilson's over images. Chance is 0.1. AIS gives a lower bound, loosest for classes other than "
+            "the image's own. The paper's bars carry no numbers; its GANs lose against 1-NN."
         )
         title = "Generative classification beside the nearest neighbour (Figures 4 and 7)"
         return Table("gan_classification", title, SOURCE, tuple(cells), context.scale, DIFFERS, (), (note,))
