@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.current
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check bench clean
+DATA ?= data
+SCALE ?= laptop
+REPRODUCE = $(BIN)/genaudit reproduce scale=$(SCALE) $(if $(wildcard $(DATA)),data=$(DATA))
+
+.PHONY: help setup demo test lint types check data tables parity bench bench-peers clean
 
 help: ## explain the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make the virtual environment .venv with all for running and testing (nothing when current)
 
@@ -31,6 +35,21 @@ types: setup ## mypy: types
 	$(BIN)/mypy
 
 check: lint types test ## all that CI runs
+
+data: ## Fashion-MNIST for the tables (Debian's package, no root) into DATA=data, unless it is there
+	scripts/get_fashion_mnist.sh $(DATA)
+
+table-%: setup data ## one table: make table-likelihood-laptop; `genaudit list tables` shows all [SCALE=laptop|paper] [DATA=data]
+	$(REPRODUCE) table=$(subst -,_,$*)
+
+tables: setup data ## all of the papers' tables that this machine can make, with an index page [SCALE=laptop|paper] [DATA=data]
+	$(REPRODUCE) table=all
+
+parity: setup ## genaudit beside its peers on the same images and weights: docs/parity.md
+	$(BIN)/python scripts/parity.py
+
+bench-peers: setup ## whole commands beside torch-fidelity and pytorch-fid, cold and warm
+	$(BIN)/python scripts/bench_peers.py
 
 bench: setup ## speed of measuring, as ratios to the bare network and to timm as it comes
 	$(BIN)/python scripts/bench_evaluate.py
