@@ -107,6 +107,9 @@ genaudit train likelihood=glow_laptop train=images/ out=runs/mine
 genaudit train likelihood=glow train=images/ anomalies=other/ reference=held_out/ likelihood.model.channels=1
 genaudit train likelihood=glow_laptop train=images/ finetune=runs/general likelihood.recipe.learning_rate=6e-3
 genaudit train likelihood=glow_laptop train=images/ outliers=photos/ general=runs/general
+genaudit train piad=mnist train=images/ anomalies=other/ out=runs/piad
+genaudit train piad=celeba train=faces/ piad/perceptual=vgg19 piad.perceptual.weights=vgg19-dcbb9e9d.pth
+genaudit train piad-statistics images=photos/ out=statistics.json
 torchrun --nproc-per-node 2 -m genaudit train likelihood=glow train=images/ out=runs/mine
 """,
         """\
@@ -123,6 +126,10 @@ Keys:
   finetune=RUN                  start from a trained model
   outliers=PATH general=RUN     outlier loss on images of the general distribution, beside a trained general model;
                                 likelihood.recipe.outliers=margin needs no general model
+  piad.networks.KEY             PIAD's networks: name=mnist|cifar10|lsun|celeba, size=64, width=0.5
+  piad.schedule.KEY             its training: iterations, n_dis, batch_size, policy=paper|released|fixed, ...
+  piad.channels=1|3  piad.reconstruction=relative_perceptual_l1|perceptual_l1|perceptual|mse
+  piad/perceptual=efficientnet_lite0|vgg19|layer, piad.perceptual.weights=FILE  piad.perceptual.statistics=FILE
   likelihood.model.classes=K    class-conditional: classes are the sub-folders of train, or labels=FILE (.npy, .txt)
   every=N  checkpoint_seconds=30  samples=64  seed=0  limit=N  device=auto|cpu|cuda|cuda:N|mps  out=RUN
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  workers=auto|N  progress=true
@@ -157,6 +164,33 @@ and the other measuring keys of `genaudit evaluate --help`.
 """,
         module="moments",
         bare_key="reference",
+    ),
+    "reproduce": Verb(
+        "Recomputes a table of the five papers beside its published numbers; writes a CSV, a JSON and a page.",
+        "genaudit reproduce table=NAME|all [scale=laptop|paper] [data=DIR] [out=DIR] [key=value ...]",
+        """
+genaudit reproduce irs_section11
+genaudit reproduce table=as_table_b1 out=tables
+genaudit reproduce table=irs_table6 scale=paper data=~/datasets device=cuda
+genaudit reproduce table=all out=tables
+""",
+        """\
+`genaudit list tables` shows the tables, what each needs and what is on this machine. Before it starts, a run says what
+is missing. A run that was cut off goes on from its last step; steps are kept beside the row store.
+
+  scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
+  scale=paper           the paper's own settings, on the datasets under data=DIR
+  table.KEY=VALUE       replaces a setting of the table's YAML
+  out=DIR               where NAME.csv, NAME.json and NAME.html go; table=all writes index.html beside them
+  seed=0  device=auto|cpu|cuda|cuda:N|mps  store=DIR  offline=false  progress=true
+
+A cell is "reproduced" where the two numbers differ by no more than half a unit of the last printed digit (or the
+tolerance that the table states), "within interval" where the published one lies in the recomputed interval, "same order"
+within a factor of 10, and otherwise "differs".
+
+""",
+        module="reproduce",
+        bare_key="table",
     ),
     "compare": Verb(
         "Ranks finished runs in one table, with which differences are within the intervals.",

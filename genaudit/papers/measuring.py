@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,20 +34,26 @@ def set_need(data: Path | None, name: str, what: str) -> Need:
     return Need(what, find_set(data, name) is not None, how)
 
 
-def weights_need(label: str, model: FeatureModel) -> Need:
-    """That a feature model's weights are on this machine."""
+def weights_need(label: str, model: FeatureModel, key: str) -> Need:
+    """That a feature model's weights are on this machine; `key` is the YAML's key of the model."""
     from genaudit.errors import UserError
 
+    what = f"weights of {label} ({model.name})"
     try:
         have = model.find_weights() is not None
     except UserError as error:
-        return Need(f"weights of {label}", False, str(error))
-    how = f"`genaudit list feature_models` shows what is here; {model.name} is fetched by a run with offline=false"
-    return Need(f"weights of {label} ({model.name})", have, how)
+        return Need(what, False, str(error))
+    return Need(what, have, f"any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE")
 
 
-def rows(context: Context, name: str, measure: Measure, *, limit: int | None = None) -> tuple[np.ndarray, list[str]]:
-    """Rows (N, D) of a set's images, kept in the row store, and the images' names; damaged images are left out."""
+def rows(
+    context: Context, name: str, measure: Measure, *, limit: int | None = None, sample: int | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Rows (N, D) of a set's images, kept in the row store, and the images' names; damaged images are left out.
+
+    Args:
+        limit: only the first so many images. sample: only so many, drawn with the run's seed.
+    """
     from genaudit.data import ImageSet, open_images
     from genaudit.errors import UserError
     from genaudit.store import Engine, Store
@@ -59,6 +64,8 @@ def rows(context: Context, name: str, measure: Measure, *, limit: int | None = N
     images = open_images(str(path), limit=limit)
     if not isinstance(images, ImageSet):
         raise UserError(f"{path}: images are needed here, not features")
+    if sample is not None and sample < len(images):
+        images = images.subset(np.sort(np.random.default_rng(context.seed).choice(len(images), sample, replace=False)))
     context.report(f"{measure.name}: {len(images):,} images of {name}")
     while True:
         measured = Store(context.store).measure(images, measure, Engine(device=context.device))
@@ -73,7 +80,3 @@ def embedding(model: FeatureModel) -> Any:
 
     return Embedding(model)
 
-
-def noted(value: Any, of: Callable[[Any], float]) -> float | None:
-    """`of(value)`, or None where the value is None."""
-    return None if value is None else of(value)

@@ -22,7 +22,9 @@ from genaudit.papers.table import Cell
 
 UNREADABLE = "?"  # the text that the numbers were taken from is garbled there: not guessed
 NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+|[-+]?\d+(?:\.\d+)?"
-CELL = re.compile(rf"(?P<bound>[<>])?\s*(?P<value>{NUMBER})\s*(?:±\s*(?P<sd>{NUMBER})|\((?P<brackets>{NUMBER})\))?\s*%?\*?")
+CELL = re.compile(
+    rf"(?P<bound>[<>])?\s*(?P<value>{NUMBER})\s*(?:±\s*(?P<sd>{NUMBER})|\((?P<brackets>{NUMBER})\))?\s*%?\*?"
+)
 
 
 @dataclass(frozen=True)

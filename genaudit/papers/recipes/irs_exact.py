@@ -59,9 +59,7 @@ class Idealised(Exact):
                 unit="%",
                 note=wrong_rate,
             ),
-            compared(
-                thirteen["Idealized IRS_7/2", "value"], ideal(3.5), row="Fig. 13", column="alpha 7/2", unit="%"
-            ),
+            compared(thirteen["Idealized IRS_7/2", "value"], ideal(3.5), row="Fig. 13", column="alpha 7/2", unit="%"),
         ]
         rates = np.linspace(0, 8, 161)
         curve = Curve(
@@ -171,7 +169,9 @@ class Theorem1(Exact):
                     cells.append(Cell(row, "below 1 - e^-alpha", holds, 1.0, note=note))
         x = np.linspace(0.01, 3, 120)
         lines = {
-            f"K/N = {share:g}": np.array([share * (1 - (1 - 1 / (share * self.n_train)) ** (a * self.n_train)) for a in x])
+            f"K/N = {share:g}": np.array(
+                [share * (1 - (1 - 1 / (share * self.n_train)) ** (a * self.n_train)) for a in x]
+            )
             for share in self.shares
         }
         figure = Curve("Expected IRS of a model that knows K of N images", "alpha", "E[IRS_alpha]", x, lines)

@@ -48,7 +48,9 @@ class Fig6(Exact):
         for what, kind, total in (("classes", "between", self.classes), ("modes in every class", "within", self.modes)):
             shares, means = [], []
             for kept in range(1, total + 1):
-                scores = context.step(f"{kind}_{kept}", lambda kind=kind, kept=kept: self._scores(kind, kept, context.seed))
+                scores = context.step(
+                    f"{kind}_{kept}", lambda kind=kind, kept=kept: self._scores(kind, kept, context.seed)
+                )
                 low, high = (float(np.quantile(scores, q)) for q in (0.025, 0.975))
                 mean = float(np.mean(scores))
                 shares.append(kept / total)
@@ -207,7 +209,11 @@ class Fig8(Exact):
             path = context.step(f"path_{share:g}", lambda share=share: self._path(share, context.seed))
             for alpha, (value, low, high) in zip(self.rates, path, strict=True):
                 row = f"diversity {share:g}, alpha = {alpha:g}"
-                cells.append(Cell(row, "IRS_inf", value, share, low, high, tolerance=0.0, note="published: the simulation's truth"))
+                cells.append(
+                    Cell(
+                        row, "IRS_inf", value, share, low, high, tolerance=0.0, note="published: the simulation's truth"
+                    )
+                )
             lines[f"diversity {share:g}"] = np.array([value for value, _, _ in path])
             if share == self.shares[1]:
                 band = (np.array([low for _, low, _ in path]), np.array([high for *_, high in path]))
@@ -291,7 +297,9 @@ class Fig9(Exact):
         cells = [
             compared(paper["fewest different images expected of 32", "value"], fewest, column="count", tolerance=0.0),
             compared(paper["most different images expected of 32", "value"], most, column="count", tolerance=0.0),
-            compared(paper["support rejected at 10 different images", "value"], rejected, column="count", tolerance=0.0),
+            compared(
+                paper["support rejected at 10 different images", "value"], rejected, column="count", tolerance=0.0
+            ),
             Cell("P(K <= 9) of 32", "probability", 100 * float(cdf(9, n, 32)), unit="%"),
             Cell("P(K = 15) of 32", "probability", 100 * float(pmf(15, n, 32)), unit="%"),
             Cell("P(K <= 10) of 38", "probability", 100 * float(cdf(10, n, 38)), unit="%"),
@@ -299,7 +307,13 @@ class Fig9(Exact):
         ]
         k = np.arange(1, n + 1)
         figures = (
-            Curve("Law after 15 samples", "different images", "P(K = k)", k, {f"{s} images": pmf(k, n, s) for s in self.supports}),
+            Curve(
+                "Law after 15 samples",
+                "different images",
+                "P(K = k)",
+                k,
+                {f"{s} images": pmf(k, n, s) for s in self.supports},
+            ),
             Curve(
                 "Distribution function after 15 samples",
                 "different images",
@@ -320,5 +334,3 @@ class Fig9(Exact):
                 "chosen here.",
             ),
         )
-
-

@@ -55,7 +55,8 @@ class Measured:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Image sets and weights."""
-        found = [weights_need(label, model) for label, model in self._models(scale).items()]
+        key = "table.models" if scale == "paper" else "table.laptop_models"
+        found = [weights_need(label, model, f"{key}.{label}") for label, model in self._models(scale).items()]
         if scale == "paper":
             found += [set_need(data, source, f"real images of {label}") for label, source in self.sets.items()]
         return found
@@ -70,8 +71,8 @@ class Measured:
 
     def _features(self, context: Context, model: Any, sources: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """Features of the images of a set, and their names."""
-        limit = None if sources[0].startswith(DEMO) else self.total
-        parts = [rows(context, source, embedding(model), limit=limit) for source in sources]
+        sample = None if sources[0].startswith(DEMO) else self.total
+        parts = [rows(context, source, embedding(model), sample=sample) for source in sources]
         return np.concatenate([part for part, _ in parts]), [name for _, names in parts for name in names]
 
 
@@ -155,7 +156,13 @@ def _effects(gaps: list[tuple[str, str, float, float]]) -> list[Cell]:
         below = float(all(score < ideal for score, ideal in here.values()))
         ideal = next(iter(here.values()))[1]
         cells.append(
-            Cell("every feature model stays below the idealised value", column, below, 1.0, note=f"idealised {ideal:.2f} %")
+            Cell(
+                "every feature model stays below the idealised value",
+                column,
+                below,
+                1.0,
+                note=f"idealised {ideal:.2f} %",
+            )
         )
     return cells
 
@@ -276,7 +283,9 @@ class RemovedClasses(Measured):
             low, high = (float(np.quantile(scores, q)) for q in (0.025, 0.975))
             means = {name: float(np.mean(values)) for name, values in numbers.items()}
             share = kept / len(classes)
-            found.append({"kept": kept, "share": share, "irs": float(np.mean(scores)), "lower": low, "upper": high, **means})
+            found.append(
+                {"kept": kept, "share": share, "irs": float(np.mean(scores)), "lower": low, "upper": high, **means}
+            )
         return found
 
 

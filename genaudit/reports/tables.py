@@ -1,0 +1,277 @@
+"""Writes recomputed tables beside their published numbers: console, JSON, CSV, a self-contained page, an index page.
+
+The verdicts are those of `genaudit.papers.table`; this module only counts and shows them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from genaudit.metrics.result import Pictures
+from genaudit.papers.table import Cell, Table, Verdict
+from genaudit.reports.digits import MISSING, show, show_interval, show_seconds
+from genaudit.reports.files import json_text, write_csv, write_together
+from genaudit.reports.gallery import Grid, Picture, grid
+from genaudit.reports.html import page
+from genaudit.reports.plots import Plot, draw
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+SCHEMA = "genaudit/table/1"
+CSV_COLUMNS = (
+    *("row", "column", "published", "recomputed", "difference", "lower", "upper"),
+    *("tolerance", "unit", "verdict", "note"),
+)
+VERDICTS: tuple[Verdict, ...] = (
+    *("reproduced", "within interval", "same order", "differs"),
+    *("not published", "not computed"),
+)
+RULE = (
+    "reproduced: the two differ by no more than half a unit of the last printed digit, or by the tolerance that the "
+    "table states; within interval: by more, but the published value lies in the recomputed interval; same order: "
+    "neither, but same sign and less than a factor of 10 apart; differs: none of these."
+)
+COLOURS = {"reproduced": "green", "within interval": "green", "same order": "yellow", "differs": "red"}
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """A table with how it came about.
+
+    Attributes:
+        table: what was recomputed. about: versions, device, settings, as the report of a run has them.
+        command: that repeats it. created: when. seconds: how long it took now. needs: what it used.
+    """
+
+    table: Table
+    about: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+    created: str = ""
+    seconds: float = 0.0
+    needs: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document NAME.json; numbers that are not finite are null."""
+        table = self.table
+        return {
+            "schema": SCHEMA,
+            "created": self.created,
+            "command": self.command,
+            "name": table.name,
+            "title": table.title,
+            "source": table.source,
+            "scale": table.scale,
+            "differs": table.differs,
+            "seconds": round(self.seconds, 2),
+            "needs": list(self.needs),
+            "verdicts": counts(table),
+            "cells": [_document(cell) for cell in table.cells],
+            "notes": list(table.notes),
+            "about": self.about,
+        }
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cell as the page shows it; `at` and `published_at` are places on its bar in percent, None without one."""
+
+    row: str
+    cell: Cell
+    published: str
+    recomputed: str
+    difference: str
+    interval: str
+    left: float | None = None
+    width: float = 0.0
+    at: float | None = None
+    published_at: float | None = None
+
+    @property
+    def verdict_class(self) -> str:
+        return self.cell.verdict.replace(" ", "-")
+
+
+def counts(table: Table) -> dict[str, int]:
+    """Cells by verdict, verdicts without a cell left out."""
+    found = Counter(cell.verdict for cell in table.cells)
+    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+
+def summary(table: Table) -> str:
+    """`3 reproduced, 1 differs`."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts(table).items()) or "no cells"
+
+
+def write(recomputed: Recomputed, out: str | Path) -> dict[str, Path]:
+    """Writes NAME.csv, NAME.html and NAME.json into `out`; returns their paths."""
+    name = recomputed.table.name
+    document = recomputed.to_dict()
+    rows = [[cell[column] for column in CSV_COLUMNS] for cell in document["cells"]]
+    return write_together(
+        Path(out),
+        {
+            f"{name}.csv": lambda stream: write_csv(CSV_COLUMNS, rows, stream),
+            f"{name}.html": lambda stream: _text(render(recomputed), stream),
+            f"{name}.json": lambda stream: _text(json_text(document), stream),
+        },
+    )
+
+
+def write_index(made: Sequence[Recomputed], missing: Mapping[str, Sequence[str]], out: str | Path) -> dict[str, Path]:
+    """Writes index.html and index.json: every table with its verdicts, and those that were not made with the reason."""
+    document = {
+        "schema": "genaudit/tables/1",
+        "made": {each.table.name: counts(each.table) for each in made},
+        "not_made": {name: list(reasons) for name, reasons in missing.items()},
+    }
+    names = {
+        "made": [(each, counts(each.table), show_seconds(each.seconds)) for each in made],
+        "missing": missing,
+        "verdicts": VERDICTS,
+        "rule": RULE,
+    }
+    return write_together(
+        Path(out),
+        {
+            "index.html": lambda stream: _text(page("tables_index.html.j2", names), stream),
+            "index.json": lambda stream: _text(json_text(document), stream),
+        },
+    )
+
+
+def render(recomputed: Recomputed) -> str:
+    """The table's page as text."""
+    table = recomputed.table
+    plots: list[Plot] = []
+    grids: list[Grid] = []
+    for figure in table.figures:
+        if isinstance(figure, Pictures):
+            grids.append(grid(figure, lambda role, index, note: Picture(f"{role} {index}", note)))
+        elif (plot := draw(figure)) is not None:
+            plots.append(plot)
+    names = {
+        "table": table,
+        "recomputed": recomputed,
+        "lines": lines(table),
+        "intervals": any(cell.lower is not None for cell in table.cells),
+        "notes": any(cell.note for cell in table.cells),
+        "counts": counts(table),
+        "rule": RULE,
+        "plots": plots,
+        "grids": grids,
+        "about": recomputed.about,
+    }
+    return page("table.html.j2", names)
+
+
+def lines(table: Table) -> list[Line]:
+    """Every cell as text, with its place on a bar that is common to all cells of a column that has published values."""
+    found = []
+    previous = None
+    for cell in table.cells:
+        low, high = _scale(table, cell.column)
+        places = {
+            key: None if value is None or not math.isfinite(value) or not high > low else 100 * (value - low) / (high - low)
+            for key, value in (
+                ("left", cell.lower), ("right", cell.upper), ("at", cell.recomputed), ("published_at", cell.published),
+            )
+        }  # fmt: skip
+        left, right = places["left"], places["right"]
+        found.append(
+            Line(
+                "" if cell.row == previous else cell.row,
+                cell,
+                show_published(cell),
+                show(cell.recomputed, cell.lower, cell.upper),
+                show(cell.difference) if cell.difference is not None else "",
+                show_interval(cell.lower, cell.upper),
+                left,
+                max(0.0, right - left) if left is not None and right is not None else 0.0,
+                places["at"],
+                places["published_at"],
+            )
+        )
+        previous = cell.row
+    return found
+
+
+def show_published(cell: Cell) -> str:
+    """The published number with as many digits as it was printed with, where its tolerance tells; a dash without one."""
+    if cell.published is None:
+        return MISSING
+    if cell.tolerance is not None and 0 < cell.tolerance < 0.5:
+        digits = round(-math.log10(2 * cell.tolerance))
+        if digits > 0 and math.isclose(2 * cell.tolerance, 10.0**-digits):
+            return f"{cell.published:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return show(cell.published)
+
+
+def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:
+    """A rich renderable: the cells, what differs from the paper's setting, the counts of the verdicts."""
+    from rich.console import Group
+
+    from genaudit.reports.console import new_table, text
+
+    table = recomputed.table
+    shown = new_table(plain)
+    for header, justify in (
+        ("", "left"), ("", "left"), ("published", "right"), ("recomputed", "right"), ("interval", "left"),
+        ("difference", "right"), ("verdict", "left"),
+    ):  # fmt: skip
+        shown.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for line in lines(table):
+        unit = f" {line.cell.unit}" if line.cell.unit else ""
+        shown.add_row(
+            text((line.row, "bold")),
+            text((line.cell.column, "")),
+            text((line.published, "")),
+            text((line.recomputed, "bold"), (unit, "dim")),
+            text((line.interval, "dim")),
+            text((line.difference, "dim")),
+            text((line.cell.verdict, COLOURS.get(line.cell.verdict, "dim"))),
+        )
+    parts: list[Any] = [
+        text((table.title, "bold")),
+        text((f"{table.source}; scale={table.scale}", "dim")),
+        *([text(("differs from the paper's setting: ", "yellow"), (table.differs, ""))] if table.differs else []),
+        shown,
+        *(text((note, "dim")) for note in table.notes),
+        text((summary(table), "bold")),
+    ]
+    if files:
+        parts.append(text(("written ", "dim"), (", ".join(map(str, files.values())), "")))
+    return Group(*parts)
+
+
+def _scale(table: Table, column: str) -> tuple[float, float]:
+    """The ends of the bar of a column; equal where it has no published value or only one number."""
+    cells = [cell for cell in table.cells if cell.column == column]
+    if all(cell.published is None for cell in cells):
+        return 0.0, 0.0
+    numbers = [each for cell in cells for each in (cell.published, cell.recomputed, cell.lower, cell.upper)]
+    finite = [each for each in numbers if each is not None and math.isfinite(each)]
+    low, high = min(finite), max(finite)
+    margin = 0.04 * (high - low)
+    return low - margin, high + margin
+
+
+def _document(cell: Cell) -> dict[str, Any]:
+    numbers = {
+        key: getattr(cell, key) for key in ("published", "recomputed", "difference", "lower", "upper", "tolerance")
+    }
+    finite = {key: value if value is None or math.isfinite(value) else None for key, value in numbers.items()}
+    return {"row": cell.row, "column": cell.column, **finite} | {
+        "unit": cell.unit,
+        "verdict": cell.verdict,
+        "note": cell.note,
+    }
+
+
+def _text(content: str, stream: TextIO) -> None:
+    stream.write(content)

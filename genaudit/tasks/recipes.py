@@ -1,0 +1,88 @@
+"""The recipes of `configs/table/`: by name, made from their YAML, and where each keeps its steps."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genaudit import __version__
+from genaudit.papers.recipe import Need, Recipe, Scale
+from genaudit.tasks.instantiate import instantiate
+from genaudit.tasks.settings import store_folder
+
+ALL = "all"
+SHARED = ("seed", "offline")  # keys that a recipe's YAML may refer to
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe with its name and resolved YAML."""
+
+    name: str
+    recipe: Recipe
+    node: dict[str, Any]
+
+    def missing(self, scale: Scale, data: Path | None) -> list[Need]:
+        """What this machine lacks."""
+        return [need for need in self.recipe.needs(scale, data) if not need.have]
+
+    def folder(self, cfg: Any, scale: Scale, seed: int, data: Path | None) -> Path:
+        """Where its steps are kept: another folder where settings, code, weights or data are others.
+
+        The code is the recipe's own module and genaudit's version. Of weights the file's size and time are taken,
+        since a hash of the file would need it to be read.
+        """
+        module = sys.modules[type(self.recipe).__module__]
+        identity = [self.node, __version__, inspect.getsource(module), str(data), sorted(_weights(self.recipe))]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+        return store_folder(cfg["store"]).parent / "tables" / f"{self.name}-{scale}-{seed}-{digest[:12]}"
+
+
+def names() -> list[str]:
+    """Every table that there is, those of --config-dir included."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.object_type import ObjectType
+
+    loader = GlobalHydra.instance().config_loader()
+    return [name for name in sorted(loader.get_group_options("table", ObjectType.CONFIG)) if name != ALL]
+
+
+def make(name: str, cfg: Any) -> NamedRecipe:
+    """The recipe of a name, with the keys that the verb was given.
+
+    Raises:
+        UserError: its YAML cannot be made into a recipe.
+    """
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    composed = compose(config_name="reproduce", overrides=[f"table={name}"])
+    with_keys = OmegaConf.merge(composed, {key: cfg[key] for key in SHARED})
+    return of_node(name, with_keys.table)
+
+
+def of_node(name: str, node: Any) -> NamedRecipe:
+    """The recipe of a composed YAML node."""
+    from omegaconf import OmegaConf
+
+    resolved = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(resolved, dict)
+    return NamedRecipe(name, instantiate(OmegaConf.create(resolved)), {str(key): each for key, each in resolved.items()})
+
+
+def _weights(recipe: Any) -> Iterator[str]:
+    """Path, size and time of every weight file that the recipe's feature models would read."""
+    for value in vars(recipe).values():
+        for each in value.values() if isinstance(value, dict) else [value]:
+            find = getattr(each, "find_weights", None)
+            where = find() if find else None
+            path = Path(where) if where else None
+            if path is not None and path.is_file():
+                stat = path.stat()
+                yield f"{path} {stat.st_size} {stat.st_mtime_ns}"

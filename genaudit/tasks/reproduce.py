@@ -1,0 +1,146 @@
+"""`genaudit reproduce`: recomputes a table of a paper beside its published numbers; `table=all` all that can be made."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from genaudit.errors import DEFECT, DONE, UserError
+from genaudit.papers.recipe import Context, Scale
+from genaudit.reports import tables
+from genaudit.tasks.environment import command_line, environment, now
+from genaudit.tasks.recipes import ALL, NamedRecipe, make, names, of_node
+from genaudit.tasks.run_folder import run_folder
+from genaudit.tasks.settings import Settings
+
+SCALES = ("laptop", "paper")
+
+
+def main(cfg: Any) -> int:
+    """The verb: prints the table and writes NAME.csv, NAME.json and NAME.html; for all of them an index page too."""
+    from hydra.core.hydra_config import HydraConfig
+
+    chosen = HydraConfig.get().runtime.choices.get("table")
+    if chosen is None:
+        raise UserError("say which table: genaudit reproduce table=NAME, or table=all; `genaudit list tables` shows them")
+    settings = Settings.of(cfg)
+    scale, data = scale_of(cfg), data_of(cfg)
+    if chosen == ALL:
+        return _all(cfg, settings, scale, data)
+    named = of_node(str(chosen), cfg.table)
+    missing = named.missing(scale, data)
+    if missing:
+        raise UserError(lacking(named.name, scale, [_sentence(need.what, need.how) for need in missing]))
+    out = run_folder(cfg, "reproduce")
+    recomputed = reproduce(named, cfg, settings, scale, data)
+    _show(recomputed, tables.write(recomputed, out))
+    return DONE
+
+
+def reproduce(
+    named: NamedRecipe, cfg: Any, settings: Settings, scale: Scale, data: Path | None
+) -> tables.Recomputed:
+    """Runs a recipe in its folder, where an earlier run's steps are read back."""
+    folder = named.folder(cfg, scale, settings.seed, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    context = Context(
+        scale=scale,
+        folder=folder,
+        data=data,
+        store=settings.store,
+        device=settings.engine.device,
+        seed=settings.seed,
+        report=_reporter(named.name, settings.progress),
+    )
+    started = time.perf_counter()
+    table = named.recipe.run(context)
+    seconds = time.perf_counter() - started
+    about = environment(cfg, settings)
+    return tables.Recomputed(
+        table,
+        about={key: about[key] for key in ("python", "platform", "processor", "packages", "device", "device_name")},
+        command=command_line("reproduce") if sys.argv[0].startswith("genaudit ") else f"genaudit reproduce {named.name}",
+        created=now(),
+        seconds=seconds,
+        needs=tuple(need.what for need in named.recipe.needs(scale, data)),
+    )
+
+
+def lacking(name: str, scale: Scale, sentences: list[str]) -> str:
+    """The message that lists what is missing."""
+    listed = "".join(f"\n  - {sentence}" for sentence in sentences)
+    return f"table={name} scale={scale} cannot be made here. Missing:{listed}"
+
+
+def scale_of(cfg: Any) -> Scale:
+    """The key `scale`, checked."""
+    if cfg.scale not in SCALES:
+        raise UserError(f"scale={cfg.scale}: laptop or paper is needed")
+    return cast(Scale, cfg.scale)
+
+
+def data_of(cfg: Any) -> Path | None:
+    """The key `data`, checked."""
+    if cfg.data is None:
+        return None
+    data = Path(str(cfg.data)).expanduser()
+    if not data.is_dir():
+        raise UserError(f"data={data}: there is no such folder")
+    return data
+
+
+def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
+    """Every table that can be made; one that fails does not cost the others."""
+    out = run_folder(cfg, "reproduce")
+    made: list[tables.Recomputed] = []
+    missing: dict[str, list[str]] = {}
+    code = DONE
+    for name in names():
+        try:
+            named = make(name, cfg)
+            reasons = [_sentence(need.what, need.how) for need in named.missing(scale, data)]
+            if not reasons:
+                recomputed = reproduce(named, cfg, settings, scale, data)
+                tables.write(recomputed, out)
+                made.append(recomputed)
+                _line(f"{name}: {tables.summary(recomputed.table)} ({recomputed.seconds:.0f} s)")
+        except UserError as error:
+            reasons = [str(error)]
+        except Exception as error:  # the others are made all the same, and the exit code tells
+            out.mkdir(parents=True, exist_ok=True)
+            (out / f"{name}.traceback.txt").write_text(traceback.format_exc())
+            reasons = [f"a defect of genaudit ({type(error).__name__}: {error}): {name}.traceback.txt"]
+            code = DEFECT
+        if reasons:
+            missing[name] = reasons
+            _line(f"{name}: not made: {reasons[0]}")
+    files = tables.write_index(made, missing, out)
+    _line(f"{len(made)} tables made, {len(missing)} not: {files['index.html']}")
+    return code
+
+
+def _show(recomputed: tables.Recomputed, files: dict[str, Path]) -> None:
+    from genaudit.reports.console import make_console
+
+    console = make_console()
+    console.print(tables.console(recomputed, files, plain=not console.is_terminal))
+
+
+def _sentence(what: str, how: str) -> str:
+    return f"{what}: {how}" if how else what
+
+
+def _line(text: str) -> None:
+    print(text, flush=True)
+
+
+def _reporter(name: str, wanted: bool) -> Callable[[str], None]:
+    def report(message: str) -> None:
+        if wanted:
+            print(f"{name}: {message}", file=sys.stderr, flush=True)
+
+    return report
