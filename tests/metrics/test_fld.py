@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from genaudit.metrics import fld as module
+from genaudit.metrics.fld import fld, judge
+from genaudit.metrics.result import Unavailable
+
+
+class _InOrder:
+    """A generator that leaves everything in order, as the authors' code was run for the numbers below."""
+
+    def permutation(self, n: int) -> np.ndarray:
+        return np.arange(n)
+
+
+def _sets(seed: int, dimensions: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    train, reference = rng.normal(size=(200, dimensions)), rng.normal(size=(150, dimensions))
+    return {"train": train, "reference": reference, "generated": rng.normal(size=(100, dimensions)) * 1.1 + 0.2}
+
+
+@pytest.mark.parametrize(
+    ("seed", "dimensions", "score", "gap"), [(0, 8, 7.303047, -5.782461), (1, 24, 4.671729, 0.290179)]
+)
+def test_it_equals_the_authors_code(
+    seed: int, dimensions: int, score: float, gap: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Recorded from github.com/marcojira/fld on the same rows with its shuffles taken out. Both hold distances in
+    # float32, theirs from float32 products: 1e-6 of a log-likelihood a feature near 1, times 100.
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _InOrder(), raising=True)
+    sets = _sets_before_patch[seed]
+    result = judge(**sets)
+    assert result.fld == pytest.approx(score, abs=3e-4)
+    assert result.fld_gap == pytest.approx(gap, abs=3e-4)
+
+
+_sets_before_patch = {0: _sets(0, 8), 1: _sets(1, 24)}
+
+
+def test_the_density_is_the_mixture_of_scipys_normals() -> None:
+    rng = np.random.default_rng(0)
+    centres, x = rng.normal(size=(7, 3)), rng.normal(size=(11, 3))
+    mixture = module._Mixture(centres, "cpu")
+    mixture.log_variance = mixture.log_variance + mixture.log_variance.new_tensor(rng.normal(size=7))
+    variances = np.exp(mixture.log_variance.numpy().astype(np.float64))
+    parts = [stats.multivariate_normal(c, v * np.eye(3)) for c, v in zip(centres, variances, strict=True)]
+    log_p = np.stack([part.logpdf(x) for part in parts], axis=1)
+    expected = -(special.logsumexp(log_p, axis=1) - np.log(7)) / 3
+    np.testing.assert_allclose(mixture.nll(x, None, "x"), expected, rtol=2e-6)
+
+
+def test_the_gradient_is_the_difference_quotient() -> None:
+    import torch
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(30, 4))
+    mixture = module._Mixture(rng.normal(size=(5, 4)), "cpu")
+    squares = mixture._squares(x).double()
+    to_mean = torch.from_numpy(np.square(x).sum(axis=1))
+    start = torch.from_numpy(rng.normal(size=5))
+
+    def loss(log_variance: torch.Tensor, middle: torch.Tensor) -> float:
+        mixture.log_variance = log_variance
+        return mixture._gradient(squares, to_mean, middle)
+
+    middle = torch.tensor(0.3, dtype=torch.float64)
+    loss(start, middle)
+    gradients = [*start.grad.tolist(), float(middle.grad)]
+    step = 1e-5
+    for j in range(6):
+        shift = torch.zeros(6, dtype=torch.float64)
+        shift[j] = step
+        up, down = (loss(start + sign * shift[:5], middle + sign * shift[5]) for sign in (1, -1))
+        assert gradients[j] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-9)
+
+
+def test_it_orders_real_shifted_noisy_collapsed_and_memorised_sets() -> None:
+    rng = np.random.default_rng(2)
+    law = rng.normal(size=(12, 12)) / 3
+    train, reference, honest = (rng.normal(size=(n, 12)) @ law for n in (300, 200, 150))
+    scores = {
+        "honest": judge(generated=honest, reference=reference, train=train),
+        "shifted": judge(generated=honest + 1.5, reference=reference, train=train),
+        "noisy": judge(generated=honest + rng.normal(size=honest.shape), reference=reference, train=train),
+        "collapsed": judge(generated=honest[np.arange(150) % 5], reference=reference, train=train),
+        "copies": judge(generated=train[:150], reference=reference, train=train),
+    }
+    honest_score = scores["honest"]
+    # Centres of the same law as the baseline's, equally many: no excess but chance.
+    assert honest_score.fld_lower - 2 < 0 < honest_score.fld_upper + 2
+    for name in ("shifted", "noisy", "collapsed", "copies"):
+        assert scores[name].fld > honest_score.fld_upper, name
+    assert scores["copies"].fld_gap < min(each.fld_gap for name, each in scores.items() if name != "copies") - 50
+
+
+def test_it_does_not_depend_on_shift_scale_of_features_or_where_the_rows_lie(on_disk) -> None:
+    sets = _sets(3, 6)
+    expected = fld(**sets)
+    scale = np.array([0.01, 1, 5, 100, 2, 3])
+    moved = {role: rows * scale + 10 for role, rows in sets.items()}
+    # float32 distances: 1e-7 of each, amplified by the 50 rounds of the fit.
+    assert fld(**moved) == pytest.approx(expected, abs=1e-3)
+    assert fld(**{role: on_disk(rows) for role, rows in sets.items()}) == pytest.approx(expected, abs=1e-9)
+    assert fld(**{role: np.c_[rows, np.full(len(rows), 4.0)] for role, rows in sets.items()}) == pytest.approx(
+        expected, abs=1e-9
+    )  # a feature that is constant says nothing
+
+
+def test_large_sets_are_drawn_from_and_small_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = _sets(4, 5)
+    monkeypatch.setattr(module, "CENTRES", 40)
+    monkeypatch.setattr(module, "PAIRS", 40 * 90)
+    result = judge(**sets)
+    assert (result.n_generated, result.n_train, result.n_reference) == (40, 90, 150)
+    assert fld(**sets, seed=1) != result.fld
+    with pytest.raises(Unavailable, match="at least 2 reference"):
+        judge(generated=sets["generated"], reference=sets["reference"][:1], train=sets["train"])
+    with pytest.raises(Unavailable, match="constant"):
+        judge(generated=np.ones((5, 2)), reference=np.ones((5, 2)), train=np.ones((5, 2)))
