@@ -2,9 +2,9 @@
 
 Schirrmeister et al. 2020, supplement S9 and Table S4: a binary classifier with the in-distribution as the positive
 class and a general image distribution as the negative one, no other labels; its prediction p(in-distribution | x) is
-the score. The network is Zagoruyko and Komodakis 2016, WRN-28-10 in the paper; training settings are those of the public
-repository that the authors name (meliketoy/wide-resnet.pytorch): SGD with momentum, a rate that falls to a fifth at 30,
-60 and 80 % of the run, crops and flips, dropout 0.3.
+the score. The network is Zagoruyko and Komodakis 2016, WRN-28-10 in the paper; training settings are those of the
+public repository that the authors name (meliketoy/wide-resnet.pytorch): SGD with momentum, a rate that falls to a fifth
+at 30, 60 and 80 % of the run, crops and flips, dropout 0.3.
 
 With as many images of each kind in a batch, the logit estimates the log-likelihood ratio log p_in - log p_general
 without a density model.

@@ -22,7 +22,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, Unavailable, per_image, value
-from genaudit.stats.auroc import auroc, auroc_interval, roc
+from genaudit.stats.auroc import auroc, bootstrap_areas, roc
+from genaudit.stats.resampling import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
 POINTS = 401  # of a drawn curve
@@ -44,6 +45,7 @@ class LLR:
         auroc_ratio: by log p(x) - log p_general(x), with the general model, or the code length where there is none.
         auroc_ratio_code: the same with the code length, beside a general model.
         auroc_general: by -log p_general alone. auroc_code: by the code's length alone.
+        ratio_minus_control: auroc_ratio less that of its control, with an interval from the same resamplings.
     """
 
     citation: ClassVar[str] = (
@@ -73,6 +75,7 @@ class LLR:
     n_in: int
     n_out: int
     ratio_to: str
+    ratio_minus_control: tuple[float, float, float]  # and its interval's ends
     interval: str = "percentile bootstrap over the images of both sides, the models held fixed"
     llr: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     log_prob: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
@@ -119,10 +122,15 @@ def judge(
     outside = "anomalies" if anomalies is not None else "generated"
     ours, others = roles[inside].scores, roles[outside].scores
     numbers: dict[str, Any] = {}
+    areas: dict[str, np.ndarray] = {}
     for name in ours:
-        ends = auroc_interval(ours[name], others[name], repeats=bootstraps, confidence=confidence, seed=seed)
+        areas[name] = bootstrap_areas(ours[name], others[name], repeats=bootstraps, seed=seed)
+        ends = percentile_interval(areas[name], confidence)
         numbers[f"auroc_{name}"] = auroc(ours[name], others[name])
         numbers |= {f"auroc_{name}_lower": ends.lower, f"auroc_{name}_upper": ends.upper}
+    control = "general" if "general" in ours else "code"
+    ends = percentile_interval(areas["ratio"] - areas[control], confidence)
+    gain = (numbers["auroc_ratio"] - numbers[f"auroc_{control}"], ends.lower, ends.upper)
     grid = np.linspace(0, 1, POINTS)
     shown = roles["generated"]
     return _with_contributions(shown.contributions.shape[1])(
@@ -131,7 +139,8 @@ def judge(
         out_of_distribution=outside,
         n_in=len(roles[inside].log_prob),
         n_out=len(roles[outside].log_prob),
-        ratio_to="a general model" if shown.general is not None else "a code length",
+        ratio_to="a general model" if control == "general" else "a code length",
+        ratio_minus_control=gain,
         llr=shown.scores["ratio"],
         log_prob=shown.log_prob,
         log_prob_general=shown.log_prob_general,
@@ -145,7 +154,7 @@ def judge(
             {LABELS[name]: roc(ours[name], others[name], grid) for name in ours} | {"chance": grid},
         ),
         pictures=tuple(_extremes(roles, name, (inside, outside)) for name in ("raw", "ratio")),
-        cautions=_cautions(roles, numbers, floor),
+        cautions=_cautions(roles, numbers, gain, floor),
     )
 
 
@@ -211,7 +220,9 @@ def _extremes(roles: Mapping[str, _Scored], name: str, sides: tuple[str, str]) -
     return Pictures(f"Extreme images by {LABELS[name]}", tuple(str(i + 1) for i in range(width)), tuple(rows))
 
 
-def _cautions(roles: Mapping[str, _Scored], numbers: Mapping[str, Any], floor: float) -> tuple[Caution, ...]:
+def _cautions(
+    roles: Mapping[str, _Scored], numbers: Mapping[str, Any], gain: tuple[float, float, float], floor: float
+) -> tuple[Caution, ...]:
     found = []
     for role, scored in roles.items():
         if any(scored.at_floor.values()):
@@ -221,11 +232,11 @@ def _cautions(roles: Mapping[str, _Scored], numbers: Mapping[str, Any], floor: f
                 "counted as that. images.csv has the values as they were."
             )
             found.append(Caution("log-likelihood-clipped", message))
-    control = numbers["auroc_general"] if "auroc_general" in numbers else numbers["auroc_code"]
-    if 0.5 < numbers["auroc_ratio"] <= control:
+    if numbers["auroc_ratio"] > 0.5 and gain[1] <= 0:
         message = (
-            f"The ratio's AUROC ({numbers['auroc_ratio']:.3f}) is no better than that of its general part alone "
-            f"({control:.3f}): it shows that one side's images are more complex, not that the model knows its own."
+            f"The ratio's AUROC ({numbers['auroc_ratio']:.3f}) is not clearly above that of its general part alone "
+            f"({numbers['auroc_ratio'] - gain[0]:.3f}; difference {gain[1]:.3f} to {gain[2]:.3f}): it may only show that "
+            "one side's images are more complex, and not that the density model knows its own."
         )
         found.append(Caution("ratio-not-above-control", message))
     if numbers["auroc_raw_upper"] < 0.5:

@@ -40,9 +40,19 @@ def auroc_interval(
 ) -> Interval:
     """Percentile bootstrap of `auroc`, positives and negatives resampled on their own: that of `resampling.bootstrap`.
 
-    The values are sorted once; a repeat only counts how often each was drawn: O(P + Q). Scores of the same images with
-    the same seed are resampled alike. Where the sides do not overlap at all, every repeat is 0 or 1 and so are both
-    ends: the interval then says nothing of how near to that limit the true area is.
+    Where the sides do not overlap at all, every repeat is 0 or 1 and so are both ends: the interval then says nothing
+    of how near to that limit the true area is.
+    """
+    return percentile_interval(
+        bootstrap_areas(scores_positive, scores_negative, repeats=repeats, seed=seed), confidence
+    )
+
+
+def bootstrap_areas(scores_positive: Any, scores_negative: Any, *, repeats: int = 1000, seed: int = 0) -> np.ndarray:
+    """`auroc` of `repeats` resamplings of both sides, (B,).
+
+    The same images are drawn for every score of the same images with the same seed, so that differences of two scores'
+    areas can be judged. The values are sorted once; a repeat only counts how often each was drawn: O(P + Q).
     """
     positive, negative = _checked(scores_positive, scores_negative)
     values, place = np.unique(np.concatenate([positive, negative]), return_inverse=True)
@@ -53,7 +63,7 @@ def auroc_interval(
         losses = np.bincount(of_negative[drawn_negative], minlength=values.size)
         below = np.cumsum(losses) - losses / 2
         areas.append(wins @ below / (positive.size * negative.size))
-    return percentile_interval(areas, confidence)
+    return np.array(areas)
 
 
 def roc(scores_positive: Any, scores_negative: Any, at: Any) -> np.ndarray:

@@ -22,7 +22,8 @@ from genaudit.tasks.settings import Settings
 if TYPE_CHECKING:
     from genaudit.likelihood.trainer import Trainer
 
-LOOKS = 20  # at the images that are watched, over a whole run
+LOOKS = 20  # at the images that are watched, over a whole run,
+LEAST_APART = 100  # and at least so many iterations apart: a look costs as much as a few dozen
 WATCHED = 512  # images of each kind, evenly from the whole set
 SAMPLES, SLOW_SAMPLES = 64, 16
 PATIENCE = 5.0  # seconds between two printed lines
@@ -57,7 +58,7 @@ class Watch:
         self.held_out = None if reference is None else _some(reference)
         self.foreign = None if anomalies is None else _some(anomalies)
         self.own = self.held_out if self.held_out is not None else _some(trainer.images)
-        self.every = every * max(1, round(trainer.iterations / LOOKS / every))
+        self.every = every * max(1, math.ceil(max(trainer.iterations / LOOKS, LEAST_APART) / every))
         self.columns: list[str] = ["reference_bits_per_dim"] if reference is not None else []
         self.general: list[np.ndarray] = []
         if self.foreign is not None:
@@ -140,7 +141,7 @@ class Console:
         each = 1000 * seconds / trainer.iterations
         print(
             f"{trainer.iterations:,} iterations in {seconds:,.0f} s ({each:,.1f} ms each); written {self.out}/ "
-            f"model.safetensors, model.json, log.csv, train.html\n"
+            f"model.safetensors, model.json, log.csv, samples.png, train.html\n"
             f"next: genaudit evaluate SAMPLES anomalies=A metric=[llr] density_model={self.out}"
         )
 

@@ -140,4 +140,14 @@ def test_cautions_name_the_paradox_and_a_ratio_that_its_control_explains() -> No
     other = {"density": np.zeros((50, 2)) - 5, "code": likelier["code"]}
     found = judge(generated=flat, anomalies=other, bootstraps=50)
     assert found.auroc_ratio == found.auroc_code > 0.5
+    assert found.ratio_minus_control == (0, 0, 0)
     assert "ratio-not-above-control" in {each.code for each in found.cautions}
+
+
+def test_a_ratio_that_its_control_does_not_explain_has_no_caution() -> None:
+    ours, others = role(5, 80, shift=60, general=False), role(6, 80, shift=-60, general=False)
+    found = judge(generated=ours, anomalies=others, bootstraps=100)
+    gain, lower, upper = found.ratio_minus_control
+    assert gain == pytest.approx(found.auroc_ratio - found.auroc_code)
+    assert 0 < lower < gain < upper
+    assert not found.cautions
