@@ -233,10 +233,11 @@ def _cautions(
             )
             found.append(Caution("log-likelihood-clipped", message))
     if numbers["auroc_ratio"] > 0.5 and gain[1] <= 0:
+        control = numbers["auroc_ratio"] - gain[0]
         message = (
             f"The ratio's AUROC ({numbers['auroc_ratio']:.3f}) is not clearly above that of its general part alone "
-            f"({numbers['auroc_ratio'] - gain[0]:.3f}; difference {gain[1]:.3f} to {gain[2]:.3f}): it may only show that "
-            "one side's images are more complex, and not that the density model knows its own."
+            f"({control:.3f}; difference {gain[1]:.3f} to {gain[2]:.3f}): it may only show that one side's images are "
+            "more complex, and not that the density model knows its own."
         )
         found.append(Caution("ratio-not-above-control", message))
     if numbers["auroc_raw_upper"] < 0.5:

@@ -62,8 +62,13 @@ def test_labels_must_be_one_known_class_an_image(make_images: Callable[..., Path
     labels = labels_of(str(file), images, 2)
     assert labels is not None
     assert labels.tolist() == [0, 1, 1, 0]
-    for text, message in (("0\n1\n", "2 labels"), ("0\n1\n2\n0\n", "outside 0 to 1"), ("0\n0.5\n1\n1\n", "whole number"),
-                          ("a\nb\n", "cannot be read")):  # fmt: skip
+    cases = [
+        ("0\n1\n", "2 labels"),
+        ("0\n1\n2\n0\n", "outside 0 to 1"),
+        ("0\n0.5\n1\n1\n", "whole number"),
+        ("a\nb\n", "cannot be read"),
+    ]
+    for text, message in cases:
         file.write_text(text)
         with pytest.raises(UserError, match=message):
             labels_of(str(file), images, 2)
