@@ -38,12 +38,12 @@ def weights_need(label: str, model: FeatureModel, key: str) -> Need:
     """That a feature model's weights are on this machine; `key` is the YAML's key of the model."""
     from genaudit.errors import UserError
 
-    what = f"weights of {label} ({model.name})"
+    what = f"weights of {label}"
     try:
         have = model.find_weights() is not None
     except UserError as error:
         return Need(what, False, str(error))
-    return Need(what, have, f"any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE")
+    return Need(what, have, f"{model.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE")
 
 
 def rows(

@@ -189,7 +189,7 @@ def lines(table: Table) -> list[Line]:
                 cell,
                 show_published(cell),
                 show(cell.recomputed, cell.lower, cell.upper),
-                show(cell.difference) if cell.difference is not None else "",
+                _show_difference(cell),
                 show_interval(cell.lower, cell.upper),
                 left,
                 max(0.0, right - left) if left is not None and right is not None else 0.0,
@@ -202,14 +202,21 @@ def lines(table: Table) -> list[Line]:
 
 
 def show_published(cell: Cell) -> str:
-    """The published number with as many digits as it was printed with, where its tolerance tells; a dash without one."""
+    """The published number, with the digits that it was printed with where its tolerance tells; a dash without one."""
     if cell.published is None:
         return MISSING
     if cell.tolerance is not None and 0 < cell.tolerance < 0.5:
         digits = round(-math.log10(2 * cell.tolerance))
         if digits > 0 and math.isclose(2 * cell.tolerance, 10.0**-digits):
             return f"{cell.published:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return show(cell.published)
+    return f"{cell.published:,.10g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _show_difference(cell: Cell) -> str:
+    if cell.difference is None or cell.published is None:
+        return ""
+    # 92.4 and the mean of 98.6, 84.5 and 94.1 differ in the last bits only
+    return show(0.0 if abs(cell.difference) < 1e-9 * abs(cell.published) else cell.difference)
 
 
 def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:

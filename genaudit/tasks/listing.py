@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def main(cfg: Any) -> int:
         "metrics": _metrics,
         "feature_models": _feature_models,
         "datasets": _datasets,
-        "tables": _tables,
+        "tables": functools.partial(_tables, cfg),
     }
     what = str(cfg.what) if cfg.what else ""
     if what not in kinds:
@@ -130,6 +131,45 @@ def _datasets() -> tuple[list[str], list[list[str]]]:
     return ["dataset", "what it is"], rows
 
 
-def _tables() -> tuple[list[str], list[list[str]]]:
-    rows = [[name, re.sub(r"\s+", " ", comment)] for name, _, comment in _group("table")]
-    return ["table", "what it recomputes"], rows
+def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
+    """The papers' tables in the order of the papers, then recipes of nothing published (a user's own)."""
+    from genaudit.papers.published import recipes_time, tables
+    from genaudit.tasks.recipes import make, names
+    from genaudit.tasks.reproduce import data_of
+
+    data = data_of(cfg)
+    about = {name: comment for name, _, comment in _group("table")}
+    here = set(names())
+    of: dict[str, list[str]] = {}
+    rows = []
+    for table in tables():
+        for name in table.recipes:
+            of.setdefault(name, []).append(f"{table.paper} {table.table}")
+        if not set(table.recipes) & here:
+            rows.append(["", f"{table.paper} {table.table}", table.title, "published numbers only", "", ""])
+    recipes = [*(name for name in of if name in here), *sorted(here - set(of))]
+    shown = []
+    for name in recipes:
+        recipe = make(name, cfg).recipe
+        reason = getattr(recipe, "published_only", "")
+        times = recipes_time(name)
+        states = []
+        for scale in ("laptop", "paper"):
+            needs = recipe.needs(scale, data)  # type: ignore[arg-type]
+            missing = [need.what for need in needs if not need.have]
+            states.append(f"needs {_joined(missing)}" if missing else "ready")
+        if reason:
+            states = [reason, f"the authors used {'; '.join(need.what for need in recipe.needs('paper', data)[:-1])}"]
+        what = re.sub(r"\s+", " ", re.sub(r" \(seed \d+[^)]*\)", "", about.get(name, "")))
+        time = ", ".join(f"{scale} {value}" for scale, value in times.items())
+        shown.append([name, ", ".join(of.get(name, [])), what, *states, time])
+    return ["table", "published as", "what it recomputes", "laptop", "paper's scale", "time"], shown + rows
+
+
+def _joined(needs: list[str]) -> str:
+    """What is missing in few words: `weights of A, B; images of C`."""
+    kinds: dict[str, list[str]] = {}
+    for need in needs:
+        head, of, tail = need.partition(" of ")
+        kinds.setdefault(head + of, []).append(tail)
+    return "; ".join(f"{kind}{', '.join(filter(None, tails))}" for kind, tails in kinds.items())

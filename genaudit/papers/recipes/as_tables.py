@@ -14,7 +14,7 @@ import numpy as np
 from genaudit.measures.anomaly import Anomaly
 from genaudit.metrics.anomaly_score import COMPLEXITY, VULNERABILITY, anomaly_score, judge, judge_images
 from genaudit.metrics.result import Cloud
-from genaudit.papers.measuring import rows, set_need, weights_need
+from genaudit.papers.measuring import find_set, rows, set_need, weights_need
 from genaudit.papers.published import PublishedTable, compared, published
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.table import Cell, Table
@@ -266,12 +266,14 @@ class HumanCorrelation(AnomalySets):
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """The generators' images, with the weights."""
-        found = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
-        for name, reference in self.sets.values():
-            wanted = [reference, *(f"{name}/{each}" for each in human_error_rates(name))]
-            found += [set_need(data, one, f"images of {one} (dgm-eval)") for one in wanted]
         if scale == "laptop":
-            found.append(Need("scale=paper", False, "a correlation over generators has no laptop scale"))
+            return [Need("no laptop scale: generators that people judged", False, "give scale=paper data=DIR")]
+        found = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
+        for dataset, (name, reference) in self.sets.items():
+            wanted = [reference, *(f"{name}/{each}" for each in human_error_rates(name))]
+            missing = [one for one in wanted if find_set(data, one) is None]
+            what = f"images of dgm-eval's {len(wanted) - 1} generators of {dataset}"
+            found.append(Need(what, not missing, f"under data=DIR are missing: {', '.join(missing)}" if missing else ""))
         return found
 
     def run(self, context: Context) -> Table:
