@@ -81,7 +81,10 @@ def judge(
     rows = {role: as_rows(each, role) for role, each in given.items() if each is not None}
     scores = {role: _scores(each, role) for role, each in rows.items()}
     interval = bootstrap_mean(scores["generated"], confidence=confidence, seed=seed)
-    normal, area, ends, cautions = None, None, (None, None), []
+    normal: str | None = None
+    area: float | None = None
+    ends: tuple[float | None, float | None] = (None, None)
+    cautions: list[Caution] = []
     if anomalies is not None:
         normal = "reference" if reference is not None else "generated"
         area = auroc(scores["anomalies"], scores[normal])

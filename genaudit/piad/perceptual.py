@@ -274,7 +274,7 @@ def layer_of(feature_model: FeatureModel, layer: str, statistics: str | Path | N
     perceptual = Perceptual(
         _Features(network), measured, input_mean=feature_model.mean, input_std=feature_model.std, name=name
     )
-    perceptual.weights_sha256 = feature_model.weights.sha256  # type: ignore[misc]
+    perceptual.weights_sha256 = feature_model.weights.sha256
     return perceptual
 
 

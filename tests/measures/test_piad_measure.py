@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genaudit.data import open_images
+from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.measures.measure import fingerprint
 from genaudit.measures.piad import PIAD, Pixels
@@ -43,6 +43,7 @@ def test_rows_are_score_map_and_reconstruction(channels: int, make_images: Calla
     folder = write_model(tmp_path / "run", channels)
     measure, model = PIAD(str(folder)), saved.load(folder)
     images = open_images(make_images("samples", 9))
+    assert isinstance(images, ImageSet)
     measured = Store(tmp_path / "rows").measure(images, measure, Engine(batch_size=4))
     assert measured.rows is not None
     rows = np.asarray(measured.rows)
@@ -62,6 +63,7 @@ def test_rows_are_score_map_and_reconstruction(channels: int, make_images: Calla
 def test_a_row_does_not_depend_on_the_batch_it_came_in(make_images: Callable[..., Path], tmp_path: Path) -> None:
     measure = PIAD(str(write_model(tmp_path / "run", 3)))
     images = open_images(make_images("samples", 7))
+    assert isinstance(images, ImageSet)
     whole = Store(tmp_path / "a").measure(images, measure, Engine(batch_size=4)).rows
     store = Store(tmp_path / "b")
     parts = [store.measure(images.subset([i]), measure, Engine(batch_size=4)).rows for i in (5, 0, 3)]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -16,7 +19,7 @@ def rows(scores: np.ndarray, seed: int = 0) -> np.ndarray:
     return rows_of(scores, shares, rng.uniform(-1, 1, (len(scores), 3, 8, 8)))
 
 
-def test_auroc_is_scikit_learns_of_anomalies_against_the_normal_images(on_disk) -> None:
+def test_auroc_is_scikit_learns_of_anomalies_against_the_normal_images(on_disk: Callable[[np.ndarray], Any]) -> None:
     rng = np.random.default_rng(0)
     scores = {
         "generated": rng.gamma(5, 0.1, 60),
@@ -34,6 +37,7 @@ def test_auroc_is_scikit_learns_of_anomalies_against_the_normal_images(on_disk) 
     result = judge(**given)
     assert result.normal == "reference"
     assert result.auroc == pytest.approx(expected("reference"), abs=1e-12)
+    assert result.auroc is not None
     assert result.auroc_lower is not None
     assert result.auroc_upper is not None
     assert result.auroc_lower < result.auroc < result.auroc_upper
