@@ -17,7 +17,6 @@ from genaudit.errors import UserError
 from genaudit.stats.auroc import auroc
 from genaudit.tasks.density_images import DensityImages
 from genaudit.tasks.environment import command_line
-from genaudit.tasks.settings import Settings
 
 if TYPE_CHECKING:
     from genaudit.likelihood.trainer import Trainer
@@ -103,13 +102,12 @@ class Console:
     def __init__(self, out: Path, trainer: Trainer, images: DensityImages, ranks: int) -> None:
         self.out, self.trainer = out, trainer
         self.printed = time.monotonic()
-        self.last: dict[str, float] = {}
         count = sum(p.numel() for p in trainer.model.parameters())
         shape = "x".join(map(str, trainer.image_shape))
         shared = f", {ranks} processes" if ranks > 1 else ""
         print(
             f"{type(trainer.model).__name__} ({count:,} parameters) on {len(images):,} images of {images.set.source} "
-            f"as {shape}: {trainer.iterations:,} iterations on {trainer.device}{shared}",
+            f"as {shape}: {trainer.iterations:,} iterations on {trainer.device}{shared}; out={out}",
             flush=True,
         )
 
@@ -119,7 +117,6 @@ class Console:
         print(f"{self.out}: {what}, iteration {iteration:,} of {total:,}", flush=True)
 
     def show(self, row: Mapping[str, float]) -> None:
-        self.last |= row
         now = time.monotonic()
         if now - self.printed >= PATIENCE or row["iteration"] == self.trainer.iterations:
             self.printed = now
@@ -146,20 +143,25 @@ class Console:
         )
 
 
-def draw_samples(trainer: Trainer, given: Any, seed: int) -> np.ndarray | None:
-    """Images (n, H, W, C) uint8 from the model; None where drawing takes too long and was not asked for."""
+def samples_wanted(given: Any, trainer: Trainer) -> int:
+    """How many images to draw: as `samples` says; by default none where drawing takes too long."""
+    from genaudit.likelihood.pixelcnnpp import PixelCNNpp
+
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 0):
+        raise UserError(f"samples={given}: a whole number from 0 on, or null, is needed")
+    if given is not None:
+        return int(given)
+    if isinstance(trainer.model, PixelCNNpp):  # a pass for every pixel
+        return 0 if trainer.device.type == "cpu" else SLOW_SAMPLES
+    return SAMPLES
+
+
+def draw_samples(trainer: Trainer, count: int, seed: int) -> np.ndarray:
+    """Images (n, H, W, C) uint8 from the model."""
     import torch
 
     from genaudit.likelihood.dequantisation import from_unit_axis
-    from genaudit.likelihood.pixelcnnpp import PixelCNNpp
 
-    slow = isinstance(trainer.model, PixelCNNpp)  # a pass for every pixel
-    default = (0 if trainer.device.type == "cpu" else SLOW_SAMPLES) if slow else SAMPLES
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 0):
-        raise UserError(f"samples={given}: a whole number from 0 on, or null, is needed")
-    count = default if given is None else given
-    if count == 0:
-        return None
     trainer.model.eval()
     sampled = trainer.model.sample(count, torch.Generator().manual_seed(seed))  # type: ignore[operator]
     pixels: np.ndarray = from_unit_axis(sampled).permute(0, 2, 3, 1).cpu().numpy()
@@ -167,9 +169,9 @@ def draw_samples(trainer: Trainer, given: Any, seed: int) -> np.ndarray | None:
 
 
 def write_page(
-    cfg: Any, settings: Settings, out: Path, trainer: Trainer, images: DensityImages, final: Mapping[str, Any]
+    out: Path, trainer: Trainer, images: DensityImages, final: Mapping[str, Any], *, samples: int, seed: int
 ) -> None:
-    """samples.png and train.html."""
+    """samples.png, where samples are wanted, and train.html."""
     from genaudit.metrics.result import Curve
     from genaudit.reports.training import TrainingPage, png, tile
     from genaudit.training import read_log
@@ -188,15 +190,14 @@ def write_page(
         lines = {LABELS[name]: log[name] for name in names if name in log}
         if lines:
             curves.append(_curve(title, axis, iterations, lines))
-    drawn = draw_samples(trainer, cfg.samples, settings.seed)
     pictures = []
-    if drawn is not None:
-        picture = png(tile(drawn))
+    if samples:
+        picture = png(tile(draw_samples(trainer, samples, seed)))
         temporary = out / "samples.png.partial"
         temporary.write_bytes(picture)
         temporary.replace(out / "samples.png")
-        pictures.append((f"{len(drawn)} images drawn from the model", picture))
-    facts = [("images", f"{len(images):,}"), ("iterations", f"{trainer.iterations:,}"), ("seed", str(settings.seed))]
+        pictures.append((f"{samples} images drawn from the model", picture))
+    facts = [("images", f"{len(images):,}"), ("iterations", f"{trainer.iterations:,}"), ("seed", str(seed))]
     facts += [(LABELS[name], f"{value:.4g}") for name, value in final.items() if value is not None]
     page = TrainingPage(
         title=f"{type(trainer.model).__name__} of {images.set.source}",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit import __version__
 from genaudit.errors import DONE, UserError
 from genaudit.tasks.density_images import DensityImages, images_of, labels_of
-from genaudit.tasks.density_progress import Console, Watch, write_page
+from genaudit.tasks.density_progress import Console, Watch, samples_wanted, write_page
 from genaudit.tasks.instantiate import instantiate
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
@@ -74,7 +74,7 @@ def _train(cfg: Any, settings: Settings, ranks: Ranks) -> None:
     trainer = Trainer(
         model, images, recipe, labels=labels, outliers=outliers, general=general, device=settings.engine.device
     )
-    every = _every(cfg.every, trainer.iterations)
+    every, samples = _every(cfg.every, trainer.iterations), samples_wanted(cfg.samples, trainer)
     divisor = saved.load(cfg.finetune) if general is None and cfg.finetune else general
     watch = Watch(trainer, reference, anomalies, divisor, every) if ranks.judges else None
     console = Console(out, trainer, images, ranks.count) if ranks.judges else None
@@ -111,7 +111,7 @@ def _train(cfg: Any, settings: Settings, ranks: Ranks) -> None:
         )
     final = console.final()
     saved.save(model, out, node, **about, recipe=asdict(recipe), **final, genaudit=__version__)
-    write_page(cfg, settings, out, trainer, images, final)
+    write_page(out, trainer, images, final, samples=samples, seed=settings.seed)
     console.end(fitted.seconds)
 
 
