@@ -67,7 +67,7 @@ def _crop(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
     height, width = photograph.shape
     side = int(np.exp(rng.uniform(np.log(size), np.log(min(height, width)))))
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    crop = np.rot90(_resize(photograph[top : top + side, left : left + side], size), rng.integers(4))
+    crop = np.rot90(_resize(photograph[top : top + side, left : left + side], size), int(rng.integers(4)))
     crop = crop[:, ::-1] if rng.random() < 0.5 else crop
     low, high = float(crop.min()), float(crop.max())
     stretched = (crop - low) / max(high - low, 1.0)

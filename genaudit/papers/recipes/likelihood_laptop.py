@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ NEGATIVES = ("MNIST", "rotated 90 degrees")
 TEST = "Fashion-MNIST"
 SOURCE = "Schirrmeister et al. 2020 (NeurIPS), method of sections S1 to S4; the laptop recipe is this project's"
 DIFFERS = (
-    "Everything but the method: Glow with 4 steps a scale and 32 hidden filters instead of 32 and 512, 2,000 + 1,500 "
-    "iterations of Adam instead of 250 epochs of Adamax, tanh instead of sigmoid couplings, no augmentation; the "
+    "Everything but the method: Glow with 4 steps a scale and 32 hidden filters instead of 32 and 512, {general:,} + "
+    "{images:,} iterations of Adam instead of 250 epochs of Adamax, tanh instead of sigmoid couplings, no augmentation; the "
     "general distribution is cut-outs of six photographs instead of 80 Million Tiny Images; MNIST is 5,000 training "
     "images. The supplement prints no number for Fashion-MNIST, so no cell has a published value."
 )
@@ -100,7 +100,7 @@ class LikelihoodLaptop:
         data = _Data(context.data, self)
         codes = context.step(f"code-lengths-{self.images}-{self.mnist}", data.code_lengths)
         found = [
-            context.step(f"seed{seed}-{self._key()}", lambda seed=seed: self._seed(context, seed, data, codes))
+            context.step(f"seed{seed}-{self._key()}", partial(self._seed, context, seed, data, codes))
             for seed in range(context.seed, context.seed + self.seeds)
         ]
         return self._table(context, found)
@@ -189,8 +189,8 @@ class LikelihoodLaptop:
             source=SOURCE,
             cells=tuple(cells),
             scale=context.scale,
-            differs=DIFFERS,
-            figures=(*_curves(found), _as_pictures(found[0]["pictures"])),
+            differs=DIFFERS.format(**vars(self.budget)),
+            figures=(*_curves(found, context.seed), _as_pictures(found[0]["pictures"])),
             notes=NOTES,
         )
 
@@ -204,7 +204,7 @@ def _cell(row: str, column: str, values: list[float], unit: str = "") -> Cell:
     return Cell(row, column, float(np.mean(values)), lower=min(values), upper=max(values), unit=unit, note=note)
 
 
-def _curves(found: list[dict[str, Any]]) -> list[Curve]:
+def _curves(found: list[dict[str, Any]], first: int) -> list[Curve]:
     titles = {"general": "General model", "images": "Copy of it on Fashion-MNIST", "outlier": "With the outlier loss"}
     return [
         Curve(
@@ -212,7 +212,7 @@ def _curves(found: list[dict[str, Any]]) -> list[Curve]:
             "iteration",
             "bits per dimension of a batch",
             np.array(found[0]["curves"][name]["x"]),
-            {f"seed {i}": np.array(one["curves"][name]["y"]) for i, one in enumerate(found)},
+            {f"seed {first + i}": np.array(one["curves"][name]["y"]) for i, one in enumerate(found)},
         )
         for name, title in titles.items()
     ]
