@@ -19,6 +19,7 @@ from genaudit.metrics.result import Caution, Cloud, Unavailable, per_image, valu
 from genaudit.stats.correlation import correlations
 
 PATCHES = ("patch_variation", "left_out")
+KINDS = ("spearman", "pearson")
 LEAST = 10  # images, for a correlation with an interval
 BLACK_SHARE = 0.2  # of the patches left out: above, there is a caution
 
@@ -77,7 +78,7 @@ def judge(
         role: np.stack([patches[role]["patch_variation"], likelihood[role]["bits_per_dim"]], axis=1) for role in roles
     }
     found = {
-        role: correlations(*each.T, confidence=confidence, seed=seed)
+        role: correlations(*each.T, kinds=KINDS, repeats=500, confidence=confidence, seed=seed)
         for role, each in points.items()
         if known[role] >= LEAST
     }

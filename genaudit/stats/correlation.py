@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +23,22 @@ class Correlation:
 
 
 def correlations(
-    x: Any, y: Any, *, repeats: int = 2000, confidence: float = 0.95, seed: int = 0
+    x: Any,
+    y: Any,
+    *,
+    kinds: Sequence[str] = ("pearson", "spearman", "kendall"),
+    repeats: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> dict[str, Correlation]:
     """ "pearson", "spearman" and "kendall" (tau-b) of x (N,) with y (N,), models resampled together.
 
     Pairs with a value that is not finite are left out. Resamples in which a side is constant have no correlation and
     are left out of the interval. With fewer than about ten models the intervals are too narrow: read them as a lower
     bound of the uncertainty.
+
+    Args:
+        kinds: which of the three; Kendall's takes time and memory of N² for every resample, and so suits few pairs.
 
     Raises:
         ValueError: shapes that differ, or fewer than three pairs.
@@ -42,7 +52,9 @@ def correlations(
         raise ValueError(f"a correlation needs three models or more, not {len(a)}")
     draws = [index for (index,) in bootstrap_indices((len(a),), repeats=repeats, seed=seed)]
     found = {}
-    for name, of in (("pearson", _pearson), ("spearman", _spearman), ("kendall", _kendall)):
+    functions = {"pearson": _pearson, "spearman": _spearman, "kendall": _kendall}
+    for name in kinds:
+        of = functions[name]
         ends = percentile_interval([of(a[index], b[index]) for index in draws], confidence)
         found[name] = Correlation(of(a, b), ends.lower, ends.upper, len(a))
     return found

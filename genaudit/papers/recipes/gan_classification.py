@@ -50,7 +50,7 @@ class _Classes(Generator):
 class ClassificationTable:
     """Accuracy of generative classification beside the nearest neighbour."""
 
-    def __init__(self, *, images: int = 60, latent: int = 8, steps: int = 150, temperatures: int = 60) -> None:
+    def __init__(self, *, images: int = 100, latent: int = 8, steps: int = 150, temperatures: int = 150) -> None:
         """
         Args:
             images: held-out ones to classify. latent: dimensions of each class' generator.

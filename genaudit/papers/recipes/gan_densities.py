@@ -285,9 +285,8 @@ class FlatnessTable(_OfTheDemo):
         }
         cells = []
         for kind, each in points.items():
-            found = correlations(*each.T, seed=context.seed)
-            for name in ("spearman", "pearson"):
-                of = found[name]
+            found = correlations(*each.T, kinds=("spearman", "pearson"), seed=context.seed)
+            for name, of in found.items():
                 cells.append(Cell(kind, name, of.value, None, of.lower, of.upper, note=f"over {of.n} images"))
             cells.append(Cell(kind, "black patches", float(patches[kind][:, 1].mean()), unit="share", note="left out"))
         cloud = Cloud(
