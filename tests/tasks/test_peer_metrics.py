@@ -77,7 +77,7 @@ def test_infinity_is_an_order_of_the_vendi_score(sets: tuple[str, ...], tiny: li
     assert 1 <= last < first
 
 
-@pytest.mark.parametrize("metric", [*OF_FEATURES, "is", "sfd"])
+@pytest.mark.parametrize("metric", [*OF_FEATURES, "is", "sfd", "ppl"])
 def test_every_metric_is_explained(metric: str) -> None:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
@@ -91,3 +91,17 @@ def test_every_metric_is_explained(metric: str) -> None:
     names = [field.metadata.get("name") or field.name for field in fields if field.metadata.get(KIND) == "value"]
     assert names
     assert len(names) == 1 or set(names) <= set(explanations.VALUES) | {"fld"}
+
+
+def test_path_length_speaks_of_the_generator_and_asks_for_one(
+    sets: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = (sets[0], "metric=[ppl]", "metric.ppl.measure.distance=l2")
+    document = _run(tmp_path / "a", *keys, "generator=demo_vae")
+    entry = document["metrics"]["ppl"]
+    assert entry["values"]["ppl"]["value"] > 0
+    assert entry["details"] | {"distance": "l2", "steps": 30} == entry["details"]
+    again = _run(tmp_path / "b", *keys, "generator=demo_vae")
+    assert again["metrics"]["ppl"] == entry
+    assert main(["evaluate", *keys, f"out={tmp_path / 'c'}"]) == USER
+    assert "a generator is needed" in " ".join(capsys.readouterr().err.split())
