@@ -1,7 +1,8 @@
 """Trained density models as folders: the weights, and what makes and describes the network.
 
     model.safetensors   weights and buffers
-    model.json          kind "likelihood"; the YAML node that makes the network; what it was trained on, and how
+    model.json          kind "likelihood" (or "classifier", for `wide_resnet`); the YAML node that makes the network;
+                        what it was trained on, and how
 
 A model that ships with genaudit is such a folder in `genaudit/likelihood/pretrained/` and known by its name.
 """
@@ -23,12 +24,12 @@ from genaudit.errors import UserError
 from genaudit.likelihood.glow import Glow
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-KIND, FORMAT = "likelihood", 1
+KIND, CLASSIFIER, FORMAT = "likelihood", "classifier", 1
 PRETRAINED = Path(__file__).parent / "pretrained"
 ROOM = "genaudit.likelihood."  # a description may name networks of this room alone: it comes from anywhere
 
 
-def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], **about: Any) -> Path:
+def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind: str = KIND, **about: Any) -> Path:
     """Writes a model's folder; a folder that can be read is whole.
 
     Args:
@@ -41,7 +42,7 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], **about:
     folder.mkdir(parents=True, exist_ok=True)
     channels, size, _ = model.image_shape  # type: ignore[misc]
     description = {
-        "kind": KIND,
+        "kind": kind,
         "format": FORMAT,
         "node": dict(node),
         "channels": channels,
@@ -86,7 +87,7 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}"))
 
 
-def describe(model: Path | str) -> dict[str, Any]:
+def describe(model: Path | str, kind: str = KIND) -> dict[str, Any]:
     """What a model's folder says of it: node, channels, size, scales, about.
 
     Raises:
@@ -95,19 +96,20 @@ def describe(model: Path | str) -> dict[str, Any]:
     path = find(model) / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-        kind, node = description["kind"], description["node"]
+        found_kind, node = description["kind"], description["node"]
         usable = isinstance(node, dict) and {"channels", "size", "scales", "about"} <= set(description)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} does not describe a model") from error
-    if kind != KIND:
-        raise UserError(f"{path.parent} holds a model of kind {kind!r}; a density model is needed here")
+    if found_kind != kind:
+        needed = "a density model" if kind == KIND else "a classifier"
+        raise UserError(f"{path.parent} holds a model of kind {found_kind!r}; {needed} is needed here")
     if not usable or description.get("format") != FORMAT:
         raise UserError(f"{path} describes a model in a way that this version of genaudit does not read")
     found: dict[str, Any] = description
     return found
 
 
-def load(model: Path | str, device: str | torch.device = "cpu") -> Any:
+def load(model: Path | str, device: str | torch.device = "cpu", *, kind: str = KIND) -> Any:
     """The trained model, in evaluation mode, its parameters frozen.
 
     Raises:
@@ -117,7 +119,7 @@ def load(model: Path | str, device: str | torch.device = "cpu") -> Any:
     from safetensors.torch import load_file
 
     folder = find(model)
-    network = _make(describe(model)["node"], folder)
+    network = _make(describe(model, kind)["node"], folder)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:

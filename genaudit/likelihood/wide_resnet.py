@@ -96,8 +96,13 @@ class ClassifierRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.batch_size < 2 or not self.learning_rate > 0:
-            raise ValueError("iterations must be at least 1, batch_size at least 2 and learning_rate above 0")
+        numbers = [self.iterations, self.batch_size, self.learning_rate, self.momentum, self.weight_decay, self.shift]
+        if any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in numbers):
+            raise ValueError("iterations, batch_size, learning_rate, momentum, weight_decay and shift must be numbers")
+        if self.iterations < 1 or self.batch_size < 2 or not self.learning_rate > 0 or not 0 <= self.shift < 1:
+            raise ValueError(
+                "iterations must be at least 1, batch_size at least 2, learning_rate above 0, shift in [0, 1)"
+            )
 
     def rate(self, iteration: int) -> float:
         """Learning rate of step `iteration` (from 0)."""

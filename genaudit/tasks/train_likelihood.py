@@ -31,6 +31,7 @@ from genaudit.tasks.settings import Settings
 
 if TYPE_CHECKING:
     from genaudit.likelihood.trainer import Recipe, Step
+    from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 LOG = ("bits_per_dim", "outlier_loss", "learning_rate", "gradient_norm", "dropped")
 ROWS = 200  # of the log, over a whole run
@@ -40,26 +41,40 @@ def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, samples and page."""
     import torch
 
+    from genaudit.likelihood.trainer import Recipe
+    from genaudit.likelihood.wide_resnet import ClassifierRecipe
+
     if settings.engine.precision != "float32":
         raise UserError(f"precision={settings.engine.precision}: density models are trained in float32")
-    ranks = _join(settings.engine.device)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            _train(cfg, settings, ranks)
-    finally:
-        ranks.leave()
+    recipe = instantiate(cfg.likelihood.recipe, seed=settings.seed)
+    if not isinstance(recipe, (Recipe, ClassifierRecipe)):
+        raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.trainer.Recipe")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        if isinstance(recipe, ClassifierRecipe):
+            return _classifier(cfg, settings, recipe)
+        ranks = _join(settings.engine.device)
+        try:
+            _train(cfg, settings, recipe, ranks)
+        finally:
+            ranks.leave()
     return DONE
 
 
-def _train(cfg: Any, settings: Settings, ranks: Ranks) -> None:
+def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
+    from genaudit.tasks import train_classifier
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("the classifier trains in one process: start it without torchrun")
+    every, seconds = _every(cfg.every, recipe.iterations), _positive(cfg, "checkpoint_seconds")
+    return train_classifier.run(cfg, settings, recipe, every, seconds)
+
+
+def _train(cfg: Any, settings: Settings, recipe: Recipe, ranks: Ranks) -> None:
     from genaudit.likelihood import saved
-    from genaudit.likelihood.trainer import Recipe, Trainer
+    from genaudit.likelihood.trainer import Trainer
     from genaudit.training import fit
 
-    recipe = instantiate(cfg.likelihood.recipe, seed=settings.seed)
-    if not isinstance(recipe, Recipe):
-        raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.trainer.Recipe")
     model, node = _model(cfg)
     images, outliers, reference, anomalies = (
         images_of(cfg, role, model.image_shape, settings) for role in ("train", "outliers", "reference", "anomalies")

@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 
 from genaudit.likelihood.glow import Glow
 from genaudit.likelihood.trainer import Recipe
+from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 FOLDER = Path(__file__).parents[2] / "configs" / "likelihood"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+BASELINE = "wide_resnet"  # no density model
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != BASELINE)
 
 
 def test_all_models_of_the_paper_are_there() -> None:
@@ -29,6 +31,14 @@ def test_config_makes_a_model_and_a_recipe(name: str) -> None:
     model = instantiate(config.model, **knobs, size=8)
     x = torch.zeros(1, *model.image_shape)
     assert torch.isfinite(model.log_prob(x)).all()
+
+
+def test_the_discriminative_baseline_is_wide_resnet_28_10() -> None:
+    config = OmegaConf.load(FOLDER / f"{BASELINE}.yaml")
+    assert isinstance(instantiate(config.recipe), ClassifierRecipe)
+    assert (config.model.depth, config.model.width) == (28, 10)
+    model = instantiate(config.model, depth=10, width=1, size=8)
+    assert torch.isfinite(model.eval()(torch.zeros(2, *model.image_shape))).all()
 
 
 def test_laptop_model_is_small_and_grey() -> None:

@@ -19,6 +19,8 @@ from PIL import Image
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
 from genaudit.likelihood import saved
+from genaudit.likelihood.wide_resnet import logits
+from genaudit.stats.auroc import auroc
 from genaudit.training import read_log
 
 TINY_GLOW = (
@@ -227,3 +229,29 @@ def test_the_trained_model_is_what_llr_judges(images: Path, make_images: Images,
 def test_llr_without_a_model_says_what_to_give(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(images), f"anomalies={images}", "metric=[llr]", "progress=false"]) == USER
     assert "density_model=RUN" in capsys.readouterr().err
+
+
+TINY_CLASSIFIER = (
+    *("likelihood=wide_resnet", "likelihood.model.size=8", "likelihood.model.depth=10", "likelihood.model.width=1"),
+    *("likelihood.recipe.iterations=6", "likelihood.recipe.batch_size=8", "every=2", "progress=false", "device=cpu"),
+)
+
+
+def test_the_discriminative_baseline_scores_reference_images_and_anomalies(
+    images: Path, make_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs, foreign = make_images("photographs", 20, seed=7, size=8), make_images("foreign", 12, seed=8, size=6)
+    given = (f"train={images}", f"outliers={photographs}", f"reference={images}", f"anomalies={foreign}")
+    out = tmp_path / "run"
+    assert main(["train", *TINY_CLASSIFIER, *given, f"out={out}"]) == DONE
+    said = capsys.readouterr().out
+    rows = [line.split(",") for line in (out / "scores.csv").read_text().splitlines()[1:]]
+    ours, others = ([float(row[2]) for row in rows if row[0] == role] for role in ("reference", "anomalies"))
+    assert (len(ours), len(others)) == (24, 12)
+    assert f"AUROC of reference images against anomalies: {auroc(ours, others):.4f}" in said
+    model = saved.load(out, kind=saved.CLASSIFIER)
+    with Image.open(images / "0000.png") as picture:
+        first = logits(model, np.asarray(picture.convert("RGB"))[None])
+    assert first == pytest.approx(ours[:1], abs=1e-4)  # another batch: float32 sums in another order
+    assert "kind 'classifier'" in refused(capsys, *TINY_GLOW, f"train={images}", f"finetune={out}")
+    assert "outliers=G are needed" in refused(capsys, *TINY_CLASSIFIER, f"train={images}")
