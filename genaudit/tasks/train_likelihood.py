@@ -94,7 +94,7 @@ def _train(cfg: Any, settings: Settings, recipe: Recipe, ranks: Ranks) -> None:
     watch = Watch(trainer, reference, anomalies, divisor, every) if ranks.judges else None
     console = Console(out, trainer, images, ranks.count) if ranks.judges else None
     columns = [name for name in LOG if name != "outlier_loss" or outliers is not None]
-    about = {
+    about: dict[str, Any] = {
         "images": images.set.source,
         "images_digest": images.set.digest,
         "n_images": len(images),
