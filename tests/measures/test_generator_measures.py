@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,6 +177,19 @@ def test_patches_are_those_of_the_image_at_the_generators_size(images: torch.Ten
     np.testing.assert_allclose(rows[:, 0], expected, rtol=1e-6)
     with pytest.raises(UserError, match="larger than images"):
         Patches(single).open("cpu", "float32")
+
+
+def test_an_optional_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from genaudit.backbones.generator_sources import ONNXGenerator
+    from genaudit.measures.inversion import make_distance
+
+    for package in ("lpips", "onnx2torch"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=r"pip install 'genaudit\[lpips\]'"):
+        make_distance("lpips", "cpu", torch.float32)
+    (tmp_path / "g.onnx").touch()
+    with pytest.raises(UserError, match=r"pip install 'genaudit\[onnx\]'"):
+        ONNXGenerator(file=str(tmp_path / "g.onnx"), latent=3).source  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class ClassificationTable:
             "likelihood, exact": classify(exact, larger_is_likelier=True),
             "1-NN, L2": nearest_neighbour_classes(flat["held-out"], flat["train"], labels["train"]),
             "1-NN, perceptual": nearest_neighbour_classes(
-                *map(_perceptual, (grey["held-out"], grey["train"])), labels["train"]
+                _perceptual(grey["held-out"]), _perceptual(grey["train"]), labels["train"]
             ),
         }
         truth = labels["held-out"]

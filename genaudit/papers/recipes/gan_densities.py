@@ -6,6 +6,7 @@ are stochastic lower bounds; where the truth can be had (simulated images) the g
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -237,9 +238,8 @@ class TypicalityTable(_OfTheDemo):
         for start in range(0, self.samples, 16):
             size = min(16, self.samples - start)
             key = "-".join(map(str, ("simulated", *self.settings.values(), context.seed, start, size)))
-            found += context.step(
-                key, lambda size=size, start=start: _simulate(generator, measure, size, start, self.settings, context)
-            )
+            part = functools.partial(_simulate, generator, measure, size, start, self.settings, context)
+            found += context.step(key, part)
         return found
 
 

@@ -71,7 +71,7 @@ class ManifoldTable:
             images: of each group. restarts, samples, steps: of the inversion.
         """
         self.images = images
-        self.settings = {"restarts": restarts, "samples": samples, "steps": steps}
+        self.settings: dict[str, Any] = {"restarts": restarts, "samples": samples, "steps": steps}
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """MNIST; at the paper's scale the GANs' weights."""
