@@ -1,0 +1,250 @@
+"""The same folders of images through the same network: whole calls of peers beside `genaudit.evaluate`.
+
+Inception's weights are random, drawn once into a file of the name that pytorch-fid would download; torch-fidelity,
+torchmetrics and genaudit read that file, clean-fid a TorchScript file of the same network. Nothing of the peers is
+patched. Used by `parity.py`, `bench_peers.py` and the tests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from peers import Comparison, quiet
+
+NETWORK = 1e-4
+THROUGH = "float32 network: batch normalisation folded, other kernels and orders of summation"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Folders of images, and random Inception weights where each peer looks for its own."""
+
+    folder: Path
+
+    @property
+    def generated(self) -> str:
+        return str(self.folder / "generated")
+
+    @property
+    def reference(self) -> str:
+        return str(self.folder / "reference")
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "hub" / "checkpoints" / "pt_inception-2015-12-05-6726825d.pth"
+
+
+def prepare(folder: Path, count: int, size: int = 299, seed: int = 0) -> Pictures:
+    """Writes two folders of images and the weights, where they are not there yet.
+
+    Args:
+        count: images a folder. size: their side in pixels.
+    """
+    from PIL import Image
+
+    pictures = Pictures(folder)
+    for name, offset in (("generated", 1), ("reference", 2)):
+        where = folder / name
+        where.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([seed, offset])
+        for index in range(count):
+            cells = 4 + 3 * offset
+            coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+            path = where / f"{index:05}.png"
+            image = coarse.resize((size, size), Image.Resampling.BICUBIC)
+            if not path.exists():
+                image.save(path)
+    if not pictures.weights.exists():
+        random_inception(pictures.weights)
+    return pictures
+
+
+def random_inception(path: Path, seed: int = 0) -> None:
+    """Draws weights of FID's Inception: He's normal law for convolutions, and batch statistics that are not trivial.
+
+    Without trained statistics activations would vanish or explode over its fifty layers; He's law keeps their scale.
+    """
+    import torch
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    class Shapes(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+            """The package builds its network only around a file of weights."""
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blank = path.with_suffix(".blank")
+    torch.save({}, blank)
+    network = Shapes("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(blank))
+    blank.unlink()
+    generator = torch.Generator().manual_seed(seed)
+    state = network.state_dict()
+    for name, tensor in state.items():
+        if name.endswith("conv.weight"):
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+        elif name.endswith("bn.running_var"):
+            tensor.uniform_(0.8, 1.2, generator=generator)
+        elif name.endswith(("bn.running_mean", "bn.bias")):
+            tensor.normal_(0, 0.05, generator=generator)
+        elif name == "fc.weight":
+            tensor.normal_(0, 0.02, generator=generator)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
+    """Keys of `genaudit.evaluate` for the same weights with another tool's preprocessing."""
+    return {
+        "feature_model": "fid_inception",
+        "feature_model.checkpoint": str(pictures.weights),
+        "feature_model.preprocessing": preprocessing,
+    }
+
+
+def _evaluate(preprocessing: str, metrics: list[str]) -> Callable[[Pictures], dict[str, float]]:
+    def run(pictures: Pictures) -> dict[str, float]:
+        import tempfile
+
+        import genaudit
+
+        with tempfile.TemporaryDirectory() as store:
+            keys = genaudit_keys(pictures, preprocessing) | {"store": store, "device": "cpu", "progress": False}
+            keys |= {"metric.prdc.fn.k": 3} if "prdc" in metrics else {}
+            report = genaudit.evaluate(pictures.generated, pictures.reference, metrics=metrics, **keys)
+        values = {name: each.value for entry in report.metrics.values() for name, each in entry.values.items()}
+        return {name: values[name] for name in ("fd", "kd", "precision", "recall") if name in values}
+
+    return run
+
+
+def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
+    import torch_fidelity
+
+    found = torch_fidelity.calculate_metrics(
+        input1=pictures.generated,
+        input2=pictures.reference,
+        cuda=False,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subsets=1,
+        kid_subset_size=len(os.listdir(pictures.generated)),
+        prc_neighborhood=3,
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(pictures.weights),
+        cache=False,
+        batch_size=32,
+        verbose=False,
+    )
+    names = {
+        "fd": "frechet_inception_distance",
+        "kd": "kernel_inception_distance_mean",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    return {name: float(found[key]) for name, key in names.items()}
+
+
+def _whole_pytorch_fid(pictures: Pictures) -> dict[str, float]:
+    import torch
+    from pytorch_fid.fid_score import calculate_fid_given_paths
+
+    # the hub's folder holds a file of the name that the package would download
+    torch.hub.set_dir(str(pictures.folder / "hub"))
+    paths = [pictures.generated, pictures.reference]
+    return {"fd": float(quiet(calculate_fid_given_paths, paths, 32, "cpu", 2048, num_workers=0))}
+
+
+def clean_fid_network(pictures: Pictures) -> Any:
+    """clean-fid's wrapper around a TorchScript file of the same network and weights."""
+    import torch
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    path = pictures.folder / "inception-2015-12-05.pt"
+    if not path.exists():
+        from genaudit.backbones.fid_inception import FidInception
+
+        class Scripted(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layers = FidInception(checkpoint=str(pictures.weights)).build()
+
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                features: torch.Tensor = self.layers((images - 128) / 128)
+                return features
+
+        torch.jit.trace(Scripted().eval(), torch.zeros(1, 3, 299, 299)).save(str(path))
+    return InceptionV3W(str(pictures.folder), download=False)
+
+
+def _whole_clean_fid(pictures: Pictures) -> dict[str, float]:
+    import torch
+    from cleanfid.fid import fid_from_feats, get_folder_features
+
+    network = clean_fid_network(pictures)
+    keys = {"model": network, "num_workers": 0, "batch_size": 32, "device": torch.device("cpu"), "verbose": False}
+    rows = [get_folder_features(folder, mode="clean", **keys) for folder in (pictures.generated, pictures.reference)]
+    return {"fd": float(quiet(fid_from_feats, *rows))}
+
+
+def _whole_torchmetrics(pictures: Pictures) -> dict[str, float]:
+    import torch
+    from PIL import Image
+    from torchmetrics.image import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(pictures.weights))
+    for folder, real in ((pictures.generated, False), (pictures.reference, True)):
+        files = sorted(Path(folder).iterdir())
+        for start in range(0, len(files), 32):
+            images = np.stack([np.asarray(Image.open(path)) for path in files[start : start + 32]])
+            metric.update(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), real=real)
+    return {"fd": float(metric.compute())}
+
+
+WHOLE = (
+    Comparison(
+        "FID, KID, PR of folders",
+        "torch-fidelity",
+        "torch-fidelity",
+        _whole_torch_fidelity,
+        _evaluate("torch-fidelity", ["fd", "kd", "prdc"]),
+        NETWORK,
+        THROUGH,
+        network=True,
+    ),
+    Comparison(
+        "FID of folders",
+        "pytorch-fid",
+        "pytorch-fid",
+        _whole_pytorch_fid,
+        _evaluate("pytorch-fid", ["fd"]),
+        NETWORK,
+        THROUGH,
+        network=True,
+    ),
+    Comparison(
+        "FID of folders",
+        "clean-fid",
+        "clean-fid",
+        _whole_clean_fid,
+        _evaluate("clean-fid", ["fd"]),
+        NETWORK,
+        THROUGH,
+        network=True,
+    ),
+    Comparison(
+        "FID of batches",
+        "torchmetrics",
+        "torchmetrics",
+        _whole_torchmetrics,
+        _evaluate("torch-fidelity", ["fd"]),
+        NETWORK,
+        THROUGH,
+        network=True,
+    ),
+)
