@@ -47,9 +47,9 @@ TEST = "Fashion-MNIST"
 SOURCE = "Schirrmeister et al. 2020 (NeurIPS), method of sections S1 to S4; the laptop recipe is this project's"
 DIFFERS = (
     "Everything but the method: Glow with 4 steps a scale and 32 hidden filters instead of 32 and 512, {general:,} + "
-    "{images:,} iterations of Adam instead of 250 epochs of Adamax, tanh instead of sigmoid couplings, no augmentation; the "
-    "general distribution is cut-outs of six photographs instead of 80 Million Tiny Images; MNIST is 5,000 training "
-    "images. The supplement prints no number for Fashion-MNIST, so no cell has a published value."
+    "{images:,} iterations of Adam instead of 250 epochs of Adamax, tanh instead of sigmoid couplings, no "
+    "augmentation; the general distribution is cut-outs of six photographs instead of 80 Million Tiny Images; MNIST is "
+    "5,000 training images. The supplement prints no number for Fashion-MNIST, so no cell has a published value."
 )
 
 
