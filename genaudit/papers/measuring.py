@@ -43,7 +43,9 @@ def weights_need(label: str, model: FeatureModel, key: str) -> Need:
         have = model.find_weights() is not None
     except UserError as error:
         return Need(what, False, str(error))
-    return Need(what, have, f"{model.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE")
+    return Need(
+        what, have, f"{model.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
+    )
 
 
 def rows(
@@ -79,4 +81,3 @@ def embedding(model: FeatureModel) -> Any:
     from genaudit.measures.embedding import Embedding
 
     return Embedding(model)
-

@@ -159,7 +159,8 @@ def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
             missing = [need.what for need in needs if not need.have]
             states.append(f"needs {_joined(missing)}" if missing else "ready")
         if reason:
-            states = [reason, f"the authors used {'; '.join(need.what for need in recipe.needs('paper', data)[:-1])}"]
+            used = "; ".join(need.what for need in recipe.needs("paper", data)[1:])
+            states = ["published numbers only", f"{reason.partition(': ')[2]} The authors used {used}"]
         what = re.sub(r"\s+", " ", re.sub(r" \(seed \d+[^)]*\)", "", about.get(name, "")))
         time = ", ".join(f"{scale} {value}" for scale, value in times.items())
         shown.append([name, ", ".join(of.get(name, [])), what, *states, time])

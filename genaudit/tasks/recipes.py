@@ -73,7 +73,9 @@ def of_node(name: str, node: Any) -> NamedRecipe:
 
     resolved = OmegaConf.to_container(node, resolve=True)
     assert isinstance(resolved, dict)
-    return NamedRecipe(name, instantiate(OmegaConf.create(resolved)), {str(key): each for key, each in resolved.items()})
+    return NamedRecipe(
+        name, instantiate(OmegaConf.create(resolved)), {str(key): each for key, each in resolved.items()}
+    )
 
 
 def _weights(recipe: Any) -> Iterator[str]:

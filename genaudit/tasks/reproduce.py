@@ -26,7 +26,9 @@ def main(cfg: Any) -> int:
 
     chosen = HydraConfig.get().runtime.choices.get("table")
     if chosen is None:
-        raise UserError("say which table: genaudit reproduce table=NAME, or table=all; `genaudit list tables` shows them")
+        raise UserError(
+            "say which table: genaudit reproduce table=NAME, or table=all; `genaudit list tables` shows them"
+        )
     settings = Settings.of(cfg)
     scale, data = scale_of(cfg), data_of(cfg)
     if chosen == ALL:
@@ -41,9 +43,7 @@ def main(cfg: Any) -> int:
     return DONE
 
 
-def reproduce(
-    named: NamedRecipe, cfg: Any, settings: Settings, scale: Scale, data: Path | None
-) -> tables.Recomputed:
+def reproduce(named: NamedRecipe, cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> tables.Recomputed:
     """Runs a recipe in its folder, where an earlier run's steps are read back."""
     folder = named.folder(cfg, scale, settings.seed, data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,9 @@ def reproduce(
     return tables.Recomputed(
         table,
         about={key: about[key] for key in ("python", "platform", "processor", "packages", "device", "device_name")},
-        command=command_line("reproduce") if sys.argv[0].startswith("genaudit ") else f"genaudit reproduce {named.name}",
+        command=command_line("reproduce")
+        if sys.argv[0].startswith("genaudit ")
+        else f"genaudit reproduce {named.name}",
         created=now(),
         seconds=seconds,
         needs=tuple(need.what for need in named.recipe.needs(scale, data)),
@@ -106,6 +108,7 @@ def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
             if not reasons:
                 recomputed = reproduce(named, cfg, settings, scale, data)
                 tables.write(recomputed, out)
+                (out / f"{name}.traceback.txt").unlink(missing_ok=True)
                 made.append(recomputed)
                 _line(f"{name}: {tables.summary(recomputed.table)} ({recomputed.seconds:.0f} s)")
         except UserError as error:

@@ -95,7 +95,9 @@ class Settings(AnomalySets):
         ((reference, generated),) = self.sets.values() if context.scale == "paper" else [(REFERENCE, GENERATED)]
         model = next(iter(self.models.values())) if context.scale == "paper" else self.laptop_model
         found = {
-            row: context.step(row.replace(" ", "_"), lambda keys=keys: self._means(context, model, reference, generated, keys))
+            row: context.step(
+                row.replace(" ", "_"), lambda keys=keys: self._means(context, model, reference, generated, keys)
+            )
             for row, keys in self.settings.items()
         }
         cells = []
@@ -126,7 +128,10 @@ class Settings(AnomalySets):
     ) -> dict[str, Any]:
         if context.scale == "laptop":
             keys = {**keys, "alpha": keys.get("alpha", 0.01) * self.laptop_attack}
-        sets = {kind: self._rows(context, one, model, **keys) for kind, one in (("real", reference), ("generated", generated))}
+        sets = {
+            kind: self._rows(context, one, model, **keys)
+            for kind, one in (("real", reference), ("generated", generated))
+        }
         found: dict[str, Any] = {}
         for kind, table in sets.items():
             for quantity, column in QUANTITIES.items():
@@ -151,9 +156,7 @@ class Settings(AnomalySets):
                 # a fifth: the paper's own two columns differ by up to 0.08 of their ratio
                 tolerance = 0.2 * printed if printed else None
                 note = "ratio of the printed means; tolerance a fifth"
-                cells.append(
-                    Cell(f"{row}, relative to 0.01", column, ratio, printed, tolerance=tolerance, note=note)
-                )
+                cells.append(Cell(f"{row}, relative to 0.01", column, ratio, printed, tolerance=tolerance, note=note))
         for row, numbers in found.items():
             for quantity, sign in (("complexity", -1.0), ("vulnerability", 1.0)):
                 difference = numbers[f"{quantity} generated"][0] - numbers[f"{quantity} real"][0]
@@ -210,7 +213,9 @@ class Means(AnomalySets):
         )
 
     def _contrast(self, context: Context, model: Any, reference: str, generated: str) -> dict[str, Any]:
-        sets = {role: self._rows(context, one, model) for role, one in (("reference", reference), ("generated", generated))}
+        sets = {
+            role: self._rows(context, one, model) for role, one in (("reference", reference), ("generated", generated))
+        }
         result = judge(**sets, permutations=199, bootstraps=1, seed=context.seed)
         found: dict[str, Any] = {"points": {role: table[:500, :2].tolist() for role, table in sets.items()}}
         for quantity, contrast in (("complexity", result.complexity), ("vulnerability", result.vulnerability)):
@@ -221,7 +226,9 @@ class Means(AnomalySets):
             }
         return found
 
-    def _cells(self, context: Context, dataset: str, label: str, quantity: str, found: Mapping[str, float]) -> list[Cell]:
+    def _cells(
+        self, context: Context, dataset: str, label: str, quantity: str, found: Mapping[str, float]
+    ) -> list[Cell]:
         cells = []
         for what, number in found.items():
             # Table C.1: quantities in rows, models in columns; E.1: datasets in rows, quantities and models in columns
@@ -273,7 +280,9 @@ class HumanCorrelation(AnomalySets):
             wanted = [reference, *(f"{name}/{each}" for each in human_error_rates(name))]
             missing = [one for one in wanted if find_set(data, one) is None]
             what = f"images of dgm-eval's {len(wanted) - 1} generators of {dataset}"
-            found.append(Need(what, not missing, f"under data=DIR are missing: {', '.join(missing)}" if missing else ""))
+            found.append(
+                Need(what, not missing, f"under data=DIR are missing: {', '.join(missing)}" if missing else "")
+            )
         return found
 
     def run(self, context: Context) -> Table:
@@ -357,8 +366,12 @@ class Regression:
             row = f"{trials} trials"
             unknowns = numbers["superpixels"] + 1
             cells.append(Cell(row, "unknowns: coefficients and an intercept", unknowns))
-            cells.append(Cell(row, "determined by the trials", numbers["rank"] + 1, note="below the unknowns: not determined"))
-            cells.append(Cell(row, "share explained (R²)", numbers["r2"], note="1 by construction where not determined"))
+            cells.append(
+                Cell(row, "determined by the trials", numbers["rank"] + 1, note="below the unknowns: not determined")
+            )
+            cells.append(
+                Cell(row, "share explained (R²)", numbers["r2"], note="1 by construction where not determined")
+            )
         first, second = found.values()
         agreement = float(np.corrcoef(first["coefficients"], second["coefficients"])[0, 1])
         cells.append(Cell("coefficients of both", "Pearson correlation", agreement))

@@ -39,7 +39,9 @@ class Shapes:
             for column in table.columns:
                 cells.append(compared(table[row, column], built[column], row=f"scale {row}", tolerance=0.0))
         cells.append(Cell("whole network", "parameters", found["parameters"], note="counted on the network as built"))
-        counted = closed_form(**{key: int(self.knobs[key]) for key in ("channels", "scales", "steps", "hidden", "size")})
+        counted = closed_form(
+            **{key: int(self.knobs[key]) for key in ("channels", "scales", "steps", "hidden", "size")}
+        )
         cells.append(Cell("whole network", "parameters by formula", counted, note="from shapes alone"))
         return Table(
             "glow_shapes",
@@ -61,7 +63,12 @@ class Shapes:
         with torch.device("meta"):
             model = Glow(**self.knobs)
         sides = {
-            str(number): {"channels": c, "width": width, "height": height, "steps": sum(1 for _ in model.scales[number - 1])}
+            str(number): {
+                "channels": c,
+                "width": width,
+                "height": height,
+                "steps": sum(1 for _ in model.scales[number - 1]),
+            }
             for number, (c, height, width) in enumerate(model.shapes, start=1)
         }
         # triangular factors are kept as squares: their zeros are no parameters
@@ -99,7 +106,9 @@ class Fourier:
         sets: grey image sets that are mixed with one another, each image with a random other one.
     """
 
-    def __init__(self, model: str = "fashion_mnist", sets: tuple[str, ...] = ("demo:reference", "demo:held_out")) -> None:
+    def __init__(
+        self, model: str = "fashion_mnist", sets: tuple[str, ...] = ("demo:reference", "demo:held_out")
+    ) -> None:
         self.model, self.sets = model, tuple(sets)
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
@@ -124,8 +133,12 @@ class Fourier:
             )
             for row, key in rows.items()
         ]
-        cells.append(Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%"))
-        laptop = "A small Glow and Fashion-MNIST, which ship with genaudit, in place of the CIFAR10-Glow, CIFAR10 and SVHN."
+        cells.append(
+            Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%")
+        )
+        laptop = (
+            "A small Glow and Fashion-MNIST, which ship with genaudit, in place of the CIFAR10-Glow, CIFAR10 and SVHN."
+        )
         return Table(
             "likelihood_fourier",
             table.title,
@@ -133,7 +146,9 @@ class Fourier:
             tuple(cells),
             context.scale,
             differs=laptop if context.scale == "laptop" else "",
-            notes=("Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels before they are scored.",),
+            notes=(
+                "Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels before they are scored.",
+            ),
         )
 
     def _correlations(self, context: Context) -> dict[str, Any]:
@@ -171,4 +186,3 @@ class Fourier:
             "phase_interval": list(percentile_interval([each.phase for each in drawn])),
             "outside": mixed.outside,
         }
-

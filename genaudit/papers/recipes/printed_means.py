@@ -71,7 +71,9 @@ class PIADMeans:
         cells = []
         for dataset in ("MNIST", "CIFAR-10"):
             prefix = f"{dataset} "
-            cells += means(table, f"{dataset} avg", lambda row, prefix=prefix: row.startswith(prefix) and "avg" not in row)
+            cells += means(
+                table, f"{dataset} avg", lambda row, prefix=prefix: row.startswith(prefix) and "avg" not in row
+            )
         return Table(
             "piad_means",
             "Averages of Table 2 over the classes",

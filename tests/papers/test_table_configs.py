@@ -1,0 +1,82 @@
+"""Every YAML of configs/table makes a recipe that says what it needs; nothing is claimed without a recipe."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genaudit.cli import config_folder
+from genaudit.errors import UserError
+from genaudit.papers.published import tables
+from genaudit.papers.recipe import Context
+from genaudit.papers.recipes.published_only import PublishedOnly
+from genaudit.tasks.recipes import NamedRecipe, of_node
+
+NAMES = sorted(path.stem for path in (config_folder() / "table").glob("*.yaml") if path.stem != "all")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Iterator[None]:
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        yield
+
+
+@functools.cache
+def recipe(name: str, *overrides: str) -> NamedRecipe:
+    from hydra import compose
+
+    return of_node(name, compose("reproduce", overrides=[f"table={name}", "offline=true", *overrides]).table)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_table_makes_a_recipe_that_states_its_needs(name: str, tmp_path: Path) -> None:
+    made = recipe(name).recipe
+    for scale in ("laptop", "paper"):
+        for need in made.needs(scale, tmp_path):  # type: ignore[arg-type]
+            assert need.what
+            assert need.have or need.how or isinstance(made, PublishedOnly), need
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_table_explains_itself_in_its_first_line(name: str) -> None:
+    first = (config_folder() / "table" / f"{name}.yaml").read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert "seed 00" in first
+
+
+def test_published_tables_name_recipes_that_exist_and_recipes_have_a_published_table() -> None:
+    named = {recipe for table in tables() for recipe in table.recipes}
+    assert named == set(NAMES)
+
+
+def test_a_table_without_recipe_is_never_run_and_says_why() -> None:
+    made = recipe("piad_fig5").recipe
+    for scale in ("laptop", "paper"):
+        assert not all(need.have for need in made.needs(scale, None))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="published numbers only"):
+        made.run(Context("laptop", Path(), None, Path()))
+
+
+def test_other_settings_code_data_or_weights_have_another_folder(tmp_path: Path) -> None:
+    cfg: dict[str, Any] = {"store": str(tmp_path / "store")}
+    one = recipe("irs_theorem1").folder(cfg, "laptop", 0, None)
+    assert recipe("irs_theorem1").folder(cfg, "laptop", 0, None) == one
+    others = {
+        recipe("irs_theorem1", "table=irs_theorem1", "+table.repeats=3").folder(cfg, "laptop", 0, None),
+        recipe("irs_theorem1").folder(cfg, "laptop", 1, None),
+        recipe("irs_theorem1").folder(cfg, "paper", 0, None),
+        recipe("irs_theorem1").folder(cfg, "laptop", 0, tmp_path),
+    }
+    assert len(others | {one}) == 5
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"one")
+    keys = (f"table.laptop_model.checkpoint={weights}",)
+    before = recipe("as_table_b1", *keys).folder(cfg, "laptop", 0, None)
+    weights.write_bytes(b"another")
+    assert recipe("as_table_b1", *keys).folder(cfg, "laptop", 0, None) != before

@@ -1,0 +1,128 @@
+"""Recomputed tables as JSON, CSV, HTML and console: every number is there, nothing from outside is obeyed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures
+from genaudit.papers.table import Cell, Table
+from genaudit.reports.tables import Recomputed, console, counts, lines, render, summary, write, write_index
+
+
+def example(**more: object) -> Table:
+    cells = (
+        Cell("a <b>", "score", 0.5, 0.5, tolerance=0.0005),
+        Cell("a <b>", "other", 0.4, 0.5, 0.3, 0.6),
+        Cell("c", "score", 0.2, 0.65, note="<script>alert(1)</script>"),
+        Cell("d", "score", -5.0, 0.1),
+        Cell("e", "score", 0.3),
+        Cell("f", "score", math.nan, 0.1),
+    )
+    x = np.linspace(0, 1, 5)
+    figures = (
+        Curve("a curve", "x", "y", x, {"line": x}),
+        Cloud("a cloud", "x", "y", {"generated": np.random.default_rng(0).random((20, 2))}),
+        Pictures("pictures", ("one",), (PictureRow("row", (np.zeros((4, 4), np.uint8),)),)),
+    )
+    values = {"title": "Title & more", "source": "Somebody 2020", "differs": "the data <i>", "notes": ("a note",)}
+    return Table("example", cells=cells, scale="laptop", figures=figures, **(values | more))  # type: ignore[arg-type]
+
+
+def test_the_json_holds_every_cell_with_its_verdict_and_null_for_what_is_not_finite(tmp_path: Path) -> None:
+    files = write(Recomputed(example(), command="genaudit reproduce example", seconds=1.234), tmp_path)
+    document = json.loads(files["example.json"].read_text())
+    assert document["schema"] == "genaudit/table/1"
+    verdicts = ["reproduced", "within interval", "same order", "differs", "not published", "not computed"]
+    assert [cell["verdict"] for cell in document["cells"]] == verdicts
+    assert document["verdicts"] == dict.fromkeys(verdicts, 1)
+    assert document["cells"][1]["difference"] == pytest.approx(-0.1)
+    assert document["cells"][5]["recomputed"] is None
+    assert document["differs"] == "the data <i>"
+
+
+def test_the_csv_has_a_row_a_cell(tmp_path: Path) -> None:
+    files = write(Recomputed(example()), tmp_path)
+    rows = list(csv.DictReader(files["example.csv"].read_text().splitlines()))
+    assert [row["verdict"] for row in rows] == [cell.verdict for cell in example().cells]
+    assert float(rows[0]["published"]) == 0.5
+    assert rows[4]["published"] == ""
+
+
+class _Page(HTMLParser):
+    """Collects tags and what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.refers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.refers += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_is_self_contained_escapes_everything_and_draws_the_figures() -> None:
+    text = render(Recomputed(example(), about={"python": "3"}, needs=("data <x>",)))
+    page = _Page()
+    page.feed(text)
+    assert "script" not in page.tags
+    assert all(each.startswith(("data:", "#")) for each in page.refers)
+    assert page.tags.count("svg") == 2
+    assert "img" in page.tags
+    for escaped in ("a &lt;b&gt;", "&lt;script&gt;", "the data &lt;i&gt;", "data &lt;x&gt;", "Title &amp; more"):
+        assert escaped in text
+    for verdict in ("reproduced", "within interval", "same order", "differs", "not published", "not computed"):
+        assert verdict in text
+
+
+def test_a_published_number_is_shown_with_the_digits_that_were_printed() -> None:
+    cells = (
+        Cell("a", "x", 0.65, 0.65, tolerance=0.0005),
+        Cell("b", "x", 48745, 48744, tolerance=0.0),
+        Cell("c", "x", 1),
+    )
+    table = Table("t", "", "", cells, "laptop")
+    assert [line.published for line in lines(table)] == ["0.650", "48,744", "–"]
+
+
+def test_a_difference_of_the_last_bits_is_shown_as_none() -> None:
+    (line,) = lines(Table("t", "", "", (Cell("a", "x", 0.1 + 0.2, 0.3),), "laptop"))
+    assert line.difference == "0"
+
+
+def test_bars_share_a_scale_within_a_column() -> None:
+    table = Table("t", "", "", (Cell("a", "x", 0.0, 1.0), Cell("b", "x", 1.0, 0.0), Cell("c", "y", 3.0)), "laptop")
+    first, second, third = lines(table)
+    assert first.at == second.published_at
+    assert first.published_at == second.at
+    assert third.at is None
+
+
+def test_the_console_shows_cells_and_counts() -> None:
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(console(Recomputed(example()), plain=True))
+    shown = stream.getvalue()
+    assert "differs from the paper's setting" in shown
+    assert summary(example()) in shown
+    assert counts(example())["differs"] == 1
+
+
+def test_the_index_lists_what_was_made_and_why_the_rest_was_not(tmp_path: Path) -> None:
+    files = write_index([Recomputed(example())], {"other": ["CIFAR10: data=DIR <x>"]}, tmp_path)
+    page = _Page()
+    text = files["index.html"].read_text()
+    page.feed(text)
+    assert page.refers == ["example.html"]
+    assert "CIFAR10: data=DIR &lt;x&gt;" in text
+    document = json.loads(files["index.json"].read_text())
+    assert document["not_made"] == {"other": ["CIFAR10: data=DIR <x>"]}
+    assert document["made"]["example"]["reproduced"] == 1
