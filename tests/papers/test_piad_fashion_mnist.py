@@ -77,11 +77,20 @@ def test_a_run_that_was_cut_off_takes_up_the_steps_and_the_training(tmp_path: Pa
     assert [cell.row for cell in first.cells] == [cell.row for cell in again.cells]
 
 
-def test_other_settings_are_other_steps() -> None:
-    one, other = recipe(), recipe(schedule=SCHEDULE | {"iterations": 4})
-    assert one._key("laptop", True) != other._key("laptop", True)
-    assert one._key("laptop", False) == other._key("laptop", False)
-    assert one._key("laptop", True) != one._key("paper", True)
+def test_other_settings_are_other_steps_and_a_variant_runs_on_the_focus_class_alone(tmp_path: Path, data: Path) -> None:
+    context = Context("laptop", tmp_path / "run", data, tmp_path / "store")
+    more = {"iterations": 4, "n_weight": 2, "batch_size": 4}
+    made = recipe(seeds=1, classes=(0,), focus=2, variants={"longer": {"width": 0.125, "schedule": more}})
+    table = made.run(context)
+    columns = {cell.column for cell in table.cells if cell.row == "PIAD, longer"}
+    assert columns == {"class 2, mean of 1 seeds", "CPU seconds a class"}
+    steps = [path.stem for path in (context.folder / "steps").glob("*.json")]
+    assert len([step for step in steps if step.startswith("piad-")]) == 3  # classes 2 and 0, class 2 again
+    assert len([step for step in steps if step.startswith("shallow-")]) == 2
+    heard: list[str] = []
+    context.report = heard.append
+    recipe(seeds=1, classes=(2,), focus=2, schedule=more).run(context)  # the variant's settings as the recipe's own
+    assert heard == []
 
 
 def test_the_paper_s_scale_needs_vgg19(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
