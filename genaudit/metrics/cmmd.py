@@ -105,9 +105,9 @@ def judge(
         cautions.append(
             Caution(
                 "feature-model-not-clip",
-                f"CMMD is defined on CLIP's embeddings and its width sigma = {sigma:g} was chosen for them. The feature "
-                f"model is {feature_model}: unless CLIP's features were given in place of images, the value is a "
-                f"kernel distance of its own, not comparable with published CMMD.",
+                f"CMMD is defined on CLIP's embeddings and its width sigma = {sigma:g} was chosen for them. The "
+                f"feature model is {feature_model}: unless CLIP's features were given in place of images, the value is "
+                f"a kernel distance of its own, not comparable with published CMMD.",
             )
         )
     return CMMDResult(

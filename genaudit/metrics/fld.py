@@ -202,21 +202,24 @@ class _Mixture:
         self.log_variance = torch.log((squares.amin(dim=0) + 1e-3) / dims)
         middle = torch.zeros((), device=self.device)  # log variance of the component at the mean
         to_mean = torch.from_numpy(SHRINK * np.square(rows - rows.mean(axis=0)).sum(axis=1)).float().to(self.device)
-        optimiser = torch.optim.Adam([self.log_variance, middle], lr=RATE)
+        optimiser = _Adam(self.log_variance, middle)
         losses: list[float] = []
         for _ in range(ROUNDS):
             total = 0.0
             for start in range(0, len(rows), BATCH):
                 part = slice(start, min(start + BATCH, len(rows)))
-                total += self._gradient(squares[part], to_mean[part], middle)
-                optimiser.step()
+                loss, *gradients = self._gradient(squares[part], to_mean[part], middle)
+                optimiser.step(*gradients)
+                total += loss
                 self.log_variance.clamp_(-40, 40)
             losses.append(total / -(-len(rows) // BATCH))
             if len(losses) > 6 and max(abs(losses[-1] - each) for each in losses[-5:]) < 5e-4:
                 break
 
-    def _gradient(self, squares: torch.Tensor, to_mean: torch.Tensor, middle: torch.Tensor) -> float:
-        """Sets the gradients of the mean NLL a feature, by the components' responsibilities; returns that NLL."""
+    def _gradient(
+        self, squares: torch.Tensor, to_mean: torch.Tensor, middle: torch.Tensor
+    ) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """The mean NLL a feature and its gradients by the log variances, by the components' responsibilities."""
         import torch
 
         count, dims = len(squares), 2 * self.half_dims
@@ -232,9 +235,8 @@ class _Mixture:
             gradient += (share * (dims - scaled)).sum(dim=0)
             gradient_middle += ((other - log_p).exp() * (dims - own)).sum()
             loss -= float(log_p.double().sum())
-        self.log_variance.grad = gradient / (2 * count * dims)
-        middle.grad = gradient_middle / (2 * count * dims)
-        return loss / (count * dims) + 0.5 * float(np.log(2 * np.pi))
+        nll = loss / (count * dims) + 0.5 * float(np.log(2 * np.pi))
+        return nll, gradient / (2 * count * dims), gradient_middle / (2 * count * dims)
 
     def nll(self, rows: RowsLike | np.ndarray, scale: _Scale | None, name: str) -> np.ndarray:
         """Negative log-likelihood a feature of each row (N,), in nats; rows are standardised by `scale` if given."""
@@ -246,3 +248,20 @@ class _Mixture:
             log_p = torch.logsumexp(self._log_terms(squares, self.log_variance), dim=1).double().cpu().numpy()
             found.append((np.log(len(self.centres)) - log_p) / (2 * self.half_dims) + 0.5 * np.log(2 * np.pi))
         return np.concatenate(found)
+
+
+class _Adam:
+    """Adam (Kingma & Ba 2015) with its usual constants; torch.optim's would import the compiler for ten lines."""
+
+    def __init__(self, *parameters: torch.Tensor) -> None:
+        self.parameters = parameters
+        self.moments = [(each.clone().zero_(), each.clone().zero_()) for each in parameters]
+        self.steps = 0
+
+    def step(self, *gradients: torch.Tensor) -> None:
+        self.steps += 1
+        for parameter, gradient, (first, second) in zip(self.parameters, gradients, self.moments, strict=True):
+            first.mul_(0.9).add_(gradient, alpha=0.1)
+            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            spread = (second / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
+            parameter.sub_(first / spread, alpha=RATE / (1 - 0.9**self.steps))
