@@ -18,7 +18,7 @@ DEMO = "demo:"
 
 
 def find_set(data: Path | None, name: str) -> Path | None:
-    """An image set by its name: `demo:vae` of the package, else a folder or an archive NAME(.zip, .npz, ...) in `data`."""
+    """An image set by its name: `demo:vae` of the package, else a folder or archive NAME(.zip, .npz, ...) in `data`."""
     if name.startswith(DEMO):
         from genaudit import demo
 

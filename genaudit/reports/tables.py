@@ -176,12 +176,8 @@ def lines(table: Table) -> list[Line]:
     previous = None
     for cell in table.cells:
         low, high = _scale(table, cell.column)
-        places = {
-            key: None if value is None or not math.isfinite(value) or not high > low else 100 * (value - low) / (high - low)
-            for key, value in (
-                ("left", cell.lower), ("right", cell.upper), ("at", cell.recomputed), ("published_at", cell.published),
-            )
-        }  # fmt: skip
+        numbers = {"left": cell.lower, "right": cell.upper, "at": cell.recomputed, "published_at": cell.published}
+        places = {key: _place(value, low, high) for key, value in numbers.items()}
         left, right = places["left"], places["right"]
         found.append(
             Line(
@@ -254,6 +250,13 @@ def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, 
     if files:
         parts.append(text(("written ", "dim"), (", ".join(map(str, files.values())), "")))
     return Group(*parts)
+
+
+def _place(value: float | None, low: float, high: float) -> float | None:
+    """Where a value lies on a bar, in percent; None without a value or a scale."""
+    if value is None or not math.isfinite(value) or not high > low:
+        return None
+    return 100 * (value - low) / (high - low)
 
 
 def _scale(table: Table, column: str) -> tuple[float, float]:

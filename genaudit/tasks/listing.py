@@ -86,10 +86,20 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
                 if field.metadata.get(KIND) == "value":
                     arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
                     values.append(f"{field.metadata['name'] or field.name}{arrow}")
-            named = str(node._get_node("measure")).strip("${}")
-            kind = named.replace("feature_model", "embedding")
-            rows.append([name, needs, kind, " ".join(values), METRICS.get(str(metric), "")])
+            rows.append([name, needs, _measure(node), " ".join(values), METRICS.get(str(metric), "")])
     return ["metric", "needs", "measure", "values", "what it says"], rows
+
+
+def _measure(node: Any) -> str:
+    """What a metric measures: the module of its measure, the name that it interpolates, or the names of several."""
+    from omegaconf import OmegaConf
+
+    measure = OmegaConf.to_container(node, resolve=False)["measure"]  # type: ignore[call-overload]
+    if isinstance(measure, str):
+        return measure.strip("${}").replace("feature_model", "embedding")
+    if "_target_" in measure:
+        return str(measure["_target_"]).split(".")[-2].replace("_", " ")
+    return ", ".join(measure)
 
 
 def _result_class(fn: Any) -> Any:

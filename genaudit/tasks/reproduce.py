@@ -1,4 +1,4 @@
-"""`genaudit reproduce`: recomputes a table of a paper beside its published numbers; `table=all` all that can be made."""
+"""`genaudit reproduce`: recomputes a table of a paper beside its published numbers; `table=all` all that it can."""
 
 from __future__ import annotations
 

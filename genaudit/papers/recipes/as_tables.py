@@ -23,9 +23,9 @@ from genaudit.stats.resampling import bootstrap_mean
 REFERENCE, GENERATED = "demo:reference", "demo:vae"
 QUANTITIES = {"complexity": COMPLEXITY, "vulnerability": VULNERABILITY}
 DIFFERS = (
-    "Fashion-MNIST and samples of a small VAE, which ship with genaudit, in place of the paper's sets; EfficientNet-Lite0 "
-    "on images of {size} pixels in place of its feature models; {limit} images a set. The values depend on all of these: "
-    "what can be compared is their order and their ratios."
+    "Fashion-MNIST and samples of a small VAE, which ship with genaudit, in place of the paper's sets; "
+    "EfficientNet-Lite0 on images of {size} pixels in place of its feature models; {limit} images a set. The values "
+    "depend on all of these: what can be compared is their order and their ratios."
 )
 
 
@@ -119,7 +119,7 @@ class Settings(AnomalySets):
 
     def _weaker_attack(self) -> str:
         return (
-            f" The attack's steps are {self.laptop_attack:g} times the paper's: at the paper's this network's features are "
+            f" The attack's steps are {self.laptop_attack:g} times the paper's: there this network's features are "
             "moved as far as they go, whatever alpha and J are."
         )
 
@@ -206,7 +206,7 @@ class Means(AnomalySets):
             differs=self._differs(context),
             figures=tuple(clouds),
             notes=(
-                f"p: Welch's t-test, {'two-tailed' if self.tails == 2 else 'one-tailed, for the order that the paper expects'}.",
+                f"p: Welch's t-test, {'two-tailed' if self.tails == 2 else 'one-tailed, for the expected order'}.",
                 "AS depends on the feature model: EfficientNet-Lite0 is not one that the authors validated.",
                 *self.published.notes,
             ),
@@ -381,7 +381,7 @@ class Regression:
             paper.source,
             tuple(cells),
             context.scale,
-            differs="One photograph of scikit-image; the paper prints no numbers but its settings, which are used here.",
+            differs="One photograph of scikit-image; the paper prints its settings alone, which are used here.",
             notes=paper.notes,
         )
 

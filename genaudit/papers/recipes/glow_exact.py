@@ -50,7 +50,7 @@ class Shapes:
             tuple(cells),
             context.scale,
             notes=(
-                "The paper prints shapes and steps only. 512 hidden filters are those of the implementation that it names.",
+                "The paper prints shapes and steps only. 512 hidden filters are those of the code that it names.",
                 *table.notes,
             ),
         )
@@ -84,8 +84,8 @@ def closed_form(*, channels: int, size: int, scales: int, steps: int, hidden: in
     """Trainable numbers of a Glow with C channels at a scale, from shapes alone.
 
     A step: actnorm 2C; 1x1 convolution C²; coupling from C/2 channels through 3x3 and 1x1 convolutions with `hidden`
-    filters, each with an actnorm in place of a bias, and a 3x3 one to C with bias and scale. A prior has an actnorm of 2
-    numbers a latent dimension.
+    filters, each with an actnorm in place of a bias, and a 3x3 one to C with bias and scale. A prior has 2
+    numbers a latent dimension, an actnorm's.
     """
     total = 0
     for number in range(scales):
@@ -115,7 +115,7 @@ class Fourier:
         """The model, and at the paper's scale one that was trained on CIFAR10."""
         found = [set_need(data, name, f"images of {name}") for name in self.sets]
         if scale == "paper" and self.model == "fashion_mnist":
-            how = "table.model=FOLDER of `genaudit train likelihood=glow train=CIFAR10`, table.sets=[cifar10/test,svhn/test]"
+            how = "table.model=FOLDER of `genaudit train likelihood=glow`, table.sets=[cifar10/test,svhn/test]"
             found.append(Need("a Glow trained on CIFAR10", False, how))
         return found
 
@@ -137,7 +137,7 @@ class Fourier:
             Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%")
         )
         laptop = (
-            "A small Glow and Fashion-MNIST, which ship with genaudit, in place of the CIFAR10-Glow, CIFAR10 and SVHN."
+            "A small Glow and Fashion-MNIST, which ship with genaudit, in place of those of CIFAR10 and SVHN."
         )
         return Table(
             "likelihood_fourier",

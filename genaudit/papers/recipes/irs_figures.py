@@ -230,7 +230,7 @@ class Fig8(Exact):
                     held - error,
                     min(1.0, held + error),
                     tolerance=0.0,
-                    note=f"share of {self.repeats} simulations of diversity {self.shares[1]:g}; published: the nominal level",
+                    note=f"share of {self.repeats} simulations of diversity {self.shares[1]:g}; published: nominal",
                 )
             )
         figure = Curve(

@@ -25,7 +25,7 @@ DEMO_REAL = ("demo:train", "demo:reference", "demo:held_out")
 DEMO_NAME = "Fashion-MNIST (demo)"
 RANDOM = "Random"
 DIFFERS = (
-    "1,500 real images of Fashion-MNIST that ship with genaudit in place of the paper's datasets, at the paper's ratios "
+    "1,500 real images of Fashion-MNIST that ship with genaudit in place of the paper's datasets, at its ratios "
     "of test to training images; of its feature models only Random (smaller images), and two of ours."
 )
 
@@ -34,7 +34,7 @@ class Measured:
     """Real image sets and feature models, at either scale.
 
     Args:
-        name: of the recipe. table: "Table 6". models: label => feature model, at the paper's scale; laptop_models alike.
+        name: of the recipe. table: "Table 6". models: label => feature model at the paper's scale; laptop_models alike.
         sets: column of the paper => image set under the data root. total: images of each, None for all.
     """
 
@@ -230,8 +230,9 @@ class RemovedClasses(Measured):
         cells = []
         for each in found:
             row = f"{each['kept']} of {found[-1]['kept']} classes"
-            cells.append(Cell(row, "IRS_inf,a", each["irs"], each["share"], each["lower"], each["upper"], tolerance=0.05,
-                              note="published: the real share, which the figure's dashed line shows"))  # fmt: skip
+            note = "published: the real share, which the figure's dashed line shows"
+            interval = each["lower"], each["upper"]
+            cells.append(Cell(row, "IRS_inf,a", each["irs"], each["share"], *interval, tolerance=0.05, note=note))
             for name in ("recall, k = 1", "coverage, k = 1", "recall, k = 5", "coverage, k = 5"):
                 cells.append(Cell(row, name, each[name]))
         full = found[-1]
