@@ -32,7 +32,7 @@ class VendiResult:
     vendi: float = value("higher")
     vendi_lower: float | None
     vendi_upper: float | None
-    q: float
+    q: float | str
     n_generated: int
     dimensions: int
     vendi_reference: float | None
@@ -61,7 +61,7 @@ def vendi_score(x: Any, *, q: float = 1) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any = None, q: float = 1, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any = None, q: float | str = 1, confidence: float = 0.95, seed: int = 0
 ) -> VendiResult:
     """Vendi score of generated images, beside that of equally many reference images where there are any.
 
@@ -74,11 +74,11 @@ def judge(
     Args:
         generated: rows (N, D).
         reference: rows (M, D) or None; if M > N, a seeded sample of N of them.
-        q: order of the entropy, 0 < q <= inf.
+        q: order of the entropy, 0 < q <= inf; also as a word, "infinity", which configurations can hold.
         confidence: of the interval, in (0, 1).
         seed: of the reference's sample.
     """
-    rows = as_rows(generated, "generated")
+    rows, q = as_rows(generated, "generated"), float(q)
     n, dimensions = rows.shape
     try:
         eigenvalues, influence = _spectrum(rows, "generated", q)
@@ -98,7 +98,7 @@ def judge(
         vendi=score,
         vendi_lower=None if factor is None else max(score / factor, 1.0),
         vendi_upper=None if factor is None else min(score * factor, float(min(n, dimensions))),
-        q=float(q),
+        q="infinity" if np.isinf(q) else q,
         n_generated=n,
         dimensions=dimensions,
         vendi_reference=reference_score,

@@ -94,7 +94,8 @@ def _measure(node: Any) -> str:
     """What a metric measures: the module of its measure, the name that it interpolates, or the names of several."""
     from omegaconf import OmegaConf
 
-    measure = OmegaConf.to_container(node, resolve=False)["measure"]  # type: ignore[call-overload]
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    measure = plain["measure"]
     if isinstance(measure, str):
         return measure.strip("${}").replace("feature_model", "embedding")
     if "_target_" in measure:

@@ -72,9 +72,11 @@ def test_a_network_without_classifier_ends_with_one_sentence(
 
 def test_infinity_is_an_order_of_the_vendi_score(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
     base = _run(tmp_path / "a", sets[0], *tiny, "metric=[vendi]")
-    other = _run(tmp_path / "b", sets[0], *tiny, "metric=[vendi]", "metric.vendi.fn.q=inf")
+    other = _run(tmp_path / "b", sets[0], *tiny, "metric=[vendi]", "metric.vendi.fn.q=infinity")
     first, last = (each["metrics"]["vendi"]["values"]["vendi"]["value"] for each in (base, other))
     assert 1 <= last < first
+    assert other["metrics"]["vendi"]["details"]["q"] == "infinity"
+    assert "non-finite" not in {warning["code"] for warning in other["warnings"]}
 
 
 @pytest.mark.parametrize("metric", [*OF_FEATURES, "is", "sfd", "ppl"])
