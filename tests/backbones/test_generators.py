@@ -48,7 +48,7 @@ class Seen(nn.Module):
         return image + label.to(z.dtype).reshape(len(z), -1, 1, 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
@@ -61,17 +61,17 @@ def z() -> torch.Tensor:
     return torch.randn(7, LATENT, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture
-def exported(network: nn.Module, tmp_path: Path) -> Path:
-    path = tmp_path / "g.pt2"
+@pytest.fixture(scope="module")
+def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "g.pt2"
     shapes = ({0: torch.export.Dim("n")},)
     torch.export.save(torch.export.export(network, (torch.zeros(2, LATENT),), dynamic_shapes=shapes), path)
     return path
 
 
-@pytest.fixture
-def scripted(network: nn.Module, tmp_path: Path) -> Path:
-    path = tmp_path / "g.pt"
+@pytest.fixture(scope="module")
+def scripted(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scripted") / "g.pt"
     torch.jit.save(torch.jit.script(network), path)
     return path
 

@@ -50,8 +50,8 @@ class LikelihoodTable(_OfTheDemo):
     def __init__(
         self,
         *,
-        images: int = 16,
-        simulated: int = 8,
+        images: int = 10,
+        simulated: int = 6,
         temperatures: int = 500,
         chains: int = 4,
         schedule: str = "sigmoidal",
@@ -142,7 +142,7 @@ class LikelihoodTable(_OfTheDemo):
 class Convergence(_OfTheDemo):
     """Figure 9: the estimate against the number of temperatures."""
 
-    def __init__(self, *, images: int = 6, temperatures: tuple[int, ...] = (25, 50, 100, 250, 500, 1000)) -> None:
+    def __init__(self, *, images: int = 4, temperatures: tuple[int, ...] = (25, 50, 100, 250, 500, 1000)) -> None:
         """
         Args:
             images: held-out ones. temperatures: numbers of intermediate distributions, rising.
