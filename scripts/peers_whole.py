@@ -206,6 +206,69 @@ def _whole_torchmetrics(pictures: Pictures) -> dict[str, float]:
     return {"fd": float(metric.compute())}
 
 
+# ------------------------------------------------------------------ the network alone, for the tests
+
+
+def _files(pictures: Pictures) -> list[Path]:
+    return sorted(Path(pictures.generated).iterdir())
+
+
+def _batch(pictures: Pictures) -> Any:
+    """All generated images as one tensor (N, 3, H, W) uint8."""
+    import torch
+    from PIL import Image
+
+    return torch.from_numpy(np.stack([np.asarray(Image.open(path)) for path in _files(pictures)]).transpose(0, 3, 1, 2))
+
+
+def _features_torch_fidelity(pictures: Pictures) -> np.ndarray:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    weights = str(pictures.weights)
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
+    rows: np.ndarray = network(_batch(pictures).contiguous())[0].numpy()
+    return rows
+
+
+def _features_pytorch_fid(pictures: Pictures) -> np.ndarray:
+    import torch
+    from pytorch_fid.fid_score import get_activations
+    from pytorch_fid.inception import InceptionV3
+
+    torch.hub.set_dir(str(pictures.folder / "hub"))
+    network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
+    rows: np.ndarray = quiet(get_activations, _files(pictures), network, batch_size=8, num_workers=0)
+    return rows
+
+
+def _features_clean_fid(pictures: Pictures) -> np.ndarray:
+    import torch
+    from cleanfid.fid import get_folder_features
+
+    network = clean_fid_network(pictures)
+    keys = {"num_workers": 0, "batch_size": 8, "device": torch.device("cpu"), "verbose": False}
+    rows: np.ndarray = get_folder_features(pictures.generated, model=network, mode="clean", **keys)
+    return rows
+
+
+def own_features(pictures: Pictures, preprocessing: str, store: Path) -> np.ndarray:
+    """genaudit's rows (N, 2048) of the generated images."""
+    from genaudit.backbones.fid_inception import FidInception
+    from genaudit.data import ImageSet, open_images
+    from genaudit.measures.embedding import Embedding
+    from genaudit.store import Engine, Store
+
+    images = open_images(pictures.generated)
+    assert isinstance(images, ImageSet)
+    model = FidInception(preprocessing=preprocessing, checkpoint=str(pictures.weights))
+    return np.asarray(Store(store).measure(images, Embedding(model), Engine()).rows)
+
+
+FEATURES = {  # torchmetrics runs torch-fidelity's network
+    "torch-fidelity": _features_torch_fidelity,
+    "pytorch-fid": _features_pytorch_fid,
+    "clean-fid": _features_clean_fid,
+}
 WHOLE = (
     Comparison(
         "FID, KID, PR of folders",

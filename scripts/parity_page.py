@@ -1,0 +1,87 @@
+"""docs/parity.md from what `parity.py` measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEAD = """# Parity with peers
+
+Written by `make parity` (`scripts/parity.py`); the allowed differences are asserted by `tests/test_parity.py`. Every
+peer runs as its package distributes it, on the same rows or on the same images and weights. Differences are relative.
+Seconds and memory are those of one call in a process of its own, without imports; memory is the peak above what was
+resident before. {machine}; Python {python}, torch {torch}, scipy {scipy}.
+"""
+
+ROWS = """## Equal features: {rows:,} rows of {dimensions} a role
+
+"""
+
+WHOLE = """## Equal images and weights: {images:,} images of {size} pixels a role
+
+FID's Inception with random weights, drawn once; genaudit runs with `feature_model=fid_inception` and the peer's
+`feature_model.preprocessing`. With no more images than features the covariances are singular: see below for what that
+does to peers. genaudit's own preprocessing filters as clean-fid does, but rounds to whole levels: its FIDs differ from
+all three.
+
+"""
+
+WRONG = """## Where a peer is wrong
+
+Each is a minimal example whose right value is known; `scripts/peer_defects.py` holds the code.
+
+| what | right | peers | genaudit |
+| --- | ---: | --- | ---: |
+"""
+
+CHOICES = """## Deviations that are choices
+
+- Resizing. pytorch-fid and torch-fidelity take the four nearest pixels, so that images larger than 299 pixels alias;
+  clean-fid filters (Parmar et al. 2022). `feature_model.preprocessing` takes either.
+- KID. Peers average over random subsets of 1,000 images; genaudit takes all pairs, once, without randomness. With one
+  subset of all images the numbers are equal, as above.
+- Precision and recall. torch-fidelity counts a point at exactly a ball's radius as inside, prdc and genaudit do not;
+  it matters for copies only.
+- Inception Score. The mean over ten splits of images shuffled with torch-fidelity's seed; torchmetrics shuffles anew at
+  each call.
+- prdc holds matrices of all pairs of images; genaudit works in tiles, and its memory does not grow with the product of
+  the numbers of images.
+"""
+
+
+def page(document: dict[str, Any]) -> str:
+    """The page."""
+    parts = [HEAD.format(**document), ROWS.format(**document) + _table(document, "rows")]
+    if document["images"]:
+        parts.append(WHOLE.format(**document) + _table(document, "whole"))
+    wrong = WRONG
+    for defect in document["defects"]:
+        theirs = ", ".join(f"{name} {value:.9g}" for name, value in defect["theirs"].items())
+        what = " ".join(f"{defect['shown']} {defect['how']}".split())
+        wrong += f"| {what} | {defect['right']:.9g} | {theirs} | {defect['ours']:.9g} |\n"
+    return "\n".join([*parts, wrong, CHOICES])
+
+
+def _table(document: dict[str, Any], table: str) -> str:
+    text = "| metric | peer | value | peer's | genaudit's | difference | allowed | seconds | memory (MiB) |\n"
+    text += "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |\n"
+    reasons: list[str] = []
+    for entry in document["comparisons"]:
+        if entry["table"] != table:
+            continue
+        reasons += [] if entry["why"] in reasons else [entry["why"]]
+        heads = [
+            entry["metric"] + (f" ({entry['knows']})" if entry["knows"] else ""),
+            f"{entry['peer']} {entry['version']}",
+        ]
+        costs = [_pair(entry, "seconds", ".2f"), _pair(entry, "mebibytes", ".0f")]
+        for name, each in entry["values"].items():
+            beyond = "" if each["difference"] <= entry["allowed"] else " **beyond**"
+            numbers = [f"{each['theirs']:.10g}", f"{each['ours']:.10g}", f"{each['difference']:.1e}{beyond}"]
+            allowed = f"{entry['allowed']:.0e}"
+            text += f"| {' | '.join([*heads, name, *numbers, allowed, *costs])} |\n"
+            heads, costs = ["", ""], ["", ""]
+    return f"{text}\nAllowed: {'; '.join(reasons)}. Seconds and memory: the peer's / genaudit's.\n"
+
+
+def _pair(entry: dict[str, Any], what: str, form: str) -> str:
+    return f"{entry[f'{what}_theirs']:{form}} / {entry[f'{what}_ours']:{form}}"
