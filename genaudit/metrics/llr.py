@@ -129,8 +129,11 @@ def judge(
         numbers[f"auroc_{name}"] = auroc(ours[name], others[name])
         numbers |= {f"auroc_{name}_lower": ends.lower, f"auroc_{name}_upper": ends.upper}
     control = "general" if "general" in ours else "code"
-    ends = percentile_interval(areas["ratio"] - areas[control], confidence)
-    gain = (numbers["auroc_ratio"] - numbers[f"auroc_{control}"], ends.lower, ends.upper)
+    gains = {}
+    for ratio, alone in (("ratio", control), ("ratio_code", "code")):
+        if ratio in areas:
+            ends = percentile_interval(areas[ratio] - areas[alone], confidence)
+            gains[ratio] = (numbers[f"auroc_{ratio}"] - numbers[f"auroc_{alone}"], ends.lower, ends.upper)
     grid = np.linspace(0, 1, POINTS)
     shown = roles["generated"]
     return _with_contributions(shown.contributions.shape[1])(
@@ -140,7 +143,7 @@ def judge(
         n_in=len(roles[inside].log_prob),
         n_out=len(roles[outside].log_prob),
         ratio_to="a general model" if control == "general" else "a code length",
-        ratio_minus_control=gain,
+        ratio_minus_control=gains["ratio"],
         llr=shown.scores["ratio"],
         log_prob=shown.log_prob,
         log_prob_general=shown.log_prob_general,
@@ -154,7 +157,7 @@ def judge(
             {LABELS[name]: roc(ours[name], others[name], grid) for name in ours} | {"chance": grid},
         ),
         pictures=tuple(_extremes(roles, name, (inside, outside)) for name in ("raw", "ratio")),
-        cautions=_cautions(roles, numbers, gain, floor),
+        cautions=_cautions(roles, numbers, gains, floor),
     )
 
 
@@ -221,7 +224,10 @@ def _extremes(roles: Mapping[str, _Scored], name: str, sides: tuple[str, str]) -
 
 
 def _cautions(
-    roles: Mapping[str, _Scored], numbers: Mapping[str, Any], gain: tuple[float, float, float], floor: float
+    roles: Mapping[str, _Scored],
+    numbers: Mapping[str, Any],
+    gains: Mapping[str, tuple[float, float, float]],
+    floor: float,
 ) -> tuple[Caution, ...]:
     found = []
     for role, scored in roles.items():
@@ -232,14 +238,15 @@ def _cautions(
                 "counted as that. images.csv has the values as they were."
             )
             found.append(Caution("log-likelihood-clipped", message))
-    if numbers["auroc_ratio"] > 0.5 and gain[1] <= 0:
-        control = numbers["auroc_ratio"] - gain[0]
-        message = (
-            f"The ratio's AUROC ({numbers['auroc_ratio']:.3f}) is not clearly above that of its general part alone "
-            f"({control:.3f}; difference {gain[1]:.3f} to {gain[2]:.3f}): it may only show that one side's images are "
-            "more complex, and not that the density model knows its own."
-        )
-        found.append(Caution("ratio-not-above-control", message))
+    for ratio, (gain, lower, upper) in gains.items():
+        area = numbers[f"auroc_{ratio}"]
+        if area > 0.5 and lower <= 0:
+            message = (
+                f"auroc_{ratio} ({area:.3f}) is not clearly above that of its general part alone ({area - gain:.3f}; "
+                f"difference {lower:.3f} to {upper:.3f}): it may only show that one side's images are more complex, and "
+                "not that the density model knows its own."
+            )
+            found.append(Caution("ratio-not-above-control", message))
     if numbers["auroc_raw_upper"] < 0.5:
         message = (
             "Images that do not belong have higher log-likelihoods than those that do: the raw log-likelihood does not "
