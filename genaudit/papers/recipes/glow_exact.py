@@ -136,9 +136,7 @@ class Fourier:
         cells.append(
             Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%")
         )
-        laptop = (
-            "A small Glow and Fashion-MNIST, which ship with genaudit, in place of those of CIFAR10 and SVHN."
-        )
+        laptop = "A small Glow and Fashion-MNIST, which ship with genaudit, in place of those of CIFAR10 and SVHN."
         return Table(
             "likelihood_fourier",
             table.title,
@@ -146,9 +144,7 @@ class Fourier:
             tuple(cells),
             context.scale,
             differs=laptop if context.scale == "laptop" else "",
-            notes=(
-                "Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels before they are scored.",
-            ),
+            notes=("Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels first.",),
         )
 
     def _correlations(self, context: Context) -> dict[str, Any]:
