@@ -243,8 +243,8 @@ def _cautions(
         if area > 0.5 and lower <= 0:
             message = (
                 f"auroc_{ratio} ({area:.3f}) is not clearly above that of its general part alone ({area - gain:.3f}; "
-                f"difference {lower:.3f} to {upper:.3f}): it may only show that one side's images are more complex, and "
-                "not that the density model knows its own."
+                f"difference {lower:.3f} to {upper:.3f}): it may only show that one side's images are more complex, "
+                "and not that the density model knows its own."
             )
             found.append(Caution("ratio-not-above-control", message))
     if numbers["auroc_raw_upper"] < 0.5:
