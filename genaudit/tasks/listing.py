@@ -166,7 +166,7 @@ def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
         times = recipes_time(name)
         states = []
         for scale in ("laptop", "paper"):
-            needs = recipe.needs(scale, data)  # type: ignore[arg-type]
+            needs = recipe.needs(scale, data)
             missing = [need.what for need in needs if not need.have]
             states.append(f"needs {_joined(missing)}" if missing else "ready")
         if reason:

@@ -6,6 +6,7 @@ Hwang, Lee and Lee 2024, supplement. C: complexity, V: vulnerability; eps, K of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,7 @@ class Settings(AnomalySets):
         ((reference, generated),) = self.sets.values() if context.scale == "paper" else [(REFERENCE, GENERATED)]
         model = next(iter(self.models.values())) if context.scale == "paper" else self.laptop_model
         found = {
-            row: context.step(
-                row.replace(" ", "_"), lambda keys=keys: self._means(context, model, reference, generated, keys)
-            )
+            row: context.step(row.replace(" ", "_"), partial(self._means, context, model, reference, generated, keys))
             for row, keys in self.settings.items()
         }
         cells = []
@@ -184,9 +183,7 @@ class Means(AnomalySets):
         cells, clouds = [], []
         for dataset, pair in sets.items():
             for label, model in models.items():
-                found = context.step(
-                    f"{dataset}_{label}", lambda model=model, pair=pair: self._contrast(context, model, *pair)
-                )
+                found = context.step(f"{dataset}_{label}", partial(self._contrast, context, model, *pair))
                 clouds.append(
                     Cloud(
                         f"{dataset}, {label}",
@@ -216,7 +213,9 @@ class Means(AnomalySets):
         sets = {
             role: self._rows(context, one, model) for role, one in (("reference", reference), ("generated", generated))
         }
-        result = judge(**sets, permutations=199, bootstraps=1, seed=context.seed)
+        result = judge(
+            reference=sets["reference"], generated=sets["generated"], permutations=199, bootstraps=1, seed=context.seed
+        )
         found: dict[str, Any] = {"points": {role: table[:500, :2].tolist() for role, table in sets.items()}}
         for quantity, contrast in (("complexity", result.complexity), ("vulnerability", result.vulnerability)):
             found[quantity] = {
@@ -295,9 +294,7 @@ class HumanCorrelation(AnomalySets):
             for label, model in self.models.items():
                 scores = context.step(
                     f"{name}_{label}",
-                    lambda name=name, reference=reference, model=model, rates=rates: [
-                        self._score(context, model, reference, f"{name}/{each}") for each in rates
-                    ],
+                    partial(self._scores, context, model, reference, [f"{name}/{each}" for each in rates]),
                 )
                 found = correlations(scores, list(rates.values()), seed=context.seed)["pearson"]
                 place = (dataset, f"AS {label}")
@@ -313,6 +310,9 @@ class HumanCorrelation(AnomalySets):
             context.scale,
             notes=("Pearson; 95 % bootstrap over generators.", *self.published.notes),
         )
+
+    def _scores(self, context: Context, model: Any, reference: str, generated: Sequence[str]) -> list[float]:
+        return [self._score(context, model, reference, each) for each in generated]
 
     def _score(self, context: Context, model: Any, reference: str, generated: str) -> float:
         made = self._rows(context, generated, model)
@@ -358,7 +358,7 @@ class Regression:
         paper = published("000", "Section D")
         settings = {row: int(paper[row, "value"].value or 0) for row in paper.rows}
         found = {
-            trials: context.step(f"trials_{trials}", lambda trials=trials: self._fit(context, settings, trials))
+            trials: context.step(f"trials_{trials}", partial(self._fit, context, settings, trials))
             for trials in (settings["trials"], self.more_trials)
         }
         cells = []

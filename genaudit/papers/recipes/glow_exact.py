@@ -5,6 +5,7 @@ Schirrmeister et al. 2020. N images.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ class Shapes:
                 "channels": c,
                 "width": width,
                 "height": height,
-                "steps": sum(1 for _ in model.scales[number - 1]),
+                "steps": len(list(model.scales[number - 1].children())),
             }
             for number, (c, height, width) in enumerate(model.shapes, start=1)
         }
         # triangular factors are kept as squares: their zeros are no parameters
         zeros = sum(
-            p.shape[0] * (p.shape[0] + 1) // 2
+            int(p.shape[0]) * (int(p.shape[0]) + 1) // 2
             for name, p in model.named_parameters()
             if name.endswith(("linear.lower", "linear.upper"))
         )
@@ -122,7 +123,7 @@ class Fourier:
     def run(self, context: Context) -> Table:
         """Mixes, scores, correlates."""
         table = published("001", "Section S3")
-        found = context.step("correlations", lambda: self._correlations(context))
+        found = context.step("correlations", partial(self._correlations, context))
         rows = dict(zip(table.rows, ("amplitude", "phase"), strict=True))
         cells = [
             compared(

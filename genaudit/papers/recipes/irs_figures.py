@@ -7,7 +7,7 @@ Dombrowski et al. 2025, sections 6 and 7. What the paper doesn't print (how dive
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import partial
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -48,9 +48,7 @@ class Fig6(Exact):
         for what, kind, total in (("classes", "between", self.classes), ("modes in every class", "within", self.modes)):
             shares, means = [], []
             for kept in range(1, total + 1):
-                scores = context.step(
-                    f"{kind}_{kept}", lambda kind=kind, kept=kept: self._scores(kind, kept, context.seed)
-                )
+                scores = context.step(f"{kind}_{kept}", partial(self._scores, kind, kept, context.seed))
                 low, high = (float(np.quantile(scores, q)) for q in (0.025, 0.975))
                 mean = float(np.mean(scores))
                 shares.append(kept / total)
@@ -87,7 +85,7 @@ class Fig6(Exact):
             ),
         )
 
-    def _scores(self, kind: Literal["between", "within"], kept: int, seed: int) -> list[float]:
+    def _scores(self, kind: str, kept: int, seed: int) -> list[float]:
         scores: list[float] = []
         for repeat in range(self.repeats):
             sets = self._sets(kind, kept, seed + repeat)
@@ -206,7 +204,7 @@ class Fig8(Exact):
         cells, lines = [], {}
         band = None
         for share in self.shares:
-            path = context.step(f"path_{share:g}", lambda share=share: self._path(share, context.seed))
+            path = context.step(f"path_{share:g}", partial(self._path, share, context.seed))
             for alpha, (value, low, high) in zip(self.rates, path, strict=True):
                 row = f"diversity {share:g}, alpha = {alpha:g}"
                 cells.append(
@@ -218,7 +216,7 @@ class Fig8(Exact):
             if share == self.shares[1]:
                 band = (np.array([low for _, low, _ in path]), np.array([high for *_, high in path]))
         for alpha in self.rates[:2]:
-            held = context.step(f"coverage_{alpha:g}", lambda alpha=alpha: self._coverage(alpha, context.seed))
+            held = context.step(f"coverage_{alpha:g}", partial(self._coverage, alpha, context.seed))
             nominal = 1 - 2 * self.alpha
             error = 2.576 * (nominal * (1 - nominal) / self.repeats) ** 0.5
             cells.append(

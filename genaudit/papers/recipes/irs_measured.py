@@ -8,6 +8,7 @@ n = alpha·N; IRS_alpha is the share of the training part that the test part ret
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class RealRetrieval(Measured):
             for label, model in self._models(context.scale).items():
                 found = context.step(
                     f"{dataset}_{label}".replace(" ", "_"),
-                    lambda model=model, sources=sources: self._scores(context, model, sources),
+                    partial(self._scores, context, model, sources),
                 )
                 for key, scores in found["scores"].items():
                     cells.append(self._cell(context, label, key, dataset, scores))
@@ -174,7 +175,7 @@ class Agreement(Measured):
         """Shares of queries by the size of the largest group of models that agree, and agreement in pairs."""
         (dataset, sources), *_ = self._sets(context.scale).items()
         models = self._models(context.scale)
-        found = context.step("retrieved", lambda: self._retrieved(context, models, sources))
+        found = context.step("retrieved", partial(self._retrieved, context, models, sources))
         retrieved = np.array([found[label] for label in models])  # (models, queries)
         counts = np.array([np.unique(column, return_counts=True)[1].max() for column in retrieved.T])
         shares = {size: 100 * float((counts == size).mean()) for size in range(1, len(models) + 1)}
@@ -225,7 +226,7 @@ class RemovedClasses(Measured):
         """For each number of classes kept: the scores of the test images of these classes."""
         (_, sources), *_ = self._sets(context.scale).items()
         model = next(iter(self._models(context.scale).values()))
-        found = context.step("scores", lambda: self._scores(context, model, sources))
+        found = context.step("scores", partial(self._scores, context, model, sources))
         shares = [each["share"] for each in found]
         cells = []
         for each in found:

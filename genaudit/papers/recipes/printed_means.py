@@ -6,7 +6,7 @@ unit of the rows plus half a unit of the mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +37,10 @@ class LikelihoodMeans:
     def run(self, context: Context) -> Table:
         """Recomputes means and quotations."""
         two, four, nine = (published("001", name) for name in ("Table S2", "Table S4", "Section S9"))
-        cells = []
-        for row, belongs in (
-            ("CIFAR10 Mean", lambda row: row.startswith("CIFAR10 ")),
-            ("CIFAR100 Mean", lambda row: row.startswith("CIFAR100 ")),
-            ("Mean", lambda row: " " in row),
-        ):
-            cells += means(two, row, lambda each, belongs=belongs: belongs(each) and not each.endswith("Mean"))
+        cells: list[Cell] = []
+        pairs = [row for row in two.rows if not row.endswith("Mean")]
+        for row, prefix in (("CIFAR10 Mean", "CIFAR10 "), ("CIFAR100 Mean", "CIFAR100 "), ("Mean", "")):
+            cells += means(two, row, [each for each in pairs if each.startswith(prefix)])
         for pair, (classifier, ours) in QUOTED.items():
             source = two[ours, METHOD]
             cells.append(_quoted(nine[pair, "classifier"], four[classifier, "AUC"]))
@@ -68,12 +65,10 @@ class PIADMeans:
     def run(self, context: Context) -> Table:
         """Recomputes the averages."""
         table = published("004", "Table 2")
-        cells = []
+        cells: list[Cell] = []
+        classes = [row for row in table.rows if not row.endswith("avg")]
         for dataset in ("MNIST", "CIFAR-10"):
-            prefix = f"{dataset} "
-            cells += means(
-                table, f"{dataset} avg", lambda row, prefix=prefix: row.startswith(prefix) and "avg" not in row
-            )
+            cells += means(table, f"{dataset} avg", [row for row in classes if row.startswith(f"{dataset} ")])
         return Table(
             "piad_means",
             "Averages of Table 2 over the classes",
@@ -84,14 +79,15 @@ class PIADMeans:
         )
 
 
-def means(table: PublishedTable, row: str, belongs: Callable[[str], bool]) -> Iterable[Cell]:
-    """The mean of the rows that belong to a printed mean, for every column where they are all numbers."""
+def means(table: PublishedTable, row: str, rows: Sequence[str]) -> Iterator[Cell]:
+    """The mean of `rows` beside the printed one in `row`, for every column where they are all numbers."""
     for column in table.columns:
-        parts = [table[each, column] for each in table.rows if belongs(each)]
-        if any(part.value is None for part in parts):
+        parts = [table[each, column] for each in rows]
+        values = [part.value for part in parts if part.value is not None]
+        if len(values) < len(parts):
             continue
         cell = table[row, column]
-        mean = float(np.mean([part.value for part in parts]))
+        mean = float(np.mean(values))
         yield compared(cell, mean, tolerance=cell.half_unit + parts[0].half_unit, note=f"mean of {len(parts)} rows")
 
 
