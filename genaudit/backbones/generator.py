@@ -99,6 +99,7 @@ class Generator:
         self.classes, self.label_as, self.label = classes, label_as, label
         self._need(sigma2 is None or (sigma2 > 0 and math.isfinite(sigma2)), f"sigma2={sigma2}: a positive number")
         self._sigma2 = None if sigma2 is None else float(sigma2)
+        self._networks: dict[tuple[str, torch.dtype], Network] = {}  # those that were tried, by device and type
 
     def _need(self, condition: bool, message: str) -> None:
         if not condition:
@@ -126,7 +127,7 @@ class Generator:
     @cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, S, S) of its images, found by trying it."""
-        return self._try(self.source, "cpu")
+        return self._try(self.source.network, "cpu")
 
     @property
     def channels(self) -> int:
@@ -180,16 +181,17 @@ class Generator:
         """
         import torch
 
-        # A network that others may be using is not converted under them.
-        plain = device == "cpu" and dtype in (None, torch.float32)
-        source = self.source if plain else self.load(device)
-        network = source.network
-        if dtype is not None and dtype is not torch.float32:
-            network = _converted(network, dtype, self.name)
-        shape = self.image_shape
-        if not plain:
-            shape = self._try(Source(network, source.sha256, source.about), device, dtype)
-        return Decoder(self, network, shape, label)
+        dtype = dtype or torch.float32
+        if (device, dtype) not in self._networks:
+            network = self.source.network
+            if device != "cpu" or dtype is not torch.float32:
+                # anew: the network that others may be using is not moved and converted under them
+                network = self.load(device).network
+                if dtype is not torch.float32:
+                    network = _converted(network, dtype, self.name)
+                self._try(network, device, dtype)
+            self._networks[device, dtype] = network
+        return Decoder(self, self._networks[device, dtype], self.image_shape, label)
 
     def sample(self, count: int, *, seed: int = 0, device: str = "cpu", batch_size: int = 64) -> Iterator[torch.Tensor]:
         """Batches (b, C, S, S) of images from the prior, without observation noise; a class is drawn for each image.
@@ -214,14 +216,14 @@ class Generator:
                         images[rows] = decoders[label](z[rows])
             yield images
 
-    def _try(self, source: Source, device: str, dtype: torch.dtype | None = None) -> tuple[int, int, int]:
+    def _try(self, network: Network, device: str, dtype: torch.dtype | None = None) -> tuple[int, int, int]:
         """The shape of its images, after everything that a generator must do was tried on a few latents."""
         import torch
 
         what = f"generator {self.name}"
         random = torch.Generator().manual_seed(0)
         z = torch.randn(PROBES, self.latent_dim, generator=random).to(device, dtype or torch.float32).requires_grad_()
-        decoder = Decoder(self, source.network, None, self.labels[0])
+        decoder = Decoder(self, network, None, self.labels[0])
         try:
             with torch.enable_grad():
                 images = decoder(z)

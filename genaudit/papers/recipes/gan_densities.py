@@ -37,7 +37,7 @@ GANS = (
 
 
 class _OfTheDemo:
-    """A table on the demo's VAE decoder; `Args` of each are AIS's settings and image counts."""
+    """What these tables have in common: they are about the demo's VAE decoder."""
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """MNIST; at the paper's scale the GANs' weights."""
