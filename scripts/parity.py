@@ -96,6 +96,7 @@ def compare(arguments: argparse.Namespace, table: str, index: int) -> dict[str, 
             "theirs": value,
             "ours": sides["ours"]["values"][name],
             "difference": peers.relative_difference(value, sides["ours"]["values"][name]),
+            **dict(zip(("allowed", "why"), comparison.allows(name), strict=True)),
         }
         for name, value in sides["theirs"]["values"].items()
     }
@@ -105,10 +106,8 @@ def compare(arguments: argparse.Namespace, table: str, index: int) -> dict[str, 
         "peer": comparison.peer,
         "version": comparison.version,
         "values": numbers,
-        "allowed": comparison.allowed,
-        "why": comparison.why,
         "knows": comparison.knows,
-        "within": all(each["difference"] <= comparison.allowed for each in numbers.values()),
+        "within": all(each["difference"] <= each["allowed"] for each in numbers.values()),
         **{f"{what}_{side}": sides[side][what] for side in sides for what in ("seconds", "mebibytes")},
     }
 

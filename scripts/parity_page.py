@@ -68,16 +68,17 @@ def _table(document: dict[str, Any], table: str) -> str:
     for entry in document["comparisons"]:
         if entry["table"] != table:
             continue
-        reasons += [] if entry["why"] in reasons else [entry["why"]]
         heads = [
             entry["metric"] + (f" ({entry['knows']})" if entry["knows"] else ""),
             f"{entry['peer']} {entry['version']}",
         ]
         costs = [_pair(entry, "seconds", ".2f"), _pair(entry, "mebibytes", ".0f")]
         for name, each in entry["values"].items():
-            beyond = "" if each["difference"] <= entry["allowed"] else " **beyond**"
+            reason = f"{each['allowed']:.0e}: {each['why']}"
+            reasons += [] if reason in reasons else [reason]
+            beyond = "" if each["difference"] <= each["allowed"] else " **beyond**"
             numbers = [f"{each['theirs']:.10g}", f"{each['ours']:.10g}", f"{each['difference']:.1e}{beyond}"]
-            allowed = f"{entry['allowed']:.0e}"
+            allowed = f"{each['allowed']:.0e}"
             text += f"| {' | '.join([*heads, name, *numbers, allowed, *costs])} |\n"
             heads, costs = ["", ""], ["", ""]
     return f"{text}\nAllowed: {'; '.join(reasons)}. Seconds and memory: the peer's / genaudit's.\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -46,7 +46,8 @@ class Comparison:
     """One number by a peer and by genaudit.
 
     `theirs` and `ours` map Rows (or Pictures, where `network`) to numbers by name. `allowed` is the largest relative
-    difference, `why` its reason. `knows` says what else is to be known.
+    difference, `why` its reason; `looser` maps values that need more to (allowed, why). `knows` says what else is to be
+    known.
     """
 
     metric: str
@@ -57,11 +58,16 @@ class Comparison:
     allowed: float = FLOAT64
     why: str = EQUAL
     network: bool = False
-    knows: str = field(default="", compare=False)
+    knows: str = ""
+    looser: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
         return metadata.version(self.package)
+
+    def allows(self, value: str) -> tuple[float, str]:
+        """The largest relative difference of a value, and why."""
+        return self.looser.get(value, (self.allowed, self.why))
 
 
 # ------------------------------------------------------------------ equal features

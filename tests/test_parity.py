@@ -33,7 +33,7 @@ def test_statistics_of_equal_features_agree(comparison: Any, rows: Any) -> None:
     assert set(theirs) == set(ours)
     for name, value in theirs.items():
         assert np.isfinite(value)
-        assert peers.relative_difference(value, ours[name]) <= comparison.allowed == 1e-6
+        assert peers.relative_difference(value, ours[name]) <= comparison.allows(name)[0] == 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,10 @@ def test_the_page_holds_every_number() -> None:
         "values": {"fd": {"theirs": 1.5, "ours": 1.5000001, "difference": 6.7e-8}},
         **{"seconds_theirs": 2.0, "seconds_ours": 1.0, "mebibytes_theirs": 30.0, "mebibytes_ours": 20.0},
     }
-    apart = {**entry, "values": {"kd": {"theirs": 1.0, "ours": 2.0, "difference": 0.5}}}
+    apart = {
+        **entry,
+        "values": {"kd": {"theirs": 1.0, "ours": 2.0, "difference": 0.5, "allowed": 1e-6, "why": "because"}},
+    }
     document = {
         **{
             "rows": 10,
@@ -98,5 +101,6 @@ def test_the_page_holds_every_number() -> None:
     text = parity_page.page(document)
     assert "| FD | peer 1.2 | fd | 1.5 | 1.5000001 | 6.7e-08 | 1e-06 | 2.00 / 1.00 | 30 / 20 |" in text
     assert "5.0e-01 **beyond**" in text
+    assert text.count("1e-06: because") == 1
     assert "| Wrong. So. | 1 | peer 2 | 1 |" in text
     assert "Equal images" not in text
