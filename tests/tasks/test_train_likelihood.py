@@ -118,7 +118,8 @@ def test_outliers_anomalies_and_finetuning_reach_the_log(images: Path, make_imag
     )  # fmt: skip
     assert set(log) > {"outlier_loss", "reference_bits_per_dim", "auroc_raw", "auroc_last_scale", "auroc_ratio"}
     for name in ("auroc_raw", "auroc_last_scale", "auroc_ratio"):
-        assert ((log[name] >= 0) & (log[name] <= 1)).all()
+        assert np.isnan(log[name][:-1]).all()  # so short a run is looked at once, at its end
+        assert 0 <= log[name][-1] <= 1
     # Before the first step in-model and general model are one: the loss is 6000 ln 2, and falls.
     assert 0 < log["outlier_loss"][-1] < 4300
     about = saved.describe(tmp_path / "run")["about"]
