@@ -181,22 +181,23 @@ def page(out: Path, images: ImageSet, watcher: Watcher, command: str) -> None:
             + " It is for watching; the model is the last one, whatever it shows."
         )
     model, trainer = watcher.model, watcher.trainer
+    beside = "Images, each beside its reconstruction" + ("" if watcher.anomalies is None else "; then anomalies")
     pictures = [
         (caption, (out / f"{name}.png").read_bytes())
         for name, caption in (
             ("samples", "Samples G(z)"),
-            ("reconstructions", "Images, each beside its reconstruction"),
+            ("reconstructions", beside),
         )
         if (out / f"{name}.png").exists()
     ]
     facts = [
         ("iterations", f"{trainer.iteration:,}"),
-        ("images", f"{len(images):,} of {images.source}"),
+        ("images", f"{len(images):,}"),
         ("side", f"{model.architecture.size} px, {model.networks.image_shape[0]} channels"),
         ("perceptual", model.perceptual.name if model.perceptual is not None else "pixels"),
         ("seed", str(watcher.about["seed"])),
     ]
-    TrainingPage("PIAD", command, facts, remarks, curves, pictures).write(out / "train.html")
+    TrainingPage(f"PIAD of {images.source}", command, facts, remarks, curves, pictures).write(out / "train.html")
 
 
 def spread(count: int, most: int) -> np.ndarray:
