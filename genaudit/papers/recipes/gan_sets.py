@@ -108,7 +108,9 @@ def stored(measure: Any, images: ImageSet, context: Context, kind: str) -> np.nd
         context.report(f"{measure.name}: {missing} {kind} images")
         yield lambda done: None
 
-    measured = Store(context.store).measure(images, measure, Engine(device=context.device), advance=told)
+    # the store fills up a batch: one of few images should not cost what a full one does
+    engine = Engine(device=context.device, batch_size=min(len(images), measure.batch_size(context.device)))
+    measured = Store(context.store).measure(images, measure, engine, advance=told)
     assert measured.rows is not None
     return np.asarray(measured.rows[:])
 
