@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=128, help="their side in pixels")
     parser.add_argument("--folder", default="", help="where images and weights are kept; default: a temporary folder")
     parser.add_argument("--out", default=str(ROOT / "docs" / "parity.md"))
+    parser.add_argument("--note", default="", help="a sentence for the page, such as what else the machine was doing")
     parser.add_argument("--side", nargs=3, metavar=("TABLE", "INDEX", "SIDE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
@@ -58,6 +59,7 @@ def main() -> int:
         ]
     defects = [{"shown": (example.__doc__ or "").strip(), **vars(example())} for example in DEFECTS]
     document = {
+        "note": arguments.note,
         "rows": arguments.rows,
         "dimensions": arguments.dimensions,
         "images": arguments.images,

@@ -9,7 +9,7 @@ HEAD = """# Parity with peers
 Written by `make parity` (`scripts/parity.py`); the allowed differences are asserted by `tests/test_parity.py`. Every
 peer runs as its package distributes it, on the same rows or on the same images and weights. Differences are relative.
 Seconds and memory are those of one call in a process of its own, without imports; memory is the peak above what was
-resident before. {machine}; Python {python}, torch {torch}, scipy {scipy}.
+resident before. {machine}; Python {python}, torch {torch}, scipy {scipy}. {note}
 """
 
 ROWS = """## Equal features: {rows:,} rows of {dimensions} a role
@@ -50,7 +50,7 @@ CHOICES = """## Deviations that are choices
 
 def page(document: dict[str, Any]) -> str:
     """The page."""
-    parts = [HEAD.format(**document), ROWS.format(**document) + _table(document, "rows")]
+    parts = [HEAD.format(**document).replace(" \n", "\n"), ROWS.format(**document) + _table(document, "rows")]
     if document["images"]:
         parts.append(WHOLE.format(**document) + _table(document, "whole"))
     wrong = WRONG

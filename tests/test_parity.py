@@ -103,4 +103,5 @@ def test_the_page_holds_every_number() -> None:
     assert "5.0e-01 **beyond**" in text
     assert text.count("1e-06: because") == 1
     assert "| Wrong. So. | 1 | peer 2 | 1 |" in text
+    assert "scipy 1. Busy." in text
     assert "Equal images" not in text
