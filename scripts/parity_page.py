@@ -85,4 +85,5 @@ def _table(document: dict[str, Any], table: str) -> str:
 
 
 def _pair(entry: dict[str, Any], what: str, form: str) -> str:
-    return f"{entry[f'{what}_theirs']:{form}} / {entry[f'{what}_ours']:{form}}"
+    costs = [entry[f"{what}_{side}"] for side in ("theirs", "ours")]
+    return " / ".join("–" if cost is None else f"{cost:{form}}" for cost in costs)
