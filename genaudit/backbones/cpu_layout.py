@@ -4,7 +4,8 @@ PyTorch sends a 1x1 convolution of fewer than 16 images on one thread through an
 channels-last memory into another layout and back. On channels-last memory a 1x1 convolution is a plain matrix product
 of (N·H·W, C_in) with (C_in, C_out), forward and backward, and needs no copy. An activation that works in place must
 keep a copy of its input where a gradient is recorded; out of place it doesn't (ReLU needs none: its output says where
-it was active). Networks of dense 3x3 convolutions gain nothing from channels-last at small batches and lose in reverse.
+it was active). Networks of dense convolutions lose by channels-last in reverse; forward alone they gain too (FID's
+Inception takes half the processor time, ResNet-18 three quarters, at batches of four on a core).
 
 N images, H, W sides, C channels.
 """
@@ -41,20 +42,22 @@ class InPlaceWithoutGradient(nn.Module):
         return result
 
 
-def arrange_for_cpu(network: nn.Module) -> torch.memory_format:
+def arrange_for_cpu(network: nn.Module, *, gradients: bool = True) -> torch.memory_format:
     """Rearranges, in place, the 1x1 convolutions and in-place activations of a network, and chooses its layout.
 
     Args:
         network: in evaluation mode, on the CPU, frozen.
+        gradients: whether it will also run in reverse.
 
     Returns:
         The memory layout that its images should have.
     """
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     dense = sum(c.weight.numel() for c in convolutions if c.groups == 1 and c.kernel_size != (1, 1))
-    if 2 * dense > sum(c.weight.numel() for c in convolutions):
+    if gradients and 2 * dense > sum(c.weight.numel() for c in convolutions):
         network.to(memory_format=torch.contiguous_format)
         return torch.contiguous_format
+    network.to(memory_format=torch.channels_last)
     _exchange(network)
     return torch.channels_last
 

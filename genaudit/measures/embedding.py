@@ -58,7 +58,7 @@ class NetworkOutput:
         dtype = torch_dtype(precision)
         weights = torch.float64 if dtype is torch.float64 else torch.float32
         network = self.feature_model.network(device, weights, output=self.output)
-        layout = arrange_for_cpu(network) if device == "cpu" else torch.channels_last
+        layout = arrange_for_cpu(network, gradients=False) if device == "cpu" else torch.channels_last
 
         @torch.inference_mode()
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
