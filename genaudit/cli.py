@@ -32,7 +32,9 @@ INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchp
 # Values of these keys are paths, which may hold anything: they are quoted for Hydra's grammar.
 PATH_KEYS = {
     "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "column",
-    "density_model", "general_model", "piad_model", "generator.file", "outliers", "general", "finetune", "images", "data",
+    "density_model", "general_model", "piad_model", "generator.file", "outliers", "general", "finetune", "images",
+    "data",
+    "piad.perceptual.weights", "piad.perceptual.statistics",
 }  # fmt: skip
 
 

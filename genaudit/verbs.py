@@ -186,8 +186,8 @@ is missing. A run that was cut off goes on from its last step; steps are kept be
   seed=0  device=auto|cpu|cuda|cuda:N|mps  store=DIR  offline=false  progress=true
 
 A cell is "reproduced" where the two numbers differ by no more than half a unit of the last printed digit (or the
-tolerance that the table states), "within interval" where the published one lies in the recomputed interval, "same order"
-within a factor of 10, and otherwise "differs".
+tolerance that the table states), "within interval" where the published one lies in the recomputed interval, "same
+order" within a factor of 10, and otherwise "differs".
 
 """,
         module="reproduce",

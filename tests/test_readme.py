@@ -22,6 +22,12 @@ COMMANDS = sorted({line for line in LINES if line.startswith("genaudit ")})
 ELSEWHERE = ("git clone", "cd ", "make ", "pip install", "torchrun ")
 
 
+SHORT = {
+    "likelihood=glow_laptop": ["likelihood.recipe.iterations=2", "likelihood.recipe.batch_size=4"],
+    "piad=laptop": ["piad.schedule.iterations=2", "piad.schedule.batch_size=4"],
+}
+
+
 def test_the_readme_has_commands_and_none_that_nothing_runs() -> None:
     assert len(COMMANDS) > 8
     assert all(line.startswith(("genaudit ", *ELSEWHERE)) for line in LINES)
@@ -52,7 +58,12 @@ def test_a_command_of_the_readme_runs(command: str, workplace: Path, monkeypatch
             assert (
                 main(["evaluate", "samples", "reference=real", "metric=[kd]", *small, f"out=runs/evaluate/{name}"]) == 0
             )
-    if verb in ("compare", "check", "list") or "--plan" in arguments:
+    for folder, kind in (("runs/glow", "likelihood=glow_laptop"), ("runs/piad", "piad=laptop")):
+        if f"_model={folder}" in command:
+            assert main(["train", kind, "train=train", f"out={folder}", *SHORT[kind]]) == DONE
+    if verb == "train":
+        small = SHORT[arguments[0]]
+    if verb in ("compare", "check", "list", "reproduce") or "--plan" in arguments or "_model=runs" in command:
         small = []
     if verb == "demo":
         small += ["limit=60", "sets=[vae,memorised]"]

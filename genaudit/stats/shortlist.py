@@ -149,11 +149,10 @@ class Reference:
                     columns = torch.cat([at[part], columns + offset], 1)
                     best[part], order = values.topk(m, dim=1, largest=False)
                     at[part] = columns.gather(1, order)
-        found = best.cpu().numpy()
-        order = np.argsort(found, axis=1)
-        scores = np.take_along_axis(found, order, 1).astype(np.float64)
-        error = self._error(queries, scores[:, k - 1], products)
-        return Shortlist(scores + products.shift, np.take_along_axis(at.cpu().numpy(), order, 1), error)
+        best, order = best.sort(dim=1)
+        found = best.cpu().numpy().astype(np.float64)
+        error = self._error(queries, found[:, k - 1], products)
+        return Shortlist(found + products.shift, at.gather(1, order).cpu().numpy(), error)
 
     def _error(self, queries: np.ndarray, kth: np.ndarray, products: _Exact | _Rough) -> np.ndarray:
         """The error of rows that matter: those no farther than the k-th best, so of norm at most |q| + its distance.
@@ -233,8 +232,8 @@ def multiplies_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in tiles, several times as fast as float32."""
     import torch
 
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # not in every release of PyTorch
+    return capabilities is not None and bool(capabilities().get("amx_bf16"))
 
 
 def _bfloat16() -> Any:
