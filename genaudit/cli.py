@@ -33,7 +33,7 @@ INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchp
 PATH_KEYS = {
     "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "column",
     "density_model", "general_model", "piad_model", "generator.file", "outliers", "general", "finetune", "images",
-    "data",
+    "data", "labels",
     "piad.perceptual.weights", "piad.perceptual.statistics",
 }  # fmt: skip
 
