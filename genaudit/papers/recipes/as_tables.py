@@ -361,9 +361,14 @@ class Regression:
             trials: context.step(f"trials_{trials}", partial(self._fit, context, settings, trials))
             for trials in (settings["trials"], self.more_trials)
         }
-        cells = []
+        paper_design = self._determined(context, settings)
+        row = f"the paper's {settings['superpixels an image']} superpixels and {settings['trials']} trials"
+        cells = [
+            Cell(row, "unknowns: coefficients and an intercept", settings["superpixels an image"] + 1),
+            Cell(row, "determined by the trials", paper_design, note="below the unknowns: not determined"),
+        ]
         for trials, numbers in found.items():
-            row = f"{trials} trials"
+            row = f"a photograph, {trials} trials"
             unknowns = numbers["superpixels"] + 1
             cells.append(Cell(row, "unknowns: coefficients and an intercept", unknowns))
             cells.append(
@@ -385,6 +390,19 @@ class Regression:
             notes=paper.notes,
         )
 
+    def _determined(self, context: Context, settings: Mapping[str, int]) -> int:
+        """How many unknowns a drawn set of trials determines: the rank of its indicators, and the intercept."""
+        from genaudit.measures.superpixels import choose
+
+        chosen = choose(
+            settings["trials"],
+            settings["superpixels an image"],
+            settings["fewest superpixels attacked"],
+            settings["most superpixels attacked"],
+            context.seed,
+        )
+        return int(np.linalg.matrix_rank(chosen - chosen.mean(0))) + 1
+
     def _fit(self, context: Context, settings: Mapping[str, int], trials: int) -> dict[str, Any]:
         import torch
 
@@ -393,8 +411,9 @@ class Regression:
         from genaudit.papers.datasets import photographs
 
         measure = Embedding(self.model)
-        image = measure.prepare(photographs()[1])
-        labels = superpixels(image, settings["superpixels an image"])
+        wanted = settings["superpixels an image"]
+        cut = [(image, superpixels(image, wanted)) for image in map(measure.prepare, photographs())]
+        image, labels = min(cut, key=lambda each: abs(int(each[1].max()) + 1 - wanted))  # SLIC makes about so many
         network = self.model.network(context.device, torch.float32)
         pixels = torch.from_numpy(image).permute(2, 0, 1).float().div(255).to(context.device)
         fit = attribute(
