@@ -205,7 +205,9 @@ def show_published(cell: Cell) -> str:
         digits = round(-math.log10(2 * cell.tolerance))
         if digits > 0 and math.isclose(2 * cell.tolerance, 10.0**-digits):
             return f"{cell.published:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return f"{cell.published:,.10g}".replace("-", "\N{MINUS SIGN}")
+    # a number derived from printed ones, such as a ratio, has no digits of its own
+    text = f"{cell.published:,.0f}" if float(cell.published).is_integer() else f"{cell.published:.5g}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _show_difference(cell: Cell) -> str:
