@@ -33,7 +33,7 @@ Each is a minimal example whose right value is known; `scripts/peer_defects.py` 
 | --- | ---: | --- | ---: |
 """
 
-CHOICES = """## Deviations that are choices
+CHOICES = """## Deviations that are choices, and limits
 
 - Resizing. pytorch-fid and torch-fidelity take the four nearest pixels, so that images larger than 299 pixels alias;
   clean-fid filters (Parmar et al. 2022). `feature_model.preprocessing` takes either.
@@ -43,6 +43,8 @@ CHOICES = """## Deviations that are choices
   it matters for copies only.
 - Inception Score. The mean over ten splits of images shuffled with torch-fidelity's seed; torchmetrics shuffles anew at
   each call.
+- pytorch-fid 0.3.0 and clean-fid 0.1.35 call `scipy.linalg.sqrtm(..., disp=False)`, which scipy 1.18 removes: they need
+  an older scipy, as the tests' requirements say.
 - prdc holds matrices of all pairs of images; genaudit works in tiles, and its memory does not grow with the product of
   the numbers of images.
 """
