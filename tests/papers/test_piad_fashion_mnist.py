@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def data(tmp_path: Path) -> Path:
         labels = np.repeat(np.arange(3, dtype=np.uint8), each)
         images = np.array([200 * np.broadcast_to(shapes[k], (28, 28)) for k in labels])
         images = (images + rng.integers(0, 50, images.shape)).astype(np.uint8)
-        for name, values in zip(FILES[split], (images, labels), strict=True):  # type: ignore[index]
+        for name, values in zip(FILES[split], (images, labels), strict=True):
             head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
             (folder / f"{name}.gz").write_bytes(gzip.compress(head + values.tobytes()))
     return folder
@@ -45,7 +46,7 @@ def recipe(**changes: object) -> PIADFashionMNIST:
 def test_every_method_has_a_number_for_every_class_and_the_mean(tmp_path: Path, data: Path) -> None:
     context = Context("laptop", tmp_path / "run", data, tmp_path / "store")
     table = recipe().run(context)
-    cells = {(cell.row, cell.column): cell for cell in table.cells}
+    cells: dict[tuple[str, str], Any] = {(cell.row, cell.column): cell for cell in table.cells}
     methods = {cell.row for cell in table.cells} - {"GPND", "OCGAN"}
     assert len(methods) == 10  # PIAD twice, mean and PCA-2 under both scores, OC-SVM, KDE, 1-NN twice
     for method in methods:
