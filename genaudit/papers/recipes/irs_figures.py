@@ -209,7 +209,14 @@ class Fig8(Exact):
                 row = f"diversity {share:g}, alpha = {alpha:g}"
                 cells.append(
                     Cell(
-                        row, "IRS_inf", value, share, low, high, tolerance=0.0, note="published: the simulation's truth"
+                        row,
+                        "IRS_inf",
+                        value,
+                        share,
+                        low,
+                        high,
+                        tolerance=0.0,
+                        note="compared with the simulation's truth",
                     )
                 )
             lines[f"diversity {share:g}"] = np.array([value for value, _, _ in path])
@@ -228,7 +235,7 @@ class Fig8(Exact):
                     held - error,
                     min(1.0, held + error),
                     tolerance=0.0,
-                    note=f"share of {self.repeats} simulations of diversity {self.shares[1]:g}; published: nominal",
+                    note=f"share of {self.repeats} simulations; published: the nominal level",
                 )
             )
         figure = Curve(
