@@ -105,3 +105,16 @@ def test_the_pages_test_file_runs(project: Path) -> None:
     # whether the demo's samples are good enough is not the question: every test ran and judged
     assert re.search(r"2 (passed|failed)|1 failed, 1 passed", done.stdout), done.stdout
     assert set(re.findall(r"^E +([\w.]*Error)\b", done.stdout, flags=re.M)) <= {"AssertionError"}
+
+
+def test_the_examples_of_the_page_on_integrations_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = PAGE.with_name("integrations.md").read_text()
+    metrics, trackers = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(metrics, names)
+    assert {"kd", "precision", "recall", "density", "coverage", "authpct"} == set(names["values"])
+    low, high = names["interval"]
+    assert low <= float(names["values"]["precision"]) <= high
+    exec(trackers, names)
+    assert list((tmp_path / "logs").iterdir())
