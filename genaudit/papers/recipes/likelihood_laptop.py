@@ -41,7 +41,7 @@ NOTES = (
     "Mixes of Fourier amplitudes and phases are clipped and rounded to pixels before the model sees them. The paper "
     "finds Spearman correlations above 0.8 with the amplitudes and below 0.05 with the phases on CIFAR-10 and SVHN.",
 )
-UNSTABLE = 0.1  # seeds that differ by more than this in AUROC are called unstable
+UNSTABLE = 0.1  # seeds that differ by more than this in AUROC or correlation are called unstable
 NEGATIVES = ("MNIST", "rotated 90 degrees")
 TEST = "Fashion-MNIST"
 SOURCE = "Schirrmeister et al. 2020 (NeurIPS), method of sections S1 to S4; the laptop recipe is this project's"
@@ -183,6 +183,7 @@ class LikelihoodLaptop:
         ):
             cells += [_cell(name, column, [one[group][name] for one in found], unit) for name in found[0][group]]
         cells.append(_cell("updates left out as not finite", "count", [one["skipped"] for one in found]))
+        unstable = "; ".join(f"{cell.row} ({cell.column})" for cell in cells if cell.note.startswith("unstable"))
         return Table(
             name="likelihood_laptop",
             title=f"Fashion-MNIST by small Glows, {len(found)} seeds",
@@ -191,7 +192,7 @@ class LikelihoodLaptop:
             scale=context.scale,
             differs=DIFFERS.format(**vars(self.budget)),
             figures=(*_curves(found, context.seed), _as_pictures(found[0]["pictures"])),
-            notes=NOTES,
+            notes=(*NOTES, f"Unstable over the seeds: {unstable}.") if unstable else NOTES,
         )
 
 
@@ -199,7 +200,7 @@ def _cell(row: str, column: str, values: list[float], unit: str = "") -> Cell:
     """The mean over the seeds; what is unstable says so."""
     spread = max(values) - min(values)
     note = "seeds: " + ", ".join(f"{value:.3f}" for value in values)
-    if column.startswith("AUROC") and spread > UNSTABLE:
+    if column.startswith(("AUROC", "Spearman")) and spread > UNSTABLE:
         note = f"unstable over seeds; {note}"
     return Cell(row, column, float(np.mean(values)), lower=min(values), upper=max(values), unit=unit, note=note)
 
