@@ -32,7 +32,8 @@ INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchp
 # Values of these keys are paths, which may hold anything: they are quoted for Hydra's grammar.
 PATH_KEYS = {
     "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "column",
-    "density_model", "general_model", "piad_model", "generator.file", "outliers", "general", "finetune", "images",
+    "density_model", "general_model", "piad_model", "generator.file", "generator.checkpoint", "generator.folder",
+    "outliers", "general", "finetune", "images",
     "data", "labels",
     "piad.perceptual.weights", "piad.perceptual.statistics",
 }  # fmt: skip
