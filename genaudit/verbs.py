@@ -226,7 +226,7 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
     ),
     "list": Verb(
         "Lists what there is, what each needs, and whether its weights are on this machine.",
-        "genaudit list metrics|feature_models|datasets|tables",
+        "genaudit list metrics|feature_models|generators|datasets|tables",
         "genaudit list metrics\ngenaudit list feature_models",
         "",
         module="listing",

@@ -36,7 +36,7 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind:
         model: the trained network. node: `_target_` and arguments that make it, plain values.
         about: what a reader should know of it, JSON values: images and their digest, bits per dimension, seed.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialised
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     (folder / DESCRIPTION).unlink(missing_ok=True)
     temporary = folder / f"{WEIGHTS}.tmp"
-    save_file(weights, temporary)
+    temporary.write_bytes(serialised(weights))  # save_file would leave it to the owner alone
     os.replace(temporary, folder / WEIGHTS)
     temporary = folder / f"{DESCRIPTION}.tmp"
     temporary.write_text(text, encoding="utf-8")

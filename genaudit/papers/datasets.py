@@ -95,4 +95,4 @@ def _idx(folder: Path, name: str) -> np.ndarray:
     shape = np.frombuffer(content, ">u4", axes, 4).astype(int)
     if len(content) != 4 + 4 * axes + int(np.prod(shape)):
         raise UserError(f"{path} is cut off: it should hold {'x'.join(map(str, shape))} values")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # writable, as torch wants it

@@ -58,7 +58,7 @@ def save(model: Model, folder: str | Path, node: Mapping[str, Any] | None, **abo
             arguments; None where the loss compares pixels.
         about: seed, iterations and anything else worth keeping, as JSON takes it.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialised
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def save(model: Model, folder: str | Path, node: Mapping[str, Any] | None, **abo
         for key, tensor in network.state_dict().items()
     }
     temporary = folder / f"{WEIGHTS}.partial"
-    save_file(tensors, temporary)
+    temporary.write_bytes(serialised(tensors))  # save_file would leave it to the owner alone
     about = {"weights_sha256": sha256_of_file(temporary), **about}
     os.replace(temporary, folder / WEIGHTS)
     record = {

@@ -24,6 +24,7 @@ def main(cfg: Any) -> int:
         "metrics": _metrics,
         "feature_models": _feature_models,
         "datasets": _datasets,
+        "generators": _generators,
         "tables": functools.partial(_tables, cfg),
     }
     what = str(cfg.what) if cfg.what else ""
@@ -135,6 +136,10 @@ def _feature_models() -> tuple[list[str], list[list[str]]]:
             shown, size = f"no: {error}", ""
         rows.append([name, size, shown, comment])
     return ["feature model", "size", "weights here", "what it is"], rows
+
+
+def _generators() -> tuple[list[str], list[list[str]]]:
+    return ["generator", "what it is"], [[name, comment] for name, _, comment in _group("generator")]
 
 
 def _datasets() -> tuple[list[str], list[list[str]]]:
