@@ -94,6 +94,7 @@ def test_the_page_holds_every_number() -> None:
             "python": "3",
             "torch": "2",
             "scipy": "1",
+            "note": "",
         },
         "comparisons": [entry, apart],
         "defects": [{"shown": "Wrong.", "how": "So.", "right": 1.0, "theirs": {"peer": 2.0}, "ours": 1.0}],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_a_command_of_the_readme_runs(command: str, workplace: Path, monkeypatch
     if "--config-dir own" in command:
         _write_the_readmes_metric(workplace)
         monkeypatch.syspath_prepend(str(workplace))
+        for module in [name for name in sys.modules if name.split(".")[0] == "mypackage"]:  # of another page's example
+            monkeypatch.delitem(sys.modules, module)
     if "step_*" in command:
         for step in (1, 2):
             (workplace / "runs" / "samples").mkdir(parents=True, exist_ok=True)
