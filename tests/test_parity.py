@@ -73,11 +73,9 @@ def test_the_page_holds_every_number() -> None:
             "metric": "FD",
             "peer": "peer",
             "version": "1.2",
-            "allowed": 1e-6,
-            "why": "why",
             "knows": "",
         },
-        "values": {"fd": {"theirs": 1.5, "ours": 1.5000001, "difference": 6.7e-8}},
+        "values": {"fd": {"theirs": 1.5, "ours": 1.5000001, "difference": 6.7e-8, "allowed": 1e-6, "why": "why"}},
         **{"seconds_theirs": 2.0, "seconds_ours": 1.0, "mebibytes_theirs": 30.0, "mebibytes_ours": 20.0},
     }
     apart = {
@@ -94,7 +92,7 @@ def test_the_page_holds_every_number() -> None:
             "python": "3",
             "torch": "2",
             "scipy": "1",
-            "note": "",
+            "note": "Busy.",
         },
         "comparisons": [entry, apart],
         "defects": [{"shown": "Wrong.", "how": "So.", "right": 1.0, "theirs": {"peer": 2.0}, "ours": 1.0}],
