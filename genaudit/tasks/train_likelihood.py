@@ -28,13 +28,13 @@ from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
+from genaudit.tasks.training_keys import checkpoint_seconds_of, every_of
 
 if TYPE_CHECKING:
     from genaudit.likelihood.trainer import Recipe, Step
     from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 LOG = ("bits_per_dim", "outlier_loss", "learning_rate", "gradient_norm", "dropped")
-ROWS = 200  # of the log, over a whole run
 
 
 def run(cfg: Any, settings: Settings) -> int:
@@ -66,7 +66,7 @@ def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("the classifier trains in one process: start it without torchrun")
-    every, seconds = _every(cfg.every, recipe.iterations), _positive(cfg, "checkpoint_seconds")
+    every, seconds = every_of(cfg.every, recipe.iterations), checkpoint_seconds_of(cfg)
     return train_classifier.run(cfg, settings, recipe, every, seconds)
 
 
@@ -89,7 +89,7 @@ def _train(cfg: Any, settings: Settings, recipe: Recipe, ranks: Ranks) -> None:
     trainer = Trainer(
         model, images, recipe, labels=labels, outliers=outliers, general=general, device=settings.engine.device
     )
-    every, samples = _every(cfg.every, trainer.iterations), samples_wanted(cfg.samples, trainer)
+    every, samples = every_of(cfg.every, trainer.iterations), samples_wanted(cfg.samples, trainer)
     divisor = saved.load(cfg.finetune) if general is None and cfg.finetune else general
     watch = Watch(trainer, reference, anomalies, divisor, every) if ranks.judges else None
     console = Console(out, trainer, images, ranks.count) if ranks.judges else None
@@ -110,7 +110,7 @@ def _train(cfg: Any, settings: Settings, recipe: Recipe, ranks: Ranks) -> None:
             record=lambda step: _record(step, columns),
             log=[*columns, *(watch.columns if watch else ())],
             every=every,
-            checkpoint_seconds=_positive(cfg, "checkpoint_seconds"),
+            checkpoint_seconds=checkpoint_seconds_of(cfg),
             watch=watch,
             advance=advance,
             show=console.show if console else None,
@@ -179,21 +179,6 @@ def _general(cfg: Any, recipe: Recipe, outliers: DensityImages | None, shape: tu
 
 def _record(step: Step, columns: list[str]) -> dict[str, float]:
     return {name: float(getattr(step, name)) for name in columns}
-
-
-def _every(given: Any, iterations: int) -> int:
-    if given is None:
-        return max(1, iterations // ROWS)
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise UserError(f"every={given}: a whole number of iterations from 1 on, or null, is needed")
-    return given
-
-
-def _positive(cfg: Any, key: str) -> float:
-    value = cfg[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise UserError(f"{key}={value}: a number of 0 or above is needed")
-    return float(value)
 
 
 def _join(device: str) -> Ranks:

@@ -25,6 +25,7 @@ from genaudit.tasks.progress import Progress
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 from genaudit.tasks.training_images import images_of, read_pixels
+from genaudit.tasks.training_keys import checkpoint_seconds_of, every_of
 
 if TYPE_CHECKING:
     from genaudit.piad.perceptual import Perceptual
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 LOSSES = ("critic_image", "critic_latent", "adversarial_generator", "adversarial_encoder", "reconstruction")
 GAMMAS = ("gamma_generator", "gamma_encoder")
 LOG = (*LOSSES, *GAMMAS, "auroc")
-ROWS = 200  # of the log, over a whole run
 
 
 def run(cfg: Any, settings: Settings) -> int:
@@ -66,7 +66,7 @@ def run(cfg: Any, settings: Settings) -> int:
         device=settings.engine.device,
     )
     about = {"seed": settings.seed, "images": len(images), "images_digest": images.digest, "genaudit": __version__}
-    every = _every(cfg, schedule.iterations)
+    every = every_of(cfg.every, schedule.iterations)
     watcher = Watcher(trainer, model, _plain(cfg.piad), out, about, anomalies, normal, every)
     console = Console(out, trainer, images.source)
     with Progress(settings.progress).bar("training", schedule.iterations) as advance:
@@ -76,7 +76,7 @@ def run(cfg: Any, settings: Settings) -> int:
             record=lambda losses: losses.numbers(),
             log=LOG,
             every=every,
-            checkpoint_seconds=_seconds(cfg),
+            checkpoint_seconds=checkpoint_seconds_of(cfg),
             watch=watcher,
             advance=advance,
             show=console.show,
@@ -120,21 +120,6 @@ def make_perceptual(node: Any) -> Perceptual:
     if not isinstance(perceptual, Perceptual):
         raise UserError("piad.perceptual: its YAML must make a genaudit.piad.perceptual.Perceptual")
     return perceptual
-
-
-def _every(cfg: Any, iterations: int) -> int:
-    if cfg.every is None:
-        return max(1, iterations // ROWS)
-    if isinstance(cfg.every, bool) or not isinstance(cfg.every, int) or cfg.every < 1:
-        raise UserError(f"every={cfg.every}: a whole number from 1 on, or null, is needed")
-    return int(cfg.every)
-
-
-def _seconds(cfg: Any) -> float:
-    value = cfg.checkpoint_seconds
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise UserError(f"checkpoint_seconds={value}: a number of 0 or above is needed")
-    return float(value)
 
 
 def _some(cfg: Any, role: str, pixels: Pixels, settings: Settings) -> np.ndarray | None:
