@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 # A change of the mathematics below bumps this number, so that stored rows are not reused.
-CODE_VERSION = 2
+CODE_VERSION = 3
 START_RADIUS = 1e-6
 GPU_PATHS = 16  # paths that fill a GPU together
-CPU_PATH_PIXELS = 160**2  # on a CPU, paths of small images share the cost of laying out the network's weights,
+CPU_PATH_PIXELS = 160**2  # on a CPU, paths of small images share the cost of reading the network's weights,
 CPU_ATTACK_PIXELS = 8 * 224**2  # and attacks of large images go in parts whose activations stay in the cache
 # A smooth path's lag-2 angle is 1.4 (random turns) to 2 times (steady turns) its lag-1 angle, pure rounding's 0.75.
 # Below this ratio the path is measured again in float64.
@@ -147,9 +147,11 @@ def _path_features(
 
     A group of paths is one batch, of a size that depends on the image's side alone and filled up with the last path,
     whatever batch the images came in: an angle is a ratio of small differences, in which the last bits that change
-    with the shape of a batch would show.
+    with the shape of a batch would show. It is a power of two, so that the usual batches need no filling. In float64
+    few paths come, and each is a batch.
     """
-    group = GPU_PATHS if images.is_cuda else max(1, CPU_PATH_PIXELS // (images.shape[-1] * images.shape[-2]))
+    group = GPU_PATHS if images.is_cuda else _paths_together(images.shape[-1] * images.shape[-2])
+    group = 1 if images.dtype == torch.float64 else group
     features = []
     with torch.no_grad():
         for first in range(0, len(images), group):
@@ -159,6 +161,11 @@ def _path_features(
             together = filled.flatten(0, 1).contiguous(memory_format=_layout(images))
             features.append(network(together).flatten(1).unflatten(0, filled.shape[:2])[: len(points)])
     return torch.cat(features)
+
+
+def _paths_together(pixels: int) -> int:
+    """The smallest power of two of paths on a CPU with at least CPU_PATH_PIXELS at a step."""
+    return 1 << max(0, math.ceil(math.log2(CPU_PATH_PIXELS / pixels)))
 
 
 def _layout(images: torch.Tensor) -> torch.memory_format:

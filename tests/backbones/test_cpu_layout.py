@@ -9,6 +9,7 @@ import timm
 import torch
 
 from genaudit.backbones.cpu_layout import Pointwise, arrange_for_cpu
+from genaudit.backbones.dense_layers import SmallMaps
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_mambaout", "test_resnet"])
@@ -43,7 +44,8 @@ def test_a_strided_or_grouped_convolution_stays_as_it_is() -> None:
 def test_a_network_of_dense_convolutions_keeps_the_plain_layout_where_gradients_are_taken() -> None:
     layers = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)).requires_grad_(False)
     assert arrange_for_cpu(layers.to(memory_format=torch.channels_last)) == torch.contiguous_format
-    assert layers[0].weight.is_contiguous()
+    assert isinstance(layers[0], SmallMaps)
+    assert layers[0].conv.weight.is_contiguous()
     forward = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)).requires_grad_(False)
     assert arrange_for_cpu(forward, gradients=False) == torch.channels_last
     assert isinstance(forward[1], Pointwise)
