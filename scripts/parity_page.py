@@ -36,7 +36,8 @@ Each is a minimal example whose right value is known; `scripts/peer_defects.py` 
 CHOICES = """## Deviations that are choices, and limits
 
 - Resizing. pytorch-fid and torch-fidelity take the four nearest pixels, so that images larger than 299 pixels alias;
-  clean-fid filters (Parmar et al. 2022). `feature_model.preprocessing` takes either.
+  clean-fid filters with a cubic, torchmetrics with a triangle (Parmar et al. 2022), so that torchmetrics' FID is not
+  torch-fidelity's although it runs its network. `feature_model.preprocessing` takes any of them.
 - KID. Peers average over random subsets of 1,000 images; genaudit takes all pairs, once, without randomness. With one
   subset of all images the numbers are equal, as above.
 - Precision and recall. torch-fidelity counts a point at exactly a ball's radius as inside, prdc and genaudit do not;

@@ -264,10 +264,22 @@ def own_features(pictures: Pictures, preprocessing: str, store: Path) -> np.ndar
     return np.asarray(Store(store).measure(images, Embedding(model), Engine()).rows)
 
 
-FEATURES = {  # torchmetrics runs torch-fidelity's network
+def _features_torchmetrics(pictures: Pictures) -> np.ndarray:
+    import torch
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    weights = str(pictures.weights)
+    network = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
+    with torch.no_grad():
+        rows: np.ndarray = network(_batch(pictures).contiguous()).numpy()
+    return rows
+
+
+FEATURES = {
     "torch-fidelity": _features_torch_fidelity,
     "pytorch-fid": _features_pytorch_fid,
     "clean-fid": _features_clean_fid,
+    "torchmetrics": _features_torchmetrics,
 }
 WHOLE = (
     Comparison(
@@ -307,7 +319,7 @@ WHOLE = (
         "torchmetrics",
         "torchmetrics",
         _whole_torchmetrics,
-        _evaluate("torch-fidelity", ["fd"]),
+        _evaluate("torchmetrics", ["fd"]),
         NETWORK,
         THROUGH,
         network=True,

@@ -26,8 +26,8 @@ class FidInception(FeatureModel):
     2022); `preprocessing` gives those of another tool.
 
     Args:
-        preprocessing: "genaudit", or the resize and normalisation of "clean-fid", "pytorch-fid" or "torch-fidelity",
-            whose FIDs it reproduces for images of any size. `interpolation` and `fit` are genaudit's.
+        preprocessing: "genaudit", or the resize and normalisation of "clean-fid", "pytorch-fid", "torch-fidelity" or
+            "torchmetrics", whose FIDs it reproduces for images of any size. `interpolation` and `fit` are genaudit's.
         checkpoint: torch-fidelity's or pytorch-fid's weight file; otherwise looked for in the torch hub cache.
     """
 

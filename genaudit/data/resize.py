@@ -15,7 +15,7 @@ from PIL import Image
 
 Interpolation = Literal["bicubic", "bilinear", "box", "lanczos", "nearest"]
 Fit = Literal["squash", "crop"]
-Tool = Literal["clean-fid", "pytorch-fid", "torch-fidelity"]
+Tool = Literal["clean-fid", "pytorch-fid", "torch-fidelity", "torchmetrics"]
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -24,6 +24,7 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
+_FILTERS_OF_TOOLS = {"clean-fid": Image.Resampling.BICUBIC, "torchmetrics": Image.Resampling.BILINEAR}
 # Pillow resamples 8-bit images in two passes with fixed-point coefficients and an 8-bit result in between. To be
 # bumped should a Pillow ever give other pixels; a test pins some.
 _ALGORITHM = "pillow-resample/1"
@@ -82,7 +83,8 @@ class Recipe:
 class RecipeOfTool:
     """The resize of another tool, to get the numbers that it gives: float32 pixels in [0, 255], not rounded.
 
-    clean-fid is Pillow's antialiased bicubic filter on each channel in floating point. pytorch-fid and torch-fidelity
+    clean-fid is Pillow's antialiased bicubic filter on each channel in floating point, torchmetrics (with its default
+    `antialias=True`; otherwise torch-fidelity's) the antialiased bilinear one. pytorch-fid and torch-fidelity
     interpolate between the four nearest pixels without antialiasing, so that downsampled images alias (Parmar et al.
     2022): pytorch-fid with pixels' centres aligned, torch-fidelity with their corners, as TensorFlow 1 did for the
     first FIDs.
@@ -100,9 +102,10 @@ class RecipeOfTool:
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """`(H, W, 3)` uint8 to `(S, S, 3)` float32 in [0, 255]."""
-        if self.tool == "clean-fid":
+        if self.tool in _FILTERS_OF_TOOLS:
             planes = [Image.fromarray(plane) for plane in image.astype(np.float32).transpose(2, 0, 1)]
-            resized = [np.asarray(plane.resize((self.size, self.size), Image.Resampling.BICUBIC)) for plane in planes]
+            side, kind = (self.size, self.size), _FILTERS_OF_TOOLS[self.tool]
+            resized = [np.asarray(plane.resize(side, kind)) for plane in planes]
             return np.stack(resized, axis=2).clip(0, 255)
         rows, columns = (_between(length, self.size, self.tool == "pytorch-fid") for length in image.shape[:2])
         pixels = image.astype(np.float32)
@@ -111,7 +114,8 @@ class RecipeOfTool:
 
     def describe(self) -> dict[str, str | int | bool]:
         """The recipe for a measure's fingerprint and for the report."""
-        return {"size": self.size, "tool": self.tool, "antialias": self.tool == "clean-fid", "algorithm": "tool/1"}
+        antialias = self.tool in _FILTERS_OF_TOOLS
+        return {"size": self.size, "tool": self.tool, "antialias": antialias, "algorithm": "tool/1"}
 
 
 def _between(length: int, size: int, centres: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

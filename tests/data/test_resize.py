@@ -113,6 +113,13 @@ def test_tools_resizes_are_theirs(rng: np.random.Generator, shape: tuple[int, in
         "clean-fid": build_resizer("clean")(image),
         "pytorch-fid": torch.nn.functional.interpolate(batch, (299, 299), mode="bilinear", align_corners=False),
         "torch-fidelity": interpolate_bilinear_2d_like_tensorflow1x(batch, (299, 299), align_corners=False),
+        "torchmetrics": torch.nn.functional.interpolate(
+            batch.double(),
+            (299, 299),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,  # float32 errs by 3e-4
+        ),
     }
     for tool, expected in theirs.items():
         ours = RecipeOfTool(299, tool).apply(image)  # type: ignore[arg-type]
@@ -123,13 +130,14 @@ def test_tools_resizes_are_theirs(rng: np.random.Generator, shape: tuple[int, in
         assert np.abs(ours - expected).mean() < 1e-4
 
 
-def test_only_the_antialiased_tool_makes_a_fine_checkerboard_grey() -> None:
+def test_only_antialiased_tools_make_a_fine_checkerboard_grey() -> None:
     board = np.repeat((np.indices((598, 598)).sum(axis=0) % 2 * 255).astype(np.uint8)[:, :, None], 3, axis=2)
     spread = {
         tool: float(np.ptp(RecipeOfTool(299, tool).apply(board)[3:-3, 3:-3]))  # type: ignore[arg-type]
-        for tool in ("clean-fid", "torch-fidelity")
+        for tool in ("clean-fid", "torchmetrics", "torch-fidelity")
     }
     assert spread["clean-fid"] < 5
+    assert spread["torchmetrics"] < 5
     # every second pixel is taken: the board becomes one colour, black, and its grey is lost
     assert RecipeOfTool(299, "torch-fidelity").apply(board).max() == 0
 
