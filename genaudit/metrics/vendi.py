@@ -17,6 +17,7 @@ from scipy import linalg, special
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
+from genaudit.stats.one_core import one_core
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +130,10 @@ def _spectrum(rows: RowsLike, name: str, q: float | None = None) -> tuple[np.nda
         gram = x @ x.T
     wants_influence = q is not None and q >= 1
     if not wants_influence:
-        return _above_rounding(linalg.eigvalsh(gram / n)), None
-    eigenvalues, vectors = linalg.eigh(gram / n)
+        with one_core():
+            return _above_rounding(linalg.eigvalsh(gram / n)), None
+    with one_core():
+        eigenvalues, vectors = linalg.eigh(gram / n)
     kept = eigenvalues > _rounding(eigenvalues)
     eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
     # Squared coordinates of each unit row along the eigenvectors of rho; from K = N V p V' they are N p_k V_ik^2.

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.metrics.frechet import frechet_distance, frechet_distance_from_moments, judge, moments
+from genaudit.metrics.frechet import (
+    fit_gaussian,
+    frechet_distance,
+    frechet_distance_from_moments,
+    judge,
+    moments,
+)
 
 
 def _correlated(
@@ -151,3 +157,37 @@ def test_bad_rows_are_refused(arguments: tuple, message: str) -> None:
 def test_bad_moments_are_refused(covariance: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         frechet_distance_from_moments([0.0, 0.0], covariance, [0.0, 0.0], np.eye(2))
+
+
+def test_the_factor_of_few_rows_has_their_covariance_and_no_null_direction() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((7, 20)) + 3
+    factor = fit_gaussian(rows, "rows").factor
+    assert factor.shape == (20, 6)
+    np.testing.assert_allclose(factor @ factor.T, np.cov(rows, rowvar=False), rtol=1e-12, atol=1e-13)
+    assert np.linalg.matrix_rank(factor) == 6
+
+
+@pytest.mark.parametrize("decades", [1, 5, 9])
+def test_few_rows_with_small_directions_keep_their_digits(decades: int) -> None:
+    rng = np.random.default_rng(0)
+    # sets that differ by a factor of 2 about a common mean: S1 = 4 S2, so FD = tr S2 exactly
+    spectrum = np.logspace(0, -decades, 60)
+    second = rng.standard_normal((50, 60)) * spectrum
+    second -= second.mean(axis=0)
+    exact = float(np.square(second).sum() / 49)
+    # rounding of the features themselves and of singular values of a norm of about 60
+    assert frechet_distance(2 * second, second) == pytest.approx(exact, rel=1e-12)
+
+
+def test_roots_of_eigenvalues_are_taken_only_where_they_lose_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    asked = []
+    svd = np.linalg.svd
+    monkeypatch.setattr(np.linalg, "svd", lambda *given, **keys: asked.append(1) or svd(*given, **keys))
+    plain = rng.standard_normal((2, 30, 60))
+    frechet_distance(plain[0], plain[1] + 1)
+    assert not asked
+    falling = plain * np.logspace(0, -12, 60)
+    frechet_distance(falling[0], 1.001 * falling[0])
+    assert asked
