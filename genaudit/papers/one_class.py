@@ -1,8 +1,8 @@
-"""One-class experiments on small grey images: the split, PIAD's shallow baselines on it, and how sure an AUROC is.
+"""One-class experiments on small images: the split, PIAD's shallow baselines on it, and how sure an AUROC is.
 
 The baselines of `genaudit.piad.baselines`, each judged on the same test images: reconstructions by the squared error
 and by PIAD's own score (Tuluptceva et al. 2019, Eq. 4), nearest neighbours in pixels and in perceptual features.
-N images, S side in pixels, P positive and Q negative scores.
+N images, C channels, S side in pixels, P positive and Q negative scores.
 """
 
 from __future__ import annotations
@@ -24,19 +24,28 @@ BATCH = 256
 
 
 class Split:
-    """The images of one split, uint8 (N, 1, S, S); of `test` the first `normal` are normal, the others anomalies."""
+    """The images of one split, uint8 (N, C, S, S); of `test` the first `normal` are normal, the others anomalies.
 
-    def __init__(self, images: np.ndarray, chosen: protocols.Split) -> None:
-        self.train, self.test = (resized(images[part]) for part in (chosen.train, chosen.test))
+    Args:
+        images: that the indices to train on are of, (N, H, W) or (N, C, H, W) uint8.
+        chosen: the indices.
+        test: images that the indices to test on are of; None: the same.
+    """
+
+    def __init__(self, images: np.ndarray, chosen: protocols.Split, test: np.ndarray | None = None) -> None:
+        self.train = resized(images[chosen.train])
+        self.test = resized((images if test is None else test)[chosen.test])
         self.normal = len(chosen.normal)
 
 
 def resized(images: np.ndarray, size: int = 32) -> np.ndarray:
-    """Grey images (N, H, W) uint8 as (N, 1, S, S) uint8: bilinear, half-pixel centres (the paper names no filter)."""
+    """Images (N, H, W) or (N, C, H, W) uint8 as (N, C, S, S) uint8: bilinear, half-pixel centres (the paper names no
+    filter)."""
     import torch
     import torch.nn.functional as F
 
-    batch = torch.from_numpy(np.ascontiguousarray(images)).float()[:, None]
+    batch = torch.from_numpy(np.ascontiguousarray(images)).float()
+    batch = batch[:, None] if batch.ndim == 3 else batch
     grown = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
     pixels: np.ndarray = grown.round().to(torch.uint8).numpy()
     return pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -17,6 +18,8 @@ from genaudit.tasks.instantiate import instantiate
 from genaudit.tasks.settings import store_folder
 
 ALL = "all"
+PAPERS = "genaudit.papers"
+PRINTING = tuple(f"{PAPERS}.{name}" for name in ("published", "recipe", "table"))
 SHARED = ("seed", "offline")  # keys that a recipe's YAML may refer to
 
 
@@ -35,13 +38,29 @@ class NamedRecipe:
     def folder(self, cfg: Any, scale: Scale, seed: int, data: Path | None) -> Path:
         """Where its steps are kept: another folder where settings, code, weights or data are others.
 
-        The code is the recipe's own module and genaudit's version. Of weights the file's size and time are taken,
-        since a hash of the file would need it to be read.
+        The code is the recipe's own module with the helpers that it imports, and genaudit's version. Of weights the
+        file's size and time are taken, since a hash of the file would need it to be read.
         """
-        module = sys.modules[type(self.recipe).__module__]
-        identity = [self.node, __version__, inspect.getsource(module), str(data), sorted(_weights(self.recipe))]
+        code = _sources(type(self.recipe).__module__)
+        identity = [self.node, __version__, code, str(data), sorted(_weights(self.recipe))]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
         return store_folder(cfg["store"]).parent / "tables" / f"{self.name}-{scale}-{seed}-{digest[:12]}"
+
+
+def _sources(module: str) -> list[str]:
+    """Source of a recipe's module and of all of `genaudit.papers` that it imports, but what only prints results."""
+    found = {module: inspect.getsource(sys.modules[module])}
+    waiting = [module]
+    while waiting:
+        for node in ast.walk(ast.parse(found[waiting.pop()])):
+            if not isinstance(node, ast.ImportFrom) or node.module is None or not node.module.startswith(PAPERS):
+                continue
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                file = Path(__file__).parents[2].joinpath(*name.split(".")).with_suffix(".py")
+                if name not in found and file.is_file():
+                    found[name] = file.read_text(encoding="utf-8")
+                    waiting.append(name)
+    return [found[name] for name in sorted(found) if name not in PRINTING]
 
 
 def names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 from pathlib import Path
 
@@ -62,3 +63,41 @@ def test_mnist_and_photographs_come_with_packages() -> None:
     assert images.shape == (5000, 28, 28)
     assert np.bincount(labels).tolist() == [500] * 10
     assert all(photo.dtype == np.uint8 and photo.shape[2] == 3 for photo in datasets.photographs())
+
+
+def _cifar10(folder: Path) -> dict[str, np.ndarray]:
+    """Three images a file, pickled as the published files are: bytes for names, protocol 2."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    written: dict[str, np.ndarray] = {}
+    for split, names in datasets.CIFAR10_FILES.items():
+        images = rng.integers(0, 256, (3 * len(names), 3072), dtype=np.uint8)
+        for name, part in zip(names, np.split(images, len(names)), strict=True):
+            content = {b"data": part, b"labels": [0, 1, 9], b"batch_label": b"one"}
+            (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+        written[split] = images.reshape(-1, 3, 32, 32)
+    return written
+
+
+def test_cifar10_is_read_as_written(tmp_path: Path) -> None:
+    written = _cifar10(tmp_path / datasets.CIFAR10)
+    for split in datasets.SPLITS:
+        images, labels = datasets.cifar10(split, tmp_path)
+        np.testing.assert_array_equal(images, written[split])
+        assert labels.tolist() == [0, 1, 9] * (len(images) // 3)
+
+
+def test_cifar10_files_run_no_code(tmp_path: Path) -> None:
+    _cifar10(tmp_path / datasets.CIFAR10)
+    (tmp_path / datasets.CIFAR10 / "test_batch").write_bytes(pickle.dumps({b"data": Path, b"labels": [0]}))
+    with pytest.raises(UserError, match="not a batch of CIFAR-10"):
+        datasets.cifar10("test", tmp_path)
+
+
+def test_the_whole_mnist_is_taken_from_the_data_root(tmp_path: Path) -> None:
+    assert datasets.find_full_mnist(tmp_path) is None
+    with pytest.raises(UserError, match="MNIST/raw"):
+        datasets.full_mnist("train", tmp_path)
+    written = _write(tmp_path / "MNIST" / "raw", packed=True)
+    images, _ = datasets.full_mnist("test", tmp_path)
+    np.testing.assert_array_equal(images, written["test"])

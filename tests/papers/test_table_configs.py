@@ -14,7 +14,7 @@ from genaudit.errors import UserError
 from genaudit.papers.published import tables
 from genaudit.papers.recipe import Context
 from genaudit.papers.recipes.published_only import PublishedOnly
-from genaudit.tasks.recipes import NamedRecipe, of_node
+from genaudit.tasks.recipes import NamedRecipe, _sources, of_node
 
 NAMES = sorted(path.stem for path in (config_folder() / "table").glob("*.yaml") if path.stem != "all")
 
@@ -56,7 +56,7 @@ def test_published_tables_name_recipes_that_exist_and_recipes_have_a_published_t
 
 
 def test_a_table_without_recipe_is_never_run_and_says_why() -> None:
-    made = recipe("piad_fig5").recipe
+    made = recipe("piad_table3").recipe
     for scale in ("laptop", "paper"):
         assert not all(need.have for need in made.needs(scale, None))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="published numbers only"):
@@ -80,3 +80,12 @@ def test_other_settings_code_data_or_weights_have_another_folder(tmp_path: Path)
     before = recipe("as_table_b1", *keys).folder(cfg, "laptop", 0, None)
     weights.write_bytes(b"another")
     assert recipe("as_table_b1", *keys).folder(cfg, "laptop", 0, None) != before
+
+
+def test_the_folder_depends_on_the_helpers_that_a_recipe_imports() -> None:
+    code = "\n".join(_sources("genaudit.papers.recipes.piad_fashion_mnist"))
+    assert "class PIADFashionMNIST" in code
+    assert "def train_and_score" in code  # of a helper
+    assert "def find_cifar10" in code  # of another one, through it or not
+    assert "class PublishedTable" not in code  # how results are printed changes no step
+    assert "class LikelihoodLaptop" not in code

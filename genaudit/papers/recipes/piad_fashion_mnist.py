@@ -11,9 +11,6 @@ N images, S side in pixels.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from genaudit.metrics.result import Curve, PictureRow, Pictures
-from genaudit.papers import datasets, one_class
+from genaudit.papers import datasets, one_class, piad_runs
+from genaudit.papers.piad_runs import Settings, key, perceptual_network, vgg19_weights
 from genaudit.papers.published import published
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.table import Cell, Table
@@ -29,9 +27,6 @@ from genaudit.piad import protocols
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 PIAD, SQUARED = "PIAD", "PIAD, its reconstructions scored by MSE"
-LOG = ("critic_image", "critic_latent", "reconstruction", "gamma_generator", "gamma_encoder")
-SHOWN = 8
-Settings = tuple[Any, ...]  # what results depend on, as JSON takes it
 NOTES = (
     "AUROC, an anomaly being the positive; 0.5 is chance.",
     "A single class's interval is DeLong's for the draw of test images, the mean's follows from those; neither knows "
@@ -90,7 +85,7 @@ class PIADFashionMNIST:
         runs = list(dict.fromkeys([*many, *((each, context.seed) for each in self.classes)]))
         shallow = {
             (c, s): context.step(
-                f"shallow-{_key(self.settings(context.scale)[1])}-class{c}-seed{s}",
+                f"shallow-{key(self.settings(context.scale)[1])}-class{c}-seed{s}",
                 functools.partial(self._shallow, context, data, c, s),
             )
             for c, s in runs
@@ -98,24 +93,24 @@ class PIADFashionMNIST:
 
         def trained(settings: Settings, c: int, s: int) -> Any:
             train = functools.partial(self._piad, context, data, settings, c, s)
-            return context.step(f"piad-{_key(settings)}-class{c}-seed{s}", train)
+            return context.step(f"piad-{settings.key}-class{c}-seed{s}", train)
 
         settings, *_ = self.settings(context.scale)
         found = {run: _merged(trained(settings, *run), shallow[run]) for run in runs}
         if context.scale == "laptop":
             for name, (width, schedule) in self.variants.items():
                 for run in many:
-                    scored = trained((width, schedule, settings[2]), *run)["methods"][PIAD]
+                    scored = trained(Settings(width, schedule, settings.network), *run)["methods"][PIAD]
                     found[run]["methods"][f"{PIAD}, {name}"] = scored
         return self._table(context, found, many)
 
-    def settings(self, scale: Scale) -> tuple[Settings, Settings]:
+    def settings(self, scale: Scale) -> tuple[Settings, tuple[Any, ...]]:
         """Those of PIAD's training, and those that the baselines depend on."""
         if scale == "laptop":
             network = "efficientnet_lite0"
-            return (self.width, self.schedule, network), (self.components, network)
+            return Settings(self.width, self.schedule, network), (self.components, network)
         # the other defaults of Schedule are the supplement's
-        return (1.0, {"iterations": 50_000}, "vgg19_relu42"), (self.components, "vgg19_relu42")
+        return Settings(1.0, {"iterations": 50_000}, "vgg19_relu42"), (self.components, "vgg19_relu42")
 
     def _shallow(self, context: Context, data: _Data, normal: int, seed: int) -> dict[str, Any]:
         """Scores one class's baselines."""
@@ -125,49 +120,23 @@ class PIADFashionMNIST:
 
     def _piad(self, context: Context, data: _Data, settings: Settings, normal: int, seed: int) -> dict[str, Any]:
         """Trains one class, resuming where a run was cut off, and scores its test images."""
-        from genaudit.piad.networks import ARCHITECTURES, build
-        from genaudit.piad.scoring import score_batches
-        from genaudit.piad.trainer import Schedule, Trainer
-        from genaudit.training import fit, read_log
-
-        width, schedule, _ = settings
-        architecture = ARCHITECTURES["mnist"] if width == 1 else ARCHITECTURES["mnist"].widened(width)
         perceptual, split = self._perceptual(context), data.split(normal, seed)
-        networks = build(architecture, 1, seed=seed)
-        trainer = Trainer(networks, split.train, perceptual, Schedule(**schedule), seed=seed, device=context.device)
-        folder = context.folder / f"models-{_key(settings)}" / f"class{normal}-seed{seed}"
-
-        def record(step: Any) -> dict[str, float]:
-            numbers: dict[str, float] = step.numbers()
-            return {name: numbers[name] for name in LOG}
-
-        start = time.process_time()
-        fitted = fit(trainer, folder, record=record, log=LOG, every=10)
-        # what a run that was cut off had spent is not on this process's clock
-        done = trainer.iteration - fitted.resumed
-        training = (time.process_time() - start) * trainer.iteration / done if done else fitted.seconds
-        start = time.process_time()
-        scored = list(score_batches(networks, split.test, perceptual))
-        seconds = training + time.process_time() - start
-        scores = np.concatenate([part.scores for part in scored])
-        drawn = np.concatenate([part.reconstructions for part in scored])
-        errors = one_class.squared(one_class.unit(split.test), drawn)
-        log = read_log(folder)
+        name = f"class{normal}-seed{seed}"
+        found = piad_runs.train_and_score(context, split, settings, perceptual, name=name, seed=seed)
+        errors = one_class.squared(one_class.unit(split.test), found.reconstructions)
         return {
             "methods": {
-                PIAD: one_class.judged(lambda: scores, split.normal) | {"seconds": seconds},
-                SQUARED: one_class.judged(lambda: errors, split.normal) | {"seconds": seconds},
+                PIAD: one_class.judged(lambda: found.scores, split.normal) | {"seconds": found.seconds},
+                SQUARED: one_class.judged(lambda: errors, split.normal) | {"seconds": found.seconds},
             },
-            "curve": {"x": log["iteration"].tolist(), "y": log["reconstruction"].tolist()},
-            "pictures": _pictures(scores, split, drawn) if normal == self.focus else None,
+            "curve": {"x": found.log["iteration"].tolist(), "y": found.log["reconstruction"].tolist()},
+            "pictures": piad_runs.extremes(found, split) if normal == self.focus else None,
         }
 
     def _perceptual(self, context: Context) -> Any:
-        from genaudit.piad import perceptual
-
-        name = self.settings(context.scale)[1][1]
+        name = self.settings(context.scale)[0].network
         if name not in self._perceptuals:
-            self._perceptuals[name] = getattr(perceptual, name)().to(context.device)
+            self._perceptuals[name] = perceptual_network(name, context.device)
         return self._perceptuals[name]
 
     def _table(self, context: Context, found: dict[tuple[int, int], Any], many: list[tuple[int, int]]) -> Table:
@@ -197,9 +166,10 @@ class PIADFashionMNIST:
             ]
         for method in ("GPND", "OCGAN"):
             cells.append(Cell(method, mean, None, given[method, "fMNIST"].value, note="as PIAD's paper quotes it"))
-        width, schedule, network = self.settings(context.scale)[0]
+        settings = self.settings(context.scale)[0]
         notes = (self.note,) if self.note and context.scale == "laptop" else ()
-        budget = ", ".join(f"{name} {value}" for name, value in schedule.items())
+        width = settings.width
+        budget = ", ".join(f"{name} {value}" for name, value in settings.schedule.items())
         return Table(
             name="piad_fashion_mnist",
             title="Fashion-MNIST: AUROC of one class against the others, GPND's protocol",
@@ -211,7 +181,7 @@ class PIADFashionMNIST:
             else f"Widths {width} times Table 1's; {budget} (the paper: 50,000 iterations, a gamma update every "
             "100); perceptual network EfficientNet-Lite0 instead of VGG-19.",
             figures=self._figures(found, many, singles),
-            notes=(f"PIAD: widths {width}, {budget}; perceptual network {network}.", *NOTES, *notes),
+            notes=(f"PIAD: widths {width}, {budget}; perceptual network {settings.network}.", *NOTES, *notes),
         )
 
     def _figures(
@@ -257,37 +227,5 @@ class _Data:
         return one_class.Split(images, protocols.gpnd(labels, normal, seed=seed))
 
 
-def vgg19_weights() -> Need:
-    """The paper's perceptual network."""
-    import torch
-
-    from genaudit.piad.perceptual import VGG19_FILE
-
-    path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE
-    return Need("VGG-19's ImageNet weights", path.is_file(), f"torchvision's file {VGG19_FILE}, put at {path}")
-
-
-def _key(settings: Settings) -> str:
-    """Tells runs with other settings apart."""
-    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=4).hexdigest()
-
-
 def _merged(piad: dict[str, Any], shallow: dict[str, Any]) -> dict[str, Any]:
     return {**shallow, **piad, "methods": {**piad["methods"], **shallow["methods"]}}
-
-
-def _pictures(scores: np.ndarray, split: one_class.Split, reconstructions: np.ndarray) -> dict[str, list[Any]]:
-    """Caption => images (S, S) as lists, for JSON."""
-    pixels = np.rint((np.clip(reconstructions, -1, 1) + 1) * 127.5).astype(np.uint8)
-    order = np.argsort(scores, kind="stable")
-    normal, anomalies = order[order < split.normal], order[order >= split.normal]
-    found = {}
-    for caption, chosen in (
-        ("least anomalous normal", normal[:SHOWN]),
-        ("most anomalous normal", normal[::-1][:SHOWN]),
-        ("least anomalous anomalies", anomalies[:SHOWN]),
-        ("most anomalous anomalies", anomalies[::-1][:SHOWN]),
-    ):
-        found[caption] = split.test[chosen, 0].tolist()
-        found[f"{caption}, reconstructed"] = pixels[chosen, 0].tolist()
-    return found

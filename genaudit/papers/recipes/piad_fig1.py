@@ -16,9 +16,9 @@ import numpy as np
 
 from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.papers import datasets
+from genaudit.papers.piad_runs import vgg19_weights
 from genaudit.papers.published import PublishedTable, published
 from genaudit.papers.recipe import Context, Need, Scale
-from genaudit.papers.recipes.piad_fashion_mnist import vgg19_weights
 from genaudit.papers.table import Cell, Table
 
 PERC, RELATIVE = "perc", "rel-perc-L1"
