@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from genaudit.backbones import dense_layers
+from genaudit.backbones.frozen import Convolution, multiply
 
 
 class Pointwise(nn.Module):
@@ -31,7 +31,7 @@ class Pointwise(nn.Module):
         self.bias = conv.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+        return multiply(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
 
 
 class InPlaceWithoutGradient(nn.Module):
@@ -83,7 +83,7 @@ def _on_channels_last(layer: nn.Module) -> nn.Module | None:
         return Pointwise(layer)  # type: ignore[arg-type]
     if getattr(layer, "inplace", None) is True and not list(layer.children()) and type(layer) is not nn.ReLU:
         return InPlaceWithoutGradient(layer)
-    return None
+    return Convolution(layer) if dense_layers.is_plain(layer) else None  # type: ignore[arg-type]
 
 
 def _is_pointwise(layer: nn.Module) -> bool:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from genaudit.backbones.frozen import Convolution, convolve, multiply
+
 FEW_CHANNELS = 4
 FEW_IMAGES = 16  # with fewer the matrix takes as long to read as the products that it saves
 MOST_DENSE_WEIGHTS = 2**24  # 64 MiB in float32
@@ -51,7 +53,7 @@ class Stem(nn.Module):
             after.append(2 * (outputs - 1) + side - size - before)  # below 0 it cuts what no window reaches
         padded = F.pad(x, (self.before[1], after[1], self.before[0], after[0]))
         blocks = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(blocks, self.blocks, self.conv.bias)
+        return convolve(blocks, self.blocks, self.conv.bias)
 
 
 class ChannelsLastPool(nn.Module):
@@ -75,7 +77,7 @@ class SmallMaps(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv, self.plain = conv, Convolution(conv)
         self._matrices: dict[tuple[int, int], torch.Tensor] = {}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -84,14 +86,13 @@ class SmallMaps(nn.Module):
         sparse = size[0] * size[1] >= self.conv.kernel_size[0] * self.conv.kernel_size[1]
         weights = self.conv.in_channels * size[0] * size[1] * self.conv.out_channels * shape[0] * shape[1]
         if sparse or len(x) < FEW_IMAGES or weights > MOST_DENSE_WEIGHTS:
-            whole: torch.Tensor = self.conv(x)
-            return whole
+            return self.plain(x)
         if size not in self._matrices:
             self._matrices[size] = self._matrix(size, shape)
         bias = self.conv.bias
         if bias is not None:
             bias = bias.repeat_interleave(shape[0] * shape[1])
-        return F.linear(x.flatten(1), self._matrices[size], bias).unflatten(1, (-1, *shape))
+        return multiply(x.flatten(1), self._matrices[size], bias).unflatten(1, (-1, *shape))
 
     def _shape(self, size: tuple[int, int]) -> tuple[int, int]:
         conv = self.conv
@@ -123,21 +124,21 @@ def faster(layer: nn.Module) -> nn.Module | None:
     """The faster form of a frozen layer, on the plain memory layout; None where it has none."""
     if isinstance(layer, nn.MaxPool2d) and not layer.return_indices:
         return ChannelsLastPool(layer)
-    if not _is_plain(layer):
+    if not is_plain(layer):
         return None
     assert isinstance(layer, nn.Conv2d)
+    if layer.groups > 1 or layer.dilation != (1, 1):
+        return Convolution(layer)
     if layer.stride == (2, 2) and layer.in_channels <= FEW_CHANNELS and min(layer.kernel_size) > 2:
         return Stem(layer)
-    return SmallMaps(layer) if min(layer.kernel_size) > 1 else None
+    return SmallMaps(layer) if min(layer.kernel_size) > 1 else Convolution(layer)
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether it is a convolution over all channels, padded with a number of zeros, and nothing more."""
+def is_plain(layer: nn.Module) -> bool:
+    """Whether it is a convolution that is padded with a number of zeros, and nothing more."""
     return (
         isinstance(layer, nn.Conv2d)
         and type(layer).forward is nn.Conv2d.forward  # a subclass may do more than convolve
-        and layer.groups == 1
-        and layer.dilation == (1, 1)
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)
     )

@@ -10,6 +10,7 @@ import torch
 
 from genaudit.backbones.cpu_layout import Pointwise, arrange_for_cpu
 from genaudit.backbones.dense_layers import SmallMaps
+from genaudit.backbones.frozen import Convolution
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_mambaout", "test_resnet"])
@@ -31,13 +32,13 @@ def test_the_rearranged_network_is_the_same_function(name: str) -> None:
     torch.testing.assert_close(*tangents, rtol=1e-8, atol=1e-12)
 
 
-def test_a_strided_or_grouped_convolution_stays_as_it_is() -> None:
+def test_a_strided_or_grouped_convolution_is_no_matrix_product() -> None:
     layers = torch.nn.Sequential(
         torch.nn.Conv2d(4, 4, 1, stride=2), torch.nn.Conv2d(4, 4, 1, groups=2), torch.nn.Conv2d(4, 4, 1)
     )
     assert arrange_for_cpu(layers.requires_grad_(False)) == torch.channels_last
-    assert isinstance(layers[0], torch.nn.Conv2d)
-    assert isinstance(layers[1], torch.nn.Conv2d)
+    assert isinstance(layers[0], Convolution)
+    assert isinstance(layers[1], Convolution)
     assert isinstance(layers[2], Pointwise)
 
 
@@ -49,4 +50,4 @@ def test_a_network_of_dense_convolutions_keeps_the_plain_layout_where_gradients_
     forward = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)).requires_grad_(False)
     assert arrange_for_cpu(forward, gradients=False) == torch.channels_last
     assert isinstance(forward[1], Pointwise)
-    assert forward[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert forward[0].conv.weight.is_contiguous(memory_format=torch.channels_last)
