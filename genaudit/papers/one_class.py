@@ -37,6 +37,18 @@ class Split:
         self.test = resized((images if test is None else test)[chosen.test])
         self.normal = len(chosen.normal)
 
+    @classmethod
+    def made(cls, train: np.ndarray, test: np.ndarray, normal: int) -> Split:
+        """Of images that have their size already."""
+        split = cls.__new__(cls)
+        split.train, split.test, split.normal = train, test, normal
+        return split
+
+    @classmethod
+    def of(cls, images: np.ndarray, chosen: protocols.Split) -> Split:
+        """Some of images (N, C, S, S) that have their size already."""
+        return cls.made(images[chosen.train], images[chosen.test], len(chosen.normal))
+
 
 def resized(images: np.ndarray, size: int = 32) -> np.ndarray:
     """Images (N, H, W) or (N, C, H, W) uint8 as (N, C, S, S) uint8: bilinear, half-pixel centres (the paper names no

@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from genaudit.errors import UserError
+from genaudit.measures.piad import Pixels
 from genaudit.papers import datasets
 from genaudit.papers.published import published
 from genaudit.papers.recipe import Context
-from genaudit.papers.recipes import piad_ablation, piad_one_vs_all
+from genaudit.papers.recipes import piad_ablation, piad_one_vs_all, piad_photographs
 from genaudit.papers.recipes.piad_ablation import PIADAblation
 from genaudit.papers.recipes.piad_one_vs_all import PIADOneVsAll
+from genaudit.piad import networks, protocols
 from genaudit.piad.perceptual import FilterStatistics, Perceptual
 
+CELEBA_ATTRIBUTES = protocols.CELEBA_ATTRIBUTES
 SCHEDULE = {"iterations": 2, "n_weight": 1, "batch_size": 4}
 
 
@@ -65,6 +70,13 @@ def small(*_: object) -> Perceptual:
     return Perceptual(network, FilterStatistics(np.zeros(3, np.float32), np.ones(3, np.float32)))
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An eighth of the supplement's widths, so that a step takes no second."""
+    for name in ("mnist", "cifar10"):
+        monkeypatch.setitem(networks.ARCHITECTURES, name, networks.ARCHITECTURES[name].widened(0.125))
+
+
 def cells(table: Any) -> dict[tuple[str, str], Any]:
     return {(cell.row, cell.column): cell for cell in table.cells}
 
@@ -87,6 +99,7 @@ def test_one_against_all_stands_beside_the_published_cells(tmp_path: Path, data:
     assert again.cells == table.cells
 
 
+@pytest.mark.usefixtures("narrow")
 def test_one_against_all_at_the_paper_s_scale_trains_all_seeds_on_both_datasets(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +157,7 @@ def test_the_ablation_trains_each_row_with_its_loss_and_policy(tmp_path: Path, d
     assert "policy" not in recipe.settings("+ gr-norm w", "laptop").schedule
 
 
+@pytest.mark.usefixtures("narrow")
 def test_figure_5_shows_the_least_and_most_anomalous_images(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,3 +169,72 @@ def test_figure_5_shows_the_least_and_most_anomalous_images(
     (grid,) = table.figures
     assert [row.caption for row in grid.rows][:2] == ["MSE, least anomalous", "MSE, most anomalous"]  # type: ignore[union-attr]
     assert grid.rows[0].cells[0].shape == (32, 32, 3)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CelebA, LSUN and COIL-100 in miniature, by their own file names; VGG-19 is stood for by a small network."""
+    monkeypatch.setattr(piad_photographs, "perceptual_network", small)
+    rng = np.random.default_rng(0)
+
+    def write(name: str, count: int, side: tuple[int, int], naming: str = "{:06d}.png") -> list[str]:
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        names = [naming.format(i) for i in range(count)]
+        for each in names:
+            Image.fromarray(rng.integers(0, 256, (*side, 3), dtype=np.uint8)).save(folder / each)
+        return names
+
+    faces = write(piad_photographs.FACES, 24, (218, 178))
+    lines = [f"{each} {-1 if i % 3 else 1} {1 if i % 2 else -1} -1 -1 1" for i, each in enumerate(faces)]
+    lines = ["24", " ".join(CELEBA_ATTRIBUTES), *lines]
+    (tmp_path / "data" / piad_photographs.ATTRIBUTES).write_text("\n".join(lines) + "\n")
+    parts = "".join(f"{each} {0 if i < 12 else 2}\n" for i, each in enumerate(faces))
+    (tmp_path / "data" / piad_photographs.PARTS).write_text(parts)
+    for name, count in (("lsun/bedroom_train", 5), ("lsun/bedroom_val", 3), ("lsun/conference_room_val", 4)):
+        write(name, count, (70, 90))
+    for item in range(4):
+        for name in write(f"coil-{item}", 10, (40, 40), f"obj{item}__{{}}.png"):
+            (tmp_path / "data" / "coil-100").mkdir(exist_ok=True)
+            (tmp_path / "data" / f"coil-{item}" / name).rename(tmp_path / "data" / "coil-100" / name)
+    return tmp_path / "data"
+
+
+def test_celeba_is_divided_by_its_own_files(tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # only two attributes have both kinds of images to test on
+    monkeypatch.setattr(protocols, "CELEBA_ATTRIBUTES", CELEBA_ATTRIBUTES[:2])
+    context = Context("paper", tmp_path / "run", photographs, tmp_path / "store")
+    table = piad_photographs.CelebA(iterations=1, n_dis=1, width=0.125).run(context)
+    assert [cell.published for cell in table.cells] == [0.506, 0.561]
+    images, names = piad_photographs.prepared(context, piad_photographs.FACES, Pixels(64, 3, crop=140))
+    assert images.shape == (24, 3, 64, 64)
+    attributes = piad_photographs.celeba_attributes(photographs / piad_photographs.ATTRIBUTES)
+    assert [attributes["Bald"][name] for name in names[:4]] == [1, -1, -1, 1]
+
+
+def test_lsun_and_coil_run_at_the_paper_s_scale(tmp_path: Path, photographs: Path) -> None:
+    context = Context("paper", tmp_path / "run", photographs, tmp_path / "store")
+    rooms = cells(piad_photographs.LSUN(iterations=1, n_dis=1, width=0.125).run(context))
+    assert rooms["PIAD", "ROC AUC"].published == 0.781
+    assert 0 <= rooms["PIAD", "ROC AUC"].recomputed <= 1
+    objects = cells(piad_photographs.COIL100(objects=2, iterations=1, width=0.125).run(context))
+    singles = [cell.recomputed for (row, _), cell in objects.items() if row.startswith("obj")]
+    assert len(singles) == 2
+    assert objects["PIAD", "COIL-100"].recomputed == pytest.approx(np.mean(singles))
+
+
+def test_what_photographs_lack_is_listed(tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for kind in (piad_photographs.CelebA, piad_photographs.LSUN, piad_photographs.COIL100):
+        recipe = kind(iterations=1)
+        assert not any(need.have for need in recipe.needs("laptop", photographs))
+        assert [need.what for need in recipe.needs("paper", photographs) if not need.have] == [
+            "VGG-19's ImageNet weights"
+        ]
+        assert not any(need.have for need in recipe.needs("paper", tmp_path / "nothing"))
+
+
+def test_a_damaged_list_of_attributes_is_named(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("1\nBald Mustache\n000001.jpg 1\n")
+    with pytest.raises(UserError, match="not CelebA's list"):
+        piad_photographs.celeba_attributes(tmp_path / "list.txt")

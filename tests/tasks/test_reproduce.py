@@ -100,7 +100,7 @@ def test_what_is_missing_is_said_before_it_starts(own: list[str], capsys: pytest
 def test_all_makes_what_can_be_made_and_lists_the_rest(
     own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genaudit.tasks.reproduce.names", lambda: ["needy", "piad_table3", "steps"])
+    monkeypatch.setattr("genaudit.tasks.reproduce.names", lambda: ["needy", "likelihood_mri", "steps"])
     FAILS.append("second")
     assert main(["reproduce", "table=all", *own]) == DEFECT
     first = json.loads((tmp_path / "out" / "index.json").read_text())
@@ -112,7 +112,7 @@ def test_all_makes_what_can_be_made_and_lists_the_rest(
     index = json.loads((tmp_path / "out" / "index.json").read_text())
     assert index["made"] == {"steps": {"reproduced": 1}}
     assert index["not_made"]["needy"] == ["a dataset: data=DIR with it"]
-    assert any("published numbers only" in reason for reason in index["not_made"]["piad_table3"])
+    assert any("published numbers only" in reason for reason in index["not_made"]["likelihood_mri"])
     assert 'href="steps.html"' in (tmp_path / "out" / "index.html").read_text()
 
 

@@ -19,7 +19,7 @@ from genaudit.measures.patches import Patches
 from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.metrics.generator_rows import densities, ends
 from genaudit.metrics.result import Cloud, Curve
-from genaudit.papers.published import published
+from genaudit.papers.published import compared, published
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.recipes.gan_sets import DIFFERS, KINDS, SOURCE, Groups, decoder, needs
 from genaudit.papers.table import Cell, Table
@@ -94,13 +94,8 @@ class LikelihoodTable(_OfTheDemo):
         ]
         printed = published("003", "Table 1")
         cells += [
-            Cell(
-                name,
-                "LL",
-                None,
-                printed[name, "LL bits a dimension"].value,
-                unit="bits/dim",
-                note="weights not at hand",
+            compared(
+                printed[name, "LL bits a dimension"], None, column="LL", unit="bits/dim", note="weights not at hand"
             )
             for name in GANS
         ]

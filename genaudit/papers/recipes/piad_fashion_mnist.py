@@ -20,7 +20,7 @@ import numpy as np
 from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.papers import datasets, one_class, piad_runs
 from genaudit.papers.piad_runs import Settings, key, perceptual_network, vgg19_weights
-from genaudit.papers.published import published
+from genaudit.papers.published import compared, published
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.table import Cell, Table
 from genaudit.piad import protocols
@@ -158,14 +158,17 @@ class PIADFashionMNIST:
             values = [rows[run]["auroc"] for run in singles]
             whole = float(np.mean(values))
             around = float(np.linalg.norm(errors)) / len(errors)
-            printed = given["PIAD", "fMNIST"].value if method == PIAD and len(singles) == 10 else None
-            cells.append(Cell(method, mean, whole, printed, whole - around, whole + around))
+            if method == PIAD and len(singles) == len(CLASSES):
+                printed = given[PIAD, "fMNIST"]
+                cells.append(compared(printed, whole, column=mean, lower=whole - around, upper=whole + around))
+            else:
+                cells.append(Cell(method, mean, whole, lower=whole - around, upper=whole + around))
             cells += [
                 Cell(method, f"class {each} ({CLASSES[each]})", value, lower=value - error, upper=value + error)
                 for (each, _), value, error in zip(singles, values, errors, strict=True)
             ]
         for method in ("GPND", "OCGAN"):
-            cells.append(Cell(method, mean, None, given[method, "fMNIST"].value, note="as PIAD's paper quotes it"))
+            cells.append(compared(given[method, "fMNIST"], None, column=mean, note="as PIAD's paper quotes it"))
         settings = self.settings(context.scale)[0]
         notes = (self.note,) if self.note and context.scale == "laptop" else ()
         width = settings.width

@@ -142,7 +142,7 @@ def _cells(name: str, values: np.ndarray, given: PublishedTable) -> list[Cell]:
     for pair, contrast in PAIRS.items():
         printed = given[pair, name]
         at = values[:, LOWERED.index(contrast)]
-        cells.append(_over_images(pair, name, at, printed.value))
+        cells.append(_over_images(pair, name, at, printed.value, tolerance=printed.half_unit))
         if pair != "a":
             assert printed.value is not None and first.value is not None  # noqa: PT018
             share = printed.value / first.value
