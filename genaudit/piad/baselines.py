@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.stats.one_core import one_core
+
 BANDWIDTHS = tuple(2 ** (0.5 * k) for k in range(1, 11))  # 2^0.5, 2^1, ..., 2^5, as in Ruff et al. 2018
 KEPT_VARIANCE = 0.95
 FOLDED = 1000  # training images that choose the bandwidth; density estimation costs their number squared
@@ -32,13 +34,11 @@ def pca_reconstructions(train: Any, images: Any, components: int) -> np.ndarray:
     Raises:
         ValueError: the shapes differ, or too many components.
     """
-    from sklearn.decomposition import PCA
-
     a, b = _rows(train, images)
     if components == 0:
         flat = np.repeat(a.mean(0, keepdims=True), len(b), axis=0)
     else:
-        pca = PCA(components, svd_solver="covariance_eigh").fit(a)
+        pca = _pca(a, components)
         flat = pca.inverse_transform(pca.transform(b))
     return flat.astype(np.float32).reshape(np.shape(images))
 
@@ -49,12 +49,18 @@ def reduced(train: Any, images: Any) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (N, K) and (M, K) float64.
     """
-    from sklearn.decomposition import PCA
-
     a, b = _rows(train, images)
-    pca = PCA(svd_solver="covariance_eigh").fit(a)
+    pca = _pca(a)
     kept = int(np.searchsorted(np.cumsum(pca.explained_variance_ratio_), KEPT_VARIANCE)) + 1
     return pca.transform(a)[:, :kept], pca.transform(b)[:, :kept]
+
+
+def _pca(rows: np.ndarray, components: int | None = None) -> Any:
+    """scikit-learn's PCA of (N, D), by the smaller of both problems."""
+    from sklearn.decomposition import PCA
+
+    with one_core():
+        return PCA(components, svd_solver="covariance_eigh" if len(rows) >= rows.shape[1] else "full").fit(rows)
 
 
 def ocsvm_scores(train: Any, images: Any, *, nu: float = 0.1) -> np.ndarray:
