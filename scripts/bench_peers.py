@@ -2,11 +2,13 @@
 
     python scripts/bench_peers.py                              # 2,000 images a folder, cold and warm
     python scripts/bench_peers.py --images 200 --rounds 1 --threads 1
+    python scripts/bench_peers.py --only genaudit              # cold and warm without the peers
     python scripts/bench_peers.py network                      # the network alone: images and processor seconds
 
 Every command is a process of its own, timed from its start to its end; memory is its peak resident set. Cold has no
 stored rows; warm repeats the command. Ratios are taken within a round, one command after the other, so that a machine
 whose speed drifts does not decide. torch-fidelity keeps features only with `--input1-cache-name`; its warm run uses it.
+pytorch-fid keeps nothing and is run once a round.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="their side in pixels")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", choices=sorted(COMMANDS), help="one program")
     parser.add_argument("--folder", default="", help="where images and weights are kept; default: a temporary folder")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
@@ -63,13 +66,13 @@ def main() -> None:
 
 def bench_commands(pictures: peers_whole.Pictures, scratch: Path, arguments: argparse.Namespace) -> None:
     print(f"{arguments.images} images of {arguments.size} pixels a folder, {arguments.threads} threads, batch {BATCH}")
-    commands = {"genaudit": genaudit, "torch-fidelity": torch_fidelity, "pytorch-fid": pytorch_fid}
+    names = [arguments.only] if arguments.only else list(COMMANDS)
     runs: dict[tuple[str, str], list[Run]] = {}
     for each in range(arguments.rounds):
-        for name, command in commands.items():
+        for name in names:
             kept = scratch / f"{name}-{each}"
-            for state in ("cold", "warm"):
-                run = timed(command(pictures, kept), pictures)
+            for state in ("cold",) if name == "pytorch-fid" else ("cold", "warm"):
+                run = timed(COMMANDS[name](pictures, kept), pictures)
                 runs.setdefault((name, state), []).append(run)
                 print(
                     f"  {name:<15} {state}: {run.seconds:8.1f} s, processor {run.processor:8.1f} s, "
@@ -77,12 +80,13 @@ def bench_commands(pictures: peers_whole.Pictures, scratch: Path, arguments: arg
                     flush=True,
                 )
             shutil.rmtree(kept, ignore_errors=True)
-    own = {state: runs["genaudit", state] for state in ("cold", "warm")}
-    for name in ("torch-fidelity", "pytorch-fid"):
-        for state in ("cold", "warm"):
-            ratio(f"{name} / genaudit, {state}, seconds", runs[name, state], own[state], lambda run: run.seconds)
-            ratio(f"{name} / genaudit, {state}, memory", runs[name, state], own[state], lambda run: run.mebibytes)
-    ratio("genaudit cold / warm, seconds", own["cold"], own["warm"], lambda run: run.seconds)
+    for (name, state), theirs in runs.items():
+        if name != "genaudit" and ("genaudit", state) in runs:
+            own = runs["genaudit", state]
+            ratio(f"{name} / genaudit, {state}, seconds", theirs, own, lambda run: run.seconds)
+            ratio(f"{name} / genaudit, {state}, memory", theirs, own, lambda run: run.mebibytes)
+        if state == "warm":
+            ratio(f"{name} cold / warm, seconds", runs[name, "cold"], theirs, lambda run: run.seconds)
 
 
 def genaudit(pictures: peers_whole.Pictures, kept: Path) -> list[str]:
@@ -103,6 +107,9 @@ def torch_fidelity(pictures: peers_whole.Pictures, kept: Path) -> list[str]:
 def pytorch_fid(pictures: peers_whole.Pictures, kept: Path) -> list[str]:
     keys = ["--device", "cpu", "--batch-size", str(BATCH)]
     return [sys.executable, "-m", "pytorch_fid", *keys, pictures.generated, pictures.reference]
+
+
+COMMANDS = {"genaudit": genaudit, "torch-fidelity": torch_fidelity, "pytorch-fid": pytorch_fid}
 
 
 def timed(command: list[str], pictures: peers_whole.Pictures) -> Run:
