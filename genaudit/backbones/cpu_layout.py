@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from genaudit.backbones import dense_layers
-from genaudit.backbones.frozen import Convolution, multiply
+from genaudit.backbones.frozen import Convolution, convolve, multiply
 
 
 class Pointwise(nn.Module):
@@ -32,6 +33,37 @@ class Pointwise(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return multiply(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class SamePadding(nn.Module):
+    """A convolution with TensorFlow's "same" padding that copies no image: (N, C_in, H, W) => (N, C_out, H', W').
+
+    At stride 2 that padding has one more row below than above. Instead of an image padded so, which is a copy forward
+    and another one in reverse, the kernel gets a first row of zeros and the image one more row of padding above.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self._kernels: dict[tuple[int, int], torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        conv = self.conv
+        lacking = [
+            max((-(-size // s) - 1) * s + k - size, 0)
+            for size, k, s in zip(x.shape[-2:], conv.kernel_size, conv.stride, strict=True)
+        ]
+        odd = (lacking[0] % 2, lacking[1] % 2)
+        if odd not in self._kernels:
+            longer = F.pad(conv.weight.detach(), (odd[1], 0, odd[0], 0))
+            self._kernels[odd] = longer.contiguous(memory_format=torch.channels_last)
+        padding = (lacking[0] // 2 + odd[0], lacking[1] // 2 + odd[1])
+        return convolve(x, self._kernels[odd], conv.bias, _pair(conv.stride), padding, groups=conv.groups)
+
+    def _apply(self, *args: object, **keys: object) -> SamePadding:
+        self._kernels = {}  # they are of the weights before, on another device or at another precision
+        super()._apply(*args, **keys)
+        return self
 
 
 class InPlaceWithoutGradient(nn.Module):
@@ -83,7 +115,21 @@ def _on_channels_last(layer: nn.Module) -> nn.Module | None:
         return Pointwise(layer)  # type: ignore[arg-type]
     if getattr(layer, "inplace", None) is True and not list(layer.children()) and type(layer) is not nn.ReLU:
         return InPlaceWithoutGradient(layer)
+    if _is_same_padded(layer):
+        return SamePadding(layer)  # type: ignore[arg-type]
     return Convolution(layer) if dense_layers.is_plain(layer) else None  # type: ignore[arg-type]
+
+
+def _is_same_padded(layer: nn.Module) -> bool:
+    """Whether it is timm's convolution with TensorFlow's padding; by name, since not every network is timm's."""
+    kind = type(layer)
+    named = kind.__name__ == "Conv2dSame" and kind.__module__.startswith("timm.")
+    return named and isinstance(layer, nn.Conv2d) and layer.dilation == (1, 1)
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = values
+    return rows, columns
 
 
 def _is_pointwise(layer: nn.Module) -> bool:

@@ -7,8 +7,11 @@ import copy
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.layers import Conv2dSame
 
-from genaudit.backbones.cpu_layout import Pointwise, arrange_for_cpu
+from genaudit.backbones.cpu_layout import Pointwise, SamePadding, arrange_for_cpu
 from genaudit.backbones.dense_layers import SmallMaps
 from genaudit.backbones.frozen import Convolution
 
@@ -51,3 +54,33 @@ def test_a_network_of_dense_convolutions_keeps_the_plain_layout_where_gradients_
     assert arrange_for_cpu(forward, gradients=False) == torch.channels_last
     assert isinstance(forward[1], Pointwise)
     assert forward[0].conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    groups=st.sampled_from([1, 2]),
+)
+def test_same_padding_is_timm_s(
+    kernel: tuple[int, int], stride: tuple[int, int], size: tuple[int, int], groups: int
+) -> None:
+    conv = Conv2dSame(4, 6, kernel, stride, groups=groups).double().requires_grad_(False)
+    other = SamePadding(copy.deepcopy(conv))
+    images = torch.randn((2, 4, *size), dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(other(images), conv(images), rtol=1e-10, atol=1e-12)
+    gradients = []
+    for each in (conv, other):
+        probe = images.clone().requires_grad_(True)
+        gradients.append(torch.autograd.grad(each(probe).square().sum(), probe)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+def test_tensorflow_s_padding_is_exchanged() -> None:
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval().requires_grad_(False)
+    assert any(type(layer) is Conv2dSame for layer in network.modules())
+    arrange_for_cpu(network)
+    inside = [layer.conv for layer in network.modules() if isinstance(layer, SamePadding)]
+    assert [layer for layer in network.modules() if type(layer) is Conv2dSame] == inside
