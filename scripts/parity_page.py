@@ -21,7 +21,7 @@ WHOLE = """## Equal images and weights: {images:,} images of {size} pixels a rol
 FID's Inception with random weights, drawn once; genaudit runs with `feature_model=fid_inception` and the peer's
 `feature_model.preprocessing`. With no more images than features the covariances are singular: see below for what that
 does to peers. genaudit's own preprocessing filters as clean-fid does, but rounds to whole levels: its FIDs differ from
-all three.
+all of them.
 
 """
 
