@@ -175,7 +175,7 @@ def _trained(context: Context, split: Any, settings: Settings, perceptual: Any, 
 
 
 def _cell(given: Any, row: str, method: str, value: float, error: float, note: str) -> Cell:
-    lower, upper = value - error, value + error
+    lower, upper = max(value - error, 0.0), min(value + error, 1.0)
     if method in PUBLISHED:
         return compared(given[row, method], value, lower=lower, upper=upper, note=note)
     return Cell(row, method, value, lower=lower, upper=upper, note=note)
