@@ -141,25 +141,30 @@ def _path_points(images: torch.Tensor, direction: torch.Tensor, eps: float, step
 
 
 def _path_features(
-    network: Network, images: torch.Tensor, direction: torch.Tensor, eps: float, steps: int
+    network: Network,
+    images: torch.Tensor,
+    direction: torch.Tensor,
+    eps: float,
+    steps: int,
+    *,
+    together: int | None = None,
 ) -> torch.Tensor:
-    """Features along each image's path, (N, K + 1, D).
+    """Features along each image's path, (N, K + 1, D), `together` paths at a time (None: what suits the device).
 
     A group of paths is one batch, of a size that depends on the image's side alone and filled up with the last path,
     whatever batch the images came in: an angle is a ratio of small differences, in which the last bits that change
-    with the shape of a batch would show. It is a power of two, so that the usual batches need no filling. In float64
-    few paths come, and each is a batch.
+    with the shape of a batch would show. It is a power of two, so that the usual batches need no filling.
     """
-    group = GPU_PATHS if images.is_cuda else _paths_together(images.shape[-1] * images.shape[-2])
-    group = 1 if images.dtype == torch.float64 else group
+    usual = GPU_PATHS if images.is_cuda else _paths_together(images.shape[-1] * images.shape[-2])
+    group = together or usual
     features = []
     with torch.no_grad():
         for first in range(0, len(images), group):
             points = _path_points(images[first : first + group], direction[first : first + group], eps, steps)
             lacking = group - len(points)
             filled = torch.cat([points, points[-1:].expand(lacking, *points.shape[1:])]) if lacking else points
-            together = filled.flatten(0, 1).contiguous(memory_format=_layout(images))
-            features.append(network(together).flatten(1).unflatten(0, filled.shape[:2])[: len(points)])
+            batch = filled.flatten(0, 1).contiguous(memory_format=_layout(images))
+            features.append(network(batch).flatten(1).unflatten(0, filled.shape[:2])[: len(points)])
     return torch.cat(features)
 
 
@@ -364,7 +369,12 @@ class Anomaly:
                 if not exact:
                     exact.append(copy.deepcopy(network).double())
                 again = _path_features(
-                    exact[0], x[doubtful].double(), u[doubtful].double(), settings["eps"], settings["path_steps"]
+                    exact[0],
+                    x[doubtful].double(),
+                    u[doubtful].double(),
+                    settings["eps"],
+                    settings["path_steps"],
+                    together=None if x.is_cuda else 1,  # few come: groups would be mostly filling
                 )
                 lag1[doubtful] = _path_angles(again).float()
                 lag2[doubtful] = _path_angles(again, lag=2).float()
