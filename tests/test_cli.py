@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,6 +91,29 @@ def test_missing_weights_name_the_model_where_was_looked_and_what_to_do(
     message = capfd.readouterr().err
     for word in ("vit_small_patch14_dinov2", "offline=true", str(tmp_path / "torch"), "feature_model.checkpoint=FILE"):
         assert word in message
+
+
+def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
+    make_images: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Importing it takes longer than all else that such a run does."""
+    folder = make_images("samples", 3)
+    code = (
+        "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
+    )
+    command = [sys.executable, "-c", code, "evaluate", str(folder), f"reference={folder}", "metric=[fd]", "device=cpu"]
+    keys = [
+        "feature_model=efficientnet_lite0",
+        f"store={tmp_path / 'store'}",
+        f"out={tmp_path / 'out'}",
+        "progress=false",
+    ]
+    said = [
+        subprocess.run([*command, *keys], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+        for _ in range(2)
+    ]
+    assert [lines[-1] for lines in said] == ["True [0]", "False [0]"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["environment"]["threads"] is None
 
 
 def test_a_defect_keeps_its_traceback_in_the_run_folder(

@@ -79,7 +79,7 @@ class EfficientNetLite0(FeatureModel):
 
         # `efficientnet_lite0` without `tf_` takes these tensors too and is silently wrong: it pads otherwise
         model: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-        tensors = list((self.weights.state_dict or {}).values())
+        tensors = list(self.weights.state_dict.values())
         own = model.state_dict()
         if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in own.values()]:
             raise UserError(

@@ -9,12 +9,12 @@ N images, S side in pixels, D features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
+from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
 from genaudit.data.resize import Recipe, RecipeOfTool
 from genaudit.errors import UserError
 
@@ -35,15 +35,20 @@ SPATIAL_FEATURES = 2048
 
 @dataclass(frozen=True)
 class Weights:
-    """Loaded weights: the state dict (None for a network without parameters), where from, and their SHA-256.
+    """Weights: how to read their tensors by name, where from, and their SHA-256.
 
     `sha256` is that of the file where there is one, so that `sha256sum` confirms it, and of the tensors otherwise.
     """
 
-    state_dict: Mapping[str, torch.Tensor] | None
+    read: Callable[[], Mapping[str, torch.Tensor]]
     source: str
     sha256: str
     trained: bool
+
+    @property
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The tensors by name, none for a network without parameters; raises UserError where they cannot be read."""
+        return dict(self.read())
 
 
 class FeatureModel:
@@ -90,7 +95,7 @@ class FeatureModel:
         raise NotImplementedError
 
     def load_weights(self) -> Weights:
-        """The weights, read from a file or made from a seed.
+        """The weights: a file, hashed and not yet read, or made from a seed.
 
         Raises:
             UserError: the weights are not on this machine and cannot be had; says where was looked and what to do.
@@ -135,14 +140,13 @@ class FeatureModel:
 
     def weights_of_file(self, path: str) -> Weights:
         """The weights of a file, with the hash that `sha256sum` prints."""
-        return Weights(
-            read_state_dict(path, what=f"feature_model {self.name}"), path, sha256_of_file(path), trained=True
-        )
+        file = WeightFile(path, what=f"feature_model {self.name}")
+        return Weights(lambda: file.tensors, path, file.sha256, trained=True)
 
     def random_weights(self, network: torch.nn.Module, seed: int) -> Weights:
         """The weights of a network that was drawn from a seed, with the hash of its tensors."""
         state_dict = network.state_dict()
-        return Weights(state_dict, f"random, weight_seed={seed}", sha256_of_tensors(state_dict), trained=False)
+        return Weights(lambda: state_dict, f"random, weight_seed={seed}", sha256_of_tensors(state_dict), trained=False)
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features, for fingerprint and report."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import RecipeOfTool
 from genaudit.errors import UserError
 
@@ -60,22 +61,18 @@ class FidInception(FeatureModel):
                 raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
 
     def find_weights(self) -> str | None:
-        import torch
-
         if self.checkpoint:
             return str(Path(self.checkpoint).expanduser())
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        folder = hub_checkpoints()
         return next((str(folder / name) for name in WEIGHTS_FILES if (folder / name).is_file()), None)
 
     def load_weights(self) -> Weights:
-        import torch
-
         path = self.find_weights()
         if path is None:
-            folder = Path(torch.hub.get_dir()) / "checkpoints"
             raise UserError(
-                f"feature_model {self.name}: {WEIGHTS_FILE} is not in {folder}. Give feature_model.checkpoint=FILE, or "
-                "run torch-fidelity once with a network connection, which puts it there."
+                f"feature_model {self.name}: {WEIGHTS_FILE} is not in {hub_checkpoints()}. Give "
+                "feature_model.checkpoint=FILE, or run torch-fidelity once with a network connection, which puts it "
+                "there."
             )
         return self.weights_of_file(path)
 
@@ -118,7 +115,7 @@ class FidInception(FeatureModel):
         # The package unpickles the file that it is given, so it is given one that genaudit wrote from checked tensors.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.pth"
-            torch.save(dict(self.weights.state_dict or {}), path)
+            torch.save(self.weights.state_dict, path)
             extractor: torch.nn.Module = FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
             )

@@ -42,7 +42,7 @@ class Pixels(FeatureModel):
         return "none needed"
 
     def load_weights(self) -> Weights:
-        return Weights(None, "none needed", "", trained=True)
+        return Weights(dict, "none needed", "", trained=True)
 
     def build(self) -> torch.nn.Module:
         import torch

@@ -88,7 +88,7 @@ class TimmModel(FeatureModel):
         """The network with the classifier that its weights have, and how many classes that has (0: none)."""
         import timm
 
-        state_dict = dict(self.weights.state_dict or {})
+        state_dict = self.weights.state_dict
         # With the classifier that the file has, timm loads strictly: a file of another network is an error and not a
         # network with random weights. The classifier is taken off afterwards.
         head = self.pretrained_cfg.classifier

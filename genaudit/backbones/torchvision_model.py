@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
+from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ class TorchvisionModel(FeatureModel):
         return str(path) if path.is_file() else None
 
     def _cache_path(self) -> Path:
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints" / self._published().url.rsplit("/", 1)[-1]
+        return hub_checkpoints() / self._published().url.rsplit("/", 1)[-1]
 
     def _published(self) -> Any:
         import torchvision
@@ -139,7 +138,7 @@ class TorchvisionModel(FeatureModel):
         model = copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
         if self.weights.trained:
             try:
-                model.load_state_dict(self.weights.state_dict or {})
+                model.load_state_dict(self.weights.state_dict)
             except RuntimeError as error:
                 first = str(error).strip().splitlines()[0]
                 raise UserError(

@@ -1,9 +1,15 @@
-"""Weight files: read without unpickling code, hashed, found in the caches that other tools fill."""
+"""Weight files: read without unpickling code, hashed, found in the caches that other tools fill.
+
+Hashing a file needs no torch, which takes seconds to import: a run whose rows are all stored never reads the tensors.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +40,57 @@ def sha256_of_tensors(state_dict: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def hub_checkpoints() -> Path:
+    """Where torch.hub, and what downloads through it, keeps weight files: `$TORCH_HOME/hub/checkpoints`."""
+    if "torch.hub" in sys.modules:  # its folder may have been set to another one
+        return Path(sys.modules["torch.hub"].get_dir()) / "checkpoints"
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))).expanduser() / "hub" / "checkpoints"
+
+
+class WeightFile:
+    """A weight file, hashed at once and read when its tensors are first asked for.
+
+    Args:
+        path: a safetensors or torch file. what: for messages, e.g. "feature_model resnet50".
+
+    Raises:
+        UserError: the file is missing, or begins as no weight file does.
+    """
+
+    def __init__(self, path: str | Path, *, what: str) -> None:
+        self.path, self.what = Path(path).expanduser(), what
+        if not self.path.is_file():
+            raise UserError(f"{what}: no weight file at {self.path}")
+        self._state = _state_of(self.path)
+        with open(self.path, "rb") as file:
+            beginning = file.read(9)
+        # a zip archive (torch since 1.6), a pickle (torch before), or the header of safetensors after its length
+        if not (beginning.startswith((b"PK\x03\x04", b"\x80")) or beginning[8:] == b"{"):
+            raise _not_weights(what, self.path, "it is no torch file and no safetensors file")
+        self.sha256 = sha256_of_file(self.path)
+
+    @cached_property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors by name, see `read_state_dict`; UserError where the file was written to since it was hashed."""
+        tensors = read_state_dict(self.path, what=self.what)
+        if _state_of(self.path) != self._state:
+            raise UserError(f"{self.what}: {self.path} was written to while genaudit ran; give it a copy that stays")
+        return tensors
+
+
+def _state_of(path: Path) -> tuple[int, int, int]:
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _not_weights(what: str, path: Path, why: str) -> UserError:
+    return UserError(
+        f"{what}: {path} cannot be read as weights ({why}); a .safetensors file, or a torch file that holds tensors "
+        "only, would be right (genaudit never unpickles code)"
+    )
+
+
 def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors or torch file; torch files are read with `weights_only=True`.
 
@@ -58,10 +115,7 @@ def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{what}: {path} cannot be read as weights ({first_line}); a .safetensors file, or a torch file that holds "
-            "tensors only, would be right (genaudit never unpickles code)"
-        ) from None
+        raise _not_weights(what, path, first_line) from None
     for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

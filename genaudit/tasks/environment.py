@@ -15,9 +15,11 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 
 
 def environment(cfg: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Versions, machine, device, and the keys that change where and how a run happens but not what it finds."""
-    import torch
+    """Versions, machine, device, and the keys that change where and how a run happens but not what it finds.
 
+    `threads` are PyTorch's, None where the run had nothing for it to do.
+    """
+    torch = sys.modules.get("torch")  # it takes seconds to import, and where it was not needed it did nothing
     device = settings.engine.device
     return {
         "python": platform.python_version(),
@@ -25,8 +27,8 @@ def environment(cfg: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         "processor": _processor(),
         "packages": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
-        "threads": torch.get_num_threads(),
+        "device_name": torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else _processor(),
+        "threads": torch.get_num_threads() if torch else None,
         "run": {key: cfg.get(key) for key in WHERE_AND_HOW},
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from genaudit.errors import UserError
 from genaudit.store.store import Engine
 
 PRECISIONS = ("float32", "bfloat16", "float64")
+# What drivers of NVIDIA's (Tegra's too) and AMD's accelerators, and Windows beneath Linux, show in /dev.
+ACCELERATORS = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 # Keys that say where and how a run happens and not what its numbers are; they stand in the report's environment.
 WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", "offline")
 
@@ -82,6 +86,8 @@ def choose_device(wanted: str) -> str:
     Raises:
         UserError: the device is unknown or not on this machine.
     """
+    if wanted == "cpu" or (wanted == "auto" and _cpu_only()):
+        return "cpu"
     import torch
 
     if wanted == "auto":
@@ -98,6 +104,11 @@ def choose_device(wanted: str) -> str:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UserError("device=mps: PyTorch sees no such device here; device=auto picks what there is")
     return wanted
+
+
+def _cpu_only() -> bool:
+    """Whether no driver of an accelerator is on this machine, so that torch need not be imported to ask it."""
+    return sys.platform == "linux" and not any(glob.glob(pattern) for pattern in ACCELERATORS)
 
 
 def _number(cfg: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -30,7 +30,7 @@ def test_efficientnet_lite0_has_the_packages_weights_and_timms_features() -> Non
     assert model.weights.sha256.startswith("57934424")
     assert model.weights.sha256 == hashlib.sha256(Path(model.weights.source).read_bytes()).hexdigest()
     reference = timm.create_model("tf_efficientnet_lite0", num_classes=1000).eval()
-    tensors = list((model.weights.state_dict or {}).values())
+    tensors = list(model.weights.state_dict.values())
     reference.load_state_dict(dict(zip(reference.state_dict(), tensors, strict=True)))
     reference.reset_classifier(0)
     images = _images(64)
@@ -47,7 +47,7 @@ def test_efficientnet_lite0_knows_a_photograph() -> None:
 
     model = EfficientNetLite0()
     reference = timm.create_model("tf_efficientnet_lite0", num_classes=1000).eval()
-    tensors = list((model.weights.state_dict or {}).values())
+    tensors = list(model.weights.state_dict.values())
     reference.load_state_dict(dict(zip(reference.state_dict(), tensors, strict=True)))
     prepared = np.stack([model.recipe.apply(np.ascontiguousarray(image)) for image in (chelsea(), astronaut())])
     batch = torch.from_numpy(prepared).permute(0, 3, 1, 2).float() / 255

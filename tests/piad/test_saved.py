@@ -135,7 +135,7 @@ def test_a_layer_of_a_feature_model_is_a_perceptual_network(tmp_path: Path) -> N
     with pytest.raises(UserError, match="random weights"):
         P.layer_of(TimmModel("test_resnet", pretrained=False), "layer1")
     drawn = TimmModel("test_resnet", pretrained=False)
-    torch.save(dict(drawn.weights.state_dict or {}), tmp_path / "trained.pth")  # stands for trained ones
+    torch.save(drawn.weights.state_dict, tmp_path / "trained.pth")  # stands for trained ones
     model = TimmModel("test_resnet", checkpoint=str(tmp_path / "trained.pth"))
     network = P.layer_of(model, "layer1")
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
