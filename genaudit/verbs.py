@@ -154,11 +154,13 @@ Keys:
         "genaudit moments IMAGES out=FILE.npz [key=value ...]",
         """
 genaudit moments real/ out=real.npz
+genaudit moments real/ out=real.npz feature_model=fid_inception spatial=true
 genaudit evaluate samples/ reference=real.npz metric=[fd]
 """,
         """\
 The file holds mu and sigma as pytorch-fid, clean-fid and ADM's evaluator name them, and beside them n, the feature
-model, its weights' SHA-256 and genaudit's version. `evaluate reference=FILE.npz` takes the files of those tools too;
+model, its weights' SHA-256 and genaudit's version; with spatial=true mu_s and sigma_s, the moments of spatial features
+for metric=[sfd], under ADM's names. `evaluate reference=FILE.npz` takes the files of those tools too;
 a file that holds images as well (ADM's VIRTUAL_*.npz) is read as images, and as moments with
 dataset@reference=moments reference.path=FILE.npz. Keys: feature_model, precision, limit, device, store, seed, on_error
 and the other measuring keys of `genaudit evaluate --help`.

@@ -119,7 +119,7 @@ class FeatureModel:
 
     def build_spatial(self) -> torch.nn.Module:
         """The network up to a convolutional feature map of stride 16, the first channels of it that make at most
-        `SPATIAL_FEATURES` numbers, with weights: normalised (N, 3, S, S) => (N, c, h, w).
+        `SPATIAL_FEATURES` numbers, with weights: normalised (N, 3, S, S) => (N, h, w, c).
 
         Raises:
             UserError: the model has no such feature map.

@@ -92,7 +92,7 @@ class FidInception(FeatureModel):
         return torch.nn.Sequential(*layers, torch.nn.Flatten(), classifier)
 
     def build_spatial(self) -> torch.nn.Module:
-        """The first 7 channels of `mixed_6/conv` (N, 7, 17, 17), as in sFID (Nash et al. 2021 and ADM's evaluator)."""
+        """The first 7 channels of `mixed_6/conv` (N, 17, 17, 7), as in sFID (Nash et al. 2021 and ADM's evaluator)."""
         import torch
 
         from genaudit.backbones.spatial import FirstChannels

@@ -2,7 +2,8 @@
 
 sFID (Nash et al. 2021) takes the first 7 channels of the 17 x 17 map `mixed_6/conv` of the FID Inception: 2,023
 numbers, for a covariance of the size of FID's own. The same rule for another convolutional network is its map of
-stride 16 and as many first channels as make at most 2,048 numbers. c of C channels, h, w sides of the map.
+stride 16 and as many first channels as make at most 2,048 numbers. The channels of a position stand together, as in
+TensorFlow, so that moments in ADM's files are moments of the same numbers. c of C channels, h, w sides of the map.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from genaudit.errors import UserError
 
 
 class FirstChannels(nn.Module):
-    """(N, C, h, w) => (N, c, h, w), c the most channels that make at most `SPATIAL_FEATURES` numbers, at least one."""
+    """(N, C, h, w) => (N, h, w, c), c the most channels that make at most `SPATIAL_FEATURES` numbers, at least one."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, : max(1, SPATIAL_FEATURES // (x.shape[2] * x.shape[3]))]
+        channels = max(1, SPATIAL_FEATURES // (x.shape[2] * x.shape[3]))
+        return x[:, :channels].permute(0, 2, 3, 1)
 
 
 class _Intermediate(nn.Module):

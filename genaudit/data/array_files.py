@@ -2,7 +2,8 @@
 
 An .npz may also hold `features` `(N, D)` (clean-fid: `feats`) in place of images, or the moments `mu` `(D,)` and
 `sigma` `(D, D)` that pytorch-fid, clean-fid and ADM's evaluator store; images win where a file has both (ADM's
-reference batches `VIRTUAL_*.npz`, whose moments are read with `dataset@reference=moments`). N images, D features.
+reference batches `VIRTUAL_*.npz`, whose moments are read with `dataset@reference=moments`). Beside them may stand ADM's
+`mu_s` and `sigma_s`, the moments of spatial features (sFID). N images, D features.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class MomentsFile:
     """Mean and covariance of an .npz, as a source, whatever else the file holds.
 
     Attributes:
-        path: the file. mu, sigma: the names of its arrays (ADM keeps those of spatial features as mu_s and sigma_s).
+        path: the file. mu, sigma: the names of its arrays.
     """
 
     path: str
@@ -125,8 +126,14 @@ def _moments_of(path: Path, keys: list[str], role: str, mu: str = "mu", sigma: s
         raise _Refused(f"holds {_listed(keys)}; {mu} and {sigma} are needed")
     text = os.fspath(path)
     n = _npz_member(text, "n") if "n" in keys else None
-    about = {key: str(_npz_member(text, key).reshape(-1)[0]) for key in _ABOUT if key in keys}
-    return moments(_npz_member(text, mu), _npz_member(text, sigma), n, text, role, about)
+    about = {key: str(_npz_member(text, key).reshape(-1)[0]) for key in (*_ABOUT, "fingerprint_s") if key in keys}
+    fingerprint_s = about.pop("fingerprint_s", "")
+    pooled = moments(_npz_member(text, mu), _npz_member(text, sigma), n, text, role, about)
+    if (mu, sigma) != ("mu", "sigma") or not {"mu_s", "sigma_s"} <= set(keys):
+        return pooled
+    about = about | {"fingerprint": fingerprint_s}
+    spatial = moments(_npz_member(text, "mu_s"), _npz_member(text, "sigma_s"), n, text, role, about)
+    return replace(pooled, spatial=spatial)
 
 
 def feature_set(features: np.ndarray, label: str, source: str, role: str, limit: int | None = None) -> FeatureSet:

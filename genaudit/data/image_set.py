@@ -221,6 +221,7 @@ class Moments:
         n: the number of images behind them, where the file says so (a scalar `n`).
         digest: address in hex of mu and sigma.
         about: what `genaudit moments` wrote beside them: feature_model, weights_sha256, fingerprint, genaudit.
+        spatial: those of spatial features of the same images, where the file holds them.
     """
 
     source: str
@@ -229,6 +230,7 @@ class Moments:
     n: int | None
     digest: str
     about: Mapping[str, str] = field(default_factory=dict)
+    spatial: Moments | None = None
 
 
 def scan(

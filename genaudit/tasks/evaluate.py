@@ -75,7 +75,16 @@ def evaluate(
             else:
                 entries[name] = entry
             advance(1)
-    takers = {name: specs[name].measure for name in entries if specs[name].accepts_moments}
+    given = roles.get("reference")
+    takers = (
+        {}
+        if not isinstance(given, Moments)
+        else {
+            name: (specs[name].measure, taken)
+            for name in entries
+            if (taken := specs[name].moments_of(given)) is not None
+        }
+    )
     users = {name: set(specs[name].measures.values()) for name in entries}
     return Report(
         created=now(),
@@ -90,7 +99,7 @@ def evaluate(
         warnings=[
             *skipped_images(measurements.roles),
             *weights_warnings(wanted, users),
-            *moments_warnings(roles, wanted, takers, settings.engine.precision),
+            *moments_warnings(wanted, takers, settings.engine.precision),
             *measurements.warnings,
         ],
         images=_image_columns(measurements.roles["generated"]),

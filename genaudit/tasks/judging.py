@@ -37,19 +37,24 @@ class MetricSpec:
         measures: the metric's own name of each measure => the run's. With only one, `SOLE`, a role's argument is its
             rows; with several it is a dictionary of rows by the metric's names.
         of_features: rows are a feature model's embedding, which features given in place of images can stand for.
-        accepts_moments: `reference` may be a mean and a covariance.
+        accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
+            ("spatial") or neither ("").
     """
 
     name: str
     fn: Callable[..., Any]
     measures: Mapping[str, str]
     of_features: bool
-    accepts_moments: bool
+    accepts_moments: str
 
     @property
     def measure(self) -> str:
         """What the reports name as the metric's measure."""
         return " + ".join(self.measures.values())
+
+    def moments_of(self, role: Moments) -> Moments | None:
+        """Those moments of a file that stand for the metric's rows; None where it takes none, or the file has none."""
+        return {"features": role, "spatial": role.spatial}.get(self.accepts_moments)
 
     @property
     def role_parameters(self) -> dict[str, bool]:
@@ -71,7 +76,7 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
-    spec = MetricSpec(name, fn, measures, of_features, bool(node.get("accepts_moments", False)))
+    spec = MetricSpec(name, fn, measures, of_features, _accepted_moments(name, node.get("accepts_moments", False)))
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -82,9 +87,12 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
     for role, required in spec.role_parameters.items():
         if role not in roles and required:
             return f"needs {ROLE_TEXTS.get(role, role + '=')}"
-        if isinstance(roles.get(role), Moments) and not spec.accepts_moments:
+        played = roles.get(role)
+        if isinstance(played, Moments) and not spec.accepts_moments:
             return f"needs images or features as {role}; {role} holds only mean and covariance"
-        if isinstance(roles.get(role), FeatureSet) and not spec.of_features:
+        if isinstance(played, Moments) and spec.moments_of(played) is None:
+            return f"needs images as {role}, or moments of spatial features (mu_s and sigma_s), which {role} lacks"
+        if isinstance(played, FeatureSet) and not spec.of_features:
             return f"needs images; {role} holds features"
     return None
 
@@ -98,7 +106,7 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
     for role in spec.role_parameters:
         images = measurements.roles.get(role)
         if isinstance(images, Moments):
-            arguments[role] = images
+            arguments[role] = spec.moments_of(images)
             counts[role] = images.n or 0
         elif role in rows:
             arguments[role] = rows[role]
@@ -129,6 +137,13 @@ def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any
         for role, rows in measurements.rows.get(measure, {}).items():
             by_role.setdefault(role, {})[own_name] = rows
     return by_role
+
+
+def _accepted_moments(metric: str, given: Any) -> str:
+    kinds = {False: "", True: "features", "features": "features", "spatial": "spatial"}
+    if given not in kinds:
+        raise UserError(f"metric {metric}: accepts_moments={given}: true, false or spatial is needed")
+    return kinds[given]
 
 
 def _function(path: str) -> Callable[..., Any]:

@@ -2,7 +2,8 @@
 
 The file is what pytorch-fid, clean-fid and ADM's evaluator read and write: `mu` (D,) and `sigma` (D, D), float64, the
 covariance unbiased. Beside them stands where they come from: `n` images, `feature_model`, `weights_sha256`,
-`fingerprint` of the measure (network, weights, resize, precision), `digest` of the set, `genaudit`.
+`fingerprint` of the measure (network, weights, resize, precision), `digest` of the set, `genaudit`. With spatial=true
+`mu_s` and `sigma_s`, ADM's names, hold the moments of spatial features, and `fingerprint_s` their measure.
 D features.
 """
 
@@ -19,6 +20,7 @@ from genaudit import __version__
 from genaudit.data import FeatureSet, Moments
 from genaudit.errors import DONE, UserError
 from genaudit.measures.measure import Measure, fingerprint
+from genaudit.measures.spatial import SpatialFeatures
 from genaudit.metrics.frechet import moments
 from genaudit.reports.report import Warning
 from genaudit.store import Store
@@ -26,7 +28,7 @@ from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import Role, open_role, source_of
+from genaudit.tasks.roles import open_role, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 
@@ -72,6 +74,12 @@ def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str
         about["feature_model"] = measure.feature_model.name
         about["weights_sha256"] = measure.weights_sha256
         about["fingerprint"] = fingerprint(measure, settings.engine.precision)
+        if cfg.spatial:
+            spatial = SpatialFeatures(measure.feature_model)
+            measures[spatial.name] = spatial
+            about["fingerprint_s"] = fingerprint(spatial, settings.engine.precision)
+    elif cfg.spatial:
+        raise UserError(f"spatial=true needs images; {images.source} holds features")
     measured = measure_roles(
         {ROLE: images},
         measures,
@@ -81,23 +89,17 @@ def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str
         ranks or Ranks(),
         Progress(settings.progress),
     )
-    (rows,) = (by_role[ROLE] for by_role in measured.rows.values())
     used: Any = measured.roles[ROLE]
-    fitted = moments(rows, ROLE)
-    contents = {
-        "mu": fitted.mu,
-        "sigma": fitted.sigma,
-        "n": np.array(fitted.n),
-        "digest": np.array(used.digest),
-        **{name: np.array(text) for name, text in about.items()},
-    }
+    contents = {name: np.array(text) for name, text in {"digest": used.digest, **about}.items()}
     cautions = [warning.message for warning in [*weights_warnings(measures, {}), *measured.warnings]]
-    dimensions = len(fitted.mu)
-    if len(rows) <= dimensions:
-        cautions.append(
-            f"{len(rows)} images for {dimensions} features: the covariance is singular and a Fréchet distance to it is "
-            "far above what more images would give."
-        )
+    for by_role, suffix in zip(measured.rows.values(), ("", "_s"), strict=False):
+        fitted = moments(by_role[ROLE], ROLE)
+        contents |= {f"mu{suffix}": fitted.mu, f"sigma{suffix}": fitted.sigma, "n": np.array(fitted.n)}
+        if len(used) <= len(fitted.mu):
+            cautions.append(
+                f"{len(used)} images for {len(fitted.mu)} {'spatial ' if suffix else ''}features: the covariance is "
+                "singular and a Fréchet distance to it is far above what more images would give."
+            )
     return contents, cautions
 
 
@@ -122,18 +124,15 @@ def _out(cfg: Any) -> Path:
 
 
 def moments_warnings(
-    roles: Mapping[str, Role], measures: Mapping[str, Measure], metrics: Mapping[str, str], precision: str
+    measures: Mapping[str, Measure], metrics: Mapping[str, tuple[str, Moments]], precision: str
 ) -> list[Warning]:
     """What must be said of a reference that is moments: they must come from the features that the run measures.
 
     Args:
-        measures: by name. metrics: metric => its measure's name, of those that take moments.
+        measures: by name. metrics: metric => its measure's name and the moments that it took.
     """
-    given = roles.get(ROLE)
-    if not isinstance(given, Moments):
-        return []
     warnings = []
-    for metric, name in metrics.items():
+    for metric, (name, given) in metrics.items():
         if name not in measures:
             continue
         own = getattr(measures[name], "feature_model", None)

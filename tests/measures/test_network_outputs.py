@@ -50,6 +50,7 @@ def test_spatial_features_are_the_first_channels_of_the_map_of_stride_16(lite: E
         maps = network.forward_intermediates((images / 255 - 0.5) / 0.5, intermediates_only=True)  # type: ignore[operator]
     (wanted,) = [each for each in maps if each.shape[-1] == 4]
     assert rows.shape == (2, 112 * 4 * 4)  # 112 channels make fewer than 2,048 numbers
+    wanted = wanted.permute(0, 2, 3, 1)
     torch.testing.assert_close(rows, wanted.flatten(1), rtol=0, atol=1e-5 * float(wanted.abs().max()))
     wide = SpatialFeatures(EfficientNetLite0(size=224)).open("cpu", "float32")(_images(224, 1), DIGESTS)
     assert wide.shape == (1, 10 * 14 * 14)
@@ -102,6 +103,7 @@ def test_fids_inception_gives_torch_fidelitys_logits_and_the_seven_channels_of_s
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * scale)
     rows = SpatialFeatures(model).open("cpu", "float32")(images, DIGESTS)
     assert rows.shape == (1, 7 * 17 * 17)
-    wanted = inside["map"][:, :7].flatten(1)
+    # ADM's evaluator flattens TensorFlow's map (N, 17, 17, 192)[..., :7]
+    wanted = inside["map"].permute(0, 2, 3, 1)[..., :7].flatten(1)
     torch.testing.assert_close(rows, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
     assert np.isfinite(rows.numpy()).all()

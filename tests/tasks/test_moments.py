@@ -108,7 +108,8 @@ def test_files_of_pytorch_fid_clean_fid_and_adm_are_read(tmp_path: Path) -> None
     assert len(open_images(batch, role="reference")) == 3  # type: ignore[arg-type] # as images,
     moments = open_images(MomentsFile(str(batch)), role="reference")  # as moments of pooled features,
     np.testing.assert_allclose(moments.mu, mu, rtol=1e-6)  # type: ignore[union-attr]
-    spatial = open_images(MomentsFile(str(batch), "mu_s", "sigma_s"), role="reference")  # and of spatial ones
+    assert moments.spatial.mu.shape == (6,)  # type: ignore[union-attr] # with those of spatial features beside them,
+    spatial = open_images(MomentsFile(str(batch), "mu_s", "sigma_s"), role="reference")  # or as those alone
     assert spatial.mu.shape == (6,)  # type: ignore[union-attr]
 
 
@@ -122,6 +123,42 @@ def test_a_batch_with_images_and_moments_is_a_reference_by_its_moments_on_reques
     near, _ = _fd(tmp_path / "a", generated, f"reference={batch}", *tiny)
     far, _ = _fd(tmp_path / "b", generated, "dataset@reference=moments", f"reference.path={batch}", *tiny)
     assert near < 1e6 < far
+
+
+def test_sfd_takes_the_moments_of_spatial_features_and_fd_the_others(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    generated, reference, file = make_images("gen", 12, seed=1), make_images("ref", 12, seed=2), tmp_path / "ref.npz"
+    assert main(["moments", str(reference), "spatial=true", f"out={file}", *tiny]) == DONE
+    found = []
+    for name, given in (("images", reference), ("moments", file)):
+        keys = ["metric=[fd,sfd]", f"out={tmp_path / name}", f"reference={given}", *tiny]
+        assert main(["evaluate", str(generated), *keys]) == DONE
+        found.append(json.loads((tmp_path / name / "report.json").read_text()))
+    for metric in ("fd", "sfd"):
+        images, moments = (report["metrics"][metric]["values"][metric]["value"] for report in found)
+        assert moments == pytest.approx(images, rel=1e-5)  # fewer images than features, see above
+    assert not _codes(found[1]["warnings"]) & {"moments-of-other-features", "moments-of-unknown-features"}
+
+
+def test_sfd_is_skipped_with_a_reason_where_a_file_has_no_moments_of_spatial_features(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "ref.npz"
+    np.savez(file, mu=np.zeros(96), sigma=np.eye(96))
+    keys = ["metric=[fd,sfd]", f"out={tmp_path / 'out'}", f"reference={file}", *tiny]
+    assert main(["evaluate", str(make_images("gen", 8)), *keys]) == DONE
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert list(report["metrics"]) == ["fd"]
+    assert "mu_s and sigma_s" in report["skipped_metrics"]["sfd"]
+
+
+def test_spatial_moments_of_features_are_refused(
+    tiny: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "features.npz", features=np.eye(4))
+    assert main(["moments", str(tmp_path / "features.npz"), "spatial=true", *tiny]) == USER
+    assert "spatial=true needs images" in capfd.readouterr().err
 
 
 def test_rows_are_read_in_blocks(make_images: Callable[..., Path], tiny: list[str], monkeypatch: Any) -> None:
