@@ -6,7 +6,7 @@ No matrix square root is taken. With any factors S_i = F_i F_i', the last trace 
 singular values) of F1' F2: F_i are N - 1 combinations of the centred rows where N <= D, so that the smaller problem is
 solved, and else a Cholesky factor of the covariance. The roots of the eigenvalues of F1' S2 F1 are the same at a
 quarter of the cost, but squaring loses half the digits of small ones; they are taken where both covariances have a
-Cholesky factor, so that nothing is near singular, and where a bound on what was lost is small.
+Cholesky factor, so that nothing is near singular.
 N images, D features, R columns of a factor: R = min(N - 1, D).
 """
 
@@ -21,8 +21,6 @@ from scipy import linalg, special
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.one_core import one_core
-
-ALLOWED = 1e-7  # share of the distance that rounding in the roots of eigenvalues may take
 
 
 @dataclass(frozen=True)
@@ -235,20 +233,12 @@ def gaussian_of_moments(mu: Any, sigma: Any, name: str) -> Gaussian:
 def distance_terms(first: Gaussian, second: Gaussian) -> tuple[float, float]:
     """The squared distance of the means and that of the covariances (rounding cannot make it negative)."""
     product = first.factor.T @ second.factor
-    if len(product) > product.shape[1]:
-        product = product.T
-    gram = product @ product.T
     with one_core():
-        squares = np.linalg.eigvalsh(gram)
-    terms = _assemble(first, second, np.sqrt(np.clip(squares, 0.0, None)))
-    # by Weyl an eigenvalue is off by no more than the norm of the matrix's rounding error: sqrt(R) units of the trace
-    # where rounding errors are independent (Higham and Mary 2019), twice that with the eigenvalue solver's own
-    slack = 2 * np.sqrt(product.shape[1]) * np.finfo(float).eps * np.trace(gram)
-    lost = np.sqrt(squares.clip(0) + slack) - np.sqrt((squares - slack).clip(0))
-    if (first.triangular and second.triangular) or 2 * lost.sum() <= ALLOWED * sum(terms):
-        return terms
-    with one_core():
-        return _assemble(first, second, np.linalg.svd(product, compute_uv=False))
+        if first.triangular and second.triangular:
+            singular_values = np.sqrt(np.linalg.eigvalsh(product @ product.T).clip(0))
+        else:
+            singular_values = np.linalg.svd(product, compute_uv=False)
+    return _assemble(first, second, singular_values)
 
 
 def _assemble(first: Gaussian, second: Gaussian, singular_values: np.ndarray) -> tuple[float, float]:
