@@ -98,7 +98,8 @@ def compare(arguments: argparse.Namespace, table: str, index: int) -> dict[str, 
             "theirs": value,
             "ours": sides["ours"]["values"][name],
             "difference": peers.relative_difference(value, sides["ours"]["values"][name]),
-            **dict(zip(("allowed", "why"), comparison.allows(name), strict=True)),
+            "allowed": comparison.allowed,
+            "why": comparison.why,
         }
         for name, value in sides["theirs"]["values"].items()
     }
@@ -137,6 +138,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         for module in (
             "genaudit.tasks.evaluate",
+            "torch",
             "torch_fidelity",
             "torchmetrics.image",
             "pytorch_fid",

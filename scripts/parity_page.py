@@ -44,6 +44,13 @@ CHOICES = """## Deviations that are choices, and limits
   it matters for copies only.
 - Inception Score. The mean over ten splits of images shuffled with torch-fidelity's seed; torchmetrics shuffles anew at
   each call.
+- MiFID. torchmetrics averages over what it is given as real images, against the paper (above); given the sets the
+  other way round it has the paper's value.
+- Path length. Both sides take the same network, latents and distance here, and all steps. torchmetrics otherwise leaves
+  out the step above its upper percentile too, where genaudit and StyleGAN's code keep it, and shrinks images to 64
+  pixels first.
+- sFID, FD-infinity, CMMD, feature likelihood divergence, C_T, AuthPct, realism, rarity, sliced Wasserstein and MIND
+  have no peer among these packages: `tests/metrics` proves them against closed forms, SciPy and exact arithmetic.
 - pytorch-fid 0.3.0 and clean-fid 0.1.35 call `scipy.linalg.sqrtm(..., disp=False)`, which scipy 1.18 removes: they need
   an older scipy, as the tests' requirements say.
 - prdc holds matrices of all pairs of images; genaudit works in tiles, and its memory does not grow with the product of
