@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from genaudit.backbones.generator import Generator, Source
 from genaudit.errors import UserError
+from genaudit.measures.inversion import make_distance
 from genaudit.measures.measure import fingerprint
 from genaudit.measures.path_length import PathLength
 
@@ -104,3 +106,42 @@ def test_settings_are_part_of_the_fingerprint_and_wrong_ones_are_named() -> None
         PathLength(generator, distance="vgg")
     with pytest.raises(UserError, match=r"metric\.ppl\.measure\.epsilon"):
         PathLength(generator, epsilon=0)
+
+
+def _vgg_of_random_weights(**_: Any) -> Any:
+    """VGG-16's layers as both packages ask torchvision for them, with weights of a seed in place of a download."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return SimpleNamespace(features=make_layers(cfgs["D"]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lpips_is_torchmetrics_lpips(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ship the learned weights of its layers; VGG's own come from elsewhere and are random here."""
+    monkeypatch.setattr("torchvision.models.vgg16", _vgg_of_random_weights)
+    images = torch.rand(2, 4, channels, 40, 40, generator=torch.Generator().manual_seed(1))
+    found = make_distance("lpips", "cpu", torch.float32)(images[0], images[1])
+    peer = pytest.importorskip("torchmetrics.functional.image.lpips")._LPIPS(net="vgg")
+    with torch.no_grad():
+        expected = peer(*(2 * each.expand(-1, 3, -1, -1) - 1 for each in images)).flatten()
+    assert found.shape == (4,)
+    assert float(expected.min()) > 0.01
+    # sums of 64 to 512 float32 products, over thirteen layers
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
+def test_path_length_under_lpips_is_the_distance_of_the_steps_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.models.vgg16", _vgg_of_random_weights)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(LATENT, 40 * 40), torch.nn.Sigmoid(), torch.nn.Unflatten(1, (1, 40, 40))
+    )
+    measure = PathLength(Held(network), distance="lpips", epsilon=0.5, interpolation="lerp", sampling="end")
+    rows = measure.open("cpu", "float32")(BLANK[:3], DIGESTS[:3])[:, 0]
+    ends = [torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") % 2**63) for digest in DIGESTS[:3]]
+    z = torch.stack([torch.randn(2, LATENT, generator=random, dtype=torch.float64) for random in ends]).float()
+    with torch.no_grad():
+        a, b = network(z[:, 0]), network(torch.lerp(z[:, 0], z[:, 1], 0.5))
+        expected = make_distance("lpips", "cpu", torch.float32)(a, b) / 0.25
+    torch.testing.assert_close(rows, expected, rtol=1e-3, atol=0)
