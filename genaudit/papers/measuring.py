@@ -1,17 +1,21 @@
-"""What recipes share: image sets under the user's data root or of the demo, and their rows through the row store."""
+"""What recipes share: image sets under the user's data root or of the demo, their pixels, their stored rows."""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit.errors import UserError
 from genaudit.papers.recipe import Context, Need
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
     from genaudit.measures.measure import Measure
+    from genaudit.measures.piad import Pixels
 
 ENDINGS = ("", ".zip", ".tar", ".npz", ".npy", ".h5", ".hdf5")
 DEMO = "demo:"
@@ -36,8 +40,6 @@ def set_need(data: Path | None, name: str, what: str) -> Need:
 
 def weights_need(label: str, model: FeatureModel, key: str) -> Need:
     """That a feature model's weights are on this machine; `key` is the YAML's key of the model."""
-    from genaudit.errors import UserError
-
     what = f"weights of {label}"
     try:
         have = model.find_weights() is not None
@@ -57,7 +59,6 @@ def rows(
         limit: only the first so many images. sample: only so many, drawn with the run's seed.
     """
     from genaudit.data import ImageSet, open_images
-    from genaudit.errors import UserError
     from genaudit.store import Engine, Store
 
     path = find_set(context.data, name)
@@ -81,3 +82,33 @@ def embedding(model: FeatureModel) -> Any:
     from genaudit.measures.embedding import Embedding
 
     return Embedding(model)
+
+
+def resized(context: Context, name: str, pixels: Pixels) -> tuple[np.ndarray, list[str]]:
+    """An image set as (N, 3, S, S) uint8 on disk, in the recipe's folder, and the images' names.
+
+    Raises:
+        UserError: no such set, or an image that cannot be read.
+    """
+    from genaudit.data import ImageSet, open_images
+
+    path = find_set(context.data, name)
+    images = open_images(str(path)) if path is not None else None
+    if not isinstance(images, ImageSet):
+        raise UserError(f"{name}: there is no such image set under data={context.data}")
+    file = context.folder / "images" / f"{images.digest[:16]}-{pixels.size}.npy"
+    if not file.exists():
+        context.report(f"{len(images):,} images of {name}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shape = (len(images), 3, pixels.size, pixels.size)
+        array = np.lib.format.open_memmap(file.with_suffix(".partial"), "w+", np.uint8, shape)
+
+        def fill(index: int) -> None:
+            array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
+
+        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+            for _ in pool.map(fill, range(len(images))):
+                pass
+        array.flush()
+        os.replace(file.with_suffix(".partial"), file)
+    return np.load(file, mmap_mode="c"), list(images.names)  # torch complains of arrays that are not writable

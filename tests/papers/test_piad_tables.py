@@ -206,7 +206,7 @@ def test_celeba_is_divided_by_its_own_files(tmp_path: Path, photographs: Path, m
     context = Context("paper", tmp_path / "run", photographs, tmp_path / "store")
     table = piad_photographs.CelebA(iterations=1, n_dis=1, width=0.125).run(context)
     assert [cell.published for cell in table.cells] == [0.506, 0.561]
-    images, names = piad_photographs.prepared(context, piad_photographs.FACES, Pixels(64, 3, crop=140))
+    images, names = piad_photographs.resized(context, piad_photographs.FACES, Pixels(64, 3, crop=140))
     assert images.shape == (24, 3, 64, 64)
     attributes = piad_photographs.celeba_attributes(photographs / piad_photographs.ATTRIBUTES)
     assert [attributes["Bald"][name] for name in names[:4]] == [1, -1, -1, 1]

@@ -8,9 +8,7 @@ N images, S side in pixels.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import numpy as np
 from genaudit.errors import UserError
 from genaudit.measures.piad import Pixels
 from genaudit.papers import one_class, piad_runs
-from genaudit.papers.measuring import find_set, set_need
+from genaudit.papers.measuring import resized, set_need
 from genaudit.papers.piad_runs import Settings, perceptual_network, vgg19_weights
 from genaudit.papers.published import compared, published
 from genaudit.papers.recipe import Context, Need, Scale
@@ -95,7 +93,7 @@ class CelebA(_Photographs):
     def run(self, context: Context) -> Table:
         """Trains and scores each attribute."""
         assert context.data is not None
-        read = functools.cache(lambda: prepared(context, FACES, Pixels(64, 3, crop=140)))
+        read = functools.cache(lambda: resized(context, FACES, Pixels(64, 3, crop=140)))
         attributes, parts = celeba_attributes(context.data / ATTRIBUTES), celeba_parts(context.data / PARTS)
         given, cells = published("004", self.table), []
         for attribute in protocols.CELEBA_ATTRIBUTES:
@@ -124,7 +122,7 @@ class LSUN(_Photographs):
 
         def split() -> one_class.Split:
             train, normal, anomalies = (
-                prepared(context, each, Pixels(64, 3, fit="crop"))[0] for each in (*BEDROOMS, CONFERENCE_ROOMS)
+                resized(context, each, Pixels(64, 3, fit="crop"))[0] for each in (*BEDROOMS, CONFERENCE_ROOMS)
             )
             return one_class.Split.made(train, np.concatenate([normal, anomalies]), len(normal))
 
@@ -151,7 +149,7 @@ class COIL100(_Photographs):
 
     def run(self, context: Context) -> Table:
         """Trains and scores each object."""
-        images, names = prepared(context, OBJECTS, Pixels(32, 3))
+        images, names = resized(context, OBJECTS, Pixels(32, 3))
         labels = [Path(name).name.partition("__")[0] for name in names]
         chosen = protocols.random_classes(labels, self.objects, seed=context.seed)
         found = []
@@ -177,36 +175,6 @@ class COIL100(_Photographs):
 def _compared(cell: Any, found: dict[str, float]) -> Cell:
     error = 1.96 * found["error"]
     return compared(cell, found["auroc"], lower=found["auroc"] - error, upper=found["auroc"] + error)
-
-
-def prepared(context: Context, name: str, pixels: Pixels) -> tuple[np.ndarray, list[str]]:
-    """An image set as (N, 3, S, S) uint8 on disk, in the recipe's folder, and the images' names.
-
-    Raises:
-        UserError: no such set, or an image that cannot be read.
-    """
-    from genaudit.data import ImageSet, open_images
-
-    path = find_set(context.data, name)
-    images = open_images(str(path)) if path is not None else None
-    if not isinstance(images, ImageSet):
-        raise UserError(f"{name}: there is no such image set under data={context.data}")
-    file = context.folder / "images" / f"{images.digest[:16]}-{pixels.size}.npy"
-    if not file.exists():
-        context.report(f"{len(images):,} images of {name}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shape = (len(images), 3, pixels.size, pixels.size)
-        array = np.lib.format.open_memmap(file.with_suffix(".partial"), "w+", np.uint8, shape)
-
-        def fill(index: int) -> None:
-            array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
-
-        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-            for _ in pool.map(fill, range(len(images))):
-                pass
-        array.flush()
-        os.replace(file.with_suffix(".partial"), file)
-    return np.load(file, mmap_mode="r"), list(images.names)
 
 
 def celeba_attributes(path: Path) -> dict[str, dict[str, int]]:
