@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit import __version__
 from genaudit.papers import datasets
 from genaudit.papers.datasets import Split
 from genaudit.papers.measuring import find_set, resized, set_need
@@ -122,6 +123,8 @@ def trained(
 ) -> Glow:
     """The model trained on images, in evaluation mode; goes on at its last checkpoint, reads back what is finished.
 
+    Models lie beside the recipes' folders, for all tables: a model takes days.
+
     Args:
         name: of the model, a folder name. outliers: `outliers` and `general` of `Trainer`, for the outlier loss.
     """
@@ -130,7 +133,9 @@ def trained(
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")
     trainer = Trainer(model, on, recipe, device=context.device, **outliers)
-    fit(trainer, context.folder / f"models-{settings.key}" / f"seed{seed}" / name, record=_numbers, log=LOG, every=100)
+    folder = context.folder.parent / f"glows-{settings.key}-{__version__}" / f"seed{seed}" / name
+    shown = {role: _digest(given) for role, given in {"images": on, **outliers}.items() if role != "general"}
+    fit(trainer, folder, record=_numbers, log=LOG, every=100, settings=shown)
     return model.eval()
 
 
@@ -153,6 +158,14 @@ def over_seeds(context: Context, seeds: int, name: str, one: Callable[[int], Any
         context.step(f"{name}-seed{seed}", lambda seed=seed: one(seed))
         for seed in range(context.seed, context.seed + seeds)
     ]
+
+
+def _digest(given: np.ndarray) -> str:
+    """Of the images: a checkpoint of others is not gone on with."""
+    digest = hashlib.blake2b(str(given.shape).encode(), digest_size=16)
+    for start in range(0, len(given), 4096):
+        digest.update(np.ascontiguousarray(given[start : start + 4096]).tobytes())
+    return digest.hexdigest()
 
 
 def _numbers(step: Step) -> dict[str, float]:

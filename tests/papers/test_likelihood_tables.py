@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from genaudit.errors import UserError
 from genaudit.papers import datasets, density_runs
 from genaudit.papers.published import published
 from genaudit.papers.recipe import Context
@@ -119,6 +120,18 @@ def brightness_as_likelihood(model: Any, images: np.ndarray, **_: Any) -> np.nda
     """Stands for a model: darker is likelier, wholly by the last of two scales."""
     dark = -images.reshape(len(images), -1).mean(1).astype(float)
     return np.stack([dark, 0 * dark, dark], axis=1)
+
+
+def test_tables_share_their_models_and_other_images_have_none_of_them(context: Context, data: Path) -> None:
+    settings = density_runs.Settings(**SMALL)
+    model, _ = density_runs.general_model(context, settings, 0)
+    beside = Context("paper", context.folder.parent / "another table", data, context.store)
+    again, _ = density_runs.general_model(beside, settings, 0)
+    for one, two in zip(model.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+    recipe = settings.recipe(64, 0, flip=True)
+    with pytest.raises(UserError, match="other settings: images"):
+        density_runs.trained(beside, settings, "general", 0, settings.network(0), drawn(9, 50), recipe)
 
 
 @pytest.mark.parametrize("table", ["Table S2", "Table S3"])
