@@ -5,6 +5,7 @@ Schirrmeister et al. 2020, supplement S4 and S5. N images.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -153,11 +154,9 @@ def own_recipe(settings: Settings, name: str, count: int, seed: int) -> Recipe:
 
 
 def over_seeds(context: Context, seeds: int, name: str, one: Callable[[int], Any]) -> list[Any]:
-    """A step for each seed; they count up from the run's."""
-    return [
-        context.step(f"{name}-seed{seed}", lambda seed=seed: one(seed))
-        for seed in range(context.seed, context.seed + seeds)
-    ]
+    """A step for each seed; they count up from the run's. `one` takes the seed, and pickle must know it."""
+    counted = range(context.seed, context.seed + seeds)
+    return context.steps({f"{name}-seed{seed}": functools.partial(one, seed) for seed in counted})
 
 
 def _digest(given: np.ndarray) -> str:

@@ -7,8 +7,11 @@ part of it is a step whose result is kept in the recipe's folder, so that a run 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -27,7 +30,7 @@ class Need:
     how: str = ""
 
 
-def _silent(message: str) -> None:
+def silent(message: str) -> None:
     pass
 
 
@@ -40,7 +43,8 @@ class Context:
         folder: the recipe's own, kept between runs.
         data: the root of the user's datasets, or None.
         store: the row store. device: for networks. seed: of everything random.
-        report: takes a line for the person who waits.
+        report: takes a line for the person who waits; where `at_once` is more than 1, pickle must know it.
+        at_once: of `steps`, how many run at a time, each in a process of its own.
     """
 
     scale: Scale
@@ -49,7 +53,8 @@ class Context:
     store: Path
     device: str = "cpu"
     seed: int = 0
-    report: Callable[[str], None] = field(default=_silent)
+    report: Callable[[str], None] = field(default=silent)
+    at_once: int = 1
 
     def step(self, name: str, compute: Callable[[], Any]) -> Any:
         """The result of `compute()`, which JSON must be able to hold; read back where an earlier run left it.
@@ -57,7 +62,7 @@ class Context:
         Args:
             name: of the step, a file name; tells apart everything that the result depends on within this recipe.
         """
-        path = self.folder / "steps" / f"{name}.json"
+        path = self._path(name)
         if path.exists():
             return json.loads(path.read_text())
         self.report(name)
@@ -68,6 +73,49 @@ class Context:
         os.replace(temporary, path)
         # what a first and a later run see must not differ: tuples become lists now, not only when read back
         return json.loads(path.read_text())
+
+    def steps(self, computes: Mapping[str, Callable[[], Any]]) -> list[Any]:
+        """The results of several steps, none of which needs another's.
+
+        `at_once` of them run at a time, each with one thread in a process of its own: a small network keeps one core
+        busy and a second one waiting (PIAD's takes as long with two threads as with one).
+
+        Args:
+            computes: by the steps' names, as for `step`; pickle must know them where `at_once` is more than 1.
+        """
+        missing = [name for name in computes if not self._path(name).exists()]
+        workers = min(self.at_once, len(missing))
+        if workers > 1:
+            spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+            with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker) as pool:
+                running = [pool.submit(self.step, name, computes[name]) for name in missing]
+                try:
+                    for each in running:
+                        each.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        return [self.step(name, compute) for name, compute in computes.items()]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "steps" / f"{name}.json"
+
+
+def _begin_worker() -> None:
+    """One thread for networks and linear algebra; the process ends where the one that began it does, killed too."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class Recipe(Protocol):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from genaudit.errors import DEFECT, DONE, UserError
-from genaudit.papers.recipe import Context, Scale
+from genaudit.papers.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.tasks.environment import command_line, environment, now
 from genaudit.tasks.recipes import ALL, NamedRecipe, make, names, of_node
@@ -18,6 +18,7 @@ from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 
 SCALES = ("laptop", "paper")
+AT_ONCE = 8  # a training of these tables needs a gigabyte and more of memory
 
 
 def main(cfg: Any) -> int:
@@ -54,7 +55,8 @@ def reproduce(named: NamedRecipe, cfg: Any, settings: Settings, scale: Scale, da
         store=settings.store,
         device=settings.engine.device,
         seed=settings.seed,
-        report=_reporter(named.name, settings.progress),
+        report=functools.partial(_report, named.name) if settings.progress else silent,
+        at_once=_at_once(settings.engine.device),
     )
     started = time.perf_counter()
     table = named.recipe.run(context)
@@ -141,9 +143,14 @@ def _line(text: str) -> None:
     print(text, flush=True)
 
 
-def _reporter(name: str, wanted: bool) -> Callable[[str], None]:
-    def report(message: str) -> None:
-        if wanted:
-            print(f"{name}: {message}", file=sys.stderr, flush=True)
+def _report(name: str, message: str) -> None:
+    print(f"{name}: {message}", file=sys.stderr, flush=True)
 
-    return report
+
+def _at_once(device: str) -> int:
+    """On a CPU as many steps at a time as torch would use threads; another device takes one after the other."""
+    if device != "cpu":
+        return 1
+    import torch
+
+    return min(torch.get_num_threads(), AT_ONCE)

@@ -8,6 +8,7 @@ the score to compare with.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from importlib.util import find_spec
@@ -77,7 +78,7 @@ class DiscriminativeBaseline:
         settings = self.settings[context.scale]
         key = hashlib.blake2b(json.dumps([settings, self.cutouts, self.images]).encode(), digest_size=4).hexdigest()
         one = self._laptop if laptop else self._paper
-        found = over_seeds(context, self.seeds, f"auroc-{key}", lambda seed: one(context, key, seed))
+        found = over_seeds(context, self.seeds, f"auroc-{key}", functools.partial(one, context, key))
         if laptop:
             cells = [_laptop_cell(row, [each[row] for each in found]) for row in found[0]]
         else:

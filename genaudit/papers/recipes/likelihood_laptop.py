@@ -99,10 +99,10 @@ class LikelihoodLaptop:
         """Trains and judges each seed; a run that was cut off goes on at its last checkpoint."""
         data = _Data(context.data, self)
         codes = context.step(f"code-lengths-{self.images}-{self.mnist}", data.code_lengths)
-        found = [
-            context.step(f"seed{seed}-{self._key()}", partial(self._seed, context, seed, data, codes))
-            for seed in range(context.seed, context.seed + self.seeds)
-        ]
+        seeds = range(context.seed, context.seed + self.seeds)
+        found = context.steps(
+            {f"seed{seed}-{self._key()}": partial(self._seed, context, seed, data, codes) for seed in seeds}
+        )
         return self._table(context, found)
 
     def _key(self, *, training: bool = False) -> str:

@@ -11,6 +11,7 @@ images as its outliers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class BitsPerDimension(_GlowTable):
 
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
-        found = over_seeds(context, self.seeds, self._step("bits"), lambda seed: self._seed(context, seed))
+        found = over_seeds(context, self.seeds, self._step("bits"), functools.partial(self._seed, context))
         cells = [_over_seeds(cell, [one[cell.row][cell.column] for one in found]) for cell in self.given]
         return self._table(context, cells)
 
@@ -103,7 +104,7 @@ class AnomalyDetection(_GlowTable):
 
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
-        found = over_seeds(context, self.seeds, self._step("auroc"), lambda seed: self._seed(context, seed))
+        found = over_seeds(context, self.seeds, self._step("auroc"), functools.partial(self._seed, context))
         return self._table(context, [self._cell(cell, found) for cell in self.given], f"Supervised: {NOT_SUPERVISED}.")
 
     def _cell(self, cell: PublishedCell, found: list[dict[str, dict[str, float]]]) -> Cell:

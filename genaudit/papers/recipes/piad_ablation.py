@@ -80,15 +80,20 @@ class PIADAblation:
 
     def run(self, context: Context) -> Table:
         """Trains and scores every row on every class; each is a step that is kept."""
-        perceptual = perceptual_network(self._network(context.scale), context.device)
-        images = _images(context)
+        runs = {
+            (row, normal): self.settings(row, context.scale)
+            for row in published("004", self.table).rows
+            for normal in self.classes[context.scale]
+        }
+        names = {run: f"piad-{settings.key}-class{run[1]}-seed{context.seed}" for run, settings in runs.items()}
+        computes = {
+            names[row, normal]: functools.partial(self._scored, context, settings, normal)
+            for (row, normal), settings in runs.items()
+        }
+        done = dict(zip(computes, context.steps(computes), strict=True))
         found: dict[str, list[dict[str, Any]]] = {}
-        for row in published("004", self.table).rows:
-            settings = self.settings(row, context.scale)
-            for normal in self.classes[context.scale]:
-                score = functools.partial(self._scored, context, images, settings, perceptual, normal)
-                step = f"piad-{settings.key}-class{normal}-seed{context.seed}"
-                found.setdefault(row, []).append(context.step(step, score))
+        for (row, _), name in names.items():
+            found.setdefault(row, []).append(done[name])
         return self._table(context, found)
 
     def settings(self, row: str, scale: Scale) -> Settings:
@@ -102,8 +107,8 @@ class PIADAblation:
     def _network(scale: Scale) -> str:
         return "vgg19_relu42" if scale == "paper" else "efficientnet_lite0"
 
-    def _scored(self, context: Context, images: Any, settings: Settings, perceptual: Any, normal: int) -> Any:
-        split = _split(images(), normal, context)
+    def _scored(self, context: Context, settings: Settings, normal: int) -> Any:
+        split, perceptual = _split(normal, context), perceptual_network(settings.network, context.device)
         name = f"class{normal}-seed{context.seed}"
         scored = piad_runs.train_and_score(context, split, settings, perceptual, name=name, seed=context.seed)
         judged = one_class.judged(lambda: scored.scores, split.normal) | {"seconds": scored.seconds}
@@ -153,14 +158,9 @@ class PIADAblation:
         )
 
 
-def _images(context: Context) -> Any:
-    """A function that reads both splits when a step first needs them: {split: (images, labels)}."""
+def _split(normal: int, context: Context) -> one_class.Split:
     read: Any = datasets.cifar10 if context.scale == "paper" else datasets.fashion_mnist
-    return functools.cache(lambda: {split: read(split, context.data) for split in ("train", "test")})
-
-
-def _split(images: dict[str, tuple[np.ndarray, np.ndarray]], normal: int, context: Context) -> one_class.Split:
-    (train, train_labels), (test, test_labels) = images["train"], images["test"]
+    (train, train_labels), (test, test_labels) = (read(split, context.data) for split in datasets.SPLITS)
     if context.scale == "paper":
         return one_class.Split(train, protocols.one_vs_all(train_labels, test_labels, normal), test)
     labels = np.concatenate([train_labels, test_labels])

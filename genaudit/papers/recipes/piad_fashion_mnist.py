@@ -83,25 +83,24 @@ class PIADFashionMNIST:
         data = _Data(context.data)
         many = [(self.focus, context.seed + i) for i in range(self.seeds)]
         runs = list(dict.fromkeys([*many, *((each, context.seed) for each in self.classes)]))
-        shallow = {
-            (c, s): context.step(
-                f"shallow-{key(self.settings(context.scale)[1])}-class{c}-seed{s}",
-                functools.partial(self._shallow, context, data, c, s),
-            )
-            for c, s in runs
+        settings, of_baselines = self.settings(context.scale)
+        tag = f"shallow-{key(of_baselines)}"
+        computes: dict[str, Any] = {
+            f"{tag}-class{c}-seed{s}": functools.partial(self._shallow, context, data, c, s) for c, s in runs
         }
-
-        def trained(settings: Settings, c: int, s: int) -> Any:
-            train = functools.partial(self._piad, context, data, settings, c, s)
-            return context.step(f"piad-{settings.key}-class{c}-seed{s}", train)
-
-        settings, *_ = self.settings(context.scale)
-        found = {run: _merged(trained(settings, *run), shallow[run]) for run in runs}
+        trainings = [(settings, run) for run in runs]
         if context.scale == "laptop":
-            for name, (width, schedule) in self.variants.items():
+            variants = [Settings(width, schedule, settings.network) for width, schedule in self.variants.values()]
+            trainings += [(variant, run) for variant in variants for run in many]
+        for each, (c, s) in trainings:
+            computes[_step(each, (c, s))] = functools.partial(self._piad, context, data, each, c, s)
+        done = dict(zip(computes, context.steps(computes), strict=True))
+
+        found = {(c, s): _merged(done[_step(settings, (c, s))], done[f"{tag}-class{c}-seed{s}"]) for c, s in runs}
+        if context.scale == "laptop":
+            for name, variant in zip(self.variants, variants, strict=True):
                 for run in many:
-                    scored = trained(Settings(width, schedule, settings.network), *run)["methods"][PIAD]
-                    found[run]["methods"][f"{PIAD}, {name}"] = scored
+                    found[run]["methods"][f"{PIAD}, {name}"] = done[_step(variant, run)]["methods"][PIAD]
         return self._table(context, found, many)
 
     def settings(self, scale: Scale) -> tuple[Settings, tuple[Any, ...]]:
@@ -228,6 +227,10 @@ class _Data:
             self.read = tuple(np.concatenate(both) for both in zip(*parts, strict=True))
         images, labels = self.read
         return one_class.Split(images, protocols.gpnd(labels, normal, seed=seed))
+
+
+def _step(settings: Settings, run: tuple[int, int]) -> str:
+    return f"piad-{settings.key}-class{run[0]}-seed{run[1]}"
 
 
 def _merged(piad: dict[str, Any], shallow: dict[str, Any]) -> dict[str, Any]:

@@ -72,30 +72,27 @@ class PIADOneVsAll:
     def run(self, context: Context) -> Table:
         """Scores the baselines, then trains and scores PIAD; each dataset, class and seed is a step that is kept."""
         network = "vgg19_relu42" if context.scale == "paper" else "efficientnet_lite0"
-        perceptual = perceptual_network(network, context.device)
         seeds = [context.seed + i for i in range(self.seeds if context.scale == "paper" else 1)]
-        found: dict[tuple[str, int], dict[str, list[dict[str, float]]]] = {}
+        computes: dict[str, Any] = {}
+        steps: dict[tuple[str, int], list[str]] = {}  # of the baselines, then of each seed's training
         for name in ("MNIST", "CIFAR-10") if context.scale == "paper" else ("MNIST",):
-            images, counts = self._images(name, context)
+            count = len(_images(name, context)["train"][0])
+            settings = self.settings(name, context.scale, network)
             for normal in self.classes:
-                split = functools.cache(functools.partial(_split, images, normal))
-
-                def shallow(split: Any = split) -> dict[str, Any]:
-                    scored = one_class.shallow(
-                        split(), perceptual, components=self.components, seed=context.seed, device=context.device
-                    )
-                    methods: dict[str, Any] = scored["methods"]
-                    return methods
-
-                tag = f"{ARCHITECTURES[name]}-{counts}-class{normal}"
-                baselines = context.step(f"shallow-{key([self.components, network])}-{tag}", shallow)
-                methods = {method: [judged] for method, judged in baselines.items()}
-                settings = self.settings(name, context.scale, network)
+                tag = f"{ARCHITECTURES[name]}-{count}-class{normal}"
+                baselines = f"shallow-{key([self.components, network])}-{tag}"
+                computes[baselines] = functools.partial(self._shallow, context, name, normal, network)
+                steps[name, normal] = [baselines]
                 for seed in seeds:
-                    train = functools.partial(_trained, context, split, settings, perceptual, f"{tag}-seed{seed}", seed)
-                    judged = context.step(f"piad-{settings.key}-{tag}-seed{seed}", train)
-                    methods.setdefault(PIAD, []).append(judged)
-                found[name, normal] = methods
+                    training = f"piad-{settings.key}-{tag}-seed{seed}"
+                    model = f"{tag}-seed{seed}"
+                    computes[training] = functools.partial(_trained, context, name, normal, settings, model, seed)
+                    steps[name, normal].append(training)
+        done = dict(zip(computes, context.steps(computes), strict=True))
+        found: dict[tuple[str, int], dict[str, list[dict[str, float]]]] = {}
+        for run, (baselines, *trainings) in steps.items():
+            found[run] = {method: [judged] for method, judged in done[baselines].items()}
+            found[run][PIAD] = [done[each] for each in trainings]
         return self._table(context, found)
 
     def settings(self, dataset: str, scale: Scale, network: str) -> Settings:
@@ -105,20 +102,14 @@ class PIADOneVsAll:
         # the other defaults of Schedule are the supplement's
         return Settings(1.0, {"iterations": ITERATIONS[dataset]}, network, ARCHITECTURES[dataset])
 
-    def _images(self, name: str, context: Context) -> tuple[Both, int]:
-        """Both splits' images and labels, and how many there are to train on."""
-        if name == "CIFAR-10":
-            read = {split: datasets.cifar10(split, context.data) for split in datasets.SPLITS}
-        elif datasets.find_full_mnist(context.data) is not None:
-            read = {split: datasets.full_mnist(split, context.data) for split in datasets.SPLITS}
-        else:
-            images, labels = datasets.mnist()
-            place = np.empty(len(labels), int)  # of an image among those of its digit
-            for digit in np.unique(labels):
-                place[labels == digit] = np.arange((labels == digit).sum())
-            first = place < TRAINED_OF_500
-            read = {"train": (images[first], labels[first]), "test": (images[~first], labels[~first])}
-        return read, len(read["train"][0])
+    def _shallow(self, context: Context, name: str, normal: int, network: str) -> dict[str, Any]:
+        """The baselines' scores on one class, judged, by method."""
+        perceptual, split = perceptual_network(network, context.device), _split(_images(name, context), normal)
+        scored = one_class.shallow(
+            split, perceptual, components=self.components, seed=context.seed, device=context.device
+        )
+        methods: dict[str, Any] = scored["methods"]
+        return methods
 
     def _table(self, context: Context, found: dict[tuple[str, int], dict[str, list[dict[str, float]]]]) -> Table:
         given = published("004", "Table 2")
@@ -164,14 +155,30 @@ class PIADOneVsAll:
         )
 
 
+def _images(name: str, context: Context) -> Both:
+    """Both splits' images and labels."""
+    if name == "CIFAR-10":
+        return {split: datasets.cifar10(split, context.data) for split in datasets.SPLITS}
+    if datasets.find_full_mnist(context.data) is not None:
+        return {split: datasets.full_mnist(split, context.data) for split in datasets.SPLITS}
+    images, labels = datasets.mnist()
+    place = np.empty(len(labels), int)  # of an image among those of its digit
+    for digit in np.unique(labels):
+        place[labels == digit] = np.arange((labels == digit).sum())
+    first = place < TRAINED_OF_500
+    return {"train": (images[first], labels[first]), "test": (images[~first], labels[~first])}
+
+
 def _split(images: Both, normal: int) -> one_class.Split:
     (train, train_labels), (test, test_labels) = images["train"], images["test"]
     return one_class.Split(train, protocols.one_vs_all(train_labels, test_labels, normal), test)
 
 
-def _trained(context: Context, split: Any, settings: Settings, perceptual: Any, name: str, seed: int) -> dict[str, Any]:
-    scored = piad_runs.train_and_score(context, split(), settings, perceptual, name=name, seed=seed)
-    return one_class.judged(lambda: scored.scores, split().normal) | {"seconds": scored.seconds}
+def _trained(context: Context, name: str, normal: int, settings: Settings, model: str, seed: int) -> dict[str, float]:
+    """One training on one class, judged; `model` is its folder."""
+    perceptual, split = perceptual_network(settings.network, context.device), _split(_images(name, context), normal)
+    scored = piad_runs.train_and_score(context, split, settings, perceptual, name=model, seed=seed)
+    return one_class.judged(lambda: scored.scores, split.normal) | {"seconds": scored.seconds}
 
 
 def _cell(given: Any, row: str, method: str, value: float, error: float, note: str) -> Cell:

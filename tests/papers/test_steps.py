@@ -1,0 +1,77 @@
+"""A recipe's steps: kept, read back, and several at a time in processes of their own."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genaudit.papers.recipe import Context
+
+
+def context(folder: Path, at_once: int) -> Context:
+    return Context("laptop", folder, None, folder / "store", at_once=at_once)
+
+
+def test_steps_at_a_time_run_with_one_thread_in_other_processes_and_are_kept(tmp_path: Path) -> None:
+    computes: dict[str, Any] = {"process": os.getpid, "threads": torch.get_num_threads}
+    computes |= {f"power{i}": functools.partial(operator.pow, 2, i) for i in range(5)}
+    process, threads, *powers = found = context(tmp_path, 2).steps(computes)
+    assert process != os.getpid()
+    assert threads == 1
+    assert powers == [1, 2, 4, 8, 16]
+    assert context(tmp_path, 2).steps(computes) == found  # read back
+    assert context(tmp_path / "alone", 1).steps(computes)[0] == os.getpid()
+
+
+def test_what_a_step_raises_comes_through_and_those_that_ended_are_kept(tmp_path: Path) -> None:
+    computes = {f"over{i}": functools.partial(operator.truediv, 1, i) for i in (1, 0)}
+    with pytest.raises(ZeroDivisionError):
+        context(tmp_path, 2).steps(computes)
+    assert [path.name for path in (tmp_path / "steps").iterdir()] == ["over1.json"]
+
+
+PROGRAM = """\
+import functools, os, sys, time
+from pathlib import Path
+from genaudit.papers.recipe import Context
+
+def wait(folder):
+    Path(folder, f"{os.getpid()}.started").touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    steps = {name: functools.partial(wait, str(folder)) for name in ("one", "two")}
+    Context("laptop", folder, None, folder, at_once=2).steps(steps)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_no_process_outlives_a_run_that_was_killed(tmp_path: Path) -> None:
+    """Else the next run would find it training in the same folder."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    run = subprocess.Popen([sys.executable, str(tmp_path / "program.py"), str(tmp_path)])
+    workers: list[Path] = []
+    deadline = time.monotonic() + 120
+    try:
+        while len(workers) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            workers = [Path("/proc", path.stem) for path in tmp_path.glob("*.started")]
+        assert len(workers) == 2
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        while any(worker.exists() for worker in workers) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not [worker for worker in workers if worker.exists()]
+    finally:
+        run.kill()
