@@ -12,10 +12,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from genaudit.errors import UserError
 from genaudit.papers.table import Table
 
 Scale = Literal["laptop", "paper"]
@@ -82,6 +84,9 @@ class Context:
 
         Args:
             computes: by the steps' names, as for `step`; pickle must know them where `at_once` is more than 1.
+
+        Raises:
+            UserError: a process was ended from outside.
         """
         missing = [name for name in computes if not self._path(name).exists()]
         workers = min(self.at_once, len(missing))
@@ -92,6 +97,11 @@ class Context:
                 try:
                     for each in running:
                         each.result()
+                except BrokenProcessPool:
+                    raise UserError(
+                        f"one of {workers} processes that ran steps side by side was ended, perhaps for want of "
+                        "memory; what was finished is kept, and OMP_NUM_THREADS=1 runs one step after the other"
+                    ) from None
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from genaudit.errors import UserError
 from genaudit.papers.recipe import Context
 
 
@@ -38,6 +39,12 @@ def test_what_a_step_raises_comes_through_and_those_that_ended_are_kept(tmp_path
     with pytest.raises(ZeroDivisionError):
         context(tmp_path, 2).steps(computes)
     assert [path.name for path in (tmp_path / "steps").iterdir()] == ["over1.json"]
+
+
+def test_a_process_that_was_killed_is_explained(tmp_path: Path) -> None:
+    computes = {f"exit{i}": functools.partial(os._exit, i) for i in range(2)}
+    with pytest.raises(UserError, match="OMP_NUM_THREADS=1"):
+        context(tmp_path, 2).steps(computes)
 
 
 PROGRAM = """\
