@@ -9,6 +9,7 @@ N images, S side in pixels, D features.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,12 +142,17 @@ class FeatureModel:
     def weights_of_file(self, path: str) -> Weights:
         """The weights of a file, with the hash that `sha256sum` prints."""
         file = WeightFile(path, what=f"feature_model {self.name}")
-        return Weights(lambda: file.tensors, path, file.sha256, trained=True)
+        return Weights(file.read, path, file.sha256, trained=True)
 
     def random_weights(self, network: torch.nn.Module, seed: int) -> Weights:
         """The weights of a network that was drawn from a seed, with the hash of its tensors."""
         state_dict = network.state_dict()
-        return Weights(lambda: state_dict, f"random, weight_seed={seed}", sha256_of_tensors(state_dict), trained=False)
+        return Weights(
+            functools.partial(dict, state_dict),
+            f"random, weight_seed={seed}",
+            sha256_of_tensors(state_dict),
+            trained=False,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Everything that changes the features, for fingerprint and report."""

@@ -9,7 +9,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,7 @@ class WeightFile:
         if not self.path.is_file():
             raise UserError(f"{what}: no weight file at {self.path}")
         self._state = _state_of(self.path)
+        self._tensors: dict[str, torch.Tensor] | None = None
         with open(self.path, "rb") as file:
             beginning = file.read(9)
         # a zip archive (torch since 1.6), a pickle (torch before), or the header of safetensors after its length
@@ -70,13 +70,16 @@ class WeightFile:
             raise _not_weights(what, self.path, "it is no torch file and no safetensors file")
         self.sha256 = sha256_of_file(self.path)
 
-    @cached_property
-    def tensors(self) -> dict[str, torch.Tensor]:
+    def read(self) -> dict[str, torch.Tensor]:
         """The tensors by name, see `read_state_dict`; UserError where the file was written to since it was hashed."""
-        tensors = read_state_dict(self.path, what=self.what)
-        if _state_of(self.path) != self._state:
-            raise UserError(f"{self.what}: {self.path} was written to while genaudit ran; give it a copy that stays")
-        return tensors
+        if self._tensors is None:
+            tensors = read_state_dict(self.path, what=self.what)
+            if _state_of(self.path) != self._state:
+                raise UserError(
+                    f"{self.what}: {self.path} was written to while genaudit ran; give it a copy that stays"
+                )
+            self._tensors = tensors
+        return self._tensors
 
 
 def _state_of(path: Path) -> tuple[int, int, int]:

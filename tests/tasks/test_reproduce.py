@@ -125,7 +125,7 @@ def test_all_makes_what_can_be_made_and_lists_the_rest(
         (["reproduce", "irs_fig9", "data=/does/not/exist"], ["data=/does/not/exist"]),
         (["reproduce", "irs_fig9", "table.nonesuch=1"], ["table.nonesuch"]),
         (["reproduce", "irs_table6", "scale=paper", "offline=true"], ["Missing", "weights of CLIP", "images of FFHQ"]),
-        (["reproduce", "likelihood_table_s2"], ["published numbers only", "Tiny Images"]),
+        (["reproduce", "likelihood_mri"], ["published numbers only", "BRATS"]),
     ],
 )
 def test_what_the_user_got_wrong_is_said_with_exit_code_2(
