@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -79,9 +80,7 @@ def full_mnist(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.n
 
 def find_cifar10(data: Path | None) -> Path | None:
     """The folder of CIFAR-10's files for Python; None where there is none."""
-    names = [name for split in CIFAR10_FILES.values() for name in split]
-    folders = [root / CIFAR10 for root in (data, Path("data")) if root]
-    return next((folder for folder in folders if all((folder / name).is_file() for name in names)), None)
+    return _complete(CIFAR10, [name for split in CIFAR10_FILES.values() for name in split], data)
 
 
 def cifar10(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -100,8 +99,7 @@ def cifar10(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndar
 
 def find_cifar100(data: Path | None) -> Path | None:
     """The folder of CIFAR-100's files for Python; None where there is none."""
-    folders = [root / CIFAR100 for root in (data, Path("data")) if root]
-    return next((folder for folder in folders if all((folder / name).is_file() for name in SPLITS)), None)
+    return _complete(CIFAR100, SPLITS, data)
 
 
 def cifar100(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -202,6 +200,12 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) not in allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return allowed[module, name]
+
+
+def _complete(folder: str, names: Sequence[str], data: Path | None) -> Path | None:
+    """A folder of the data root, or of `data` here, where it holds all these files."""
+    folders = [root / folder for root in (data, Path("data")) if root]
+    return next((each for each in folders if all((each / name).is_file() for name in names)), None)
 
 
 def _is_complete(folder: Path) -> bool:
