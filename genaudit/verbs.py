@@ -131,7 +131,8 @@ Keys:
   piad.channels=1|3  piad.reconstruction=relative_perceptual_l1|perceptual_l1|perceptual|mse
   piad/perceptual=efficientnet_lite0|vgg19|layer, piad.perceptual.weights=FILE  piad.perceptual.statistics=FILE
   likelihood=wide_resnet        no density: a classifier of train against outliers, for comparison (AUROC, scores.csv)
-  likelihood.model.classes=K    class-conditional: classes are the sub-folders of train, or labels=FILE (.npy, .txt)
+  likelihood.model.classes=K    class-conditional: classes are the sub-folders of train, or labels=FILE (.npy, .txt);
+                                finetune=RUN may be a model without classes
   every=N  checkpoint_seconds=30  samples=64  seed=0  limit=N  device=auto|cpu|cuda|cuda:N|mps  out=RUN
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  workers=auto|N  progress=true
 

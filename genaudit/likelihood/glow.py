@@ -13,6 +13,7 @@ N images, C channels, H height, W width, S scales.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -121,6 +122,27 @@ class Glow(nn.Module):
         prior = self.priors[i]
         assert isinstance(prior, Prior)
         return prior
+
+    def with_classes(self, classes: int) -> Glow:
+        """A class-conditional copy, to be finetuned with labels: each class begins with the prior of the last scale.
+
+        So its mixture of classes is this model's density, until training moves the classes apart. The paper's
+        supervised models are finetuned from an unsupervised one too; it does not say how they begin.
+
+        Raises:
+            ValueError: this model has classes already.
+        """
+        if self.classes != 1:
+            raise ValueError(f"the model has {self.classes} classes already")
+        made = copy.deepcopy(self)
+        last = len(self.priors) - 1
+        shared = self._prior(last)
+        _, c, height, width = shared.shift.shape
+        prior = Prior((c, height, width), classes).to(shared.shift)
+        prior.load_state_dict({name: each.expand(classes, -1, -1, -1) for name, each in shared.state_dict().items()})
+        made.priors[last] = prior
+        made.classes = classes
+        return made
 
     def _squeeze(self, x: Tensor) -> Tensor:
         x = F.pixel_unshuffle(x, 2)

@@ -1,4 +1,4 @@
-"""What the recipes of seed 001's tables share: the image sets by the paper's names, and trainings that resume.
+"""What the recipes of seed 001's tables share: image sets by name, trainings that resume, means over seeds.
 
 Schirrmeister et al. 2020, supplement S4 and S5. N images.
 """
@@ -19,13 +19,16 @@ from genaudit import __version__
 from genaudit.papers import datasets
 from genaudit.papers.datasets import Split
 from genaudit.papers.measuring import find_set, resized, set_need
+from genaudit.papers.published import PublishedCell, compared
 from genaudit.papers.recipe import Context, Need
+from genaudit.papers.table import Cell
 
 if TYPE_CHECKING:
     from genaudit.likelihood.glow import Glow
     from genaudit.likelihood.trainer import Recipe, Step
 
 GENERAL = "tiny_images"
+SEEDS = "Intervals are the lowest and the highest of the seeds."
 FACES = 60_000  # "for CelebA, we only use the first 60000 images" (S5.1)
 LOG = ("bits_per_dim", "outlier_loss", "gradient_norm", "skipped")
 # sets that are folders or archives under the data root; the supplement names no size or split of LSUN
@@ -39,6 +42,8 @@ WITHDRAWN = (
     "80 Million Tiny Images was withdrawn in 2020: a folder or archive of a million small photographs of everything, "
     f"called {GENERAL} under data=DIR, takes its place (ImageNet at 32x32, for example)"
 )
+
+NO_LAPTOP = Need("no laptop scale", False, "table=likelihood_laptop, or give scale=paper data=DIR")
 
 
 def needs(data: Path | None, names: Sequence[str]) -> list[Need]:
@@ -70,6 +75,16 @@ def images(context: Context, name: str, split: Split) -> np.ndarray:
     return found[:FACES] if name == "CelebA" else found
 
 
+def classes(context: Context, name: str) -> np.ndarray:
+    """Labels (N,) from 0 of the training images of CIFAR10, CIFAR100 or SVHN.
+
+    Raises:
+        UserError: the set is not in the data root, or cannot be read.
+    """
+    labels: np.ndarray = LABELLED[plain(name)][0]("train", context.data)[1]
+    return labels
+
+
 def plain(name: str) -> str:
     """A set's name as Tables S1 to S3 print it; Table S4 has CIFAR-10 and CIFAR-100."""
     return name.replace("CIFAR-", "CIFAR")
@@ -94,7 +109,7 @@ class Settings:
         """Tells runs with other settings apart."""
         return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=4).hexdigest()
 
-    def network(self, seed: int) -> Glow:
+    def network(self, seed: int, channels: int = 3) -> Glow:
         """A Glow with weights drawn from the seed."""
         import torch
 
@@ -102,7 +117,7 @@ class Settings:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Glow(3, 32, steps=self.steps, hidden=self.hidden)
+            return Glow(channels, 32, steps=self.steps, hidden=self.hidden)
 
     def recipe(self, count: int, seed: int, *, flip: bool) -> Recipe:
         """How to train on `count` images, or for as many updates as they take."""
@@ -120,22 +135,22 @@ def trained(
     model: Glow,
     on: np.ndarray,
     recipe: Recipe,
-    **outliers: Any,
+    **more: Any,
 ) -> Glow:
     """The model trained on images, in evaluation mode; goes on at its last checkpoint, reads back what is finished.
 
     Models lie beside the recipes' folders, for all tables: a model takes days.
 
     Args:
-        name: of the model, a folder name. outliers: `outliers` and `general` of `Trainer`, for the outlier loss.
+        name: of the model, a folder name. more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
     """
     from genaudit.likelihood.trainer import Trainer
     from genaudit.training import fit
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")
-    trainer = Trainer(model, on, recipe, device=context.device, **outliers)
+    trainer = Trainer(model, on, recipe, device=context.device, **more)
     folder = context.folder.parent / f"glows-{settings.key}-{__version__}" / f"seed{seed}" / name
-    shown = {role: _digest(given) for role, given in {"images": on, **outliers}.items() if role != "general"}
+    shown = {role: _digest(given) for role, given in {"images": on, **more}.items() if role != "general"}
     fit(trainer, folder, record=_numbers, log=LOG, every=100, settings=shown)
     return model.eval()
 
@@ -159,8 +174,14 @@ def over_seeds(context: Context, seeds: int, name: str, one: Callable[[int], Any
     return context.steps({f"{name}-seed{seed}": functools.partial(one, seed) for seed in counted})
 
 
+def over_seeds_compared(cell: PublishedCell, values: Sequence[float], *, unit: str = "") -> Cell:
+    """The seeds' mean beside the published number; the interval is their lowest and highest, a note lists them."""
+    note = "seeds: " + ", ".join(f"{value:.3f}" for value in values)
+    return compared(cell, float(np.mean(values)), lower=min(values), upper=max(values), unit=unit, note=note)
+
+
 def _digest(given: np.ndarray) -> str:
-    """Of the images: a checkpoint of others is not gone on with."""
+    """Of images or labels: a checkpoint of others is not gone on with."""
     digest = hashlib.blake2b(str(given.shape).encode(), digest_size=16)
     for start in range(0, len(given), 4096):
         digest.update(np.ascontiguousarray(given[start : start + 4096]).tobytes())

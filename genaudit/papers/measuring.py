@@ -101,7 +101,8 @@ def resized(context: Context, name: str, pixels: Pixels) -> tuple[np.ndarray, li
         context.report(f"{len(images):,} images of {name}")
         file.parent.mkdir(parents=True, exist_ok=True)
         shape = (len(images), 3, pixels.size, pixels.size)
-        array = np.lib.format.open_memmap(file.with_suffix(".partial"), "w+", np.uint8, shape)
+        partial = file.with_suffix(f".{os.getpid()}.partial")  # seeds that run side by side may come here at once
+        array = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
 
         def fill(index: int) -> None:
             array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
@@ -110,5 +111,5 @@ def resized(context: Context, name: str, pixels: Pixels) -> tuple[np.ndarray, li
             for _ in pool.map(fill, range(len(images))):
                 pass
         array.flush()
-        os.replace(file.with_suffix(".partial"), file)
+        os.replace(partial, file)
     return np.load(file, mmap_mode="c"), list(images.names)  # torch complains of arrays that are not writable

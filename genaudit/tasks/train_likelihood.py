@@ -142,12 +142,17 @@ def _model(cfg: Any) -> tuple[Any, dict[str, Any]]:
         raise UserError("likelihood.model: its YAML must make a density model, such as genaudit.likelihood.glow.Glow")
     if cfg.finetune:
         there = saved.describe(cfg.finetune)["node"]
-        other = [key for key in node if key in there and there[key] != node[key] and key != "recompute"]
+        begin, classes = saved.load(cfg.finetune), int(node.get("classes", 1))
+        may_differ = {"recompute"}
+        if classes > 1 and getattr(begin, "classes", None) == 1:  # each class begins with the prior of all (S7.2)
+            begin = begin.with_classes(classes)
+            may_differ.add("classes")
+        other = [key for key in node if key in there and there[key] != node[key] and key not in may_differ]
         if other:
             listed = ", ".join(f"{key} (there {there[key]}, here {node[key]})" for key in other)
             raise UserError(f"finetune: {cfg.finetune} is another network: {listed}; give likelihood.model.{other[0]}")
         try:
-            model.load_state_dict(saved.load(cfg.finetune).state_dict())
+            model.load_state_dict(begin.state_dict())
         except RuntimeError as error:
             text = " ".join(str(error).split())[:300]
             raise UserError(f"finetune: {cfg.finetune} is another network than likelihood.model: {text}") from None

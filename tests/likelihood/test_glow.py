@@ -169,6 +169,27 @@ def test_class_mixture_is_the_mean_density_over_classes() -> None:
     torch.testing.assert_close(model.contributions(x).sum(1), model.log_prob(x))
 
 
+def test_classes_begin_with_the_density_of_the_model_that_they_are_finetuned_from() -> None:
+    torch.manual_seed(0)
+    model = Glow(1, 8, scales=2, steps=1, hidden=4)
+    x = _trained(model, 1, 8, spread=0.1)
+    before = model.contributions(x)
+    made = model.with_classes(3)
+    torch.testing.assert_close(made.contributions(x), before)
+    for label in range(3):
+        torch.testing.assert_close(made.contributions(x, torch.full((6,), label)), before)
+    made.log_prob(x, torch.tensor([0, 1, 1, 0, 1, 0])).sum().backward()
+    prior = made.priors[-1]
+    assert prior.shift.grad is not None
+    assert [bool(each.any()) for each in prior.shift.grad] == [True, True, False]  # a class learns from its own images
+    with torch.no_grad():
+        prior.shift[2] += 1
+    torch.testing.assert_close(model.contributions(x), before)  # a copy, its classes apart from one another
+    torch.testing.assert_close(made.contributions(x, torch.ones(6, dtype=torch.long)), before)
+    with pytest.raises(ValueError, match="3 classes already"):
+        made.with_classes(2)
+
+
 def test_prior_is_a_normal_density() -> None:
     prior = Prior((2, 3, 3))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Tables S1 to S4 of seed 001 on miniature sets in the layouts of their real files."""
+"""Tables S1 to S4 and section S5.2 of seed 001 on miniature sets in the layouts of their real files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from genaudit.papers import datasets, density_runs
 from genaudit.papers.published import published
 from genaudit.papers.recipe import Context
 from genaudit.papers.recipes.likelihood_classifier import DiscriminativeBaseline
+from genaudit.papers.recipes.likelihood_mri import ModalitiesAsOutliers
 from genaudit.papers.recipes.likelihood_tables import AnomalyDetection, BitsPerDimension
 
 SMALL = {"steps": 1, "hidden": 4, "batch_size": 4, "iterations": 2}
@@ -140,43 +141,101 @@ def test_the_in_distribution_is_the_positive_class_and_means_are_of_their_rows(
 ) -> None:
     monkeypatch.setattr("genaudit.likelihood.evaluation.log_likelihoods", brightness_as_likelihood)
     found = cells(AnomalyDetection(name="x", table=table, seeds=1, **SMALL).run(context))
-    column = "unsupervised 4x4" if table == "Table S2" else "unsupervised Raw [4x4]"
+    assert set(found) == {(cell.row, cell.column) for cell in published("001", table)}
     for (row, name), cell in found.items():
-        if name.startswith("supervised"):
-            assert cell.recomputed is None
-        elif name == column and "Mean" not in row:
+        if not name.endswith(("4x4", "[4x4]")):  # the same likelihood by both models: nothing to tell the sets apart by
+            assert cell.recomputed == 50
+        elif "Mean" not in row:
             inside, outside = row.split(" ", 1)
             assert cell.recomputed == (100 if BRIGHTNESS[inside] < BRIGHTNESS[outside] else 0)
-        elif name != column:  # the same likelihood by both models: nothing to tell the sets apart by
-            assert cell.recomputed == 50
     if table == "Table S2":  # CIFAR10 is the darkest; of CIFAR100's three, only CIFAR10 is darker
-        means = [found[row, column].recomputed for row in ("CIFAR10 Mean", "CIFAR100 Mean", "Mean")]
-        assert means == pytest.approx([100, 200 / 3, 500 / 6])
+        for column in ("unsupervised 4x4", "supervised 4x4"):
+            means = [found[row, column].recomputed for row in ("CIFAR10 Mean", "CIFAR100 Mean", "Mean")]
+            assert means == pytest.approx([100, 200 / 3, 500 / 6])
 
 
 def test_both_ratios_come_from_models_that_saw_the_other_side_as_outliers(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, float | None] = {}
+    seen: dict[str, tuple[float | None, int, int]] = {}
 
     def trained(
         context: Any, settings: Any, name: str, seed: int, model: Any, on: Any, recipe: Any, **more: Any
     ) -> Any:
-        outliers = more.get("outliers")
-        seen[name] = None if outliers is None else float(outliers.mean())
+        outliers, general = more.get("outliers"), more.get("general")
+        assert (general is None) == (outliers is None)
+        labels = more.get("labels", ())
+        assert len(labels) in (0, len(on))
+        known = 0 if general is None else general.classes
+        seen[name] = (None if outliers is None else float(outliers.mean()), len(set(labels)), known)
+        assert model.classes == (max(labels) + 1 if len(labels) else 1)
         return model
 
     for module in ("density_runs", "recipes.likelihood_tables"):
         monkeypatch.setattr(f"genaudit.papers.{module}.trained", trained)
     monkeypatch.setattr("genaudit.likelihood.evaluation.log_likelihoods", brightness_as_likelihood)
     AnomalyDetection(name="x", table="Table S3", seeds=1, **SMALL).run(context)
-    assert seen == {
-        "general": None,
-        "CIFAR10-outlier-loss": pytest.approx(128, abs=3),
-        "general-against-CIFAR10": pytest.approx(BRIGHTNESS["CIFAR10"], abs=3),
-        "CIFAR100-outlier-loss": pytest.approx(128, abs=3),
-        "general-against-CIFAR100": pytest.approx(BRIGHTNESS["CIFAR100"], abs=3),
-    }
+    tiny = pytest.approx(128, abs=3)
+    expected: dict[str, Any] = {"general": (None, 0, 0)}
+    for name, of_class in (("CIFAR10", 7), ("CIFAR100", 7)):  # the miniature sets have the labels 1 to 6
+        own = pytest.approx(BRIGHTNESS[name], abs=3)
+        expected |= {
+            f"{name}-outlier-loss": (tiny, 0, 1),
+            f"general-against-{name}": (own, 0, 1),
+            f"{name}-supervised-outlier-loss": (tiny, 6, 1),
+            f"general-against-{name}-supervised": (own, 0, of_class),
+        }
+    assert seen == expected
+
+
+def test_supervised_models_learn_with_their_labels(context: Context) -> None:
+    table = AnomalyDetection(name="x", table="Table S3", seeds=1, **SMALL).run(context)
+    supervised = [cell for cell in table.cells if cell.column.startswith("supervised")]
+    assert len(supervised) == 12
+    assert all(cell.recomputed is not None and 0 <= cell.recomputed <= 100 for cell in supervised)
+    assert any("every class begins" in note for note in table.notes)
+
+
+def test_each_modality_is_learned_and_told_from_the_others(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = ModalitiesAsOutliers(modalities=["t1", "t2", "flair"], seeds=2, **SMALL)
+    missing = recipe.needs("paper", tmp_path)
+    assert [need.what for need in missing][:2] == ["BRATS: train slices of t1", "BRATS: test slices of t1"]
+    assert not any(need.have for need in missing)
+    for modality, brightness in (("t1", 60), ("t2", 130), ("flair", 200)):
+        for split in datasets.SPLITS:
+            folder = tmp_path / "brats" / modality / split
+            folder.mkdir(parents=True)
+            for i, image in enumerate(drawn(6, brightness)):
+                Image.fromarray(image[..., 0]).resize((48, 40)).save(folder / f"{i}.png")
+    assert all(need.have for need in recipe.needs("paper", tmp_path))
+    assert not recipe.needs("laptop", tmp_path)[0].have
+    beside = Context("paper", tmp_path / "run", tmp_path, context.store)
+    first = recipe.run(beside)
+    for cell in first.cells:
+        assert cell.recomputed is not None
+        assert 0 <= cell.recomputed <= 100
+    assert [(cell.row, cell.published) for cell in first.cells[:2]] == [
+        ("last-scale likelihood", 59.2),
+        ("raw likelihood", 53.3),
+    ]
+    seen = []
+
+    def darker_is_likelier(model: Any, images: np.ndarray) -> np.ndarray:
+        seen.append((model.image_shape, images.shape))
+        raw, _, last = brightness_as_likelihood(model, images).T
+        return np.stack([raw, 0 * raw, -last], axis=1)
+
+    monkeypatch.setattr("genaudit.likelihood.evaluation.log_likelihoods", darker_is_likelier)
+    found = cells(ModalitiesAsOutliers(modalities=["t1", "t2", "flair"], seeds=1, **SMALL).run(
+        Context("paper", tmp_path / "other", tmp_path, context.store)))  # fmt: skip
+    assert set(seen) == {((1, 32, 32), (6, 32, 32, 1))}
+    # t1 is the darkest: it wins by the likelihood, loses by the last scale, and the pairs both ways leave chance
+    assert found["t1 against flair, raw likelihood", "AUROC"].recomputed == 100
+    assert found["flair against t1, raw likelihood", "AUROC"].recomputed == 0
+    assert found["t1 against flair, last-scale likelihood", "AUROC"].recomputed == 0
+    assert found["raw likelihood", "AUROC"].recomputed == 50
 
 
 def test_the_classifier_tells_sets_apart_at_the_papers_scale(context: Context) -> None:

@@ -56,7 +56,7 @@ def test_published_tables_name_recipes_that_exist_and_recipes_have_a_published_t
 
 
 def test_a_table_without_recipe_is_never_run_and_says_why() -> None:
-    made = recipe("likelihood_mri").recipe
+    made = recipe("likelihood_section_s6").recipe
     for scale in ("laptop", "paper"):
         assert not all(need.have for need in made.needs(scale, None))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="published numbers only"):

@@ -100,7 +100,7 @@ def test_what_is_missing_is_said_before_it_starts(own: list[str], capsys: pytest
 def test_all_makes_what_can_be_made_and_lists_the_rest(
     own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genaudit.tasks.reproduce.names", lambda: ["needy", "likelihood_mri", "steps"])
+    monkeypatch.setattr("genaudit.tasks.reproduce.names", lambda: ["needy", "likelihood_section_s6", "steps"])
     FAILS.append("second")
     assert main(["reproduce", "table=all", *own]) == DEFECT
     first = json.loads((tmp_path / "out" / "index.json").read_text())
@@ -112,7 +112,7 @@ def test_all_makes_what_can_be_made_and_lists_the_rest(
     index = json.loads((tmp_path / "out" / "index.json").read_text())
     assert index["made"] == {"steps": {"reproduced": 1}}
     assert index["not_made"]["needy"] == ["a dataset: data=DIR with it"]
-    assert any("published numbers only" in reason for reason in index["not_made"]["likelihood_mri"])
+    assert any("published numbers only" in reason for reason in index["not_made"]["likelihood_section_s6"])
     assert 'href="steps.html"' in (tmp_path / "out" / "index.html").read_text()
 
 
@@ -125,7 +125,7 @@ def test_all_makes_what_can_be_made_and_lists_the_rest(
         (["reproduce", "irs_fig9", "data=/does/not/exist"], ["data=/does/not/exist"]),
         (["reproduce", "irs_fig9", "table.nonesuch=1"], ["table.nonesuch"]),
         (["reproduce", "irs_table6", "scale=paper", "offline=true"], ["Missing", "weights of CLIP", "images of FFHQ"]),
-        (["reproduce", "likelihood_mri"], ["published numbers only", "BRATS"]),
+        (["reproduce", "likelihood_section_s6"], ["published numbers only", "no numbers"]),
     ],
 )
 def test_what_the_user_got_wrong_is_said_with_exit_code_2(

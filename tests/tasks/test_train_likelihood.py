@@ -128,18 +128,39 @@ def test_outliers_anomalies_and_finetuning_reach_the_log(images: Path, make_imag
     assert np.isfinite(margin["outlier_loss"]).all()
 
 
-def test_a_class_conditional_model_learns_the_folders_as_classes(tmp_path: Path, make_images: Images) -> None:
+def test_a_class_conditional_model_learns_the_folders_as_classes(
+    tmp_path: Path, make_images: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "classes"
     root.mkdir()
     for name, seed in (("cats", 1), ("dogs", 2)):
         os.rename(make_images(name, 12, seed=seed, size=8), root / name)
-    train(tmp_path / "run", root, "+likelihood.model.classes=2")
+    train(tmp_path / "run", root, "likelihood.model.classes=2")
     assert saved.load(tmp_path / "run").classes == 2
     labels = tmp_path / "labels.npy"
     np.save(labels, np.arange(24) // 12)
-    train(tmp_path / "same", root, "+likelihood.model.classes=2", f"labels={labels}")
+    train(tmp_path / "same", root, "likelihood.model.classes=2", f"labels={labels}")
     first, second = (saved.load(tmp_path / name).state_dict() for name in ("run", "same"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    rest = (f"train={root}", f"finetune={tmp_path / 'run'}", f"out={tmp_path / 'more'}")
+    said = refused(capsys, *TINY_GLOW, *rest, "likelihood.model.classes=3")
+    assert "classes (there 2, here 3)" in said
+
+
+def test_a_class_conditional_model_is_finetuned_from_one_without_classes(tmp_path: Path, make_images: Images) -> None:
+    root = tmp_path / "classes"
+    root.mkdir()
+    for name, seed in (("cats", 1), ("dogs", 2)):
+        os.rename(make_images(name, 12, seed=seed, size=8), root / name)
+    train(tmp_path / "general", root)
+    train(tmp_path / "run", root, "likelihood.model.classes=2", f"finetune={tmp_path / 'general'}",
+          "likelihood.recipe.iterations=1", "likelihood.recipe.learning_rate=1e-3")  # fmt: skip
+    general, made = saved.load(tmp_path / "general"), saved.load(tmp_path / "run")
+    assert (general.classes, made.classes) == (1, 2)
+    # the first update of Adam moves no number by more than the rate: where it began is the general model
+    begin, end = general.with_classes(2).state_dict(), made.state_dict()
+    largest = max(float((end[name].double() - begin[name].double()).abs().max()) for name in begin)
+    assert 0 < largest <= 1e-3
 
 
 def test_mistakes_are_sentences(images: Path, make_images: Images, tmp_path: Path,
@@ -175,7 +196,7 @@ def test_mistakes_are_sentences(images: Path, make_images: Images, tmp_path: Pat
         ((*TINY_GLOW, given, f"outliers={images}"), "needs general=RUN"),
         ((*TINY_GLOW, given, f"general={tmp_path}"), "general= is for the outlier loss"),
         ((*TINY_GLOW, given, f"finetune={tmp_path}"), "does not hold a trained model"),
-        ((*TINY_GLOW, given, "+likelihood.model.classes=3"), "folders of images"),
+        ((*TINY_GLOW, given, "likelihood.model.classes=3"), "folders of images"),
         ((*TINY_GLOW, given, f"labels={nan}"), "class-conditional"),
     ]
     for arguments, message in cases:
@@ -191,7 +212,7 @@ def test_finetuning_another_network_is_refused(
     rest = (f"train={images}", f"finetune={tmp_path / 'general'}", f"out={tmp_path / 'run'}")
     said = refused(capsys, *TINY_GLOW, *rest, "likelihood.model.hidden=5")
     assert "hidden (there 4, here 5)" in said
-    assert "another network" in refused(capsys, *TINY_GLOW, *rest, "+likelihood.model.classes=2")
+    assert "another network" in refused(capsys, *TINY_GLOW, *rest, "+likelihood.model.layers=fully_connected")
 
 
 def test_two_ranks_train_the_model_of_one_process(images: Path, tmp_path: Path) -> None:

@@ -19,15 +19,14 @@ import numpy as np
 
 from genaudit.papers import datasets, density_runs
 from genaudit.papers.cutouts import cutouts
-from genaudit.papers.density_runs import over_seeds
-from genaudit.papers.published import compared, published
+from genaudit.papers.density_runs import SEEDS, over_seeds, over_seeds_compared
+from genaudit.papers.published import PublishedCell, published
 from genaudit.papers.recipe import Context, Need, Scale
-from genaudit.papers.table import Cell, Table
+from genaudit.papers.table import Table
 from genaudit.stats.auroc import auroc
 
 LOG = ("loss", "accuracy", "learning_rate")
 TEST = "Fashion-MNIST"
-SEEDS = "Intervals are the lowest and the highest of the seeds."
 DIFFERS = (
     "Everything but the method: a Wide-ResNet-{depth}-{width} and {iterations:,} updates instead of WRN-28-10 and 200 "
     "epochs; Fashion-MNIST instead of CIFAR and SVHN; cut-outs of six photographs instead of 80 Million Tiny Images. "
@@ -79,10 +78,8 @@ class DiscriminativeBaseline:
         key = hashlib.blake2b(json.dumps([settings, self.cutouts, self.images]).encode(), digest_size=4).hexdigest()
         one = self._laptop if laptop else self._paper
         found = over_seeds(context, self.seeds, f"auroc-{key}", functools.partial(one, context, key))
-        if laptop:
-            cells = [_laptop_cell(row, [each[row] for each in found]) for row in found[0]]
-        else:
-            cells = [_cell(cell, [each[cell.row] for each in found]) for cell in self.given]
+        given = [PublishedCell(row, "AUC", "") for row in found[0]] if laptop else self.given
+        cells = [over_seeds_compared(cell, [100 * each[cell.row] for each in found], unit="%") for cell in given]
         return Table(
             "likelihood_table_s4",
             self.given.title,
@@ -137,17 +134,3 @@ class DiscriminativeBaseline:
         folder = context.folder / f"classifiers-{key}" / f"seed{seed}" / name
         fit(trainer, folder, record=lambda step: {each: getattr(step, each) for each in LOG}, log=LOG, every=100)
         return lambda given: logits(model, given)
-
-
-def _note(values: list[float]) -> str:
-    return "seeds: " + ", ".join(f"{100 * value:.1f}" for value in values)
-
-
-def _laptop_cell(row: str, values: list[float]) -> Cell:
-    mean, low, high = (100 * float(of(values)) for of in (np.mean, min, max))
-    return Cell(row, "AUC", mean, lower=low, upper=high, unit="%", note=_note(values))
-
-
-def _cell(cell: Any, values: list[float]) -> Cell:
-    mean, low, high = (100 * float(of(values)) for of in (np.mean, min, max))
-    return compared(cell, mean, lower=low, upper=high, note=_note(values))

@@ -6,7 +6,7 @@ ratios). There is no laptop version of their own: `likelihood_laptop` shows the 
 The general model learns the general distribution's images. The in-distribution's model is a copy of it that goes on
 with the in-distribution's images (S7.2), for Tables S2 and S3 with the outlier loss on general images (Eq. S1). Diff is
 its log-likelihood ratio to the general model, Diff† that to a general model that went on with the in-distribution's
-images as its outliers.
+images as its outliers. Supervised models learn their images with labels and are scored by the mixture of their classes.
 """
 
 from __future__ import annotations
@@ -19,17 +19,29 @@ from typing import Any
 import numpy as np
 
 from genaudit.papers import density_runs
-from genaudit.papers.density_runs import Settings, general_model, images, over_seeds, own_recipe, trained
-from genaudit.papers.published import PublishedCell, compared, published
+from genaudit.papers.density_runs import (
+    SEEDS,
+    Settings,
+    classes,
+    general_model,
+    images,
+    over_seeds,
+    over_seeds_compared,
+    own_recipe,
+    trained,
+)
+from genaudit.papers.published import PublishedCell, published
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.table import Cell, Table
 from genaudit.stats.auroc import auroc
 
 MEAN = "Mean"
 UNSUPERVISED, SUPERVISED = "unsupervised", "supervised"
-SEEDS = "Intervals are the lowest and the highest of the seeds."
 GENERAL = "The general distribution is what lies under data=DIR as tiny_images; the paper's was withdrawn."
-NOT_SUPERVISED = "the supplement does not say how class-conditional models begin from the general one"
+CLASSES = (
+    "Supervised: every class begins with the general model's prior of the last scale, and only that prior knows the "
+    "class; the supplement says neither where its classes begin nor what they condition."
+)
 
 
 class _GlowTable:
@@ -50,7 +62,7 @@ class _GlowTable:
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """The general images and the table's sets; a laptop's scale there is not."""
         if scale == "laptop":
-            return [Need("no laptop scale", False, "table=likelihood_laptop, or give scale=paper data=DIR")]
+            return [density_runs.NO_LAPTOP]
         return density_runs.needs(data, self.sets())
 
     def _table(self, context: Context, cells: list[Cell], *notes: str) -> Table:
@@ -70,7 +82,7 @@ class BitsPerDimension(_GlowTable):
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
         found = over_seeds(context, self.seeds, self._step("bits"), functools.partial(self._seed, context))
-        cells = [_over_seeds(cell, [one[cell.row][cell.column] for one in found]) for cell in self.given]
+        cells = [over_seeds_compared(cell, [one[cell.row][cell.column] for one in found]) for cell in self.given]
         return self._table(context, cells)
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
@@ -105,60 +117,49 @@ class AnomalyDetection(_GlowTable):
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
         found = over_seeds(context, self.seeds, self._step("auroc"), functools.partial(self._seed, context))
-        return self._table(context, [self._cell(cell, found) for cell in self.given], f"Supervised: {NOT_SUPERVISED}.")
+        return self._table(context, [self._cell(cell, found) for cell in self.given], CLASSES)
 
     def _cell(self, cell: PublishedCell, found: list[dict[str, dict[str, float]]]) -> Cell:
-        if cell.column.startswith(SUPERVISED):
-            return compared(cell, None, note=NOT_SUPERVISED)
-        score = cell.column.removeprefix(f"{UNSUPERVISED} ").replace("Raw [4x4]", "4x4")
+        score = cell.column.replace("Raw [4x4]", "4x4")
         if MEAN not in cell.row:
             rows = [cell.row]
         else:  # of the rows of one in-distribution, or of all
             rows = [f"{a} {b}" for a, b in self.pairs if cell.row in (MEAN, f"{a} {MEAN}")]
-        return _over_seeds(cell, [100 * float(np.mean([one[row][score] for row in rows])) for one in found])
+        return over_seeds_compared(cell, [100 * float(np.mean([one[row][score] for row in rows])) for one in found])
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
+        """AUROCs by row and column."""
         general, of_all = general_model(context, self.settings, seed)
-        aurocs: dict[str, dict[str, float]] = {}
+        aurocs: dict[str, dict[str, float]] = {f"{a} {b}": {} for a, b in self.pairs}
         for inside in dict.fromkeys(inside for inside, _ in self.pairs):
-            score = self._scores(context, seed, inside, general, of_all)
-            own = score(images(context, inside, "test"))
-            for outside in (b for a, b in self.pairs if a == inside):
-                theirs = score(images(context, outside, "test"))
-                aurocs[f"{inside} {outside}"] = {name: auroc(own[name], theirs[name]) for name in own}
+            for setting in (UNSUPERVISED, SUPERVISED):
+                score = self._scores(context, seed, inside, general, of_all, supervised=setting == SUPERVISED)
+                own = score(images(context, inside, "test"))
+                for outside in (b for a, b in self.pairs if a == inside):
+                    theirs = score(images(context, outside, "test"))
+                    aurocs[f"{inside} {outside}"] |= {
+                        f"{setting} {name}": auroc(own[name], theirs[name]) for name in own
+                    }
         return aurocs
 
     def _scores(
-        self, context: Context, seed: int, inside: str, general: Any, of_all: np.ndarray
+        self, context: Context, seed: int, inside: str, general: Any, of_all: np.ndarray, *, supervised: bool
     ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Trains the models of an in-distribution; the function gives images' scores, higher where they belong."""
         from genaudit.likelihood.evaluation import log_likelihoods
         from genaudit.likelihood.losses import log_likelihood_ratio
         from genaudit.likelihood.trainer import finetune_from
 
-        settings, train = self.settings, images(context, inside, "train")
-        recipe = own_recipe(settings, inside, len(train), seed)
-        model = trained(
-            context,
-            settings,
-            f"{inside}-outlier-loss",
-            seed,
-            finetune_from(general),
-            train,
-            recipe,
-            outliers=of_all,
-            general=general,
-        )
-        pushed = trained(
-            context,
-            settings,
-            f"general-against-{inside}",
-            seed,
-            finetune_from(general),
-            of_all,
-            recipe,
-            outliers=train,
-            general=model,
+        train, name, start, labels = images(context, inside, "train"), inside, finetune_from(general), {}
+        if supervised:
+            of_class = classes(context, inside)
+            name, labels = f"{inside}-{SUPERVISED}", {"labels": of_class}
+            start = start.with_classes(int(of_class.max()) + 1)
+        recipe = own_recipe(self.settings, inside, len(train), seed)
+        learn = functools.partial(trained, context, self.settings)
+        model = learn(f"{name}-outlier-loss", seed, start, train, recipe, outliers=of_all, general=general, **labels)
+        pushed = learn(
+            f"general-against-{name}", seed, finetune_from(general), of_all, recipe, outliers=train, general=model
         )
 
         def score(given: np.ndarray) -> dict[str, np.ndarray]:
@@ -180,8 +181,3 @@ def _bits(model: Any, given: np.ndarray, seed: int) -> float:
 
     log_prob = noisy_log_prob(model, given, generator=torch.Generator().manual_seed(seed))
     return float(bits_per_dim(log_prob.mean(), given[0].size))
-
-
-def _over_seeds(cell: PublishedCell, values: list[float]) -> Cell:
-    note = "seeds: " + ", ".join(f"{value:.3f}" for value in values)
-    return compared(cell, float(np.mean(values)), lower=min(values), upper=max(values), note=note)
