@@ -51,19 +51,21 @@ def weights_need(label: str, model: FeatureModel, key: str) -> Need:
 
 
 def rows(
-    context: Context, name: str, measure: Measure, *, limit: int | None = None, sample: int | None = None
+    context: Context, name: str | Path, measure: Measure, *, limit: int | None = None, sample: int | None = None
 ) -> tuple[np.ndarray, list[str]]:
     """Rows (N, D) of a set's images, kept in the row store, and the images' names; damaged images are left out.
 
     Args:
+        name: as `find_set` knows it, or the path of a file that the recipe has made.
         limit: only the first so many images. sample: only so many, drawn with the run's seed.
     """
     from genaudit.data import ImageSet, open_images
     from genaudit.store import Engine, Store
 
-    path = find_set(context.data, name)
+    path = name if isinstance(name, Path) else find_set(context.data, name)
     if path is None:
         raise UserError(f"{name}: there is no such image set under data={context.data}")
+    name = path.stem if isinstance(name, Path) else name
     images = open_images(str(path), limit=limit)
     if not isinstance(images, ImageSet):
         raise UserError(f"{path}: images are needed here, not features")

@@ -26,6 +26,7 @@ ROLE_COLOURS = {"generated": "#2f7fc1", "reference": "#d9822b", "train": "#80868
 MORE_COLOURS = ("#009e73", "#b56aa0", "#4aa3d6", "#a08a2c")
 INK, MUTED, LINE = "#010203", "#010204", "#010205"  # stand for the page's colours
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
+FEWEST_FOR_DENSITY = 8  # points of a role: fewer have no density to draw in the margins
 MOST_VECTOR_POINTS = 1500  # more points are drawn as an embedded bitmap
 MOST_DENSITY_POINTS = 200_000
 POINTS = ((500, (16, 0.7)), (3000, (9, 0.5)), (20_000, (4, 0.35)), (np.inf, (1.5, 0.25)))  # up to n: (size, opacity)
@@ -109,9 +110,12 @@ def _cloud(cloud: Cloud) -> Plot | None:
     lowest, highest = np.array(limits).T
     inside = ((together >= lowest) & (together <= highest)).all(axis=1)
     figure = _figure(5.6, 4.6)
-    grid = figure.add_gridspec(2, 2, width_ratios=(5, 1), height_ratios=(1, 5), wspace=0.04, hspace=0.04)
-    axes = figure.add_subplot(grid[1, 0])
-    top, right = figure.add_subplot(grid[0, 0], sharex=axes), figure.add_subplot(grid[1, 1], sharey=axes)
+    if min(map(len, points.values())) < FEWEST_FOR_DENSITY:
+        axes, margins = figure.add_subplot(), []
+    else:
+        grid = figure.add_gridspec(2, 2, width_ratios=(5, 1), height_ratios=(1, 5), wspace=0.04, hspace=0.04)
+        axes = figure.add_subplot(grid[1, 0])
+        margins = [figure.add_subplot(grid[0, 0], sharex=axes), figure.add_subplot(grid[1, 1], sharey=axes)]
     axes.set(xlim=limits[0], ylim=limits[1], xlabel=cloud.x_label, ylabel=cloud.y_label)
     for role, colour in _colours(points).items():
         x, y = points[role].T
@@ -121,9 +125,9 @@ def _cloud(cloud: Cloud) -> Plot | None:
             zorder=3 - len(x) / len(together),  # the biggest cloud lies lowest, so that it doesn't hide the others
             rasterized=len(together) > MOST_VECTOR_POINTS,
         )  # fmt: skip
-        for axis, margin, values in ((0, top, x), (1, right, y)):
+        for axis, margin in enumerate(margins):
             at = np.linspace(*limits[axis], 240)
-            density = _density(values, at)
+            density = _density((x, y)[axis], at)
             if axis == 0:
                 margin.fill_between(at, density, color=colour, alpha=0.18, linewidth=0)
                 margin.plot(at, density, color=colour, linewidth=1.4)
@@ -135,10 +139,11 @@ def _cloud(cloud: Cloud) -> Plot | None:
         axes.axhline(
             cloud.marker[1], color=MUTED, linewidth=0.9, linestyle="dashed", zorder=4, label=cloud.marker_label or None
         )
-    for margin in (top, right):
-        margin.set_axis_off()
-    top.set_ylim(bottom=0)
-    right.set_xlim(left=0)
+    if margins:
+        for margin in margins:
+            margin.set_axis_off()
+        margins[0].set_ylim(bottom=0)
+        margins[1].set_xlim(left=0)
     _legend(axes, len(points) + bool(cloud.marker is not None and cloud.marker_label))
     counts = ((int((~inside).sum()), "outside the frame"), (dropped, "not finite and not drawn"))
     remark = ", ".join(f"{count:,} of {len(together) + dropped:,} points {what}" for count, what in counts if count)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import pearsonr
 
 from genaudit.backbones.pixels import Pixels
 from genaudit.backbones.timm_model import TimmModel
+from genaudit.metrics.result import Cloud
 from genaudit.papers.recipe import Context
-from genaudit.papers.recipes.as_tables import HumanCorrelation, Means, Regression, Settings, human_error_rates
+from genaudit.papers.recipes import as_correlations
+from genaudit.papers.recipes.as_correlations import Correlations, human_error_rates
+from genaudit.papers.recipes.as_tables import Means, Regression, Settings
 from genaudit.papers.recipes.irs_measured import Agreement, RealRetrieval, RemovedClasses
-from genaudit.papers.table import Table
+from genaudit.papers.table import Cell, Table
 from genaudit.stats.occupancy import expected_distinct
 
 
@@ -104,15 +109,72 @@ def test_means_go_with_a_test_and_the_order_that_the_paper_expects(tmp_path: Pat
         assert [cell.published for cell in table.cells if "sign" in cell.row] == [-1.0, 1.0]
 
 
+def correlating(table: str, **more: Any) -> Correlations:
+    return Correlations("correlations", table, **({"models": {"DINO-V2": pixels(4)}, "laptop_model": pixels(4)} | more))
+
+
 def test_correlations_need_every_generator_of_the_human_study(tmp_path: Path) -> None:
-    recipe = HumanCorrelation(
-        "as_correlations", "Section E.2", models={}, laptop_model=tiny(), sets={"FFHQ": ["ffhq256", "ffhq256/train"]}
-    )
+    recipe = correlating("Section E.2", models={}, sets={"FFHQ": ["ffhq256", "ffhq256/train"]}, scores=["as"])
     (need,) = recipe.needs("paper", tmp_path)
     assert len(human_error_rates("ffhq256")) == 9
     assert need.what.endswith("9 generators of FFHQ")
     assert "ffhq256/insgen" in need.how
-    assert not recipe.needs("laptop", tmp_path)[0].have
+
+
+def test_scores_are_correlated_with_what_people_said(tmp_path: Path, make_images: Any) -> None:
+    """Images of every generator of a study whose Fréchet distances and error rates are then correlated by SciPy."""
+    rates = {name: human_error_rates(name) for name in ("ffhq256", "cifar10")}
+    sets = {"FFHQ": ["ffhq256", "ffhq256/train"], "CIFAR10": ["cifar10", "cifar10/train"]}
+    for dataset, of in rates.items():
+        (tmp_path / dataset).mkdir()
+        for i, name in enumerate(["train", *of]):
+            make_images(f"{dataset}/{name}", 12, seed=i, size=8)
+    recipe = correlating("Section F", sets=sets, scores=["fid"], pooled=True)
+    table = run(recipe, tmp_path / "run", scale="paper", data=tmp_path)
+    found = {(cell.row, cell.column): cell for cell in table.cells}
+    assert set(found) == {("FFHQ", "FID DINO-V2"), ("CIFAR10", "FID DINO-V2"), ("FID DINO-V2", "Pearson correlation")}
+    assert found["FID DINO-V2", "Pearson correlation"].published == -0.54
+    (cloud,) = table.figures
+    assert isinstance(cloud, Cloud)
+    for dataset, (name, _) in sets.items():
+        judged, distances = cloud.points[dataset].T
+        assert judged.tolist() == list(rates[name].values())
+        assert found[dataset, "FID DINO-V2"].recomputed == pytest.approx(pearsonr(judged, distances).statistic)
+    everything = np.concatenate([cloud.points[each] for each in sets])
+    expected = pearsonr(*everything.T).statistic
+    assert found["FID DINO-V2", "Pearson correlation"].recomputed == pytest.approx(expected)
+
+
+def test_on_a_laptop_grades_of_noise_and_blur_stand_for_generators(tmp_path: Path) -> None:
+    recipe = correlating("Section F", laptop_model=pixels(14), sets={}, scores=["fid"], pooled=True)
+    table = run(recipe, tmp_path)
+    found = {(cell.row, cell.column): cell for cell in table.cells}
+    for kind in ("noise", "blur"):
+        made = [np.load(file) for file in sorted((tmp_path / "graded").glob(f"{kind}*.npy"), key=lambda path: (
+            float(path.stem.split("-")[1])))]  # fmt: skip
+        changed = [float(np.abs(each.astype(float) - made[0]).mean()) for each in made]
+        assert changed[0] == 0
+        assert changed == sorted(changed)
+        cell = found[f"Fashion-MNIST, {kind}", "FID EfficientNet-Lite0"]
+        assert cell.recomputed is not None
+        assert -1 <= cell.recomputed < -0.5  # the distance of pixels rises with the grade, quality falls
+        sign = found[f"Fashion-MNIST, {kind}", "sign of FID EfficientNet-Lite0"]
+        assert (sign.recomputed, sign.published, sign.verdict) == (-1, -1, "reproduced")
+    undecided = as_correlations._sign(Cell("row", "column", -0.9, None, -1.0, 0.1))
+    assert Cell("row", "sign", undecided, -1.0).verdict == "differs"
+    assert as_correlations._sign(Cell("row", "column", 0.5, None, 0.1, 0.9)) == 1
+
+
+@pytest.mark.parametrize("score", ["as", "as_i"])
+def test_anomaly_scores_of_grades_are_correlated(score: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(as_correlations, "NOISE", (0.0, 20.0, 60.0))
+    monkeypatch.setattr(as_correlations, "BLUR", (0.0, 1.0, 2.0))
+    table = "Section E.2" if score == "as" else "Fig. G.1"
+    found = run(correlating(table, laptop_model=tiny(), sets={}, scores=[score], laptop_limit=6), tmp_path)
+    values = [cell for cell in found.cells if "sign" not in cell.column]
+    assert len(values) == 2
+    assert len(found.cells) == (4 if score == "as" else 2)  # Fig. G.1 prints no number: no sign to compare with
+    assert all(cell.recomputed is not None and -1 <= cell.recomputed <= 1 for cell in values)
 
 
 def test_twenty_trials_do_not_determine_the_papers_regression(tmp_path: Path) -> None:

@@ -175,6 +175,16 @@ def test_a_cloud_names_the_points_that_it_does_not_show():
     assert draw(Cloud("title", "x", "y", {"generated": points[:1]})) is None
 
 
+def test_few_points_get_no_densities():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    many, few = (draw(Cloud("title", "x", "y", {"a": points, "b": points[:count]})) for count in (8, 7))
+    assert many is not None
+    assert few is not None
+    # two margins with a filled density and its line for each of two roles
+    assert many.svg.count("<path") - few.svg.count("<path") >= 4
+    assert (many.svg.count("<clipPath"), few.svg.count("<clipPath")) == (3, 1)  # one for each pair of axes
+
+
 def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
     points = np.random.default_rng(0).normal(size=(30_000, 2))
     first, second = (draw(Cloud("title", "x", "y", {"generated": points, "train": points[:9] * 0})) for _ in range(2))

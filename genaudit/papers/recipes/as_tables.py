@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from genaudit.measures.anomaly import Anomaly
-from genaudit.metrics.anomaly_score import COMPLEXITY, VULNERABILITY, anomaly_score, judge, judge_images
+from genaudit.metrics.anomaly_score import COMPLEXITY, VULNERABILITY, anomaly_score, judge
 from genaudit.metrics.result import Cloud
-from genaudit.papers.measuring import find_set, rows, set_need, weights_need
+from genaudit.papers.measuring import rows, set_need, weights_need
 from genaudit.papers.published import PublishedTable, compared, published
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.table import Cell, Table
@@ -68,7 +68,7 @@ class AnomalySets:
             return ""
         return DIFFERS.format(size=self.laptop_model.recipe.size, limit=self.laptop_limit)
 
-    def _rows(self, context: Context, source: str, model: Any, **settings: Any) -> np.ndarray:
+    def _rows(self, context: Context, source: str | Path, model: Any, **settings: Any) -> np.ndarray:
         limit = self.laptop_limit if context.scale == "laptop" else self.limit
         measure = Anomaly(model, seed=context.seed, **settings)
         found, _ = rows(context, source, measure, sample=limit)
@@ -254,83 +254,6 @@ def _expected_order(table: PublishedTable, quantity: str) -> list[float]:
         other = table[cell.row.replace("reference", "generated"), cell.column]
         signs.append(np.sign((other.value or 0.0) - cell.value))
     return [float(np.sign(sum(signs)))]
-
-
-class HumanCorrelation(AnomalySets):
-    """Correlations of AS or of the mean AS-i with dgm-eval's human error rates over generators (E.2, F, G.1).
-
-    Works on the paper's sets alone: a correlation over generators needs generators, with people's judgement of them.
-
-    Args:
-        score: "as", or "as_i" for the mean over images.
-        sets: dataset => [the human study's name of it, reference]; generators are NAME/GENERATOR under the data root.
-    """
-
-    def __init__(self, *args: Any, score: str = "as", **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.score = score
-
-    def needs(self, scale: Scale, data: Path | None) -> list[Need]:
-        """The generators' images, with the weights."""
-        if scale == "laptop":
-            return [Need("no laptop scale: generators that people judged", False, "give scale=paper data=DIR")]
-        found = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
-        for dataset, (name, reference) in self.sets.items():
-            wanted = [reference, *(f"{name}/{each}" for each in human_error_rates(name))]
-            missing = [one for one in wanted if find_set(data, one) is None]
-            what = f"images of dgm-eval's {len(wanted) - 1} generators of {dataset}"
-            found.append(
-                Need(what, not missing, f"under data=DIR are missing: {', '.join(missing)}" if missing else "")
-            )
-        return found
-
-    def run(self, context: Context) -> Table:
-        """Scores every generator and correlates."""
-        from genaudit.stats.correlation import correlations
-
-        cells = []
-        for dataset, (name, reference) in self.sets.items():
-            rates = human_error_rates(name)
-            for label, model in self.models.items():
-                scores = context.step(
-                    f"{name}_{label}",
-                    partial(self._scores, context, model, reference, [f"{name}/{each}" for each in rates]),
-                )
-                found = correlations(scores, list(rates.values()), seed=context.seed)["pearson"]
-                place = (dataset, f"AS {label}")
-                if place in self.published.cells:
-                    cells.append(compared(self.published[place], found.value, lower=found.lower, upper=found.upper))
-                else:
-                    cells.append(Cell(dataset, f"{self.score} {label}", found.value, None, found.lower, found.upper))
-        return Table(
-            self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
-            context.scale,
-            notes=("Pearson; 95 % bootstrap over generators.", *self.published.notes),
-        )
-
-    def _scores(self, context: Context, model: Any, reference: str, generated: Sequence[str]) -> list[float]:
-        return [self._score(context, model, reference, each) for each in generated]
-
-    def _score(self, context: Context, model: Any, reference: str, generated: str) -> float:
-        made = self._rows(context, generated, model)
-        if self.score == "as_i":
-            return float(judge_images(generated=made, seed=context.seed).as_i_mean or np.nan)
-        real = self._rows(context, reference, model)
-        points = [table[np.isfinite(table[:, :2]).all(1), :2] for table in (real, made)]
-        return anomaly_score(*points, permutations=1, seed=context.seed).statistic
-
-
-def human_error_rates(dataset: str) -> dict[str, float]:
-    """dgm-eval's human error rate by generator of a dataset ("cifar10", "ffhq256", "imagenet256")."""
-    import csv
-    from importlib.resources import files
-
-    text = (files("genaudit.papers") / "human_error_rates.csv").read_text("utf-8")
-    rates = {row["model"]: row for row in csv.DictReader(text.splitlines()) if row["dataset"] == dataset}
-    return {model: float(row["error_rate"]) for model, row in rates.items()}
 
 
 class Regression:
