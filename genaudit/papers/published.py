@@ -13,12 +13,12 @@ import csv
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from genaudit.papers.table import Cell
+from genaudit.papers.table import Cell, Table
 
 UNREADABLE = "?"  # the text that the numbers were taken from is garbled there: not guessed
 NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+|[-+]?\d+(?:\.\d+)?"
@@ -92,6 +92,14 @@ class PublishedTable:
     def source(self) -> str:
         """For the head of a recomputed table."""
         return f"{papers()[self.paper]}, {self.where}"
+
+    def recomputed(self, name: str, cells: Iterable[Cell], scale: str, **more: Any) -> Table:
+        """This table as a recipe recomputed it.
+
+        Args:
+            name: of the recipe's YAML. scale: "laptop" or "paper". more: `differs`, `figures`, `notes` of `Table`.
+        """
+        return Table(name, self.title, self.source, tuple(cells), scale, **more)
 
 
 def published(paper: str, table: str) -> PublishedTable:

@@ -100,11 +100,9 @@ class Correlations(AnomalySets):
                 points = {group: np.column_stack([each.quality, scores[group]]) for group, each in groups.items()}
                 x_label = "minus the grade" if laptop else "human error rate"
                 clouds.append(Cloud(f"{SCORES[score]}, {label}", x_label, SCORES[score], points))
-        return Table(
+        return self.published.recomputed(
             self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=DIFFERS.format(size=self.laptop_model.recipe.size, limit=self.laptop_limit) if laptop else "",
             figures=tuple(clouds),

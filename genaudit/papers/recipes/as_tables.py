@@ -106,11 +106,9 @@ class Settings(AnomalySets):
                 cells.append(compared(self.published[row, column], mean, lower=low, upper=high))
             cells.append(Cell(row, "AS", numbers["AS"], note="not in the paper's table"))
         cells += self._effects(found)
-        return Table(
+        return self.published.recomputed(
             self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=self._differs(context) + (self._weaker_attack() if context.scale == "laptop" else ""),
             notes=("Intervals: 95 % bootstrap over images.", *self.published.notes),
@@ -194,11 +192,9 @@ class Means(AnomalySets):
                 )
                 for quantity in QUANTITIES:
                     cells += self._cells(context, dataset, label, quantity, found[quantity])
-        return Table(
+        return self.published.recomputed(
             self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=self._differs(context),
             figures=tuple(clouds),
@@ -303,11 +299,9 @@ class Regression:
         first, second = found.values()
         agreement = float(np.corrcoef(first["coefficients"], second["coefficients"])[0, 1])
         cells.append(Cell("coefficients of both", "Pearson correlation", agreement))
-        return Table(
+        return paper.recomputed(
             "as_section_d",
-            paper.title,
-            paper.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs="One photograph of scikit-image; the paper prints its settings alone, which are used here.",
             notes=paper.notes,

@@ -59,7 +59,7 @@ class Table3:
             "PSNR = -10·log10(sigma²) with peak 1, images scaled to [0, 1]. sigma² is printed with three decimals: the "
             "interval is what rounding leaves, and 21.2 dB belongs to 0.0076, which rounds to 0.008."
         )
-        return Table("gan_table3", table.title, table.source, tuple(cells), context.scale, notes=(note,))
+        return table.recomputed("gan_table3", cells, context.scale, notes=(note,))
 
 
 class ManifoldTable:

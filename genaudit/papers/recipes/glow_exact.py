@@ -44,11 +44,9 @@ class Shapes:
             **{key: int(self.knobs[key]) for key in ("channels", "scales", "steps", "hidden", "size")}
         )
         cells.append(Cell("whole network", "parameters by formula", counted, note="from shapes alone"))
-        return Table(
+        return table.recomputed(
             "glow_shapes",
-            table.title,
-            table.source,
-            tuple(cells),
+            cells,
             context.scale,
             notes=(
                 "The paper prints shapes and steps only. 512 hidden filters are those of the code that it names.",
@@ -138,11 +136,9 @@ class Fourier:
             Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%")
         )
         laptop = "A small Glow and Fashion-MNIST, which ship with genaudit, in place of those of CIFAR10 and SVHN."
-        return Table(
+        return table.recomputed(
             "likelihood_fourier",
-            table.title,
-            table.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=laptop if context.scale == "laptop" else "",
             notes=("Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels first.",),

@@ -71,11 +71,9 @@ class Fig6(Exact):
             Curve("Diversity of the toy dataset", "share of modes kept", "IRS_inf,a", np.linspace(0, 1, 61), lines),
             Cloud("One dataset, 2 classes kept", "x", "y", self._sets("between", 2, context.seed)),
         )
-        return Table(
+        return paper.recomputed(
             "irs_fig6",
-            paper.title,
-            paper.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs="The paper doesn't print the modes' places and widths: chosen here so that modes hardly overlap.",
             figures=figures,
@@ -168,11 +166,9 @@ class Fig7(Exact):
             (least, np.minimum(x, images).astype(float)),
             "not rejected",
         )
-        return Table(
+        return paper.recomputed(
             "irs_fig7",
-            paper.title,
-            paper.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs="The diversities of the models are chosen here; the paper doesn't print its own.",
             figures=(figure,),
@@ -247,11 +243,9 @@ class Fig8(Exact):
             band,
             f"{1 - 2 * self.alpha:.0%} interval, diversity {self.shares[1]:g}",
         )
-        return Table(
+        return paper.recomputed(
             "irs_fig8",
-            paper.title,
-            paper.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs="The diversities of the models are chosen here; the paper doesn't print its own.",
             figures=(figure,),
@@ -327,11 +321,9 @@ class Fig9(Exact):
                 {f"{s} images": cdf(k, n, s) for s in self.supports},
             ),
         )
-        return Table(
+        return paper.recomputed(
             "irs_fig9",
-            paper.title,
-            paper.source,
-            tuple(cells),
+            cells,
             context.scale,
             figures=figures,
             notes=(

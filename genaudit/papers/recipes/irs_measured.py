@@ -104,11 +104,9 @@ class RealRetrieval(Measured):
                     cells.append(self._cell(context, label, key, dataset, scores))
                     gaps.append((key, label, float(np.mean(scores)), found["ideal"][key]))
         cells += _effects(gaps)
-        return Table(
+        return self.published.recomputed(
             self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=DIFFERS if context.scale == "laptop" else "",
             notes=(
@@ -196,11 +194,9 @@ class Agreement(Measured):
             for other in range(place + 1, len(labels)):
                 agreement = 100 * float((retrieved[place] == retrieved[other]).mean())
                 cells.append(Cell(f"{label} and {labels[other]}", dataset, agreement, unit="%"))
-        return Table(
+        return self.published.recomputed(
             self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=DIFFERS if context.scale == "laptop" else "Without BYOL, data2vec and SwAV, which genaudit lacks.",
             notes=self.published.notes,
@@ -244,11 +240,9 @@ class RemovedClasses(Measured):
             cells.append(Cell("low even for real images", name, float(everything[name] < 0.9), 1.0, note=note))
         lines = {name: np.array([each[name] for each in found]) for name in everything if "k =" in name}
         lines = {"IRS_inf,a": np.array([each["irs"] for each in found]), "the real share": np.array(shares), **lines}
-        return Table(
+        return self.published.recomputed(
             self.name,
-            self.published.title,
-            self.published.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=DIFFERS if context.scale == "laptop" else "",
             figures=(Curve("Diversity by classes kept", "share of classes", "score", np.array(shares), lines),),

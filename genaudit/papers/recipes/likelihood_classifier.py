@@ -80,11 +80,9 @@ class DiscriminativeBaseline:
         found = over_seeds(context, self.seeds, f"auroc-{key}", functools.partial(one, context, key))
         given = [PublishedCell(row, "AUC", "") for row in found[0]] if laptop else self.given
         cells = [over_seeds_compared(cell, [100 * each[cell.row] for each in found], unit="%") for cell in given]
-        return Table(
+        return self.given.recomputed(
             "likelihood_table_s4",
-            self.given.title,
-            self.given.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs=DIFFERS.format(**settings) if laptop else "",
             notes=(SEEDS, "The images of the in-distribution's test set are the positive class."),

@@ -72,8 +72,7 @@ class ModalitiesAsOutliers:
             for score in (LAST, RAW):
                 cell = PublishedCell(f"{pair}, {score}", self.given.columns[0], "")
                 cells.append(over_seeds_compared(cell, [100 * one[score][pair] for one in found], unit="%"))
-        title, source = self.given.title, self.given.source
-        return Table("likelihood_mri", title, source, tuple(cells), context.scale, notes=NOTES)
+        return self.given.recomputed("likelihood_mri", cells, context.scale, notes=NOTES)
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
         """AUROCs by score and pair."""

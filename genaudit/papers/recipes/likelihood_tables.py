@@ -66,8 +66,7 @@ class _GlowTable:
         return density_runs.needs(data, self.sets())
 
     def _table(self, context: Context, cells: list[Cell], *notes: str) -> Table:
-        title, source = self.given.title, self.given.source
-        return Table(self.name, title, source, tuple(cells), context.scale, notes=(SEEDS, GENERAL, *notes))
+        return self.given.recomputed(self.name, cells, context.scale, notes=(SEEDS, GENERAL, *notes))
 
     def _step(self, name: str) -> str:
         return f"{name}-{self.settings.key}"

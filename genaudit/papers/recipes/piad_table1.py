@@ -42,11 +42,9 @@ class DatasetCounts:
             for row, number in zip(("classes", "instances"), counted or (None, None), strict=True):
                 if table[row, column].value is not None:
                     cells.append(compared(table[row, column], number, tolerance=0.0))
-        return Table(
+        return table.recomputed(
             "piad_table1",
-            table.title,
-            table.source,
-            tuple(cells),
+            cells,
             context.scale,
             differs="Only the datasets that are on this machine are counted." if context.scale == "laptop" else "",
         )
