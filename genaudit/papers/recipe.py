@@ -80,7 +80,8 @@ class Context:
         """The results of several steps, none of which needs another's.
 
         `at_once` of them run at a time, each with one thread in a process of its own: a small network keeps one core
-        busy and a second one waiting (PIAD's takes as long with two threads as with one).
+        busy and a second one waiting (PIAD's takes as long with two threads as with one). Steps are taken to be alike:
+        where their number leaves a last round that is not full, its steps share the threads.
 
         Args:
             computes: by the steps' names, as for `step`; pickle must know them where `at_once` is more than 1.
@@ -88,36 +89,43 @@ class Context:
         Raises:
             UserError: a process was ended from outside.
         """
-        missing = [name for name in computes if not self._path(name).exists()]
-        workers = min(self.at_once, len(missing))
-        if workers > 1:
-            spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker) as pool:
-                running = [pool.submit(self.step, name, computes[name]) for name in missing]
-                try:
-                    for each in running:
-                        each.result()
-                except BrokenProcessPool:
-                    raise UserError(
-                        f"one of {workers} processes that ran steps side by side was ended, perhaps for want of "
-                        "memory; what was finished is kept, and OMP_NUM_THREADS=1 runs one step after the other"
-                    ) from None
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+        missing = {name: compute for name, compute in computes.items() if not self._path(name).exists()}
+        if self.at_once > 1 and len(missing) > 1:
+            names = list(missing)
+            full = len(names) - len(names) % self.at_once
+            for group in filter(None, (names[:full], names[full:])):
+                self._side_by_side({name: missing[name] for name in group})
         return [self.step(name, compute) for name, compute in computes.items()]
+
+    def _side_by_side(self, computes: Mapping[str, Callable[[], Any]]) -> None:
+        workers = min(self.at_once, len(computes))
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        begin, threads = _begin_worker, self.at_once // workers
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin, initargs=(threads,)) as pool:
+            running = [pool.submit(self.step, name, compute) for name, compute in computes.items()]
+            try:
+                for each in running:
+                    each.result()
+            except BrokenProcessPool:
+                raise UserError(
+                    f"one of {workers} processes that ran steps side by side was ended, perhaps for want of "
+                    "memory; what was finished is kept, and OMP_NUM_THREADS=1 runs one step after the other"
+                ) from None
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _path(self, name: str) -> Path:
         return self.folder / "steps" / f"{name}.json"
 
 
-def _begin_worker() -> None:
-    """One thread for networks and linear algebra; the process ends where the one that began it does, killed too."""
+def _begin_worker(threads: int) -> None:
+    """Threads for networks and linear algebra; the process ends where the one that began it does, killed too."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)
-    threadpool_limits(1, user_api="blas")
+    torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -34,6 +34,16 @@ def test_steps_at_a_time_run_with_one_thread_in_other_processes_and_are_kept(tmp
     assert context(tmp_path / "alone", 1).steps(computes)[0] == os.getpid()
 
 
+def test_a_last_round_that_is_not_full_shares_the_threads(tmp_path: Path) -> None:
+    def threads(at_once: int, steps: int) -> list[int]:
+        computes = {f"step{i}": torch.get_num_threads for i in range(steps)}
+        found: list[int] = context(tmp_path / f"{steps} by {at_once}", at_once).steps(computes)
+        return found
+
+    assert threads(2, 3) == [1, 1, 2]
+    assert threads(4, 2) == [2, 2]
+
+
 def test_what_a_step_raises_comes_through_and_those_that_ended_are_kept(tmp_path: Path) -> None:
     computes = {f"over{i}": functools.partial(operator.truediv, 1, i) for i in (1, 0)}
     with pytest.raises(ZeroDivisionError):
