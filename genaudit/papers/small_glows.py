@@ -32,6 +32,7 @@ NETWORK = {
     "steps": 4,
     "hidden": 32,
     "coupling": "tanh",
+    "classes": 1,
 }
 Scores: TypeAlias = "dict[str, dict[str, np.ndarray]]"
 AFTER = "after the outlier loss: "
