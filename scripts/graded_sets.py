@@ -15,16 +15,15 @@ import time
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 
-from genaudit import demo
 from genaudit.backbones.embedded import EfficientNetLite0
 from genaudit.backbones.feature_model import FeatureModel
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.backbones.torchvision_model import TorchvisionModel
-from genaudit.data import ImageSet, open_images
 from genaudit.measures.anomaly import Anomaly
 from genaudit.metrics.anomaly_score import judge, judge_images
+from genaudit.papers.measuring import pixels_of
+from genaudit.papers.recipes.as_correlations import blurred, noisy
 
 BLUR, NOISE = 0.7, 12.0  # radius in pixels of 28; standard deviation in grey levels of 255
 JOBS = ("efficientnet_lite0:64:paper", "efficientnet_lite0:64:robust", "resnet18:64:paper", "mobilenetv2_100:64:paper")
@@ -40,20 +39,15 @@ def feature_model(name: str, size: int) -> FeatureModel:
 
 def real(name: str, count: int) -> np.ndarray:
     """(N, 28, 28, 3) uint8, the first images of a demo set."""
-    images = open_images(demo.path(name), limit=count)
-    assert isinstance(images, ImageSet)
-    return np.stack([images.read(index) for index in range(len(images))])
+    return pixels_of(None, f"demo:{name}")[:count]
 
 
 def graded(count: int) -> dict[str, np.ndarray]:
     held_out = real("held_out", count)
-    rng = np.random.default_rng(0)
-    blurred = [np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR))) for image in held_out]
-    noisy = held_out + rng.normal(0, NOISE, (*held_out.shape[:3], 1))  # grey, as the images are
     sets = {
         "other real images": held_out,
-        f"light blur (radius {BLUR})": np.stack(blurred),
-        f"light noise (sd {NOISE:g}/255)": noisy.round().clip(0, 255).astype(np.uint8),
+        f"light blur (radius {BLUR})": blurred(held_out, BLUR),
+        f"light noise (sd {NOISE:g}/255)": noisy(held_out, NOISE),
         "VAE samples": real("vae", count),
         "VAE collapsed to 40 modes": real("vae_collapsed", count),
         "pixel-Gaussian draws": real("gaussian", count),

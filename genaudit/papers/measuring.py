@@ -51,24 +51,29 @@ def weights_need(label: str, model: FeatureModel, key: str) -> Need:
 
 
 def rows(
-    context: Context, name: str | Path, measure: Measure, *, limit: int | None = None, sample: int | None = None
+    context: Context,
+    name: str,
+    measure: Measure,
+    *,
+    pixels: np.ndarray | None = None,
+    limit: int | None = None,
+    sample: int | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Rows (N, D) of a set's images, kept in the row store, and the images' names; damaged images are left out.
 
     Args:
-        name: as `find_set` knows it, or the path of a file that the recipe has made.
+        name: as `find_set` knows it. pixels: images (N, H, W, 3) uint8 that the recipe has made, in place of a set.
         limit: only the first so many images. sample: only so many, drawn with the run's seed.
     """
     from genaudit.data import ImageSet, open_images
     from genaudit.store import Engine, Store
 
-    path = name if isinstance(name, Path) else find_set(context.data, name)
-    if path is None:
+    source = find_set(context.data, name) if pixels is None else pixels
+    if source is None:
         raise UserError(f"{name}: there is no such image set under data={context.data}")
-    name = path.stem if isinstance(name, Path) else name
-    images = open_images(str(path), limit=limit)
+    images = open_images(str(source) if isinstance(source, Path) else source, limit=limit)
     if not isinstance(images, ImageSet):
-        raise UserError(f"{path}: images are needed here, not features")
+        raise UserError(f"{source}: images are needed here, not features")
     if sample is not None and sample < len(images):
         images = images.subset(np.sort(np.random.default_rng(context.seed).choice(len(images), sample, replace=False)))
     context.report(f"{measure.name}: {len(images):,} images of {name}")
@@ -84,6 +89,15 @@ def embedding(model: FeatureModel) -> Any:
     from genaudit.measures.embedding import Embedding
 
     return Embedding(model)
+
+
+def pixels_of(data: Path | None, name: str) -> np.ndarray:
+    """All images (N, H, W, 3) uint8 of a set whose images have one size."""
+    from genaudit.data import ImageSet, open_images
+
+    images = open_images(str(find_set(data, name)))
+    assert isinstance(images, ImageSet)
+    return np.stack([images.read(index) for index in range(len(images))])
 
 
 def resized(context: Context, name: str, pixels: Pixels) -> tuple[np.ndarray, list[str]]:

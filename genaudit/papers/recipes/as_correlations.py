@@ -10,8 +10,7 @@ grade by noise or by blur, stand for them, and minus the grade for people's judg
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from genaudit.metrics.anomaly_score import anomaly_score, judge_images
 from genaudit.metrics.frechet import frechet_distance
 from genaudit.metrics.result import Cloud
-from genaudit.papers.measuring import embedding, find_set, rows, weights_need
+from genaudit.papers.measuring import embedding, find_set, pixels_of, rows, weights_need
 from genaudit.papers.published import compared
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.recipes.as_tables import REFERENCE, AnomalySets
@@ -49,11 +48,12 @@ class Generators:
     """Image sets whose quality is known, beside their reference.
 
     Attributes:
-        reference: as `rows` takes it. made: generator => its images. quality: of each, higher is better.
+        reference: name of a set. quality: of each generator, higher is better.
+        made: a generator's set by name => its images (N, H, W, 3) uint8, or None for those that lie under that name.
     """
 
     reference: str
-    made: Mapping[str, str | Path]
+    made: Mapping[str, np.ndarray | None]
     quality: tuple[float, ...]
 
 
@@ -88,7 +88,7 @@ class Correlations(AnomalySets):
         """Scores every generator and correlates."""
         laptop = context.scale == "laptop"
         models = {"EfficientNet-Lite0": self.laptop_model} if laptop else self.models
-        groups = self._graded(context) if laptop else self._judged()
+        groups = self._graded() if laptop else self._judged()
         cells, clouds = [], []
         for score in self.scores:
             for label, model in models.items():
@@ -139,33 +139,34 @@ class Correlations(AnomalySets):
         groups = {}
         for dataset, (name, reference) in self.sets.items():
             rates = human_error_rates(name)
-            groups[dataset] = Generators(reference, {each: f"{name}/{each}" for each in rates}, tuple(rates.values()))
+            groups[dataset] = Generators(reference, {f"{name}/{each}": None for each in rates}, tuple(rates.values()))
         return groups
 
-    def _graded(self, context: Context) -> dict[str, Generators]:
-        real = _pixels(SPOILED)
+    def _graded(self) -> dict[str, Generators]:
+        real = pixels_of(None, SPOILED)
         groups = {}
-        for title, amounts, spoil in (("noise", NOISE, _noisy), ("blur", BLUR, _blurred)):
-            made = {f"{title} {each:g}": _written(context, title, each, spoil, real) for each in amounts}
+        for title, amounts, spoil in (("noise", NOISE, noisy), ("blur", BLUR, blurred)):
+            made = {f"{title} {each:g}": spoil(real, each) for each in amounts}
             quality = tuple(-step / (len(amounts) - 1) for step in range(len(amounts)))
             groups[f"Fashion-MNIST, {title}"] = Generators(REFERENCE, made, quality)
         return groups
 
     def _scores(self, context: Context, score: str, model: Any, generators: Generators) -> list[float]:
-        of = {"as": self._anomaly_score, "as_i": self._mean_of_images, "fid": self._frechet}[score]
-        return [of(context, model, generators.reference, each) for each in generators.made.values()]
+        def read(name: str, pixels: np.ndarray | None = None) -> np.ndarray:
+            if score == "fid":
+                return rows(context, name, embedding(model), pixels=pixels)[0]
+            return self._rows(context, name, model, pixels=pixels)
 
-    def _anomaly_score(self, context: Context, model: Any, reference: str, generated: str | Path) -> float:
-        tables = [self._rows(context, one, model) for one in (reference, generated)]
-        points = [table[np.isfinite(table[:, :2]).all(1), :2] for table in tables]
-        return anomaly_score(*points, permutations=1, seed=context.seed).statistic
-
-    def _mean_of_images(self, context: Context, model: Any, reference: str, generated: str | Path) -> float:
-        made = self._rows(context, generated, model)
-        return float(judge_images(generated=made, seed=context.seed).as_i_mean or np.nan)
-
-    def _frechet(self, context: Context, model: Any, reference: str, generated: str | Path) -> float:
-        return frechet_distance(*(rows(context, one, embedding(model))[0] for one in (reference, generated)))
+        made = (read(name, pixels) for name, pixels in generators.made.items())
+        if score == "as_i":  # has no reference
+            return [float(judge_images(generated=table, seed=context.seed).as_i_mean or np.nan) for table in made]
+        reference = read(generators.reference)
+        if score == "fid":
+            return [frechet_distance(reference, table) for table in made]
+        return [
+            anomaly_score(*map(_finite, (reference, table)), permutations=1, seed=context.seed).statistic
+            for table in made
+        ]
 
 
 def human_error_rates(dataset: str) -> dict[str, float]:
@@ -185,35 +186,20 @@ def _sign(cell: Cell) -> float:
     return float(cell.lower > 0) - float(cell.upper < 0)
 
 
-def _pixels(name: str) -> np.ndarray:
-    """(N, H, W, 3) uint8 of a set that ships with genaudit."""
-    from genaudit.data import ImageSet, open_images
-
-    images = open_images(str(find_set(None, name)))
-    assert isinstance(images, ImageSet)
-    return np.stack([images.read(index) for index in range(len(images))])
+def _finite(table: np.ndarray) -> np.ndarray:
+    """Complexity and vulnerability (N, 2) of the images that have both."""
+    return table[np.isfinite(table[:, :2]).all(1), :2]
 
 
-def _noisy(images: np.ndarray, sd: float) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, sd, (*images.shape[:3], 1))  # grey, as the images are
+def noisy(images: np.ndarray, sd: float) -> np.ndarray:
+    """Images (N, H, W, 3) uint8 with grey Gaussian noise, `sd` in grey levels of 255."""
+    noise = np.random.default_rng(0).normal(0, sd, (*images.shape[:3], 1))
     return (images + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def _blurred(images: np.ndarray, radius: float) -> np.ndarray:
+def blurred(images: np.ndarray, radius: float) -> np.ndarray:
+    """Images (N, H, W, 3) uint8 after a Gaussian blur, `radius` in pixels."""
     from PIL import Image, ImageFilter
 
     blur = ImageFilter.GaussianBlur(radius)
     return np.stack([np.asarray(Image.fromarray(image).filter(blur)) for image in images])
-
-
-def _written(
-    context: Context, title: str, amount: float, spoil: Callable[[np.ndarray, float], np.ndarray], real: np.ndarray
-) -> Path:
-    """The spoiled images as a file in the recipe's folder; the store knows them by their pixels."""
-    file = context.folder / "graded" / f"{title}-{amount:g}.npy"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial_file = file.with_suffix(".partial.npy")
-        np.save(partial_file, spoil(real, amount))
-        os.replace(partial_file, file)
-    return file

@@ -68,10 +68,12 @@ class AnomalySets:
             return ""
         return DIFFERS.format(size=self.laptop_model.recipe.size, limit=self.laptop_limit)
 
-    def _rows(self, context: Context, source: str | Path, model: Any, **settings: Any) -> np.ndarray:
+    def _rows(
+        self, context: Context, source: str, model: Any, *, pixels: np.ndarray | None = None, **settings: Any
+    ) -> np.ndarray:
         limit = self.laptop_limit if context.scale == "laptop" else self.limit
         measure = Anomaly(model, seed=context.seed, **settings)
-        found, _ = rows(context, source, measure, sample=limit)
+        found, _ = rows(context, source, measure, pixels=pixels, sample=limit)
         return found
 
 

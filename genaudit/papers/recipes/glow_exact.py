@@ -145,22 +145,17 @@ class Fourier:
         )
 
     def _correlations(self, context: Context) -> dict[str, Any]:
-        from genaudit.data import ImageSet, open_images
         from genaudit.likelihood import saved
         from genaudit.likelihood.dequantisation import to_pixels
         from genaudit.likelihood.evaluation import log_likelihoods
         from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
-        from genaudit.papers.measuring import find_set
+        from genaudit.papers.measuring import pixels_of
         from genaudit.stats.resampling import bootstrap_indices, percentile_interval
 
         model = saved.load(self.model, context.device)
         channels, size, _ = model.image_shape
-        images = []
-        for name in self.sets:
-            opened = open_images(str(find_set(context.data, name)))
-            assert isinstance(opened, ImageSet)
-            images += [opened.read(index) for index in range(len(opened))]
-        pixels = to_pixels(np.stack(images), channels=channels, size=size)
+        images = np.concatenate([pixels_of(context.data, name) for name in self.sets])
+        pixels = to_pixels(images, channels=channels, size=size)
         # one cycle through all images in random order: nobody is mixed with themselves
         order = np.random.default_rng(context.seed).permutation(len(pixels))
         partner = np.empty(len(order), int)

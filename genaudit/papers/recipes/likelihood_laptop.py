@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,8 @@ from genaudit.measures.code_length import code_length
 from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.papers import datasets, small_glows
 from genaudit.papers.cutouts import cutouts
+from genaudit.papers.density_runs import over_seeds_compared
+from genaudit.papers.published import PublishedCell
 from genaudit.papers.recipe import Context, Need, Scale
 from genaudit.papers.table import Cell, Table
 from genaudit.stats.auroc import auroc
@@ -198,11 +201,10 @@ class LikelihoodLaptop:
 
 def _cell(row: str, column: str, values: list[float], unit: str = "") -> Cell:
     """The mean over the seeds; what is unstable says so."""
-    spread = max(values) - min(values)
-    note = "seeds: " + ", ".join(f"{value:.3f}" for value in values)
-    if column.startswith(("AUROC", "Spearman")) and spread > UNSTABLE:
-        note = f"unstable over seeds; {note}"
-    return Cell(row, column, float(np.mean(values)), lower=min(values), upper=max(values), unit=unit, note=note)
+    cell = over_seeds_compared(PublishedCell(row, column, ""), values, unit=unit)
+    if column.startswith(("AUROC", "Spearman")) and max(values) - min(values) > UNSTABLE:
+        return replace(cell, note=f"unstable over seeds; {cell.note}")
+    return cell
 
 
 def _curves(found: list[dict[str, Any]], first: int) -> list[Curve]:
