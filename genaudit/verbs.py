@@ -69,7 +69,7 @@ genaudit evaluate samples/ reference=real/ --multirun seed=0,1,2
     ),
     "reject": Verb(
         "Diversity gate for a checkpoint: accepts, rejects or asks for more samples; writes decision.json and a page.",
-        "genaudit reject SAMPLES train=T [irs_target=0.8] [alpha=0.05] [mode=fixed|sequential] [key=value ...]",
+        "genaudit reject SAMPLES train=T [irs_target=0.8] [reference=R] [key=value ...]",
         """
 genaudit reject samples/ train=train/ irs_target=0.8 alpha=0.05
 genaudit reject samples/ train=train/ mode=sequential
@@ -79,16 +79,20 @@ genaudit reject 'runs/samples/step_*' train=train/
 genaudit reject --plan n_train=50000 irs_target=0.8 alpha=0.05
 """,
         """\
-Exit code 0: accepted; 3: rejected; 4: undecided, more samples are needed. A model that meets the target is rejected
-with probability at most alpha. It is accepted when the samples end without a rejection and were enough to reject a
-model of a tenth of the target with probability 80 %, or when they reach the target themselves.
+Exit code 0: accepted; 3: rejected; 4: undecided, more samples are needed. The samples are compared with held-out real
+images that retrieve from the same training set; a model as diverse as irs_target asks for is rejected with probability
+at most alpha, however uneven retrieval is. A model is accepted when it is not rejected and the samples were enough to
+reject a model of detect times the target with probability power.
 
 The gate's keys:
-  irs_target=0.8        share of the training set that the model shall reach; with reference=R (held-out real images)
-                        the share of what real images reach, at most as many samples being judged as there are of them
-  mode=fixed            tests once, after all samples; mode=sequential after each, and measures no sample more than it
+  reference=R           held-out real images; without them some training images are set aside and play them
+  irs_target=0.8        share of what real images reach that the model must reach
+  detect=0.5 power=0.8  what an acceptance is worth
+  absolute=true         the paper's literal test (Eq. 9): a share of the training set, drawn evenly. Real images may not
+                        reach it themselves; where retrieval is uneven the answer is undecided
+  mode=fixed            tests once, after all samples; mode=sequential while they come, and measures few more than it
                         needs. SAMPLES of - reads image paths from standard input, one a line, sequentially
-  n_max=N               draw at most N samples; tell a stream's length, so that it can be accepted at its end
+  n_max=N               draw at most N samples
   distance=euclidean    or cosine
   --plan                how many samples reject a model of diversity d; with n_train=N or train=T, diversity=[0.1,0.4]
 A pattern of folders, quoted, decides for each in the order of their numbers; the exit code is the last one's.

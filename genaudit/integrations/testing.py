@@ -37,8 +37,8 @@ def assert_diverse(
     Args:
         samples: generated images; judged in a seeded random order, all of them.
         train: the images that the model learned from.
-        irs_target: the share of them that the model must be able to produce, or with `reference` (held-out real
-            images) the share of what these reach.
+        irs_target: the share of what held-out real images reach that the model must reach: those of `reference`, or
+            training images that are set aside.
         alpha: the probability, at most, that a model which meets the target fails.
         undecided: "pass" lets too few samples for a decision pass.
         keys: further keys of `genaudit reject` (`feature_model`, `device`, `limit`, `mode`, ...).
@@ -61,10 +61,7 @@ def assert_diverse(
     overrides += [f"{role}={as_override(described(source))}" for role, source in sources.items() if source is not None]
     cfg = compose("reject", overrides)
     verdict = gate_set(cfg, Yardstick.prepare(cfg, sources), samples).verdict
-    found = (
-        f"{verdict.n_sampled} samples reach {verdict.n_learned} of {verdict.target.n_train} training images, "
-        f"IRS_inf {verdict.irs_inf.value:.3g} [{verdict.irs_inf.lower:.3g}, {verdict.irs_inf.upper:.3g}]"
-    )
+    found = verdict.reasons[0]
     if verdict.decision == "reject":
         raise AssertionError(f"not diverse enough for irs_target={irs_target:g}: {found}")
     if verdict.decision == "undecided" and undecided == "fail":

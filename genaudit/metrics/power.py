@@ -1,7 +1,9 @@
 """Power analysis of the diversity gate: how many samples reject a model of a given diversity, before any is drawn.
 
-A model that draws uniformly from d N images is rejected after n samples with probability P(K <= k* | n, d N), k* the
-largest count that Eq. 9 of Dombrowski et al., CVPR 2025, rejects at the target. Both laws are exact.
+Calibrated: the test against held-out real images (`stats.held_out_test`), whose retrieval is taken to be even, since
+nothing is measured; uneven retrieval shows more duplicates and needs fewer samples as a rule. Absolute: a model that
+draws uniformly from d N images is rejected after n samples with probability P(K <= k* | n, d N), k* the largest count
+that Eq. 9 of Dombrowski et al., CVPR 2025, rejects at the target; both laws are exact.
 
 N training images, D diversities, P powers.
 """
@@ -13,41 +15,54 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genaudit.metrics.gate import plain_target
-from genaudit.stats.occupancy import samples_needed
+from genaudit.metrics.gate import Question
+from genaudit.stats.held_out_test import real_needed
+from genaudit.stats.held_out_test import samples_needed as calibrated_samples
+from genaudit.stats.occupancy import samples_needed, target_support
+from genaudit.stats.rarefaction import Law
 
 POWERS = (0.8, 0.9, 0.99)
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the target: diversities that are asked about
+MOST = 100  # times the training set: more samples than this are not recommended
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`samples` (D, P) int64: how many reject a model of `diversities[i]` (IRS_inf) with probability `powers[j]`."""
+    """`samples` (D, P) int64: how many reject a model of `diversities[i]` (IRS_inf) with probability `powers[j]`.
+
+    `real` (D, P) are the held-out real images that they need; None for the absolute test. `detect_samples` are those
+    without which no model is accepted (`question.detect` and `.power`).
+    """
 
     n_train: int
-    irs_target: float
-    alpha: float
+    question: Question
     s_target: int
     diversities: tuple[float, ...]
     powers: tuple[float, ...]
     samples: np.ndarray
+    real: np.ndarray | None
+    detect_samples: int
+
+    @property
+    def detect_real(self) -> int | None:
+        return None if self.real is None else real_needed(self.detect_samples, self.question.irs_target)
 
 
 def plan(
     n_train: int,
-    irs_target: float,
-    alpha: float,
+    question: Question,
     *,
+    absolute: bool = False,
     diversities: Sequence[float] | None = None,
     powers: Sequence[float] = POWERS,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Plan:
-    """How many samples a fixed test needs; a sequential one needs a few more at most and fewer on average.
+    """How many samples a fixed test needs; a sequential one needs some more at most and fewer on average.
 
     Args:
         n_train: number of training images.
-        irs_target: share of them that the model shall reach, in (0, 1].
-        alpha: level of the test, in (0, 0.5).
+        question: the target and the levels.
+        absolute: the paper's test instead of the one against held-out real images.
         diversities: IRS_inf of the models to reject, each below the target; None for shares of the target.
         powers: probabilities of rejection, between alpha and 1.
         advance: called with 1 after each number.
@@ -55,21 +70,33 @@ def plan(
     Raises:
         ValueError: an argument out of range, or a diversity that leaves no image or is not below the target.
     """
-    target = plain_target(n_train, irs_target, alpha)
+    target, law = target_support(n_train, question.irs_target), Law.even(n_train)
+
+    def needed(support: int, power: float) -> int:
+        if absolute:
+            return samples_needed(support, target, question.alpha, power)
+        detect = support / (question.irs_target * n_train)
+        found = calibrated_samples(law, question.irs_target, detect, question.alpha, power, MOST * n_train)
+        if found is None:
+            raise ValueError(f"no {MOST * n_train:,} samples reject {support:,} of {n_train:,} training images")
+        return found
+
     if diversities is None:
-        candidates = [share * irs_target for share in SHARES]
-        diversities = [d for d in candidates if 1 <= round(d * n_train) < target.s_target]
+        candidates = [share * question.irs_target for share in SHARES]
+        diversities = [d for d in candidates if 1 <= round(d * n_train) < target]
         if not diversities:
-            raise ValueError(f"a target of {target.s_target} training images leaves no smaller diversity to reject")
+            raise ValueError(f"a target of {target} training images leaves no smaller diversity to reject")
     samples = np.empty((len(diversities), len(powers)), np.int64)
     for row, diversity in enumerate(diversities):
         support = round(diversity * n_train)
-        if support < 1 or support >= target.s_target:
+        if support < 1 or support >= target:
             raise ValueError(
-                f"diversity {diversity:g} is {support:,} of {n_train:,} training images; between 1 and the target's "
-                f"{target.s_target:,} is needed"
+                f"diversity {diversity:g} is {support:,} of {n_train:,} training images; it must be between 1 and the "
+                f"target's {target:,}"
             )
         for column, power in enumerate(powers):
-            samples[row, column] = samples_needed(support, target.s_target, alpha, power)
+            samples[row, column] = needed(support, power)
             advance(1)
-    return Plan(n_train, irs_target, alpha, target.s_target, tuple(diversities), tuple(powers), samples)
+    real = None if absolute else np.vectorize(lambda n: real_needed(n, question.irs_target))(samples)
+    least = needed(min(max(1, round(question.detect * target)), target - 1) if target > 1 else 1, question.power)
+    return Plan(n_train, question, target, tuple(diversities), tuple(powers), samples, real, least)

@@ -20,7 +20,7 @@ from genaudit.reports.gallery import Gallery, Picture
 from genaudit.reports.report import MeasureUse, RoleImages, Warning, by_role
 from genaudit.reports.values import plain
 
-SCHEMA = "genaudit/decision/1"
+SCHEMA = "genaudit/decision/2"
 CITATION = "Dombrowski et al., Image Generation Diversity Issues and How to Tame Them, CVPR 2025"
 WORDS = {"accept": "Accepted", "reject": "Rejected", "undecided": "Undecided"}
 STYLES = {"accept": "bold green", "reject": "bold red", "undecided": "bold yellow"}
@@ -28,17 +28,37 @@ LISTED = 8  # training images that are shown with the samples that retrieved the
 SAMPLES_SHOWN = 6
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Images that are copies, by their bytes or their features; each content of the training set is counted once.
+
+    `train`: training images that are copies of others. `reference`: reference images that are training images or copies
+    of one another, and were left out. `set_aside`: training images that play held-out ones. `samples`: samples that are
+    copies of other samples, by their bytes. `samples_in_train`: samples that are training images, by their features.
+    """
+
+    train: int = 0
+    reference: int = 0
+    set_aside: int = 0
+    samples: int = 0
+    samples_in_train: int = 0
+
+
 @dataclass
 class GateRun:
     """A checkpoint's way through the gate.
 
-    `thresholds` (P,) are the fewest learned images that are not rejected after `at` (P,) samples. `names` and
-    `pictures` are those of "generated" (the samples taken, in their order) and "train"; the rest is as in `Report`.
+    `boundary` (P,) is about the fewest learned images that are not rejected after `at` (P,) samples, `expectation`
+    (P,) what a model at the target learns. `shuffled`: the samples were judged in random order. `names` and `pictures`
+    are those of "generated" (the samples taken, in their order) and "train"; the rest is as in `Report`.
     """
 
     verdict: Verdict
     at: np.ndarray
-    thresholds: np.ndarray
+    boundary: np.ndarray
+    expectation: np.ndarray
+    copies: Copies
+    shuffled: bool
     created: str
     command: str
     config: Mapping[str, Any]
@@ -51,11 +71,11 @@ class GateRun:
 
     def __post_init__(self) -> None:
         self.images: dict[str, Any] = {}  # a gallery asks for it
-        self.warnings = [*self.warnings, *_cautions(self.verdict)]
+        self.warnings = [*self.warnings, *_cautions(self)]
 
     def to_dict(self) -> dict[str, Any]:
         """decision.json; a number that nothing identifies is None."""
-        verdict, target = self.verdict, self.verdict.target
+        verdict, question = self.verdict, self.verdict.question
         document = {
             "schema": SCHEMA,
             "genaudit": __version__,
@@ -63,28 +83,43 @@ class GateRun:
             "command": self.command,
             "decision": verdict.decision,
             "reasons": verdict.reasons,
-            "irs_target": target.irs_target,
-            "alpha": target.alpha,
-            "n_train": target.n_train,
+            "calibration": verdict.calibration,
+            "irs_target": question.irs_target,
+            "alpha": question.alpha,
+            "detect": question.detect,
+            "power": question.power,
+            "n_train": verdict.n_train + self.copies.set_aside,
+            "n_retrievable": verdict.n_train,
+            "n_set_aside": self.copies.set_aside,
+            "n_reference": verdict.n_real,
             "n_sampled": verdict.n_sampled,
             "n_learned": verdict.n_learned,
+            "expected": verdict.expected,
             "threshold": verdict.threshold,
+            "p_value": verdict.pvalue,
             "first_rejected_at": verdict.first_rejected_at,
             "irs_inf": verdict.irs_inf,
+            "irs_inf_is": "estimate" if verdict.even else "lower_bound",
+            "irs_relative": verdict.irs_relative,
+            "irs_inf_reference": verdict.irs_inf_reference,
+            "stopped_early": verdict.stopped_early,
             "mode": verdict.mode,
-            "gap_adjusted": target.reach is not None,
-            "irs_inf_reference": target.reach.irs_inf if target.reach else None,
-            "irs_inf_adjusted": verdict.irs_inf_adjusted,
-            "n_reference": len(target.reach.retrieved) if target.reach else None,
-            "s_target": target.s_target,
-            "test": {"rule": verdict.method, "level": target.level, "horizon": verdict.horizon},
-            "detectable_irs": verdict.detectable_irs,
+            "gap_adjusted": verdict.calibration != "absolute",
+            "s_target": verdict.s_target,
+            "test": {"rule": verdict.method, "level": verdict.level, "horizon": verdict.horizon},
+            "detectable": verdict.detectable,
+            "detectable_irs": verdict.detectable * question.irs_target,
+            "samples_needed": verdict.samples_needed,
+            "reference_needed": verdict.real_needed,
             "bias": {
-                "fits": verdict.bias.fits,
-                "law_pvalue": verdict.bias.law,
-                "law_pvalue_reference": verdict.bias.law_reference,
-                "bias_pvalue": verdict.bias.amplified,
+                "fits": verdict.even,
+                "law_pvalue": verdict.evenness.samples,
+                "law_pvalue_reference": verdict.evenness.real,
+                "law_pvalue_train": verdict.evenness.train,
+                "bias_pvalue": verdict.evenness.amplified,
             },
+            "copies": self.copies,
+            "shuffled": self.shuffled,
             "most_retrieved": [
                 {"train": self._name("train", image), "times": len(samples), "samples": [
                     self._name("generated", sample) for sample in samples[:SAMPLES_SHOWN]]}
@@ -135,7 +170,8 @@ class GateRun:
         )
 
 
-def _cautions(verdict: Verdict) -> list[Warning]:
+def _cautions(run: GateRun) -> list[Warning]:
+    verdict, copies = run.verdict, run.copies
     n, k = verdict.n_sampled, verdict.n_learned
     found = []
     if n == 1:
@@ -144,23 +180,46 @@ def _cautions(verdict: Verdict) -> list[Warning]:
         found.append(
             ("no-duplicates", "No two samples retrieve the same training image: 1 is irs_inf's cap, no estimate.")
         )
-    early = verdict.first_rejected_at is not None or (verdict.decision == "accept" and n < (verdict.horizon or n))
-    if verdict.mode == "sequential" and early and n > 1:
+    if verdict.stopped_early and n > 1:
         found.append(
             (
                 "nominal-interval",
-                "The samples ended with the decision, so irs_inf and its interval lean towards it; "
-                "mode=fixed estimates from all samples.",
+                "The samples ended with the decision, so irs_inf and irs_relative lean towards it; mode=fixed "
+                "estimates from all samples.",
             )
         )
-    if not verdict.bias.fits:
+    if not verdict.even:
         found.append(
-            ("uneven-retrieval", f"The occupancy law does not fit the retrieval counts ({show_p(verdict.bias.law)}).")
+            (
+                "uneven-retrieval",
+                "Retrieval is uneven: irs_inf, which assumes even draws, is a lower bound of the share of the training "
+                "set that the model can reach.",
+            )
         )
-    amplified = verdict.bias.amplified
-    if amplified is not None and amplified < verdict.target.alpha:
+    amplified = verdict.evenness.amplified
+    if amplified is not None and amplified < verdict.question.alpha:
+        found.append(("bias-amplified", f"The samples are more uneven than real images ({show_p(amplified)})."))
+    if not run.shuffled:
         found.append(
-            ("bias-amplified", f"The samples are more uneven than held-out real images ({show_p(amplified)}).")
+            (
+                "not-shuffled",
+                "The samples were judged in the order in which they came. A stream that is sorted, by class for "
+                "example, is judged by its beginning.",
+            )
+        )
+    if copies.train:
+        found.append(
+            ("duplicates", f"{copies.train:,} training images are copies of others; each content counts once.")
+        )
+    if copies.samples:
+        found.append(("duplicates", f"{copies.samples:,} of the {n:,} samples are copies of other samples."))
+    if copies.samples_in_train:
+        found.append(
+            (
+                "same-images",
+                f"{copies.samples_in_train:,} of the {n:,} samples are training images (equal features): the gate asks "
+                "for diversity only; authpct and ct say whether a model has memorised.",
+            )
         )
     return [Warning(code, None, message) for code, message in found]
 
@@ -172,15 +231,15 @@ def curve(run: GateRun) -> Curve:
     # An early decision is shown with some of what would have followed, not with the whole horizon.
     shown = run.at[run.at <= max(1.5 * verdict.n_sampled, 20)]
     x = np.unique(np.concatenate([shown, np.linspace(1, verdict.n_sampled, 128).round().astype(int)]))
-    boundary = np.interp(x, run.at, run.thresholds)
+    boundary = np.interp(x, run.at, run.boundary)
     lines = {
         "generated": np.where(x <= len(learned), learned[np.minimum(x, len(learned)) - 1].astype(float), np.nan),
-        "expected at the target": _expected(x, verdict.target.s_target),
-        "rejected below": np.where(boundary > 1, boundary, np.nan),
+        "expected at the target": np.interp(x, run.at, run.expectation),
+        "rejected below, about": np.where(boundary > 1, boundary, np.nan),
     }
-    if verdict.target.reach is not None:
-        real = _learned(verdict.target.reach.retrieved)
-        lines["reference"] = np.where(x <= len(real), real[np.minimum(x, len(real)) - 1].astype(float), np.nan)
+    if verdict.real is not None:
+        real = _learned(verdict.real)
+        lines["held-out real"] = np.where(x <= len(real), real[np.minimum(x, len(real)) - 1].astype(float), np.nan)
     at = verdict.first_rejected_at
     if at is not None:
         # two points above one another: a line from the axis to the curve
@@ -210,11 +269,6 @@ def _learned(retrieved: np.ndarray) -> np.ndarray:
     return np.cumsum(fresh)
 
 
-def _expected(n: np.ndarray, s: int) -> np.ndarray:
-    """s (1 - (1 - 1/s)^n), the occupancy law's mean."""
-    return np.asarray(-s * np.expm1(n * np.log1p(-1 / s))) if s > 1 else np.ones(len(n))
-
-
 @dataclass(frozen=True)
 class Fact:
     """A line of the decision's table."""
@@ -225,31 +279,48 @@ class Fact:
     note: str = ""
 
 
+COMPARED_WITH = {
+    "reference": "what held-out real images reach",
+    "held_out_train": "what training images that were set aside reach of the others",
+}
+
+
 def facts(verdict: Verdict) -> list[Fact]:
     """The numbers behind the decision."""
-    target, bias = verdict.target, verdict.bias
-    share = f"{target.irs_target:g} of "
-    share += "what held-out real images reach" if target.reach else f"{target.n_train:,} training images"
+    question, p = verdict.question, verdict.evenness
     ends = f"of at most {verdict.horizon:,}" if verdict.horizon else "without a limit"
     within = verdict.horizon or verdict.n_sampled
+    if verdict.calibration == "absolute":
+        target = Fact("target", f"{verdict.s_target:,}", "", f"of {verdict.n_train:,} training images, drawn evenly")
+    else:
+        target = Fact("target", f"{question.irs_target:g}", "", f"of {COMPARED_WITH[verdict.calibration]}")
     found = [
-        Fact("target", f"{target.s_target:,}", "", f"training images: {share}"),
+        target,
         Fact("samples", f"{verdict.n_sampled:,}", "", f"{verdict.mode}, {ends}"),
         Fact("learned", f"{verdict.n_learned:,}", "", "different training images retrieved"),
+        Fact("expected", f"{verdict.expected:,.1f}", "", "of a model at the target, with as many samples"),
         Fact("threshold", f"{verdict.threshold:,}", "", "fewer are rejected after as many samples"),
-        _share("irs_inf", verdict.irs_inf, "share of the training set that the model can reach"),
     ]
-    if target.reach is not None:
-        found.append(_share("irs_inf_reference", target.reach.irs_inf, "the same for held-out real images"))
-    if verdict.irs_inf_adjusted is not None:
-        found.append(_share("irs_inf_adjusted", verdict.irs_inf_adjusted, "relative to held-out real images"))
-    detectable = f"models up to this IRS_inf are rejected with probability 80 % within {within:,} samples"
-    if verdict.detectable_irs > 0:
-        found.append(Fact("detectable_irs", show(verdict.detectable_irs), "", detectable))
-    found.append(Fact("even retrieval", show_p(bias.law), "", "that uniform draws retrieve as unevenly"))
-    if bias.amplified is not None:
-        found.append(Fact("bias", show_p(bias.amplified), "", "that real images are retrieved as unevenly"))
+    if verdict.irs_relative is not None:
+        found.append(_share("irs_relative", verdict.irs_relative, "learned, relative to as many held-out real images"))
+    found.append(_irs_inf(verdict))
+    if verdict.detectable > 0:
+        percent = f"{100 * question.power:g} %"
+        note = f"times the target: what {within:,} samples reject with probability {percent}"
+        note += f" (asked: {question.detect:g})"
+        found.append(Fact("detectable", show(verdict.detectable), "", note))
+    found.append(Fact("even retrieval", show_p(p.samples), "", "that uniform draws retrieve as unevenly"))
+    if p.amplified is not None:
+        found.append(Fact("bias", show_p(p.amplified), "", "that real images are retrieved as unevenly"))
     return found
+
+
+def _irs_inf(verdict: Verdict) -> Fact:
+    estimate = verdict.irs_inf
+    if verdict.even:
+        return _share("irs_inf", estimate, "share of the training set that the model can reach, if it draws evenly")
+    note = "at least this share of the training set can be reached; retrieval is uneven"
+    return Fact("irs_inf", f"≥ {show(estimate.lower)}", "", note)
 
 
 def _share(name: str, estimate: Estimate, note: str) -> Fact:
@@ -290,7 +361,7 @@ def render(run: GateRun) -> str:
         "roles": by_role(run.roles),
         "config": _yaml(plain(run.config, [])),
         "citation": CITATION,
-        "level": f"{100 * (1 - 2 * run.verdict.target.alpha):g} %",
+        "level": f"{100 * (1 - 2 * run.verdict.question.alpha):g} %",
         "version": __version__,
     }
     return page("gate.html.j2", names)

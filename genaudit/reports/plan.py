@@ -25,17 +25,27 @@ def write(plan: Plan, out: Path, created: str, command: str) -> dict[str, Path]:
         [diversity, round(diversity * plan.n_train), *map(int, samples)]
         for diversity, samples in zip(plan.diversities, plan.samples, strict=True)
     ]
+    real = None if plan.real is None else plan.real.tolist()
+    question = plan.question
     document = {
         "schema": SCHEMA,
         "genaudit": __version__,
         "created": created,
         "command": command,
         "n_train": plan.n_train,
-        "irs_target": plan.irs_target,
-        "alpha": plan.alpha,
+        "irs_target": question.irs_target,
+        "alpha": question.alpha,
+        "detect": question.detect,
+        "power": question.power,
+        "absolute": plan.real is None,
         "s_target": plan.s_target,
+        "samples_needed": plan.detect_samples,
+        "reference_needed": plan.detect_real,
         "powers": list(plan.powers),
-        "rows": [{"irs_inf": row[0], "images": row[1], "samples": row[2:]} for row in rows],
+        "rows": [
+            {"irs_inf": row[0], "images": row[1], "samples": row[2:], "reference": real[at] if real else None}
+            for at, row in enumerate(rows)
+        ],
     }
     picture = draw(plan)
     names = {
@@ -76,7 +86,7 @@ def draw(plan: Plan) -> bytes:
         axes.plot(
             plan.diversities, plan.samples[:, column], color=colour, marker="o", markersize=4, label=percent(power)
         )
-    axes.axvline(plan.irs_target, color="#80868f", linestyle="dashed", linewidth=1, label="target")
+    axes.axvline(plan.question.irs_target, color="#80868f", linestyle="dashed", linewidth=1, label="target")
     axes.set(xlabel="diversity of the model to reject (IRS_inf)", ylabel="samples", yscale="log")
     axes.set_xlim(left=0)
     axes.grid(color="#e3e6ea", linewidth=0.6)
@@ -106,10 +116,20 @@ def show(plan: Plan, files: Mapping[str, Path]) -> None:
 
 
 def title(plan: Plan) -> str:
+    question = plan.question
+    if plan.real is None:
+        target = f"{plan.s_target:,} of {plan.n_train:,} training images, drawn evenly"
+        real = ""
+    else:
+        target = f"{question.irs_target:g} of what real images reach of {plan.n_train:,} training images"
+        real = (
+            f", each held against 1/{question.irs_target:g} as many held-out real images "
+            f"({plan.detect_real:,} for that); retrieval is taken to be even"
+        )
     return (
-        f"Samples needed to reject a model of a given diversity: target {plan.s_target:,} of {plan.n_train:,} training "
-        f"images (irs_target={plan.irs_target:g}), alpha={plan.alpha:g}, mode=fixed. With mode=sequential and as many "
-        "samples at most, models far below the target are rejected much earlier."
+        f"Samples needed to reject a model of a given diversity: target {target}, alpha={question.alpha:g}, "
+        f"mode=fixed. A model is accepted from {plan.detect_samples:,} samples on (detect={question.detect:g}, "
+        f"power={question.power:g}){real}. With mode=sequential models far below the target are rejected much earlier."
     )
 
 

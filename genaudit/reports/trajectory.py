@@ -1,4 +1,4 @@
-"""Checkpoints of one training run in order: the gate's decisions and IRS_inf over the steps."""
+"""Checkpoints of one training run in order: the gate's decisions and their diversity over the steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any, TextIO
 import numpy as np
 
 from genaudit import __version__
+from genaudit.metrics.gate import Estimate, Verdict
 from genaudit.metrics.result import Curve
 from genaudit.reports.digits import show, show_interval
 from genaudit.reports.gate import STYLES, WORDS, GateRun
 
 SCHEMA = "genaudit/trajectory/1"
 COLUMNS = (
-    *("checkpoint", "step", "decision", "irs_inf", "irs_inf_lower", "irs_inf_upper"),
+    *("checkpoint", "step", "decision", "irs_relative", "irs_relative_lower", "irs_relative_upper"),
+    *("irs_inf", "irs_inf_lower", "irs_inf_upper"),
     *("n_sampled", "n_learned", "threshold", "first_rejected_at"),
 )
 
@@ -43,23 +45,27 @@ class Trajectory:
         found = []
         for (name, run), step in zip(self.runs, self.steps, strict=True):
             verdict = run.verdict
-            ends = [verdict.irs_inf.value, verdict.irs_inf.lower, verdict.irs_inf.upper]
-            numbers = [each if np.isfinite(each) else None for each in ends]
             counts = [verdict.n_sampled, verdict.n_learned, verdict.threshold, verdict.first_rejected_at]
+            numbers = [*_ends(verdict.irs_relative, verdict), *_ends(verdict.irs_inf, verdict)]
             found.append(dict(zip(COLUMNS, [name, step, verdict.decision, *numbers, *counts], strict=True)))
         return found
 
+    @property
+    def shown(self) -> str:
+        """The value that is drawn and printed: against real images where there are any."""
+        return "irs_inf" if self.runs[0][1].verdict.calibration == "absolute" else "irs_relative"
+
     def curve(self) -> Curve:
-        """IRS_inf with its interval against the step, and the target."""
-        rows, target = self.rows(), self.runs[0][1].verdict.target
+        """The value with its interval against the step, and the target."""
+        rows, question, name = self.rows(), self.runs[0][1].verdict.question, self.shown
         value, low, high = (
             np.array([np.nan if row[key] is None else row[key] for row in rows], float)
-            for key in ("irs_inf", "irs_inf_lower", "irs_inf_upper")
+            for key in (name, f"{name}_lower", f"{name}_upper")
         )
-        asked = np.array([run.verdict.target.s_target / run.verdict.target.n_train for _, run in self.runs])
-        lines = {"generated": value, "target": asked}
-        level = f"{100 * (1 - 2 * target.alpha):g} % interval"
-        return Curve("IRS_inf over the checkpoints", "step", "IRS_inf", np.array(self.steps), lines, (low, high), level)
+        lines = {"generated": value, "target": np.full(len(rows), question.irs_target)}
+        level = f"{100 * (1 - 2 * question.alpha):g} % interval"
+        label = "IRS_inf" if name == "irs_inf" else "diversity relative to real images"
+        return Curve(f"{label} over the checkpoints", "step", label, np.array(self.steps), lines, (low, high), level)
 
     def write(self, out: str | Path) -> dict[str, Path]:
         """Writes trajectory.csv, .html and .json into the folder `out`; returns their paths by name."""
@@ -79,13 +85,14 @@ class Trajectory:
         names = {
             "trajectory": self,
             "last": rows[-1]["decision"],
+            "shown": self.shown,
             "words": WORDS,
             "plot": draw(self.curve()),
             "rows": [
                 {
                     **row,
-                    "number": show(row["irs_inf"], row["irs_inf_lower"], row["irs_inf_upper"]),
-                    "interval": show_interval(row["irs_inf_lower"], row["irs_inf_upper"]),
+                    "number": show(row[self.shown], row[f"{self.shown}_lower"], row[f"{self.shown}_upper"]),
+                    "interval": show_interval(row[f"{self.shown}_lower"], row[f"{self.shown}_upper"]),
                 }
                 for row in rows
             ],
@@ -109,15 +116,22 @@ class Trajectory:
 
         console = make_console()
         table = new_table(not console.is_terminal)
-        for header in ("checkpoint", "decision", "IRS_inf", "interval", "samples", "learned", "threshold"):
+        for header in ("checkpoint", "decision", self.shown, "interval", "samples", "learned", "threshold"):
             table.add_column(header, justify="left" if header in ("checkpoint", "decision") else "right")
         for row in self.rows():
-            low, high = row["irs_inf_lower"], row["irs_inf_upper"]
+            low, high = row[f"{self.shown}_lower"], row[f"{self.shown}_upper"]
             table.add_row(
                 text((row["checkpoint"], "bold")),
                 text((row["decision"], STYLES[row["decision"]])),
-                text((show(row["irs_inf"], low, high), "bold")),
+                text((show(row[self.shown], low, high), "bold")),
                 text((show_interval(low, high), "dim")),
                 *(text((f"{row[key]:,}", "")) for key in ("n_sampled", "n_learned", "threshold")),
             )
         console.print(table)
+
+
+def _ends(estimate: Estimate | None, verdict: Verdict) -> list[float | None]:
+    """Value and ends; none where the samples' number depended on the samples, which leaves no estimate."""
+    if estimate is None or verdict.stopped_early:
+        return [None, None, None]
+    return [end if np.isfinite(end) else None for end in (estimate.value, estimate.lower, estimate.upper)]

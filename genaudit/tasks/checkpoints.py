@@ -48,8 +48,8 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
         run.write(out / label)
         runs.append((label, run))
         verdict = run.verdict
-        estimate = f"IRS_inf {verdict.irs_inf.value:.3f} [{verdict.irs_inf.lower:.3f}, {verdict.irs_inf.upper:.3f}]"
-        print(f"{label}: {WORDS[verdict.decision].lower()}, {estimate}, {verdict.n_sampled:,} samples", flush=True)
+        seen = f"{verdict.n_learned:,} training images from {verdict.n_sampled:,} samples"
+        print(f"{label}: {WORDS[verdict.decision].lower()}, {seen}", flush=True)
     trajectory = Trajectory(runs, now(), command_line("reject"))
     files = trajectory.write(out)
     last = runs[-1][1]

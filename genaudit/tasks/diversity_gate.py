@@ -19,7 +19,7 @@ from genaudit.reports.gate import GateRun
 from genaudit.store.stream import RowStream
 from genaudit.tasks.api import as_override, compose, described
 from genaudit.tasks.environment import now, resolved
-from genaudit.tasks.gating import Yardstick
+from genaudit.tasks.gating import Judge, Yardstick
 from genaudit.tasks.roles import open_role
 from genaudit.tasks.samples import SetSamples
 
@@ -39,11 +39,12 @@ class DiversityGate:
 
     Args:
         train: what `genaudit.evaluate` takes, or embeddings (N, D).
-        reference: held-out real images (or embeddings): the target is a share of what they reach.
-        irs_target: share of the training set that the model shall reach, in (0, 1].
+        reference: held-out real images (or embeddings); without them some training images are set aside and play them.
+        irs_target: share of what real images reach that the model must reach, in (0, 1]. With `absolute=True` a
+            share of the training set, under uniform draws.
         alpha: probability at most of rejecting a model that does, in (0, 0.5).
-        n_max: the most samples that will be drawn for a checkpoint; without it a good model is hardly ever accepted
-            before `verdict(finished=True)`.
+        n_max: the most samples that will be drawn for a checkpoint. Without it as many are judged as the real images
+            allow: `irs_target` times their number.
         feature_model: its name. **keys: the command line's keys, as `device="cuda"`, `store="rows/"`, `seed=1`.
 
     Raises:
@@ -74,9 +75,14 @@ class DiversityGate:
 
     def reset(self) -> None:
         """Forgets the samples: the next checkpoint's gate, with the same target."""
-        self._gate: Gate = self._yardstick.gate("sequential", None)
+        self._judge: Judge = self._yardstick.judge("sequential", None)
         self._names: list[str] = []
+        self._digests: list[np.ndarray] = []
         self._pictures: dict[int, np.ndarray] = {}
+
+    @property
+    def _gate(self) -> Gate:
+        return self._judge.gate
 
     @property
     def decided(self) -> bool:
@@ -111,11 +117,11 @@ class DiversityGate:
 
     def _update_rows(self, batch: Any) -> None:
         rows = batch.detach().cpu().numpy() if hasattr(batch, "detach") else np.asarray(batch)
-        if not np.isfinite(rows).all():
-            raise UserError("generated: embeddings that are not finite")
         before = self.n_sampled
-        self._gate.update(self._yardstick.retrieve(rows))
+        self._judge.retrieve(rows)
+        taken = self.n_sampled - before
         self._names += [f"sample {index}" for index in range(before, self.n_sampled)]
+        self._digests.append(_row_digests(rows[:taken]))
 
     def _update_images(self, batch: Any) -> None:
         if self._yardstick.measure is None:
@@ -125,12 +131,13 @@ class DiversityGate:
         if self._stream is None:  # kept: reading the store and loading the network anew would cost more than a batch
             settings = self._yardstick.settings
             self._stream = RowStream(self._yardstick.store, self._yardstick.measure, settings.engine).__enter__()
-        samples = SetSamples(images, np.arange(len(images)), stream=self._stream)
+        samples = SetSamples(images, np.arange(len(images)), stream=self._stream, shuffled=False)
         before = self.n_sampled
         try:
-            self._yardstick.draw(self._gate, samples, whole=False)
+            self._judge.draw(samples, whole=False)
         finally:
             self._stream.flush()
+        self._digests.append(samples.digests[: self.n_sampled - before])
         for place in range(self.n_sampled - before):
             self._names.append(f"sample {before + place}")
             if len(self._pictures) < KEPT_PICTURES:
@@ -149,8 +156,9 @@ class DiversityGate:
         return self._run(finished).write(out)
 
     def _run(self, finished: bool) -> GateRun:
-        shown = _Shown(self._names, self._pictures)
-        run = self._yardstick.run(self._gate, shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
+        digests = np.concatenate([np.empty((0, 16), np.uint8), *self._digests])
+        shown = _Shown(self._names, self._pictures, digests)
+        run = self._judge.run(shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
         if self._stream is not None:
             name, stream = self._yardstick.measure.name, self._stream
             use = run.measures[name]
@@ -161,7 +169,7 @@ class DiversityGate:
 
     def state_dict(self) -> dict[str, Any]:
         """The samples so far and what they were compared with, as plain numbers, strings and lists."""
-        return {"train": self._train_digest(), "measure": self._fingerprint(), "gate": self._gate.test.state_dict()}
+        return {"train": self._train_digest(), "measure": self._fingerprint(), "gate": self._gate.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was called.
@@ -176,7 +184,7 @@ class DiversityGate:
                 raise UserError(f"the saved gate belongs to another {what}; DiversityGate needs the same one again")
         self.reset()
         try:
-            self._gate.test.load_state_dict(state["gate"])
+            self._gate.load_state_dict(state["gate"])
         except (KeyError, ValueError) as error:
             raise UserError(f"the saved gate does not fit this one: {error}") from error
         self._names = [f"sample {index}" for index in range(self.n_sampled)]
@@ -215,8 +223,10 @@ class DiversityGate:
 class _Shown:
     """The samples that were fed in, as a report asks for them."""
 
-    def __init__(self, names: list[str], pictures: dict[int, np.ndarray]) -> None:
-        self.names, self.pictures = names, pictures
+    shuffled = False  # a training loop's samples are judged as they come
+
+    def __init__(self, names: list[str], pictures: dict[int, np.ndarray], digests: np.ndarray) -> None:
+        self.names, self.pictures, self.digests = names, pictures, digests
 
     def take(self, count: int) -> np.ndarray:
         raise NotImplementedError
@@ -237,6 +247,11 @@ def _source(source: Any, role: str) -> Any:
     rows = source.detach().cpu().numpy() if hasattr(source, "detach") else np.asarray(source)
     if rows.dtype.kind != "f" or not np.isfinite(rows).all() or len(rows) == 0:
         raise UserError(f"{role}: embeddings (N, D) must be finite floating-point numbers, one row or more")
-    digests = np.stack([np.frombuffer(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), np.uint8)
-                        for row in np.ascontiguousarray(rows)])  # fmt: skip
-    return FeatureSet(f"embeddings {rows.shape}", [f"{role}[{i}]" for i in range(len(rows))], rows, digests)
+    names = [f"{role}[{i}]" for i in range(len(rows))]
+    return FeatureSet(f"embeddings {rows.shape}", names, rows, _row_digests(rows))
+
+
+def _row_digests(rows: np.ndarray) -> np.ndarray:
+    """Contents of rows (B, D), (B, 16) uint8."""
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(rows)]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(rows), 16)

@@ -12,30 +12,38 @@ import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import UserError
-from genaudit.metrics.gate import Gate, Mode, Target, adjusted_target, plain_target
-from genaudit.reports.gate import GateRun
+from genaudit.metrics.absolute_gate import AbsoluteGate
+from genaudit.metrics.calibrated_gate import CalibratedGate
+from genaudit.metrics.gate import Calibration, Gate, Mode, Question
+from genaudit.reports.gate import Copies, GateRun
 from genaudit.reports.report import MeasureUse, RoleImages, Warning
-from genaudit.stats.neighbours import Index
+from genaudit.stats.held_out_test import real_needed
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
+from genaudit.tasks.retrieval import Picked, Retrieval, distinct_images, shuffled_by_content
 from genaudit.tasks.roles import Role, open_role
 from genaudit.tasks.samples import Samples
 from genaudit.tasks.settings import Settings
+
+REFERENCE_COPIES = 0.01  # a larger share of held-out images that are training images is said in the decision
+HELD_OUT_FOR = 2000  # samples for which training images are set aside where nobody knows how many will come
+MOST_SET_ASIDE = 0.5  # of the training images
+CURVE_POINTS = 128
 
 
 @dataclass(frozen=True)
 class GateKeys:
     """The gate's own keys, checked."""
 
-    irs_target: float
-    alpha: float
+    question: Question
     mode: Mode | None
     n_max: int | None
     distance: str
+    absolute: bool
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> GateKeys:
@@ -44,26 +52,33 @@ class GateKeys:
         Raises:
             UserError: names the key and what would be right.
         """
-        target, alpha = _number(cfg, "irs_target"), _number(cfg, "alpha")
-        if not 0 < target <= 1:
-            hint = f" ({target:g} % is irs_target={target / 100:g})" if 1 < target <= 100 else ""
-            raise UserError(f"irs_target={target:g}: a share of the training set above 0 and up to 1 is needed{hint}")
-        if not 0 < alpha < 0.5:
-            raise UserError(f"alpha={alpha:g}: a probability of error between 0 and 0.5 is needed")
-        mode, n_max, distance = cfg["mode"], cfg["n_max"], str(cfg["distance"])
+        numbers = {key: _number(cfg, key) for key in ("irs_target", "alpha", "detect", "power")}
+        target = numbers["irs_target"]
+        if 1 < target <= 100:
+            raise UserError(
+                f"irs_target must be a share above 0 and up to 1, got {target:g} ({target:g} % is "
+                f"irs_target={target / 100:g})"
+            )
+        try:
+            question = Question(**numbers)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        mode, n_max, distance, absolute = cfg["mode"], cfg["n_max"], str(cfg["distance"]), cfg["absolute"]
         if mode not in (None, "fixed", "sequential"):
-            raise UserError(f"mode={mode}: fixed or sequential is needed")
+            raise UserError(f"mode must be fixed or sequential, got {mode}")
         if distance not in ("euclidean", "cosine"):
-            raise UserError(f"distance={distance}: euclidean or cosine is needed")
+            raise UserError(f"distance must be euclidean or cosine, got {distance}")
         if n_max is not None and (isinstance(n_max, bool) or not isinstance(n_max, int) or n_max < 1):
-            raise UserError(f"n_max={n_max}: a whole number of samples from 1 on, or null, is needed")
-        return cls(target, alpha, mode, n_max, distance)
+            raise UserError(f"n_max must be a positive integer (a number of samples) or null, got {n_max}")
+        if not isinstance(absolute, bool):
+            raise UserError(f"absolute must be true or false, got {absolute}")
+        return cls(question, mode, n_max, distance, absolute)
 
 
 def _number(cfg: Mapping[str, Any], key: str) -> float:
     value = cfg[key]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UserError(f"{key}={value}: a number is needed")
+        raise UserError(f"{key} must be a number, got {value}")
     return float(value)
 
 
@@ -71,7 +86,9 @@ def _number(cfg: Mapping[str, Any], key: str) -> float:
 class Yardstick:
     """The training set, and held-out real images where there are any: measured once, for any number of checkpoints.
 
-    `train_rows` (N, D); `real` (M,) are the training images that the held-out ones retrieve, in a seeded random order.
+    `train_rows` (N, D). `retrieval` holds the training images, each content once, and what the reference retrieves;
+    `copies` are the training images that are copies of others, `excluded` the reference images that are training images
+    or copies of one another.
     """
 
     settings: Settings
@@ -80,9 +97,12 @@ class Yardstick:
     measure: Any
     roles: dict[str, Role]
     train_rows: Any
-    real: np.ndarray | None
+    retrieval: Retrieval
+    copies: int = 0
+    excluded: int = 0
     uses: dict[str, MeasureUse] = field(default_factory=dict)
     warnings: list[Warning] = field(default_factory=list)
+    _aside: dict[int, Retrieval] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, cfg: Any, sources: Mapping[str, Any], store: Store | None = None) -> Yardstick:
@@ -109,6 +129,9 @@ class Yardstick:
         progress = Progress(settings.progress)
         measured = measure_roles(roles, measures, needed, store, settings.engine, Ranks(), progress)
         rows = measured.rows[GIVEN if measure is None else measure.name]
+        train: Any = measured.roles["train"]
+        kept = distinct_images(train.digests, rows["train"])
+        distance: Any = keys.distance
         made = cls(
             settings,
             keys,
@@ -116,54 +139,90 @@ class Yardstick:
             measure,
             measured.roles,
             rows["train"],
-            None,
-            measured.uses,
-            [*skipped_images(measured.roles), *weights_warnings(measures, {}), *measured.warnings],
+            Retrieval(rows["train"], kept, distance, settings.engine.device),
+            copies=len(train.digests) - len(kept),
+            uses=measured.uses,
+            warnings=[*skipped_images(measured.roles), *weights_warnings(measures, {}), *measured.warnings],
         )
         if "reference" in rows:
-            order = np.random.default_rng((settings.seed, 5)).permutation(len(rows["reference"]))
-            made.real = made.retrieve(rows["reference"], "reference")[order]
+            made._retrieve_reference(rows["reference"])
         return made
+
+    def _retrieve_reference(self, rows: Any) -> None:
+        """What held-out images retrieve, each content once and none that is a training image, in random order."""
+        reference: Any = self.roles["reference"]
+        distinct = distinct_images(reference.digests, rows)
+        retrieved, copies = self.retrieval.nearest(rows, "reference")
+        held_out = distinct[~copies[distinct]]
+        self.excluded = len(rows) - len(held_out)
+        order = shuffled_by_content(reference.digests[held_out], self.settings.seed)
+        if len(held_out) < 2 and not self.keys.absolute:
+            raise UserError(
+                f"reference: {len(held_out)} of {len(rows)} images are neither training images nor copies of one "
+                "another; 2 or more held-out images are needed, or leave reference out and some of train is set aside"
+            )
+        self.retrieval.real = retrieved[held_out][order]
 
     @property
     def n_train(self) -> int:
-        return len(self.train_rows)
+        """Training images, each content once."""
+        return self.retrieval.n_train
 
-    def retrieve(self, rows: Any, role: str = "generated") -> np.ndarray:
-        """The training image that each row (B, D) retrieves, (B,) int64."""
-        if rows.shape[1] != self.train_rows.shape[1]:
-            raise UserError(
-                f"{role} has {rows.shape[1]} features an image, train {self.train_rows.shape[1]}; they must come from "
-                "one feature model"
-            )
-        try:
-            return self._index.nearest(rows).indices[:, 0]
-        except ValueError as error:
-            raise UserError(f"{role}: {error}") from error
+    @property
+    def calibration(self) -> Calibration:
+        if self.keys.absolute:
+            return "absolute"
+        return "held_out_train" if self.retrieval.real is None else "reference"
 
-    @cached_property
-    def _index(self) -> Index:
-        metric: Any = self.keys.distance
-        try:
-            return Index(self.train_rows, metric=metric, device=self.settings.engine.device)
-        except ValueError as error:
-            raise UserError(f"train: {error}") from error
-
-    def target(self, samples: int | None) -> Target:
-        """What is asked of a checkpoint that is judged on at most `samples` samples."""
-        keys = self.keys
-        try:
-            if self.real is None:
-                return plain_target(self.n_train, keys.irs_target, keys.alpha)
-            return adjusted_target(self.real, self.n_train, keys.irs_target, keys.alpha, samples)
-        except ValueError as error:
-            raise UserError(f"reference: {error}") from error
-
-    def gate(self, mode: Mode, samples: int | None) -> Gate:
-        """A gate for a checkpoint of which there are `samples` samples (None: nobody knows)."""
+    def judge(self, mode: Mode, samples: int | None) -> Judge:
+        """A gate for a checkpoint of which there are `samples` samples (None: nobody knows), with what it retrieves."""
         known = [n for n in (samples, self.keys.n_max) if n is not None]
         horizon = min(known) if known else None
-        return Gate(self.target(horizon), mode=mode, horizon=horizon)
+        question, seed, calibration = self.keys.question, self.settings.seed, self.calibration
+        retrieval = self._set_aside(horizon) if calibration == "held_out_train" else self.retrieval
+        gate: Gate
+        try:
+            if calibration == "absolute":
+                gate = AbsoluteGate(
+                    retrieval.n_train,
+                    question,
+                    mode=mode,
+                    horizon=horizon,
+                    real=retrieval.real,
+                    train_evenness=self._train_evenness,
+                )
+            else:
+                gate = CalibratedGate(
+                    retrieval.real,
+                    retrieval.n_train,
+                    question,
+                    calibration=calibration,
+                    mode=mode,
+                    horizon=horizon,
+                    seed=seed,
+                )
+        except ValueError as error:
+            raise UserError(f"{'reference' if calibration == 'reference' else 'train'}: {error}") from error
+        return Judge(self, gate, retrieval)
+
+    @cached_property
+    def _train_evenness(self) -> float:
+        return self.retrieval.evenness(self.settings.seed)
+
+    def _set_aside(self, horizon: int | None) -> Retrieval:
+        """Some training images play held-out ones: as many as the samples need, at most half of them."""
+        wanted = real_needed(HELD_OUT_FOR if horizon is None else horizon, self.keys.question.irs_target)
+        count = min(wanted, int(MOST_SET_ASIDE * self.n_train))
+        if count < 2:
+            raise UserError(
+                f"train: {self.n_train} distinct images are too few to set some aside; the gate needs 4 or more, or "
+                "reference=... with held-out images"
+            )
+        if count not in self._aside:
+            train: Any = self.roles["train"]
+            order = shuffled_by_content(train.digests[self.retrieval.kept], self.settings.seed)
+            self._aside = {count: self.retrieval.with_set_aside(count, order)}
+        return self._aside[count]
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[RowStream | None]:
@@ -187,61 +246,106 @@ class Yardstick:
             return engine.batch_size
         return 1024 if self.measure is None else int(self.measure.batch_size(engine.device))
 
-    def draw(self, gate: Gate, samples: Samples, *, whole: bool) -> bool:
+    def order(self, digests: np.ndarray) -> np.ndarray:
+        """The random order, by content and seed, in which a set's samples are judged."""
+        return shuffled_by_content(digests, self.settings.seed + 1)
+
+
+@dataclass
+class Judge:
+    """One checkpoint before its gate: samples are measured, retrieve training images, and are counted."""
+
+    yardstick: Yardstick
+    gate: Gate
+    retrieval: Retrieval
+    copies: int = 0  # samples that are training images, by their features
+
+    def retrieve(self, rows: Any) -> None:
+        """Feeds the gate with the training images that rows (B, D) retrieve."""
+        if not np.isfinite(rows).all():
+            raise UserError("generated: features that are not finite; precision=float32 may mend it")
+        places, copies = self.retrieval.nearest(rows)
+        before = self.gate.n_sampled
+        self.gate.update(places)
+        self.copies += int(copies[: self.gate.n_sampled - before].sum())
+
+    def draw(self, samples: Samples, *, whole: bool) -> bool:
         """Feeds the gate until it has decided (`whole`: until its horizon); whether the samples ended before.
 
         Where it may stop, no more samples are measured at a time than a decision takes at the least.
         """
-        with Progress(self.settings.progress).bar("samples", gate.room or 0) as advance:
+        gate, settings = self.gate, self.yardstick.settings
+        with Progress(settings.progress).bar("samples", gate.room or 0) as advance:
             while True:
-                count = min(self.batch, gate.room or 0) if whole else gate.lookahead(self.batch)
+                batch = self.yardstick.batch
+                count = min(batch, gate.room or 0) if whole else gate.lookahead(batch)
                 if count == 0:
                     return False
                 rows = samples.take(count)
                 if len(rows) == 0:
                     return True
-                if not np.isfinite(rows).all():
-                    raise UserError("generated: features that are not finite; precision=float32 may mend it")
-                gate.update(self.retrieve(rows))
+                self.retrieve(rows)
                 advance(len(rows))
 
-    def run(self, gate: Gate, samples: Samples, finished: bool, created: str, command: str, config: Any) -> GateRun:
+    def run(self, samples: Samples, finished: bool, created: str, command: str, config: Any) -> GateRun:
         """The verdict with all that a report shows."""
+        gate, yardstick = self.gate, self.yardstick
         if gate.n_sampled == 0:
             raise UserError(f"generated: {samples.describe().source} holds no image to judge")
-        verdict = gate.verdict(finished=finished, seed=self.settings.seed)
-        train = self.roles["train"]
-        pictures = {"train": train.read} if isinstance(train, ImageSet) else {}
-        if pictures:
-            pictures["generated"] = samples.read
+        verdict = gate.verdict(finished=finished, seed=yardstick.settings.seed)
+        train: Any = yardstick.roles["train"]
+        kept = self.retrieval.kept
+        pictures = {}
+        if isinstance(train, ImageSet):
+            pictures = {"train": lambda place: train.read(int(kept[place])), "generated": samples.read}
+        given, digests = samples.describe(), samples.digests[: gate.n_sampled]
         horizon = gate.horizon or gate.n_sampled
         ends = (horizon, min(horizon, 2 * gate.n_sampled))  # the second for an early decision's neighbourhood
-        at = np.unique(np.concatenate([np.linspace(1, end, 128).round().astype(int) for end in ends]))
-        given = samples.describe()
-        warnings = list(self.warnings)
-        if given.skipped:
-            name, reason = given.skipped[0]
-            message = f"generated: {len(given.skipped)} images were left out, first {name}, which {reason}."
-            warnings.append(Warning("images-skipped", None, message))
-        if gate.limited:
-            message = (
-                f"At most {gate.horizon:,} samples are judged, since there are no more real images to compare with."
-            )
-            warnings.append(Warning("limited-by-reference", None, message))
+        at = np.unique(np.concatenate([np.linspace(1, end, CURVE_POINTS).round().astype(int) for end in ends]))
         return GateRun(
             verdict=verdict,
             at=at,
-            thresholds=gate.thresholds(at),
+            boundary=gate.boundary(at),
+            expectation=gate.expectation(at),
+            copies=Copies(
+                train=yardstick.copies,
+                reference=yardstick.excluded,
+                set_aside=len(self.retrieval.set_aside),
+                samples=len(digests) - len(np.unique(digests, axis=0)),
+                samples_in_train=self.copies,
+            ),
+            shuffled=samples.shuffled,
             created=created,
             command=command,
             config=config,
-            seed=self.settings.seed,
-            roles={"generated": given, **{name: _role_images(role) for name, role in self.roles.items()}},
-            measures=dict(self.uses),
-            warnings=warnings,
-            names={"generated": samples.names, "train": train.names},  # type: ignore[union-attr]
+            seed=yardstick.settings.seed,
+            roles={"generated": given, **{name: _role_images(role) for name, role in yardstick.roles.items()}},
+            measures=dict(yardstick.uses),
+            warnings=[*yardstick.warnings, *self._warnings(given)],
+            names={"generated": samples.names, "train": Picked(train.names, kept)},
             pictures=pictures,
         )
+
+    def _warnings(self, given: RoleImages) -> list[Warning]:
+        gate, yardstick, found = self.gate, self.yardstick, []
+        if given.skipped:
+            name, reason = given.skipped[0]
+            message = f"generated: {len(given.skipped)} images were left out, first {name}, which {reason}."
+            found.append(Warning("images-skipped", None, message))
+        if gate.limited and gate.horizon is not None:
+            message = (
+                f"At most {gate.horizon:,} samples are judged: n samples are held against n/irs_target real images, "
+                f"and there are {len(self.retrieval.real if self.retrieval.real is not None else []):,}."
+            )
+            found.append(Warning("limited-by-reference", None, message))
+        reference = yardstick.roles.get("reference")
+        if reference is not None and yardstick.excluded > REFERENCE_COPIES * len(reference):  # type: ignore[arg-type]
+            message = (
+                f"{yardstick.excluded:,} reference images are training images or copies of one another; they are "
+                "not held out, and were left out."
+            )
+            found.append(Warning("same-images", None, message))
+        return found
 
 
 def _role_images(role: Role) -> RoleImages:

@@ -23,7 +23,7 @@ def main(cfg: Any) -> int:
     cells = len(POWERS) * len(SHARES if diversities is None else diversities)
     with Progress(bool(cfg.progress)).bar("plan", cells) as advance:
         try:
-            made = plan(n_train, keys.irs_target, keys.alpha, diversities=diversities, advance=advance)
+            made = plan(n_train, keys.question, absolute=keys.absolute, diversities=diversities, advance=advance)
         except ValueError as error:
             raise UserError(str(error)) from error
     show(made, write(made, run_folder(cfg, "reject"), now(), command_line("reject")))
@@ -38,7 +38,7 @@ def _n_train(cfg: Any) -> int:
         opened: Any = open_role("train", train, Settings.of(cfg))
         return len(opened)
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise UserError(f"n_train={given}: a whole number from 1 on is needed")
+        raise UserError(f"n_train must be a positive integer, got {given}")
     return given
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
-
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.errors import DONE, REJECTED, UNDECIDED, UserError
 from genaudit.metrics.gate import Mode
@@ -14,7 +12,7 @@ from genaudit.reports.gate import GateRun, show_run
 from genaudit.stats.sequential import Outcome
 from genaudit.store.stream import RowStream
 from genaudit.tasks.environment import command_line, now, resolved
-from genaudit.tasks.gating import Yardstick
+from genaudit.tasks.gating import Judge, Yardstick
 from genaudit.tasks.measuring import measure_roles
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
@@ -60,12 +58,11 @@ def gate_set(cfg: Any, yardstick: Yardstick, source: Any) -> GateRun:
     rows = None
     if mode == "fixed" and isinstance(images, ImageSet):
         images, rows = _measure_whole(yardstick, images)
-    gate = yardstick.gate(mode, len(images))
-    order = np.random.default_rng((yardstick.settings.seed, 4)).permutation(len(images))
+    judge = yardstick.judge(mode, len(images))
     with yardstick.stream() as stream:
-        samples = SetSamples(images, order, rows=rows, stream=stream)
-        yardstick.draw(gate, samples, whole=mode == "fixed")
-    return _run(cfg, yardstick, gate, samples, finished=True)
+        samples = SetSamples(images, yardstick.order(images.digests), rows=rows, stream=stream)
+        judge.draw(samples, whole=mode == "fixed")
+    return _run(cfg, judge, samples, finished=True)
 
 
 def gate_lines(cfg: Any, yardstick: Yardstick) -> GateRun:
@@ -78,13 +75,13 @@ def gate_lines(cfg: Any, yardstick: Yardstick) -> GateRun:
         lines, known = iter(listed), len(listed)
         if not listed:
             raise UserError("generated: standard input holds no path of an image")
-    gate = yardstick.gate(mode, known)
+    judge = yardstick.judge(mode, known)
     with yardstick.stream() as stream:
         if not isinstance(stream, RowStream):
             raise UserError("generated=-: paths of images need train to hold images, not features")
         samples = StreamedSamples(lines, stream, yardstick.settings, "standard input")
-        finished = yardstick.draw(gate, samples, whole=False)
-    return _run(cfg, yardstick, gate, samples, finished=finished)
+        finished = judge.draw(samples, whole=False)
+    return _run(cfg, judge, samples, finished=finished)
 
 
 def _measure_whole(yardstick: Yardstick, images: ImageSet) -> tuple[ImageSet, Any]:
@@ -101,5 +98,5 @@ def _measure_whole(yardstick: Yardstick, images: ImageSet) -> tuple[ImageSet, An
     return kept, done.rows[measure.name]["generated"]
 
 
-def _run(cfg: Any, yardstick: Yardstick, gate: Any, samples: Samples, *, finished: bool) -> GateRun:
-    return yardstick.run(gate, samples, finished, now(), command_line("reject"), resolved(cfg))
+def _run(cfg: Any, judge: Judge, samples: Samples, *, finished: bool) -> GateRun:
+    return judge.run(samples, finished, now(), command_line("reject"), resolved(cfg))

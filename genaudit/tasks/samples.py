@@ -24,9 +24,14 @@ from genaudit.tasks.settings import Settings
 
 
 class Samples(Protocol):
-    """What the gate draws from. `names` are those of the samples taken, in their order."""
+    """What the gate draws from. `names` are those of the samples taken, in their order; `shuffled`: it is random."""
 
     names: list[str]
+    shuffled: bool
+
+    @property
+    def digests(self) -> np.ndarray:
+        """Contents of the samples taken, (n, 16) uint8."""
 
     def take(self, count: int) -> np.ndarray:
         """Rows (at most `count`, D) of the next samples; none are left where it is empty."""
@@ -42,16 +47,22 @@ class SetSamples:
     """Samples of a set that is there.
 
     Args:
-        images: the set. order: (N,) the order in which they come.
+        images: the set. order: (N,) the order in which they come; random where `shuffled`.
         rows: (N, D) where all are measured already. stream: measures them as they are taken, where not.
     """
 
     def __init__(
-        self, images: ImageSet | FeatureSet, order: np.ndarray, *, rows: Any = None, stream: RowStream | None = None
+        self,
+        images: ImageSet | FeatureSet,
+        order: np.ndarray,
+        *,
+        rows: Any = None,
+        stream: RowStream | None = None,
+        shuffled: bool = True,
     ) -> None:
         if isinstance(images, FeatureSet):
             rows = images.features
-        self.images, self.order, self.rows, self.stream = images, order, rows, stream
+        self.images, self.order, self.rows, self.stream, self.shuffled = images, order, rows, stream, shuffled
         self.names: list[str] = []
         self.skipped: list[Skipped] = []
         self._next = 0
@@ -81,6 +92,10 @@ class SetSamples:
         bad = {place for place, _ in damaged}
         return rows, [int(index) for place, index in enumerate(part) if place not in bad]
 
+    @property
+    def digests(self) -> np.ndarray:
+        return self.images.digests[self._taken]
+
     def read(self, index: int) -> np.ndarray:
         if isinstance(self.images, FeatureSet):
             raise LookupError("features have no picture")
@@ -97,6 +112,8 @@ class SetSamples:
 
 class StreamedSamples:
     """Image files whose paths come in one a line; no line is read before the gate needs another sample."""
+
+    shuffled = False  # nothing is known of what is still to come
 
     def __init__(self, lines: Iterator[str], stream: RowStream, settings: Settings, source: str) -> None:
         self.lines, self.stream, self.settings, self.source = enumerate(lines, start=1), stream, settings, source
@@ -130,8 +147,12 @@ class StreamedSamples:
     def read(self, index: int) -> np.ndarray:
         return self._open([self._paths[index]]).read(0)
 
+    @property
+    def digests(self) -> np.ndarray:
+        return np.concatenate([np.empty((0, 16), np.uint8), *self._digests])
+
     def describe(self) -> RoleImages:
-        digests = np.concatenate([np.empty((0, 16), np.uint8), *self._digests])
+        digests = self.digests
         skipped = [(each.name, each.reason) for each in self.skipped]
         return RoleImages(self.source, len(self.names), set_digest(digests), skipped, self._converted)
 

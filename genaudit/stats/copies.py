@@ -1,0 +1,54 @@
+"""Which rows are copies of one another, up to rounding?
+
+Two files with the same pixels, or one image measured in two batches, have features that differ by rounding only. Rows
+are sorted by their projection on a random direction: copies have projections that differ by rounding, so that only
+neighbours in that order are compared.
+
+N rows, D features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genaudit.stats.arrays import RowsLike
+
+TOLERANCE = 1e-5  # of the rows' norms: above float32 rounding over batches (1e-6), below one grey level of one pixel
+BLOCK = 4096
+LOOK_BACK = 8  # rows in the order of projections that a row is compared with
+
+
+def same_rows(rows: RowsLike, *, seed: int = 0) -> np.ndarray:
+    """For each row the first row that it is a copy of, itself where there is none before it; (N,) int64.
+
+    >>> same_rows(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])).tolist()
+    [0, 1, 0]
+    """
+    count, dims = rows.shape
+    direction = np.random.default_rng((seed, 7)).normal(size=dims)
+    projection, norm = np.empty(count), np.empty(count)
+    for start in range(0, count, BLOCK):
+        block = np.asarray(rows[start : start + BLOCK], np.float64)
+        projection[start : start + len(block)] = block @ direction
+        norm[start : start + len(block)] = np.linalg.norm(block, axis=1)
+    order = np.argsort(projection, kind="stable")
+    # |d.v| <= |d| |v|: copies' projections differ by at most this.
+    near = TOLERANCE * norm * float(np.linalg.norm(direction))
+    first = np.arange(count)
+    for back in range(1, min(LOOK_BACK, count - 1) + 1):
+        later, earlier = order[back:], order[:-back]
+        close = np.abs(projection[later] - projection[earlier]) <= np.maximum(near[later], near[earlier])
+        places = np.flatnonzero(close)
+        for start in range(0, len(places), BLOCK):
+            a, b = later[places[start : start + BLOCK]], earlier[places[start : start + BLOCK]]
+            gap = np.linalg.norm(np.asarray(rows[a], np.float64) - np.asarray(rows[b], np.float64), axis=1)
+            for x, y in zip(*(side[gap <= TOLERANCE * np.maximum(norm[a], norm[b])] for side in (a, b)), strict=True):
+                one, other = _root(first, x), _root(first, y)
+                first[max(one, other)] = min(one, other)
+    return np.array([_root(first, index) for index in range(count)], np.int64)
+
+
+def _root(first: np.ndarray, index: int) -> int:
+    while first[index] != index:
+        index = int(first[index])
+    return int(index)

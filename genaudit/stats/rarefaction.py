@@ -1,0 +1,190 @@
+"""How many different items would fewer, or more, draws show? For draws of any law.
+
+Rarefaction (Hurlbert 1971) is the mean number of distinct items in a random subset of the draws: unbiased for what so
+many draws of the same law show, whatever the law. What was not seen is estimated from the items seen once and twice:
+Chao's lower bound of the support (Chao 1984), the share of the law that the seen items carry (sample coverage, Good
+1953 in the form of Chao and Jost 2012), and a law that puts both together (Chao et al. 2015).
+
+n draws, c_i how often item i is drawn, k distinct items, f_j items drawn j times, m draws of a subset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import gammaln
+from scipy.stats import norm
+
+
+def counts_of(indices: Any) -> np.ndarray:
+    """How often each retrieved item is retrieved, (k,) int64, from the items' indices (n,)."""
+    return np.unique(np.asarray(indices), return_counts=True)[1].astype(np.int64)
+
+
+def inclusion(counts: Any, draws: int, size: Any) -> np.ndarray:
+    """P(an item that c of `draws` draws show is among `size` random ones of them), for c and size that broadcast.
+
+    1 - C(n - c, m)/C(n, m), linear in m between whole numbers: a subset of 37.5 draws has 37 or 38, equally often.
+    """
+    c, m = np.asarray(counts, np.float64), np.asarray(size, np.float64)
+    below = np.floor(m)
+    part = m - below
+    low = _whole_inclusion(c, draws, below)
+    return low if not part.any() else low + part * (_whole_inclusion(c, draws, np.minimum(below + 1, draws)) - low)
+
+
+def _whole_inclusion(c: np.ndarray, draws: int, m: np.ndarray) -> np.ndarray:
+    left = draws - c - m
+    log_missed = (
+        gammaln(draws - c + 1) + gammaln(draws - m + 1) - gammaln(np.maximum(left, 0.0) + 1) - gammaln(draws + 1.0)
+    )
+    return np.where(left < 0, 1.0, -np.expm1(np.minimum(log_missed, 0.0)))
+
+
+def rarefied(counts: np.ndarray, sizes: Any) -> np.ndarray:
+    """Mean distinct items in a random subset of m of the n draws, for each m in `sizes` (P,), 0 <= m <= n.
+
+    >>> rarefied(np.array([1, 1, 2]), [1, 4]).round(9).tolist()
+    [1.0, 3.0]
+    """
+    times, items = np.unique(counts, return_counts=True)
+    sizes = np.atleast_1d(np.asarray(sizes, np.float64))
+    draws = int(counts.sum())
+    if sizes.size and (sizes.min() < 0 or sizes.max() > draws):
+        raise ValueError(f"sizes must lie between 0 and the {draws} draws")
+    return np.asarray((inclusion(times, draws, sizes[:, None]) * items).sum(1))
+
+
+def sample_coverage(counts: np.ndarray) -> float:
+    """Estimated share of the law that the drawn items carry, in [0, 1] (Chao and Jost 2012, Eq. 4a).
+
+    1 - f_1/n ((n - 1) f_1 / ((n - 1) f_1 + 2 f_2)); 0 where every draw is new and nothing says more.
+    """
+    n, once, twice = int(counts.sum()), int((counts == 1).sum()), int((counts == 2).sum())
+    if once == 0:
+        return 1.0
+    if once == n:
+        return 0.0
+    # Without a doubleton the bias-corrected form stands in, as in `unseen`.
+    odds = (n - 1) * once / ((n - 1) * once + 2 * twice) if twice else (n - 1) * (once - 1) / ((n - 1) * (once - 1) + 2)
+    return 1 - once / n * odds
+
+
+def unseen(counts: np.ndarray) -> float:
+    """Chao's (1984) lower bound of the number of items that were not drawn, in expectation, bias-corrected form.
+
+    (n - 1)/n f_1 (f_1 - 1)/(2 (f_2 + 1)): no more items exist on average than this adds, fewer never.
+    """
+    n, once, twice = int(counts.sum()), int((counts == 1).sum()), int((counts == 2).sum())
+    return (n - 1) / n * once * (once - 1) / (2 * (twice + 1))
+
+
+@dataclass(frozen=True)
+class Chao1:
+    """The estimated support and the ends of its interval, in items."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Chao1:
+    """Support of an uneven law from n draws: k plus Chao's bound of the unseen (Chao 1984).
+
+    The interval is Chao's (1987), log-normal in the unseen, so that it never lies below k. For an even law the
+    estimate is unbiased to first order; for an uneven one its mean lies below the support.
+    """
+    n, k = int(counts.sum()), len(counts)
+    once, twice = int((counts == 1).sum()), int((counts == 2).sum())
+    missing = unseen(counts)
+    if missing <= 0:
+        return Chao1(float(k), float(k), float(k))
+    a = (n - 1) / n
+    variance = (
+        a * once * (once - 1) / (2 * (twice + 1))
+        + a**2 * once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
+        + a**2 * once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
+    )
+    z = float(norm.ppf((1 + confidence) / 2))
+    spread = float(np.exp(z * np.sqrt(np.log1p(variance / missing**2))))
+    return Chao1(k + missing, k + missing / spread, k + missing * spread)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law over items: `items` (C,) of them have probability `probability` (C,) each; they sum to 1."""
+
+    probability: np.ndarray
+    items: np.ndarray
+
+    @classmethod
+    def even(cls, n_items: int) -> Law:
+        return cls(np.array([1 / n_items]), np.array([float(n_items)]))
+
+    @classmethod
+    def estimated(cls, counts: np.ndarray, n_items: int) -> Law:
+        """The law behind the draws after Chao et al. (2015): seen items shrunk, unseen ones equal.
+
+        Seen items carry the sample coverage, shrunk the more the rarer they are; the rest is spread over Chao's number
+        of unseen items, at most those of the `n_items` that were not seen.
+        """
+        n, k = int(counts.sum()), len(counts)
+        coverage = sample_coverage(counts)
+        times, items = np.unique(counts, return_counts=True)
+        share = times / n
+        rest = n_items - k
+        if rest < 1 or coverage >= 1:
+            return cls(share, items.astype(float))
+        missing = min(float(rest), max(1.0, unseen(counts)))
+        missed = (1 - share) ** n
+        shrink = (1 - coverage) / float((items * share * missed).sum())
+        seen = share * np.maximum(1 - shrink * missed, 0.0)
+        seen *= coverage / float((items * seen).sum()) if coverage > 0 else 0.0
+        return cls(np.append(seen, (1 - coverage) / missing), np.append(items.astype(float), missing))
+
+    def distinct(self, draws: float, *, share: float = 1.0) -> Moments:
+        """Moments of the distinct items that `draws` draws show, the law restricted to a random share of its items.
+
+        Each item stays with probability `share`, and what stays is drawn 1/share times as often: the mean is
+        share F(draws/share), F the law's own curve. The variance is conditional on the number of draws: counts are
+        independent Poisson variables, and the regression on their sum is taken out (slope, new items per draw).
+        """
+        rate = draws * self.probability / share
+        seen, empty = -np.expm1(-rate), np.exp(-rate)
+        slope = float((self.items * self.probability * empty).sum())
+        # u = 1[c > 0] - slope c, whose sum over items is K - slope n.
+        mean_u = seen - slope * rate
+        square_u = seen - 2 * slope * rate + slope**2 * (rate + rate**2)
+        variance = self.items * (share * square_u - share**2 * mean_u**2)
+        return Moments(float((self.items * share * seen).sum()), float(max(variance.sum(), 0.0)), slope)
+
+    def sample(self, draws: int, generator: np.random.Generator, *, share: float = 1.0) -> np.ndarray:
+        """Items (draws,) int64 from the law, restricted to a random share of its items."""
+        whole = np.repeat(self.probability, np.maximum(np.round(self.items), 1).astype(int))
+        stays = generator.random(len(whole)) < share
+        if not stays.any():
+            stays[generator.integers(len(whole))] = True
+        kept = np.flatnonzero(stays)
+        return generator.choice(kept, draws, p=whole[kept] / whole[kept].sum())
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of a number of distinct items; `slope` is how many new ones the next draw shows."""
+
+    mean: float
+    variance: float
+    slope: float
+
+
+def first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The first whole number in low .. high at which `holds`, which stays true from there on; None where none does."""
+    if high < low or not holds(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
