@@ -98,7 +98,11 @@ def decisions(
                 order = np.random.default_rng((seed, 2)).permutation(n_train)
                 kept = np.ones(n_train, bool)
                 kept[order[:count]] = False
-                held_out, retrieved, left = first_kept(own[order[:count]], kept), first_kept(samples[:n], kept), kept.sum()
+                held_out, retrieved, left = (
+                    first_kept(own[order[:count]], kept),
+                    first_kept(samples[:n], kept),
+                    kept.sum(),
+                )
             for mode in MODES:
                 gate = CalibratedGate(held_out, int(left), question, mode=mode, horizon=n, seed=seed)
                 gate.update(retrieved)
@@ -107,7 +111,9 @@ def decisions(
                 record = {**where, "model": model, "n": n, "target": target, "calibration": calibration, "mode": mode}
                 rejected = gate.test.rejected
                 yield {**record, "rejected": rejected, "at": gate.n_sampled}
-            former = former_rejects(samples[:n, 0], real[:needed, 0] if calibration == "reference" else None, n_train, target)
+            former = former_rejects(
+                samples[:n, 0], real[:needed, 0] if calibration == "reference" else None, n_train, target
+            )
             yield {**where, "model": model, "n": n, "target": target, "calibration": calibration, "mode": "former",
                    "rejected": former, "at": n}  # fmt: skip
 
@@ -186,8 +192,8 @@ def tables(out: Path) -> str:
         worst = max(rates, key=lambda cell: rates[cell])
         lines += [
             f"Perfect models rejected at alpha = {ALPHA:g}: {mean:.4f} over {total:,} decisions (at most "
-            f"{ALPHA + error(total):.4f} is asked for); {len(cells)} cells of {least} or more decisions, {len(over)} of them "
-            f"above alpha + 3 standard errors; the highest {rates[worst]:.3f} ({', '.join(map(str, worst))}).",
+            f"{ALPHA + error(total):.4f} is asked for); {len(cells)} cells of {least} or more decisions, {len(over)} of "
+            f"them above alpha + 3 standard errors; the highest {rates[worst]:.3f} ({', '.join(map(str, worst))}).",
             "",
         ]
         lines += [*_level(chosen, kind), "", *_power(chosen, kind), ""]

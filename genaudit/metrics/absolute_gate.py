@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.calibrated_gate import relative
 from genaudit.metrics.gate import Estimate, Evenness, Mode, Question, Verdict
 from genaudit.metrics.gate_reasons import reasons
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.occupancy import SupportEstimate, cdf, estimate_support, expected_distinct
 from genaudit.stats.occupancy import samples_needed as exact_samples_needed
-from genaudit.stats.rarefaction import counts_of
+from genaudit.stats.rarefaction import counts_of, relative_distinct
 from genaudit.stats.sequential import Outcome, SequentialGate
 
 
@@ -125,7 +124,7 @@ class AbsoluteGate:
             irs_inf_reference=self._reference(even),
             irs_relative=None
             if self.real is None
-            else relative(retrieved, self.real, self.n_train, confidence=1 - 2 * question.alpha),
+            else Estimate(*relative_distinct(retrieved, self.real, self.n_train, confidence=1 - 2 * question.alpha)),
             detectable=detectable,
             samples_needed=needed,
             real_needed=None,

@@ -15,14 +15,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import norm
 
 from genaudit.metrics.gate import Estimate, Evenness, Mode, Question, Verdict
 from genaudit.metrics.gate_reasons import reasons
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.held_out_test import Design, HeldOutTest, most_samples, real_needed, samples_needed
 from genaudit.stats.occupancy import estimate_support
-from genaudit.stats.rarefaction import Law, counts_of, rarefied
+from genaudit.stats.rarefaction import Law, counts_of, rarefied, relative_distinct
 from genaudit.stats.sequential import Outcome
 
 MOST_SAMPLES = 10_000_000  # no number of samples beyond this is recommended
@@ -160,7 +159,9 @@ class CalibratedGate:
             stopped_early=self.decided and n < test.horizon,
             irs_inf=_irs_inf(retrieved, self.n_train, question.alpha, even),
             irs_inf_reference=_irs_inf(test.real, self.n_train, question.alpha, even),
-            irs_relative=relative(retrieved, test.real, self.n_train, confidence=1 - 2 * question.alpha),
+            irs_relative=Estimate(
+                *relative_distinct(retrieved, test.real, self.n_train, confidence=1 - 2 * question.alpha)
+            ),
             detectable=detectable,
             samples_needed=needed,
             real_needed=None if needed is None else real_needed(needed, question.irs_target),
@@ -200,36 +201,6 @@ class CalibratedGate:
         names = ("irs_target", "alpha", "detect", "power")
         asked = {name: getattr(self.question, name) for name in names}
         return {**asked, "n_train": self.n_train, "n_real": len(self.test.real), "horizon": self.horizon}
-
-
-def relative(generated: Any, real: Any, n_train: int, *, confidence: float = 0.95) -> Estimate:
-    """Distinct training images that samples retrieve, relative to equally many held-out real images.
-
-    Both counts are rarefied to the smaller number of images, so that neither is favoured by its size. The interval is
-    log-normal, with each count's variance from the law that its own retrieval shows (`stats.rarefaction.Law`); the
-    larger side, averaged over subsets, varies less in proportion.
-
-    Args:
-        generated: (n,) training images that the samples retrieve; real: (M,) the same of held-out real images.
-        n_train: number of training images that can be retrieved.
-        confidence: of the two-sided interval.
-
-    Returns:
-        1: as diverse as real images; less: less diverse. NaN from a single image of either.
-    """
-    size = min(len(generated), len(real))
-    if size < 2:
-        return Estimate(np.nan, np.nan, np.nan)
-    means, variances = [], []
-    for indices in (generated, real):
-        counts = counts_of(indices)
-        moments = Law.estimated(counts, n_train).distinct(size)
-        means.append(float(rarefied(counts, [size])[0]))
-        variances.append(moments.variance * size / len(indices))
-    variance = sum(v / m**2 for v, m in zip(variances, means, strict=True))
-    spread = float(norm.ppf((1 + confidence) / 2)) * np.sqrt(variance)
-    ratio = means[0] / means[1]
-    return Estimate(ratio, ratio * float(np.exp(-spread)), ratio * float(np.exp(spread)))
 
 
 def _irs_inf(retrieved: np.ndarray, n_train: int, alpha: float, even: bool) -> Estimate:

@@ -9,7 +9,12 @@ the occupancy law of the number s of images that the model can produce, so that 
 The last is adjusted for the measurement gap: retrieval in feature space is not perfect, and real images that were not
 trained on do not reach every training image either.
 
-N training images, n generated, D features, c_i how often training image i is retrieved, f_j images retrieved j times.
+Draws are seldom uniform: in many dimensions some training images are everyone's neighbours (hubs), and real images
+retrieve unevenly too. Then k is smaller than the law expects, s_mle grows with n and lies below the support: IRS_inf is
+a lower bound. What needs no law stands first: `irs_relative`, the number of different training images retrieved,
+relative to equally many held-out real images, by rarefaction.
+
+N training images, each content once, n generated, D features, c_i how often training image i is retrieved.
 """
 
 from __future__ import annotations
@@ -18,14 +23,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import gammaln
 
 from genaudit.metrics.result import Caution, Curve, Retrieval, Unavailable, value
-from genaudit.stats.arrays import as_rows
+from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.chosen import Chosen
+from genaudit.stats.copies import TOLERANCE, copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.neighbours import nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
+from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
 CURVE_POINTS = 32
 GAP_FIELDS = (
@@ -39,11 +45,17 @@ GAP_FIELDS = (
 class IRS:
     """How much of the training set the samples reach, and how much endless sampling would.
 
-    `irs_alpha` is n_learned / n_train at the sampling rate n_sampled / n_train. `irs_inf` is the estimated share of
-    the training set that the model can produce, its ends one-sided bounds at level alpha each, all within [0, 1].
-    `irs_inf_reference` is the same for as many held-out real images, `irs_inf_adjusted` the ratio of the two (1: as
-    diverse as real images; it may exceed 1), None without a reference; both are means over folds when the sets differ
-    in size. `nearest` (n_sampled,) are the retrieved rows of the set in `retrieval.role`.
+    `irs_relative` is the number of different training images that the samples retrieve, relative to equally many
+    held-out real images, both rarefied to the smaller number (1: as diverse as real images; it may exceed 1), None
+    without a reference; its interval is over both sets of images. `irs_alpha` is n_learned / n_train at the sampling
+    rate n_sampled / n_train. `irs_inf` is the estimated share of the training set that the model can produce if it
+    draws evenly, its ends one-sided bounds at level alpha each, all within [0, 1]. Where even draws are rejected
+    (`irs_inf_is` "lower_bound" in place of "estimate") it lies below the truth, its lower bound still holds, and there
+    is no upper one. `irs_chao1` is Chao's estimate of the same share, made for uneven draws: it lies below the truth
+    too, on average, but less. `sample_coverage` is the estimated share of the model's draws that fall on images already
+    retrieved. `irs_inf_reference` is `irs_inf` of as many held-out real images, `irs_inf_adjusted` their ratio;
+    both are means over folds when the sets differ in size. `n_train` counts each content once. `nearest` (n_sampled,)
+    are the retrieved rows of the set in `retrieval.role`.
 
     `law_pvalue` (and `law_pvalue_reference`, of the real images) is small where some images are retrieved more often
     than the uniform law allows given n_sampled and n_learned; `bias_pvalue` where the samples are more uneven than
@@ -55,10 +67,18 @@ class IRS:
     n_train: int
     n_sampled: int
     n_learned: int
+    irs_relative: float | None = value("higher")
+    irs_relative_lower: float | None
+    irs_relative_upper: float | None
     irs_alpha: float = value("higher")
     irs_inf: float = value("higher")
     irs_inf_lower: float
-    irs_inf_upper: float
+    irs_inf_upper: float | None
+    irs_inf_is: Literal["estimate", "lower_bound"]
+    irs_chao1: float = value("higher")
+    irs_chao1_lower: float
+    irs_chao1_upper: float
+    sample_coverage: float
     irs_inf_reference: float | None = value("none")
     irs_inf_reference_lower: float | None
     irs_inf_reference_upper: float | None
@@ -126,6 +146,8 @@ def irs(
         raise ValueError("irs without train splits reference in two halves, which needs 2 rows or more")
     else:
         shuffled = np.random.default_rng((seed, 0)).permutation(reference.shape[0])
+        # A copy in the other half would be retrieved at once.
+        shuffled = shuffled[same_rows(reference)[shuffled] == shuffled]
         origin, held_out = (np.sort(half) for half in np.array_split(shuffled, 2))
         role, train, reference = "reference", Chosen(reference, origin), Chosen(reference, held_out)
         cautions.append(
@@ -136,29 +158,52 @@ def irs(
             )
         )
 
-    n_train, n = train.shape[0], generated.shape[0]
+    first = same_rows(train)
+    n_train, n = int((first == np.arange(len(first))).sum()), generated.shape[0]
+    if n_train < len(first):
+        message = f"{len(first) - n_train} of the {len(first)} training images are copies of others: each counts once"
+        cautions.append(Caution("duplicates", message))
     found = nearest(generated, train, metric=metric, device=device)
-    retrieved = found.indices[:, 0]
-    counts = _counts(retrieved)
+    retrieved = first[found.indices[:, 0]]
+    counts = counts_of(retrieved)
     estimate = estimate_support(len(counts), n, alpha=alpha, upper=n_train)
     law = uniform_pvalue(counts, seed=seed)
     gap: dict[str, Any] = dict.fromkeys(GAP_FIELDS)
+    relative: Any = (None, None, None)
     real_counts = law_reference = bias = None
     if reference is not None:
-        real = nearest(reference, train, metric=metric, device=device).indices[:, 0]
-        real_counts = _counts(real)
-        gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
-        law_reference = uniform_pvalue(real_counts, seed=seed)
-        bias = bias_pvalue(retrieved, real, seed=seed)
+        real, copies = _retrieve_real(reference, train, first, metric, device)
+        if copies:
+            message = f"{copies} of the {reference.shape[0]} reference images are training images or copies of others: "
+            cautions.append(Caution("same-images", message + "they are not held out, and were left out"))
+        if len(real):
+            real_counts = counts_of(real)
+            gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
+            relative = relative_distinct(retrieved, real, n_train, confidence=1 - 2 * alpha)
+            law_reference = uniform_pvalue(real_counts, seed=seed)
+            bias = bias_pvalue(retrieved, real, seed=seed)
+    even = min(law, 1.0 if law_reference is None else law_reference) >= alpha
+    if not even:
+        gap |= dict.fromkeys(name for name in GAP_FIELDS if name.endswith(("adjusted_lower", "adjusted_upper")))
+        gap |= {"irs_inf_reference_upper": None}
+    support = chao1(counts, confidence=1 - 2 * alpha)
     cautions += _judge_law(n, len(counts), law, law_reference, bias, alpha)
     return IRS(
         n_train=n_train,
         n_sampled=n,
         n_learned=len(counts),
+        irs_relative=relative[0],
+        irs_relative_lower=relative[1],
+        irs_relative_upper=relative[2],
         irs_alpha=len(counts) / n_train,
         irs_inf=estimate.value / n_train,
         irs_inf_lower=estimate.lower / n_train,
-        irs_inf_upper=estimate.upper / n_train,
+        irs_inf_upper=estimate.upper / n_train if even else None,
+        irs_inf_is="estimate" if even else "lower_bound",
+        irs_chao1=min(1.0, support.value / n_train),
+        irs_chao1_lower=min(1.0, support.lower / n_train),
+        irs_chao1_upper=min(1.0, support.upper / n_train),
+        sample_coverage=sample_coverage(counts),
         nearest=retrieved if origin is None else origin[retrieved],
         sampling_rate=n / n_train,
         alpha=alpha,
@@ -166,10 +211,21 @@ def irs(
         law_pvalue_reference=law_reference,
         bias_pvalue=bias,
         retrieval=Retrieval(role, retrieved if origin is None else origin[retrieved], found.distances[:, 0]),
-        curve=_curve(counts, n_train, estimate.value, confidence, real_counts),
+        curve=_curve(counts, n_train, estimate.value, confidence if even else None, real_counts),
         cautions=tuple(cautions),
         **gap,
     )
+
+
+def _retrieve_real(
+    reference: RowsLike, train: RowsLike, first: np.ndarray, metric: Any, device: str
+) -> tuple[np.ndarray, int]:
+    """What held-out images retrieve, and how many were left out as training images or copies of one another."""
+    found = nearest(reference, train, metric=metric, device=device)
+    allowed = TOLERANCE**2 if metric == "cosine" else copy_distance(reference, mean_row(train))
+    once = same_rows(reference) == np.arange(reference.shape[0])
+    held_out = once & (found.distances[:, 0] > allowed)
+    return first[found.indices[held_out, 0]], int((~held_out).sum())
 
 
 def judge(
@@ -177,14 +233,14 @@ def judge(
     generated: Any,
     train: Any = None,
     reference: Any = None,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     folds: int = 5,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "cpu",
 ) -> IRS:
-    """`irs` as the reports call it.
+    """`irs` as the reports call it: alpha None is (1 - confidence)/2, so that each interval has the report's level.
 
     Raises:
         Unavailable: neither `train` nor enough of `reference` to stand in for it.
@@ -195,18 +251,13 @@ def judge(
         train,
         reference,
         generated,
-        alpha=alpha,
+        alpha=(1 - confidence) / 2 if alpha is None else alpha,
         folds=folds,
         metric=metric,
         confidence=confidence,
         seed=seed,
         device=device,
     )
-
-
-def _counts(retrieved: np.ndarray) -> np.ndarray:
-    """How often each retrieved training image is retrieved, (k,), sum n."""
-    return np.unique(retrieved, return_counts=True)[1]
 
 
 def _measurement_gap(
@@ -249,9 +300,13 @@ def _judge_law(
         cautions.append(Caution("no-duplicates", message + "1 is its cap, not an estimate; more samples are needed"))
     if law < alpha:
         message = f"some training images are retrieved more often than uniform draws allow (p = {law:.2g}): irs_inf, "
-        message += "which assumes uniform draws, underestimates how many images can be produced"
+        message += "which assumes uniform draws, is a lower bound that grows with the number of samples"
         if law_reference is not None and law_reference < alpha:
             message += "; held-out real images are uneven too, so that the feature space may be the cause"
+        cautions.append(Caution("uneven-retrieval", message))
+    elif law_reference is not None and law_reference < alpha:
+        message = "held-out real images retrieve some training images more often than uniform draws allow (p = "
+        message += f"{law_reference:.2g}): irs_inf, which assumes uniform draws, is a lower bound"
         cautions.append(Caution("uneven-retrieval", message))
     if bias is not None and bias < alpha:
         message = f"the samples favour some training images more than held-out real images do (p = {bias:.2g})"
@@ -259,27 +314,19 @@ def _judge_law(
     return cautions
 
 
-def _rarefied(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Mean distinct images in a random subset of m of the n samples, for each m: sum of 1 - C(n - c, m)/C(n, m)."""
-    n = int(counts.sum())
-    times, images = np.unique(counts, return_counts=True)
-    m = sizes[:, None]
-    left = n - times - m
-    log_missed = gammaln(n - times + 1) + gammaln(n - m + 1) - gammaln(np.maximum(left, 0) + 1) - gammaln(n + 1)
-    return np.asarray(((1 - np.where(left < 0, 0, np.exp(log_missed))) * images).sum(1))
-
-
-def _curve(counts: np.ndarray, n_train: int, support: float, confidence: float, real: np.ndarray | None) -> Curve:
-    """Learned images against samples drawn, in random order; the band is the law at the estimated support."""
+def _curve(
+    counts: np.ndarray, n_train: int, support: float, confidence: float | None, real: np.ndarray | None
+) -> Curve:
+    """Learned images against samples drawn, in random order; the band is the law at the estimate, if it fits."""
     n = int(counts.sum())
     x = np.unique(np.linspace(1, n, CURVE_POINTS).round().astype(int))
-    lines = {"generated": _rarefied(counts, x)}
+    lines = {"generated": rarefied(counts, x)}
     if real is not None:
         total = int(real.sum())
-        lines["held-out real"] = np.where(x <= total, _rarefied(real, np.minimum(x, total)), np.nan)
+        lines["held-out real"] = np.where(x <= total, rarefied(real, np.minimum(x, total)), np.nan)
     lines["ideal: every training image"] = np.asarray(expected_distinct(x, n_train))
     axes = ("Learned images", "samples drawn", "distinct training images")
-    if not np.isfinite(support):
+    if confidence is None or not np.isfinite(support):
         return Curve(*axes, x, lines)
     miss, s = (1 - confidence) / 2, int(support)
     low, high = np.array([quantiles(int(m), s, [miss, 1 - miss]) for m in x]).T

@@ -13,9 +13,28 @@ import numpy as np
 
 from genaudit.stats.arrays import RowsLike
 
-TOLERANCE = 1e-5  # of the rows' norms: above float32 rounding over batches (1e-6), below one grey level of one pixel
+TOLERANCE = 1e-5  # of a row's distance from the mean: above rounding over batches, below one grey level of one pixel
+ROUNDING = 4 * float(
+    np.finfo(np.float32).eps
+)  # of a row's norm: what float32 cannot tell apart where rows have an offset
 BLOCK = 4096
 LOOK_BACK = 8  # rows in the order of projections that a row is compared with
+
+
+def mean_row(rows: RowsLike) -> np.ndarray:
+    """The mean row, (D,) float64."""
+    total = sum(np.asarray(rows[start : start + BLOCK], np.float64).sum(0) for start in range(0, rows.shape[0], BLOCK))
+    return np.asarray(total / rows.shape[0])
+
+
+def copy_distance(rows: RowsLike, centre: np.ndarray) -> np.ndarray:
+    """How far from each row a copy of it may lie, (N,)."""
+    found = np.empty(rows.shape[0])
+    for start in range(0, len(found), BLOCK):
+        block = np.asarray(rows[start : start + BLOCK], np.float64)
+        away = np.linalg.norm(block - centre, axis=1)
+        found[start : start + len(block)] = np.maximum(TOLERANCE * away, ROUNDING * np.linalg.norm(block, axis=1))
+    return found
 
 
 def same_rows(rows: RowsLike, *, seed: int = 0) -> np.ndarray:
@@ -26,14 +45,14 @@ def same_rows(rows: RowsLike, *, seed: int = 0) -> np.ndarray:
     """
     count, dims = rows.shape
     direction = np.random.default_rng((seed, 7)).normal(size=dims)
-    projection, norm = np.empty(count), np.empty(count)
+    allowed = copy_distance(rows, mean_row(rows))
+    projection = np.empty(count)
     for start in range(0, count, BLOCK):
         block = np.asarray(rows[start : start + BLOCK], np.float64)
         projection[start : start + len(block)] = block @ direction
-        norm[start : start + len(block)] = np.linalg.norm(block, axis=1)
     order = np.argsort(projection, kind="stable")
     # |d.v| <= |d| |v|: copies' projections differ by at most this.
-    near = TOLERANCE * norm * float(np.linalg.norm(direction))
+    near = allowed * float(np.linalg.norm(direction))
     first = np.arange(count)
     for back in range(1, min(LOOK_BACK, count - 1) + 1):
         later, earlier = order[back:], order[:-back]
@@ -42,7 +61,7 @@ def same_rows(rows: RowsLike, *, seed: int = 0) -> np.ndarray:
         for start in range(0, len(places), BLOCK):
             a, b = later[places[start : start + BLOCK]], earlier[places[start : start + BLOCK]]
             gap = np.linalg.norm(np.asarray(rows[a], np.float64) - np.asarray(rows[b], np.float64), axis=1)
-            for x, y in zip(*(side[gap <= TOLERANCE * np.maximum(norm[a], norm[b])] for side in (a, b)), strict=True):
+            for x, y in zip(*(side[gap <= np.maximum(allowed[a], allowed[b])] for side in (a, b)), strict=True):
                 one, other = _root(first, x), _root(first, y)
                 first[max(one, other)] = min(one, other)
     return np.array([_root(first, index) for index in range(count)], np.int64)

@@ -180,6 +180,37 @@ class Moments:
     slope: float
 
 
+def relative_distinct(
+    generated: Any, real: Any, n_items: int, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Distinct items of one list relative to equally many of another, and the ends of its interval.
+
+    Both counts are rarefied to the smaller number, so that neither is favoured by its size. The interval is log-normal,
+    with each count's variance from the law that its own list shows (`Law.estimated`); the longer list, averaged over
+    subsets, varies less in proportion.
+
+    Args:
+        generated: (n,) the items that generated images retrieve; real: (M,) the same of held-out real images.
+        n_items: how many items can be retrieved.
+        confidence: of the two-sided interval.
+
+    Returns:
+        value, lower, upper; 1: as diverse as real images. NaN from a single image of either.
+    """
+    size = min(len(generated), len(real))
+    if size < 2:
+        return float("nan"), float("nan"), float("nan")
+    means, relative_variance = [], 0.0
+    for indices in (generated, real):
+        counts = counts_of(indices)
+        means.append(float(rarefied(counts, [size])[0]))
+        variance = Law.estimated(counts, n_items).distinct(size).variance * size / len(indices)
+        relative_variance += variance / means[-1] ** 2
+    ratio = means[0] / means[1]
+    factor = float(np.exp(norm.ppf((1 + confidence) / 2) * np.sqrt(relative_variance)))
+    return ratio, ratio / factor, ratio * factor
+
+
 def first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
     """The first whole number in low .. high at which `holds`, which stays true from there on; None where none does."""
     if high < low or not holds(high):

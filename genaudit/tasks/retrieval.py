@@ -12,7 +12,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.copies import TOLERANCE, same_rows
+from genaudit.stats.copies import TOLERANCE, copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import uniform_pvalue
 from genaudit.stats.neighbours import Index
 from genaudit.stats.rarefaction import counts_of
@@ -69,9 +69,13 @@ class Retrieval:
             found = self._index.nearest(rows)
         except ValueError as error:
             raise UserError(f"{role}: {error}") from error
-        norms = np.linalg.norm(np.asarray(rows, np.float64), axis=1)
-        scale = 1.0 if self.distance == "cosine" else np.maximum(norms, np.finfo(float).tiny)
-        return found.indices[:, 0], found.distances[:, 0] <= TOLERANCE * scale
+        # 1 - cosine of two directions that differ by a relative error is half its square.
+        allowed = TOLERANCE**2 if self.distance == "cosine" else copy_distance(rows, self._centre)
+        return found.indices[:, 0], found.distances[:, 0] <= allowed
+
+    @cached_property
+    def _centre(self) -> np.ndarray:
+        return mean_row(self.rows)
 
     @cached_property
     def _index(self) -> Index:
