@@ -190,10 +190,11 @@ def tables(out: Path) -> str:
         over = [cell for cell, found in cells.items() if rates[cell] > ALPHA + 3 * error(len(found))]
         mean = float(np.mean([r for found in cells.values() for r in found]))
         worst = max(rates, key=lambda cell: rates[cell])
+        where = ", ".join(map(str, worst))
         lines += [
             f"Perfect models rejected at alpha = {ALPHA:g}: {mean:.4f} over {total:,} decisions (at most "
-            f"{ALPHA + error(total):.4f} is asked for); {len(cells)} cells of {least} or more decisions, {len(over)} of "
-            f"them above alpha + 3 standard errors; the highest {rates[worst]:.3f} ({', '.join(map(str, worst))}).",
+            f"{ALPHA + error(total):.4f} is asked for); {len(cells)} cells of {least} or more decisions, "
+            f"{len(over)} of them above alpha + 3 standard errors; the highest {rates[worst]:.3f} ({where}).",
             "",
         ]
         lines += [*_level(chosen, kind), "", *_power(chosen, kind), ""]

@@ -32,15 +32,16 @@ if TYPE_CHECKING:
 class DiversityCallback(Callback):
     """Gates the model at the end of training epochs; logs what it found and stops a run that keeps being rejected.
 
-    Logged are `diversity/irs_inf`, its ends `diversity/irs_inf_lower` and `_upper`, `diversity/n_sampled` and
-    `diversity/rejected` (1 or 0). The decisions and a check that was interrupted are kept in Lightning's checkpoints.
+    Logged are `diversity/rejected`, `diversity/accepted` (1 or 0 each) and `diversity/n_sampled`. No estimate of the
+    diversity is: a test that stops as soon as it knows leaves none (`genaudit reject` of the samples gives one). The
+    decisions and a check that was interrupted are kept in Lightning's checkpoints.
     Only the process of rank 0 samples; all are told to stop.
 
     Args:
         gate: made with `n_max`.
         sample: `sample(module, n, generator) -> (n, C, H, W)` images in [0, 1] or uint8, or embeddings (n, D).
         every_n_epochs: how often. first_epoch: a model that has hardly been trained is not yet judged.
-        patience: rejections in a row that stop the training; None only logs.
+        patience: rejections in a row that stop the training, which is printed; None only logs.
         batch_size: samples drawn at a time. seed: of the samples.
     """
 
@@ -51,7 +52,7 @@ class DiversityCallback(Callback):
         *,
         every_n_epochs: int = 1,
         first_epoch: int = 0,
-        patience: int | None = 1,
+        patience: int | None = 3,
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
@@ -73,6 +74,12 @@ class DiversityCallback(Callback):
             self._book(trainer, epoch, verdict)
             recent = [each["decision"] for each in self.history][-(self.patience or 1) :]
             stop = self.patience is not None and recent == ["reject"] * self.patience
+            if stop:
+                print(
+                    f"genaudit: stopping the training after epoch {epoch}: the diversity gate rejected {self.patience} "
+                    f"times in a row. {verdict.reasons[0]}",
+                    flush=True,
+                )
         trainer.should_stop = trainer.should_stop or trainer.strategy.reduce_boolean_decision(stop, all=False)
 
     def _check(self, module: Any) -> Verdict:
@@ -94,11 +101,9 @@ class DiversityCallback(Callback):
 
     def _book(self, trainer: Any, epoch: int, verdict: Verdict) -> None:
         numbers = {
-            "irs_inf": verdict.irs_inf.value,
-            "irs_inf_lower": verdict.irs_inf.lower,
-            "irs_inf_upper": verdict.irs_inf.upper,
-            "n_sampled": float(verdict.n_sampled),
             "rejected": float(verdict.decision == "reject"),
+            "accepted": float(verdict.decision == "accept"),
+            "n_sampled": float(verdict.n_sampled),
         }
         self.history.append({"epoch": epoch, "decision": verdict.decision, **numbers})
         trainer.callback_metrics.update({f"diversity/{name}": _scalar(value) for name, value in numbers.items()})

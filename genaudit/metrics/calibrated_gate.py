@@ -154,7 +154,7 @@ class CalibratedGate:
             expected=float(self.expectation(np.array([n]))[0]),
             pvalue=None if last is None else last.pvalue,
             level=level,
-            threshold=test.threshold(n, level) if last is not None else max(1, int(np.ceil(design.boundary))),
+            threshold=test.threshold(n, level) if last is not None else self._not_yet_rejected(n, level),
             first_rejected_at=n if outcome == "reject" else None,
             stopped_early=self.decided and n < test.horizon,
             irs_inf=_irs_inf(retrieved, self.n_train, question.alpha, even),
@@ -172,6 +172,10 @@ class CalibratedGate:
             real=test.real,
         )
         return replace(verdict, reasons=tuple(reasons(verdict)))
+
+    def _not_yet_rejected(self, n: int, level: float) -> int:
+        """About the threshold between two looks, where nothing is rejected."""
+        return min(self.test.n_learned, max(1, int(np.ceil(self._design(n, level).boundary))))
 
     def _needed(self, level: float) -> int | None:
         question = self.question

@@ -172,16 +172,19 @@ def irs(
     relative: Any = (None, None, None)
     real_counts = law_reference = bias = None
     if reference is not None:
-        real, copies = _retrieve_real(reference, train, first, metric, device)
-        if copies:
-            message = f"{copies} of the {reference.shape[0]} reference images are training images or copies of others: "
-            cautions.append(Caution("same-images", message + "they are not held out, and were left out"))
-        if len(real):
-            real_counts = counts_of(real)
-            gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
-            relative = relative_distinct(retrieved, real, n_train, confidence=1 - 2 * alpha)
-            law_reference = uniform_pvalue(real_counts, seed=seed)
-            bias = bias_pvalue(retrieved, real, seed=seed)
+        nearest_real = nearest(reference, train, metric=metric, device=device)
+        real = first[nearest_real.indices[:, 0]]
+        if copies := _copies_of_train(reference, nearest_real.distances[:, 0], train, metric):
+            message = (
+                f"{copies} of the {reference.shape[0]} reference images are training images and not held out: they "
+            )
+            message += "retrieve themselves, so that a perfect model looks less diverse than they do"
+            cautions.append(Caution("same-images", message))
+        real_counts = counts_of(real)
+        gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
+        relative = relative_distinct(retrieved, real, n_train, confidence=1 - 2 * alpha)
+        law_reference = uniform_pvalue(real_counts, seed=seed)
+        bias = bias_pvalue(retrieved, real, seed=seed)
     even = min(law, 1.0 if law_reference is None else law_reference) >= alpha
     if not even:
         gap |= dict.fromkeys(name for name in GAP_FIELDS if name.endswith(("adjusted_lower", "adjusted_upper")))
@@ -217,15 +220,13 @@ def irs(
     )
 
 
-def _retrieve_real(
-    reference: RowsLike, train: RowsLike, first: np.ndarray, metric: Any, device: str
-) -> tuple[np.ndarray, int]:
-    """What held-out images retrieve, and how many were left out as training images or copies of one another."""
-    found = nearest(reference, train, metric=metric, device=device)
+def _copies_of_train(
+    reference: RowsLike, distances: np.ndarray, train: RowsLike, metric: Literal["euclidean", "cosine"]
+) -> int:
+    """How many reference images are training images, by features that coincide."""
+    # 1 - cosine of two directions that differ by a relative error is half its square.
     allowed = TOLERANCE**2 if metric == "cosine" else copy_distance(reference, mean_row(train))
-    once = same_rows(reference) == np.arange(reference.shape[0])
-    held_out = once & (found.distances[:, 0] > allowed)
-    return first[found.indices[held_out, 0]], int((~held_out).sum())
+    return int((distances <= allowed).sum())
 
 
 def judge(

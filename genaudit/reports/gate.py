@@ -32,8 +32,8 @@ SAMPLES_SHOWN = 6
 class Copies:
     """Images that are copies, by their bytes or their features; each content of the training set is counted once.
 
-    `train`: training images that are copies of others. `reference`: reference images that are training images or copies
-    of one another, and were left out. `set_aside`: training images that play held-out ones. `samples`: samples that are
+    `train`: training images that are copies of others. `reference`: reference images that are training images, and
+    were left out. `set_aside`: training images that play held-out ones. `samples`: samples that are
     copies of other samples, by their bytes. `samples_in_train`: samples that are training images, by their features.
     """
 

@@ -142,7 +142,8 @@ class Relabelling:
         pooled = self.ours + self.real
         labels = np.repeat(np.arange(self.items), pooled)
         weights = inclusion(np.arange(pooled.max() + 1), self.n_real, self.size)
-        chosen = np.argpartition(generator.random((rows, len(labels))), self.n - 1, axis=1)[:, : self.n]
+        keys = generator.integers(0, 2**32, (rows, len(labels)), dtype=np.uint32)
+        chosen = np.argpartition(keys, self.n - 1, axis=1)[:, : self.n]
         ours = _count(labels[chosen], self.items)
         return np.asarray((ours > 0).sum(1) - weights[pooled - ours].sum(1))
 

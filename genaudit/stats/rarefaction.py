@@ -3,7 +3,7 @@
 Rarefaction (Hurlbert 1971) is the mean number of distinct items in a random subset of the draws: unbiased for what so
 many draws of the same law show, whatever the law. What was not seen is estimated from the items seen once and twice:
 Chao's lower bound of the support (Chao 1984), the share of the law that the seen items carry (sample coverage, Good
-1953 in the form of Chao and Jost 2012), and a law that puts both together (Chao et al. 2015).
+1953 in the form of Chao and Jost 2012). The law itself is a mixture of Poisson rates, by maximum likelihood.
 
 n draws, c_i how often item i is drawn, k distinct items, f_j items drawn j times, m draws of a subset.
 """
@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, xlogy
 from scipy.stats import norm
+
+# The mixture of rates: from a hundredth of a draw to 1.5 times the largest count, in steps of some 15 %.
+LEAST_RATE, GRID, EM_STEPS = 0.01, 64, 200
 
 
 def counts_of(indices: Any) -> np.ndarray:
@@ -126,24 +129,28 @@ class Law:
 
     @classmethod
     def estimated(cls, counts: np.ndarray, n_items: int) -> Law:
-        """The law behind the draws after Chao et al. (2015): seen items shrunk, unseen ones equal.
+        """The law behind the draws: the mixture of Poisson rates that makes the counts of all items likeliest.
 
-        Seen items carry the sample coverage, shrunk the more the rarer they are; the rest is spread over Chao's number
-        of unseen items, at most those of the `n_items` that were not seen.
+        Nonparametric maximum likelihood (Laird 1978) over a grid of rates, by EM; items that were not drawn count as
+        zeros, so that `n_items` bounds the support.
+
+        Args:
+            counts: how often each drawn item is drawn, (k,).
+            n_items: how many items there are, k or more.
         """
-        n, k = int(counts.sum()), len(counts)
-        coverage = sample_coverage(counts)
-        times, items = np.unique(counts, return_counts=True)
-        share = times / n
-        rest = n_items - k
-        if rest < 1 or coverage >= 1:
-            return cls(share, items.astype(float))
-        missing = min(float(rest), max(1.0, unseen(counts)))
-        missed = (1 - share) ** n
-        shrink = (1 - coverage) / float((items * share * missed).sum())
-        seen = share * np.maximum(1 - shrink * missed, 0.0)
-        seen *= coverage / float((items * seen).sum()) if coverage > 0 else 0.0
-        return cls(np.append(seen, (1 - coverage) / missing), np.append(items.astype(float), missing))
+        times, items = np.unique(np.append(counts, 0), return_counts=True)
+        items = items.astype(float)
+        items[0] = n_items - len(counts)
+        rates = np.append(0.0, np.geomspace(LEAST_RATE, max(1.5 * float(times[-1]), 2.0), GRID))
+        # log P(count | rate); (counts, rates).
+        logs = xlogy(times[:, None], rates) - rates - gammaln(times[:, None] + 1)
+        likelihood = np.exp(logs)
+        weights = np.full(len(rates), 1 / len(rates))
+        for _ in range(EM_STEPS):
+            joint = likelihood * weights
+            weights = items @ (joint / joint.sum(1, keepdims=True)) / n_items
+        rates, number = rates[1:], n_items * weights[1:]
+        return cls(rates / float((rates * number).sum()), number)
 
     def distinct(self, draws: float, *, share: float = 1.0) -> Moments:
         """Moments of the distinct items that `draws` draws show, the law restricted to a random share of its items.
@@ -160,15 +167,6 @@ class Law:
         square_u = seen - 2 * slope * rate + slope**2 * (rate + rate**2)
         variance = self.items * (share * square_u - share**2 * mean_u**2)
         return Moments(float((self.items * share * seen).sum()), float(max(variance.sum(), 0.0)), slope)
-
-    def sample(self, draws: int, generator: np.random.Generator, *, share: float = 1.0) -> np.ndarray:
-        """Items (draws,) int64 from the law, restricted to a random share of its items."""
-        whole = np.repeat(self.probability, np.maximum(np.round(self.items), 1).astype(int))
-        stays = generator.random(len(whole)) < share
-        if not stays.any():
-            stays[generator.integers(len(whole))] = True
-        kept = np.flatnonzero(stays)
-        return generator.choice(kept, draws, p=whole[kept] / whole[kept].sum())
 
 
 @dataclass(frozen=True)

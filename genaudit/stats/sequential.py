@@ -287,7 +287,14 @@ def spending_boundary(horizon: int, s: int, alpha: float) -> np.ndarray:
     low, high = 0, 1
     p[0] = 1.0
     for n in range(1, horizon):
+        # No more than s items can be seen, so that n - s duplicates are the fewest there are.
+        low = max(low, n - s)
         part = p[low:high]
+        if high == low + 1 == n - s + 1:
+            # Every path that has not seen all s items is rejected: from here on each draw is a duplicate, and one more
+            # duplicate than that says that there are fewer than s items.
+            boundary[n + 1 :] = np.arange(n + 1, horizon + 1) - s + 1
+            break
         # One more draw: of n - d items seen so far one comes again with probability (n - d)/s.
         again = (n - duplicates[low:high]) * part
         again /= s

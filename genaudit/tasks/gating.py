@@ -87,8 +87,7 @@ class Yardstick:
     """The training set, and held-out real images where there are any: measured once, for any number of checkpoints.
 
     `train_rows` (N, D). `retrieval` holds the training images, each content once, and what the reference retrieves;
-    `copies` are the training images that are copies of others, `excluded` the reference images that are training images
-    or copies of one another.
+    `copies` are the training images that are copies of others, `excluded` the reference images that are training images.
     """
 
     settings: Settings
@@ -149,17 +148,16 @@ class Yardstick:
         return made
 
     def _retrieve_reference(self, rows: Any) -> None:
-        """What held-out images retrieve, each content once and none that is a training image, in random order."""
+        """What held-out images retrieve, none that is a training image itself, in random order."""
         reference: Any = self.roles["reference"]
-        distinct = distinct_images(reference.digests, rows)
         retrieved, copies = self.retrieval.nearest(rows, "reference")
-        held_out = distinct[~copies[distinct]]
+        held_out = np.flatnonzero(~copies)
         self.excluded = len(rows) - len(held_out)
         order = shuffled_by_content(reference.digests[held_out], self.settings.seed)
         if len(held_out) < 2 and not self.keys.absolute:
             raise UserError(
-                f"reference: {len(held_out)} of {len(rows)} images are neither training images nor copies of one "
-                "another; 2 or more held-out images are needed, or leave reference out and some of train is set aside"
+                f"reference: all but {len(held_out)} of its {len(rows)} images are training images; 2 or more held-out "
+                "images are needed, or leave reference out and some of train is set aside"
             )
         self.retrieval.real = retrieved[held_out][order]
 
@@ -341,8 +339,7 @@ class Judge:
         reference = yardstick.roles.get("reference")
         if reference is not None and yardstick.excluded > REFERENCE_COPIES * len(reference):  # type: ignore[arg-type]
             message = (
-                f"{yardstick.excluded:,} reference images are training images or copies of one another; they are "
-                "not held out, and were left out."
+                f"{yardstick.excluded:,} reference images are training images; they are not held out, and were left out."
             )
             found.append(Warning("same-images", None, message))
         return found
