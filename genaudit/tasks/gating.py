@@ -87,7 +87,8 @@ class Yardstick:
     """The training set, and held-out real images where there are any: measured once, for any number of checkpoints.
 
     `train_rows` (N, D). `retrieval` holds the training images, each content once, and what the reference retrieves;
-    `copies` are the training images that are copies of others, `excluded` the reference images that are training images.
+    `copies` are the training images that are copies of others, `excluded` the reference images that are training
+    images.
     """
 
     settings: Settings
@@ -339,7 +340,7 @@ class Judge:
         reference = yardstick.roles.get("reference")
         if reference is not None and yardstick.excluded > REFERENCE_COPIES * len(reference):  # type: ignore[arg-type]
             message = (
-                f"{yardstick.excluded:,} reference images are training images; they are not held out, and were left out."
+                f"{yardstick.excluded:,} reference images are training images and not held out: they were left out."
             )
             found.append(Warning("same-images", None, message))
         return found
