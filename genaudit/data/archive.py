@@ -20,8 +20,9 @@ import numpy as np
 from genaudit.data.decode import BadImage
 from genaudit.data.folder import extension, is_image_name
 from genaudit.data.image_set import Listing
-from genaudit.data.reader import EncodedReader, PositionedFile
+from genaudit.data.reader import EncodedReader, PositionedFile, max_bytes
 from genaudit.errors import UserError
+from genaudit.reading import open_regular
 
 _LOCAL_HEADER = 30  # bytes of a zip's local header before name and extra field
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -37,6 +38,9 @@ class ZipReader(EncodedReader):
         ).reshape(-1, 5)
         self.encrypted = frozenset(i for i, m in enumerate(members) if m.flag_bits & 0x1)
         self.max_bytes = max_bytes
+
+    def weight(self, index: int) -> int:
+        return int(self.table[index, 1] + self.table[index, 2])
 
     def fetch(self, index: int) -> bytes:
         offset, packed, size, method, checksum = (int(value) for value in self.table[index])
@@ -66,6 +70,9 @@ class TarReader(EncodedReader):
         self.file = PositionedFile(path)
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
         self.max_bytes = max_bytes
+
+    def weight(self, index: int) -> int:
+        return int(self.spans[index, 1])
 
     def fetch(self, index: int) -> bytes:
         offset, size = (int(value) for value in self.spans[index])
@@ -107,7 +114,7 @@ def list_tar(path: Path, role: str, max_pixels: int, limit: int | None = None) -
     Raises:
         UserError: not a tar, compressed, or cut off.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(8)
     for magic, kind in _COMPRESSED.items():
         if start.startswith(magic):
@@ -137,11 +144,6 @@ def list_tar(path: Path, role: str, max_pixels: int, limit: int | None = None) -
         after = f", after {names[-1]}" if names else ""
         raise UserError(f"{role}: {path} is not a tar archive, or it is cut off{after} ({error}).") from error
     return Listing(names, TarReader(path, spans, max_bytes(max_pixels)), ignored)
-
-
-def max_bytes(max_pixels: int) -> int:
-    """The largest file that an image of `max_pixels` needs: 16-bit RGBA, uncompressed, and a margin for metadata."""
-    return 8 * max_pixels + (16 << 20)
 
 
 def zip_data_start(file: PositionedFile, header_offset: int) -> int:

@@ -8,8 +8,11 @@ reference batches `VIRTUAL_*.npz`, whose moments are read with `dataset@referenc
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,10 +28,18 @@ from genaudit.data.digest import DIGEST_BYTES, array_digest
 from genaudit.data.image_set import FeatureSet, Listing, Moments
 from genaudit.data.reader import PositionedFile
 from genaudit.errors import UserError
+from genaudit.reading import load_torch, open_regular
 
 ARRAY_EXTENSIONS = (".npz", ".npy", ".pt", ".pth", ".safetensors", ".h5", ".hdf5")
 
 _BLOCK = 4096  # feature rows checked at once
+_MOST_PACKED = 1032  # deflate, which zip and HDF5 compress with, makes no data shorter than this factor
+_TEXT_BYTES = 4096  # of what `genaudit moments` says of a file
+_CHUNK_BYTES = 1 << 30  # of HDF5: reading one image unpacks every chunk that it touches
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, BadImage, EOFError, OSError, NotImplementedError),
+    *(ValueError, TypeError, KeyError, SyntaxError, OverflowError, MemoryError, RecursionError, RuntimeError),
+)  # what a damaged file makes of NumPy's and zipfile's readers
 _ABOUT = ("feature_model", "weights_sha256", "fingerprint", "genaudit")
 
 
@@ -55,7 +66,7 @@ class MomentsFile:
         """
         path = Path(self.path).expanduser()
         if not path.is_file():
-            raise UserError(f"reference: {self.path} does not exist; an .npz with mu and sigma is needed.")
+            raise UserError(f"reference: {self.path} is no file; an .npz with mu and sigma is needed.")
         try:
             return _moments_of(path, _keys(path), "reference", self.mu, self.sigma)
         except _Refused as error:
@@ -83,6 +94,7 @@ def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing 
         else:
             rows = LazyRows(partial(_open_pt, os.fspath(path)))
             layout = "CHW"
+        _check_claim(rows, path)
         return list_array(rows, path.name, role, layout, limit)
     except _Refused as error:
         raise UserError(f"{role}: {path} {error}.") from error
@@ -90,6 +102,20 @@ def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing 
 
 class _Refused(Exception):
     """Why a file cannot be used: a predicate that follows its name."""
+
+
+def _check_claim(rows: LazyRows, path: Path) -> None:
+    """Refuses an array that cannot lie in its file: names, digests and rows would be made of nothing."""
+    values, size = math.prod(rows.shape), path.stat().st_size
+    if values > _MOST_PACKED * size:
+        raise _Refused(f"claims {values:,} values of shape {rows.shape} and has only {size:,} bytes")
+
+
+def _check_memory(size: int, what: str, instead: str) -> None:
+    """Refuses what would not fit into half of this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 33
+    if size > memory // 2:
+        raise _Refused(f"needs {size:,} bytes of memory for {what}, more than half of this machine's; {instead}")
 
 
 def _open_npz(path: Path, role: str, limit: int | None) -> Listing | FeatureSet | Moments:
@@ -112,7 +138,7 @@ def _keys(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise _Refused(f"is not an .npz file that can be read ({error})") from error
 
 
@@ -126,14 +152,25 @@ def _moments_of(path: Path, keys: list[str], role: str, mu: str = "mu", sigma: s
         raise _Refused(f"holds {_listed(keys)}; {mu} and {sigma} are needed")
     text = os.fspath(path)
     n = _npz_member(text, "n") if "n" in keys else None
-    about = {key: str(_npz_member(text, key).reshape(-1)[0]) for key in (*_ABOUT, "fingerprint_s") if key in keys}
+    about = {key: _words(text, key) for key in (*_ABOUT, "fingerprint_s") if key in keys}
     fingerprint_s = about.pop("fingerprint_s", "")
-    pooled = moments(_npz_member(text, mu), _npz_member(text, sigma), n, text, role, about)
+    covariance = _npz_member(text, sigma)
+    _check_memory(3 * 8 * covariance.size, sigma, "features of fewer dimensions would be right")
+    pooled = moments(_npz_member(text, mu), covariance, n, text, role, about)
     if (mu, sigma) != ("mu", "sigma") or not {"mu_s", "sigma_s"} <= set(keys):
         return pooled
     about = about | {"fingerprint": fingerprint_s}
-    spatial = moments(_npz_member(text, "mu_s"), _npz_member(text, "sigma_s"), n, text, role, about)
+    covariance = _npz_member(text, "sigma_s")
+    _check_memory(3 * 8 * covariance.size, "sigma_s", "features of fewer dimensions would be right")
+    spatial = moments(_npz_member(text, "mu_s"), covariance, n, text, role, about)
     return replace(pooled, spatial=spatial)
+
+
+def _words(path: str, key: str) -> str:
+    found = _npz_member(path, key)
+    if found.size != 1 or found.dtype.kind not in "US" or found.nbytes > _TEXT_BYTES:
+        raise _Refused(f"holds an array {key} of shape {found.shape} and type {found.dtype}; one short text is needed")
+    return str(found.reshape(-1)[0])
 
 
 def feature_set(features: np.ndarray, label: str, source: str, role: str, limit: int | None = None) -> FeatureSet:
@@ -188,7 +225,7 @@ def moments(
     # float32 covariances computed blockwise are symmetric to a few units of 6e-8 relative to the largest entry
     if float(np.abs(sigma - sigma.T).max()) > 1e-4 * scale or float(sigma.diagonal().min()) < -1e-6 * scale:
         raise UserError(f"{role}: sigma of {source} is not a covariance: it must be symmetric with variances >= 0.")
-    if n is not None and (n.size != 1 or n.dtype.kind not in "iuf"):
+    if n is not None and (n.size != 1 or n.dtype.kind not in "iuf" or not np.isfinite(n).all() or n.min() < 1):
         raise UserError(f"{role}: n of {source} must be one number, the count of images behind mu and sigma.")
     digest = array_digest(np.vstack([mu[None], sigma])).hex()
     return Moments(source, mu, sigma, None if n is None else int(n.reshape(-1)[0]), digest, about or {})
@@ -205,14 +242,19 @@ def _npz_member(path: str, key: str) -> np.ndarray:
             with archive.open(member) as file:
                 shape, fortran, dtype = _npy_header(file)
                 header = file.tell()
-                size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                size = math.prod(shape) * dtype.itemsize
                 if header + size != member.file_size:
                     raise _Refused(f"is damaged: {key} has {member.file_size - header:,} bytes, not {size:,}")
                 if member.compress_type != zipfile.ZIP_STORED:
+                    if size > _MOST_PACKED * (member.compress_size + 64):
+                        raise _Refused(f"is damaged: {key} cannot unpack to {size:,} bytes")
+                    _check_memory(size, key, "np.savez in place of np.savez_compressed makes it readable in place")
                     flat = np.frombuffer(file.read(size), dtype=dtype)  # the zip's checksum is verified on the way
                     return flat.reshape(shape, order="F" if fortran else "C")
             start = zip_data_start(PositionedFile(path), member.header_offset) + header
-        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, BadImage, OSError) as error:
+            if start + size > os.stat(path).st_size:
+                raise _Refused(f"is damaged: it ends inside {key}")
+        except _UNREADABLE as error:
             raise _Refused(f"is damaged at {key} ({error})") from error
     if size == 0:
         return np.empty(shape, dtype)
@@ -225,15 +267,17 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise _Refused("holds pickled Python objects, which are never loaded; plain number arrays would be right")
+    if any(side < 0 for side in shape) or math.prod(shape) > np.iinfo(np.int64).max or dtype.itemsize == 0:
+        raise _Refused(f"is damaged: it claims an array of shape {shape} and type {dtype}")
     return shape, fortran, dtype
 
 
 def _map_npy(path: str) -> np.ndarray:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             _npy_header(file)
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         raise _Refused(f"is not an .npy file that can be read ({error})") from error
     return array
 
@@ -242,28 +286,35 @@ def _open_pt(path: str) -> Any:
     """The tensor of a .pt file: the tensor itself, or of a dictionary `images`, `data` or the only 4-D one."""
     import pickle
 
-    import torch
-
-    def load(mmap: bool) -> Any:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-
     try:
         try:
-            content = load(mmap=True)
+            content = load_torch(path, mmap=True)
         except (RuntimeError, ValueError):  # the file format before torch 1.6 cannot be mapped
-            content = load(mmap=False)
+            content = load_torch(path)
     except pickle.UnpicklingError as error:
         raise _Refused(
             "is damaged, or holds Python objects besides tensors, which are never unpickled; one tensor would be right"
         ) from error
     except Exception as error:
         raise _Refused(f"is not a .pt file that can be read ({type(error).__name__}: {error})") from error
-    if isinstance(content, torch.Tensor):
+    if _is_plain(content):
         return content
     if isinstance(content, dict):
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+        tensors = {str(key): value for key, value in content.items() if _is_plain(value)}
         return tensors[_choose({key: tuple(value.shape) for key, value in tensors.items()})]
     raise _Refused(f"holds a {type(content).__name__}; a tensor, or a dictionary with the key images, would be right")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor whose numbers lie in memory one beside the other: not sparse, nested or quantised."""
+    import torch
+
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_quantized or value.is_nested)
+    )
 
 
 class _SafetensorRows:
@@ -295,21 +346,30 @@ def _open_safetensors(path: str) -> _SafetensorRows:
 
 
 def _open_h5(path: str) -> Any:
-    """The dataset `images` or `data` of an HDF5 file, or its only 4-D one."""
+    """The dataset `images` or `data` of an HDF5 file, or its only 4-D one; nothing of other files.
+
+    Links to other files are not followed (`visititems` follows none), and a dataset whose values lie in other files
+    (external storage, virtual datasets) is refused: a file from elsewhere would read what it likes on this machine.
+    """
     import h5py
 
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise _Refused(f"is not an HDF5 file that can be read ({error})") from error
     shapes: dict[str, tuple[int, ...]] = {}
 
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
             shapes[name] = tuple(item.shape or ())
 
-    file.visititems(collect)
-    return file[_choose(shapes)]
+    try:
+        file = h5py.File(path, "r")
+        file.visititems(collect)
+        dataset = file[_choose(shapes)]
+        if dataset.external or dataset.is_virtual:
+            raise _Refused("keeps its images in other files; a file that holds them itself would be right")
+        if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > _CHUNK_BYTES:
+            raise _Refused(f"has chunks of shape {dataset.chunks}; chunks of a few images would be right")
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        raise _Refused(f"is not an HDF5 file that can be read ({error})") from error
+    return dataset
 
 
 def _choose(shapes: dict[str, tuple[int, ...]]) -> str:

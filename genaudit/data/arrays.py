@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genaudit.data.decode import BadImage, grey_to_rgb, unit_to_uint8
+from genaudit.data.decode import BadImage, check_pixels, grey_to_rgb, unit_to_uint8
 from genaudit.data.image_set import Listing
-from genaudit.data.reader import PixelReader
+from genaudit.data.reader import Entry, PixelReader
 from genaudit.errors import UserError
 
 Layout = Literal["HWC", "CHW"]
@@ -62,8 +62,23 @@ class ArrayReader(PixelReader):
         self.rows = rows
         self.layout = layout
 
+    def scan(self, index: int, max_pixels: int) -> Entry:
+        height, width = _sides(tuple(self.rows.shape), self.layout)
+        check_pixels(height, width, max_pixels)  # before a row of that size is made
+        return super().scan(index, max_pixels)
+
     def pixels(self, index: int) -> tuple[np.ndarray, str]:
-        return canonical(to_numpy(self.rows[index]), self.layout)
+        try:
+            row = to_numpy(self.rows[index])
+        except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # a damaged or shortened file
+            raise BadImage(f"cannot be read ({str(error).strip() or type(error).__name__})") from error
+        return canonical(row, self.layout)
+
+
+def _sides(shape: tuple[int, ...], layout: Layout) -> tuple[int, int]:
+    """Height and width of the images of an array `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`."""
+    height, width = shape[2:4] if len(shape) == 4 and layout == "CHW" else shape[1:3]
+    return int(height), int(width)
 
 
 def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | None = None) -> Listing:
@@ -78,8 +93,8 @@ def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | No
     if len(shape) not in (3, 4):
         hint = " Feature rows go into an .npz as `features`." if len(shape) == 2 else ""
         raise UserError(f"{seen}; images must be {want}, with C 1, 3 or 4.{hint}")
-    if shape[0] == 0:
-        raise UserError(f"{seen}: it holds no image.")
+    if 0 in shape:
+        raise UserError(f"{seen}: it holds no {'image' if shape[0] == 0 else 'pixels'}.")
     if len(shape) == 4:
         channels, other = (shape[3], shape[1]) if layout == "HWC" else (shape[1], shape[3])
         if channels not in _MODES:

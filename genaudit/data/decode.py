@@ -34,6 +34,8 @@ from PIL import (  # the plugins register themselves in Image.OPEN when they are
     WebPImagePlugin,
 )
 
+from genaudit.data.memory import DECODING_BYTES, PIXELS
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 _FORMATS = tuple(
@@ -90,7 +92,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     image, kind = _open(data, max_pixels)
     if kind == "PNG":
         _verify_png(data)
-    with image:
+    with image, PIXELS.claim(image.height * image.width * DECODING_BYTES):
         try:
             image.load()
         except Exception as error:

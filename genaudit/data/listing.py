@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from genaudit.data.folder import is_image_name
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
+from genaudit.reading import open_regular
 
 _COLUMNS = ("path", "file", "filename", "file_name", "image", "filepath")
 
@@ -24,7 +26,7 @@ def list_file_of_names(path: Path, role: str) -> Listing:
         UserError: not UTF-8 text.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() == ".csv":
                 names = _column(list(csv.reader(file)))
             else:

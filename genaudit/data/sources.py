@@ -32,6 +32,7 @@ from genaudit.data.listing import list_file_of_names
 from genaudit.data.objects import draw, list_dataset
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
+from genaudit.reading import check_regular
 
 KINDS = (
     "a folder, an image file, a .zip or uncompressed .tar of images, "
@@ -158,6 +159,7 @@ def _open_kind(text: str, policy: Policy, limit: int | None) -> Listing | Featur
         if glob.has_magic(text):
             return _open_pattern(os.fspath(path), policy, limit)
         raise UserError(f"{role}: {text} does not exist. Give {KINDS}.")
+    check_regular(path)
     if kind in EXTENSIONS:
         return Listing([path.name], FileReader(path.parent, [path.name]))
     if kind == ".zip":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, UserError, one_line
 from genaudit.tasks.progress import Progress
 
 NAMED = 10  # files that are listed by name; the rest is counted
@@ -25,7 +25,7 @@ def main(cfg: Any) -> int:
             inspection = inspect(
                 path, role=path, limit=cfg.limit, max_pixels=int(cfg.max_pixels), workers=workers, progress=scanned
             )
-        print("\n".join(_lines(inspection)))
+        print("\n".join(map(one_line, _lines(inspection))))
     return DONE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.data.array_files import ARRAY_EXTENSIONS
+from genaudit.errors import one_line
 from genaudit.reports.gate import WORDS, GateRun, show_run
 from genaudit.reports.trajectory import Trajectory
 from genaudit.stats.sequential import Outcome
@@ -49,7 +50,8 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
         runs.append((label, run))
         verdict = run.verdict
         estimate = f"IRS_inf {verdict.irs_inf.value:.3f} [{verdict.irs_inf.lower:.3f}, {verdict.irs_inf.upper:.3f}]"
-        print(f"{label}: {WORDS[verdict.decision].lower()}, {estimate}, {verdict.n_sampled:,} samples", flush=True)
+        line = one_line(label)
+        print(f"{line}: {WORDS[verdict.decision].lower()}, {estimate}, {verdict.n_sampled:,} samples", flush=True)
     trajectory = Trajectory(runs, now(), command_line("reject"))
     files = trajectory.write(out)
     last = runs[-1][1]

@@ -15,6 +15,7 @@ from genaudit.data import FeatureSet, ImageSet
 from genaudit.errors import UserError
 from genaudit.measures.measure import fingerprint
 from genaudit.metrics.gate import Gate, Verdict
+from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
 from genaudit.store.stream import RowStream
 from genaudit.tasks.api import as_override, compose, described
@@ -196,8 +197,8 @@ class DiversityGate:
             UserError: not such a file, or of another gate.
         """
         try:
-            state = json.loads(Path(path).read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            state = read_json(path)
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} is no saved gate ({error})") from error
         if not isinstance(state, dict):
             raise UserError(f"{path} is no saved gate")
