@@ -1,8 +1,8 @@
 """How much memory the images being read may take at once, over all threads of the process.
 
 A single image may need a gigabyte while it is decoded; sixteen threads that each hold one need sixteen. Whoever is
-about to hold much claims it first and waits while others hold too much. Claims are nested in one order, `PREPARED` outside
-`BYTES` outside `PIXELS`, and whoever holds an inner one never waits for an outer one, so nobody waits for ever.
+about to hold much claims it first and waits while others hold too much. Claims are nested in one order, `PREPARED`
+outside `BYTES` outside `PIXELS`, and whoever holds an inner one never waits for an outer one, so nobody waits for ever.
 """
 
 from __future__ import annotations

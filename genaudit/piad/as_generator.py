@@ -27,7 +27,7 @@ class PIADGenerator(Generator):
     def __init__(self, *, folder: str | None, name: str | None = None, sigma2: float | None = None) -> None:
         if not folder:
             raise UserError("generator.folder=FOLDER is needed: one that `genaudit train piad=...` wrote")
-        record = read_record(folder)
+        record = read_record(folder, scores=False)
         self.folder = Path(folder).expanduser()
         self.architecture = Architecture(**record["architecture"])
         shared: dict[str, Any] = {"latent": self.architecture.latent_shape, "output_range": (-1.0, 1.0)}

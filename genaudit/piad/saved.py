@@ -102,8 +102,11 @@ def identity(perceptual: Perceptual) -> dict[str, Any]:
     return {"name": perceptual.name, "weights_sha256": perceptual.weights_sha256, "statistics": statistics}
 
 
-def read_record(folder: str | Path) -> dict[str, Any]:
+def read_record(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
     """What model.json says, checked; the weights are compared with it by `sha256` and `load`.
+
+    Args:
+        scores: whether what scoring needs is checked too, or only what makes the networks.
 
     Raises:
         UserError: there is no saved PIAD in the folder, or a value of its description is not what it must be.
@@ -116,24 +119,30 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     if record["kind"] != KIND:
         raise UserError(f"{folder} holds a {record['kind']} model; one that `genaudit train piad=...` wrote is needed")
     try:
-        _check_record(record)
+        _check_networks(record)
+        if scores:
+            _check_scoring(record)
     except (KeyError, TypeError, ValueError) as error:
         what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{path} describes no PIAD that this version of genaudit reads: {what}") from error
     return record
 
 
-def _check_record(record: Mapping[str, Any]) -> None:
-    """Raises KeyError, TypeError or ValueError where a description is not one that `save` writes."""
+def _check_networks(record: Mapping[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError where the networks are not such as `save` describes."""
     a = Architecture(**model_folder.arguments(record["architecture"], _ARCHITECTURE))
     if a.size > 1024:
         raise ValueError(f"architecture must read images of a side of at most 1,024, not {a.size:,}")
-    channels = model_folder.choice(1, 3)(record["channels"])
-    pixels = record["pixels"]
+    model_folder.CHANNELS(record["channels"])
+    model_folder.HASH(record["weights_sha256"])
+
+
+def _check_scoring(record: Mapping[str, Any]) -> None:
+    """The same for what prepares images and compares them."""
+    a, channels, pixels = Architecture(**record["architecture"]), record["channels"], record["pixels"]
     model_folder.arguments({key: pixels[key] for key in _PIXELS}, _PIXELS)
     if (pixels["size"], pixels["channels"]) != (a.size, channels):
         raise ValueError("pixels must have the size and channels of the architecture")
-    model_folder.HASH(record["weights_sha256"])
     perceptual = record["perceptual"]
     check_reconstruction(model_folder.text()(record["reconstruction"]), perceptual)
     if perceptual is None:
@@ -157,7 +166,7 @@ def sha256(folder: str | Path) -> str:
     if not path.is_file():
         raise UserError(f"{folder} lacks {WEIGHTS}: the training has not come to its first picture yet")
     found = sha256_of_file(path)
-    if found != read_record(folder)["weights_sha256"]:
+    if found != read_record(folder, scores=False)["weights_sha256"]:
         raise UserError(f"{path} is not the file that {RECORD} beside it describes; is a training writing to it now?")
     return found
 
@@ -168,7 +177,7 @@ def load_networks(folder: str | Path) -> tuple[PIADNetworks, Architecture]:
     Raises:
         UserError: no saved PIAD, or weights that are not of the networks described.
     """
-    record = read_record(folder)
+    record = read_record(folder, scores=False)
     sha256(folder)
     architecture = Architecture(**record["architecture"])
 
@@ -190,8 +199,8 @@ def load(folder: str | Path, *, perceptual: Perceptual | None = None, weights: s
     Raises:
         UserError: no saved PIAD, damaged files, or another perceptual network than the one trained with.
     """
-    networks, architecture = load_networks(folder)
     record = read_record(folder)
+    networks, architecture = load_networks(folder)
     wanted, reconstruction, pixels = record["perceptual"], record["reconstruction"], record["pixels"]
     if wanted is None:
         return Model(networks, architecture, None, reconstruction, pixels)

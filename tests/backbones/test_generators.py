@@ -81,7 +81,7 @@ def test_a_file_gives_the_modules_images_and_gradients(
     kind: type[Generator], network: nn.Module, z: torch.Tensor, request: pytest.FixtureRequest
 ) -> None:
     path = request.getfixturevalue("exported" if kind is ExportedGenerator else "scripted")
-    generator = kind(file=str(path), **PLAIN)
+    generator: Any = kind(file=str(path), trust=True, **PLAIN)
     assert generator.image_shape == (1, 8, 8)
     z.requires_grad_()
     images, expected = generator.decoder()(z), network(z)
@@ -250,14 +250,14 @@ def test_files_that_are_missing_or_something_else_are_refused(scripted: Path, ex
     with pytest.raises(UserError, match="no file at"):
         TorchScriptGenerator(file="nowhere.pt", **PLAIN).source  # noqa: B018
     with pytest.raises(UserError, match="cannot be read as TorchScript"):
-        TorchScriptGenerator(file=str(exported), **PLAIN).source  # noqa: B018
+        TorchScriptGenerator(file=str(exported), trust=True, **PLAIN).source  # noqa: B018
     with pytest.raises(UserError, match="cannot be read as an exported program"):
-        ExportedGenerator(file=str(scripted), **PLAIN).source  # noqa: B018
+        ExportedGenerator(file=str(scripted), trust=True, **PLAIN).source  # noqa: B018
     fixed = tmp_path / "fixed.pt2"
     plain = nn.Sequential(nn.Linear(LATENT, 3), nn.Unflatten(1, (3, 1, 1)), nn.Sigmoid())
     torch.export.save(torch.export.export(plain, (torch.zeros(2, LATENT),)), fixed)
     with pytest.raises(UserError, match="first axis must be dynamic"):
-        ExportedGenerator(file=str(fixed), **PLAIN).image_shape  # noqa: B018
+        ExportedGenerator(file=str(fixed), trust=True, **PLAIN).image_shape  # noqa: B018
     with pytest.raises(UserError, match="cannot be made"):
         ModuleGenerator(module="genaudit.demo.nothing", **PLAIN).source  # noqa: B018
     with pytest.raises(UserError, match="not a torch"):

@@ -72,7 +72,7 @@ def test_batches_do_not_change_the_rows(samples: Path, tmp_path: Path) -> None:
 def test_a_file_of_ones_own_is_judged(samples: Path, tmp_path: Path) -> None:
     network = demo.load_vae_decoder()
     torch.jit.save(torch.jit.trace(network, torch.zeros(2, 10)), tmp_path / "own.pt")
-    keys = ["generator=torchscript", f"generator.file={tmp_path / 'own.pt'}", "generator.latent=10"]
+    keys = ["generator=torchscript", f"generator.file={tmp_path / 'own.pt'}", "generator.latent=10", "trust=true"]
     keys += ["generator.output_range=[0,1]", "generator.sigma2=0.013", f"out={tmp_path / 'run'}", *SMALL, *INVERSION]
     assert main(["evaluate", str(samples), METRICS, *keys]) == DONE
     report = read(tmp_path / "run")
