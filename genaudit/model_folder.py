@@ -90,6 +90,12 @@ def mapping(checks: Mapping[str, Check]) -> Check:
     return lambda value: arguments(value, checks)
 
 
+def table(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping, got {_shown(value)}")
+    return value
+
+
 def _shown(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:80]}..."
@@ -161,9 +167,7 @@ def arguments(given: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
     Raises:
         ValueError: no mapping, a key that is not among the checks, or a value that does not pass.
     """
-    if not isinstance(given, Mapping):
-        raise ValueError(f"must be a mapping, got {_shown(given)}")
-    unknown = [key for key in given if key not in checks]
+    unknown = [key for key in table(given) if key not in checks]
     if unknown:
         raise ValueError(f"takes {', '.join(checks)}, and not {_shown(unknown[0])}")
     checked = {}

@@ -225,9 +225,9 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
         "genaudit sample generator=demo_vae n=200 out=samples\n"
         "genaudit sample generator=torchscript generator.file=G.pt generator.latent=128 trust=true n=200 "
         "out=samples",
-        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto  trust=false. The i-th image is the\n"
-        "same for every n. A generator file (TorchScript, torch.export) is a program: trust=true runs what its author\n"
-        "wrote, and without it such a file is refused. docs/generators.md names the kinds of generators.\n",
+        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto  trust=false. The i-th image is\n"
+        "the same for every n. A generator file (TorchScript, torch.export) is a program: trust=true runs what its\n"
+        "author wrote, and without it such a file is refused. docs/generators.md names the kinds of generators.\n",
         module="sample",
     ),
     "list": Verb(

@@ -27,7 +27,7 @@ from genaudit.reading import sha256_of_file
 KIND, CLASSIFIER, FORMAT = "likelihood", "classifier", 1
 PRETRAINED = Path(__file__).parent / "pretrained"
 _CHECKS = {
-    **{"node": lambda node: node, "about": lambda about: dict(about), "channels": model_folder.CHANNELS},
+    **{"node": lambda node: node, "about": model_folder.table, "channels": model_folder.CHANNELS},
     **{"size": model_folder.integer(1, 2048), "scales": model_folder.integer(1, 8)},
 }
 _OF_ALL = set(_CHECKS)
