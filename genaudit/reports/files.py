@@ -7,6 +7,7 @@ Each file is written under a temporary name in the same folder; when all four ar
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -92,8 +93,7 @@ def write_csv(header: Sequence[str], rows: Iterable[Iterable[Any]], stream: Text
     bare = csv.writer(stream, lineterminator="\n")
     # Before Python 3.13 the module leaves a carriage return unquoted, which no reader takes back as it was.
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    bare.writerow([_cell(name) for name in header])
-    for row in rows:
+    for row in itertools.chain([header], rows):
         cells = [_cell(item) for item in row]
         writer = quoted if any("\r" in cell for cell in cells if isinstance(cell, str)) else bare
         writer.writerow(cells)

@@ -274,7 +274,7 @@ def test_a_packed_array_that_claims_more_than_it_can_hold_is_not_allocated(
 @pytest.mark.parametrize("shape", HUGE[:2], ids=str)
 def test_an_hdf5_file_of_nothing_claims_no_images(shape: tuple[int, ...], tmp_path: Path) -> None:
     _h5(tmp_path / "x.h5", shape=shape, dtype="u1", chunks=(1, 8, 8, 3))
-    with pytest.raises(UserError, match="claims .* values"):
+    with pytest.raises(UserError, match=r"claims .* values"):
         open_images(tmp_path / "x.h5")
 
 
@@ -286,7 +286,7 @@ def test_chunks_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
 
 def test_a_tensor_that_repeats_one_number_claims_no_images(tmp_path: Path) -> None:
     torch.save(torch.zeros(1, dtype=torch.uint8).expand(10**9, 3, 8, 8), tmp_path / "x.pt")
-    with pytest.raises(UserError, match="claims .* values"):
+    with pytest.raises(UserError, match=r"claims .* values"):
         open_images(tmp_path / "x.pt")
 
 
@@ -319,7 +319,7 @@ def test_one_image_of_an_array_is_no_larger_than_max_pixels(size: int, tmp_path:
 @pytest.mark.parametrize("n", [np.nan, np.inf, -3.0, 0])
 def test_a_count_that_is_no_count_is_refused(n: float, tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", mu=np.zeros(2), sigma=np.eye(2), n=n)
-    with pytest.raises(UserError, match="n of .* must be one number"):
+    with pytest.raises(UserError, match=r"n of .* must be one number"):
         open_images(tmp_path / "m.npz")
 
 
