@@ -130,12 +130,12 @@ def read_log(folder: Path | str) -> dict[str, np.ndarray]:
     """
     path = Path(folder) / LOG
     try:
-        with io.TextIOWrapper(open_regular(path), newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
             header, *rows = list(csv.reader(file))
-    except (OSError, ValueError) as error:
+        whole = [row for row in rows if len(row) == len(header)]  # a row that is being written may be short
+        return {name: np.array([float(row[i] or "nan") for row in whole]) for i, name in enumerate(header)}
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{folder} holds no log of a training run ({LOG})") from error
-    whole = [row for row in rows if len(row) == len(header)]  # a row that is being written may be short
-    return {name: np.array([float(row[i] or "nan") for row in whole]) for i, name in enumerate(header)}
 
 
 def _rank() -> int:
@@ -195,9 +195,12 @@ def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
     """The log, open for more rows; rows of later iterations than the checkpoint's are cut."""
     kept = [",".join(["iteration", *names])]
     if path.exists() and iteration:
-        with io.TextIOWrapper(open_regular(path), newline="") as file:
-            rows = list(csv.reader(file))[1:]
-        whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
+        try:
+            with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
+                rows = list(csv.reader(file))[1:]
+            whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
+        except (OSError, ValueError, csv.Error) as error:
+            raise UserError(f"{path} is damaged ({error}); remove it to go on without the rows so far") from error
         kept += [",".join(row) for row in whole]
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))

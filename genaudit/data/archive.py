@@ -94,7 +94,7 @@ def list_zip(path: Path, role: str, max_pixels: int) -> Listing:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, IndexError, NotImplementedError) as error:
         raise UserError(f"{role}: {path} is not a zip archive that can be read ({error}).") from error
     members.sort(key=lambda member: _label(member.filename))
     ignored: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ _CHUNK_BYTES = 1 << 30  # of HDF5: reading one image unpacks every chunk that it
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, BadImage, EOFError, OSError, NotImplementedError),
     *(ValueError, TypeError, KeyError, SyntaxError, OverflowError, MemoryError, RecursionError, RuntimeError),
+    tokenize.TokenError,
 )  # what a damaged file makes of NumPy's and zipfile's readers
 _ABOUT = ("feature_model", "weights_sha256", "fingerprint", "genaudit")
 
@@ -138,7 +140,7 @@ def _keys(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise _Refused(f"is not an .npz file that can be read ({error})") from error
 
 
