@@ -408,3 +408,16 @@ def test_a_report_with_a_number_beyond_every_float_is_refused(tmp_path: Path) ->
     (tmp_path / "report.json").write_text(json.dumps({"schema": "genaudit/report/1"})[:-1] + ', "seed": 1e999}')
     with pytest.raises(UserError, match="not JSON"):
         read_report(tmp_path / "report.json")
+
+
+def test_a_shard_that_is_a_pipe_or_claims_terabytes_is_torn(tmp_path: Path) -> None:
+    from genaudit.store.shards import TornShard, read_shard
+
+    with pytest.raises(TornShard, match="named pipe"):
+        read_shard(fifo(tmp_path / "p.shard"))
+    entry = {"digests": {"shape": [1, 16], "dtype": "U8", "data_offsets": [0, 10**15]}}
+    rows = {"rows": {"shape": [1, 1], "dtype": "F32", "data_offsets": [16, 20]}, "__metadata__": {"sha256": ""}}
+    for text in (json.dumps(entry | rows).encode(), b"[" * 100_000):
+        (tmp_path / "x.shard").write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 20)
+        with pytest.raises(TornShard):
+            read_shard(tmp_path / "x.shard")
