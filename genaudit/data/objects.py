@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.arrays import canonical, is_tensor, to_numpy
-from genaudit.data.decode import BadImage, to_rgb
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import seen
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import PixelReader
 from genaudit.errors import UserError
@@ -24,7 +25,7 @@ _BATCH = 64
 class DatasetReader(PixelReader):
     """Items of a map-style dataset, one thread at a time since a dataset need not be thread-safe."""
 
-    verify = True
+    changed = "differs each time it is read; a dataset without random augmentation would be right"
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -113,5 +114,5 @@ def item_pixels(item: Any) -> tuple[np.ndarray, str]:
     if isinstance(item, np.ndarray):
         return canonical(item, "HWC")
     if hasattr(item, "mode") and hasattr(item, "convert"):
-        return to_rgb(item), str(item.mode)
+        return seen(item)
     raise BadImage(f"is a {type(item).__name__}; a PIL image, a tensor (C, H, W) or an array (H, W, C) would be right")

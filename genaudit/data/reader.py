@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from genaudit.data.decode import BadImage, check_pixels, decode, probe
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import check_pixels, decode, probe
 from genaudit.data.digest import array_digest, file_digest
 
 T = TypeVar("T")
@@ -26,12 +27,14 @@ _BLOCK = 2048  # images handed to the threads at once: bounds the futures, not t
 
 
 class Entry(NamedTuple):
-    """What the scan keeps of one image."""
+    """What the scan keeps of one image; `frames` and `turned` as in `decode.Header`."""
 
     digest: bytes
     mode: str
     height: int
     width: int
+    frames: int = 1
+    turned: bool = False
 
 
 class Reader(ABC):
@@ -56,12 +59,13 @@ class EncodedReader(Reader):
     def scan(self, index: int, max_pixels: int) -> Entry:
         data = self._fetch(index)
         header = probe(data, max_pixels)
-        return Entry(file_digest(data), header.mode, header.height, header.width)
+        digest = file_digest(data, header.reading)
+        return Entry(digest, header.mode, header.height, header.width, header.frames, header.turned)
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         data = self._fetch(index)
-        if file_digest(data) != digest:  # its row would be stored under another image's address
-            raise BadImage("has changed since it was first read")
+        if file_digest(data) != digest and file_digest(data, probe(data, max_pixels).reading) != digest:
+            raise BadImage("has changed since it was first read")  # its row would be stored under another's address
         return decode(data, max_pixels)
 
     def _fetch(self, index: int) -> bytes:
@@ -72,9 +76,9 @@ class EncodedReader(Reader):
 
 
 class PixelReader(Reader):
-    """Images that are arrays already. `verify` compares the digest again at each read."""
+    """Images that are arrays already; `changed` says what it means that a digest differs when it is read again."""
 
-    verify = False
+    changed = "has changed since it was first read"
 
     @abstractmethod
     def pixels(self, index: int) -> tuple[np.ndarray, str]:
@@ -87,8 +91,8 @@ class PixelReader(Reader):
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         pixels, _ = self.pixels(index)
-        if self.verify and array_digest(pixels) != digest:
-            raise BadImage("differs each time it is read; a dataset without random augmentation would be right")
+        if array_digest(pixels) != digest:  # its row would be stored under another image's address
+            raise BadImage(self.changed)
         return pixels
 
 
@@ -136,13 +140,20 @@ class PositionedFile:
         """Up to `length` bytes from `offset`; fewer where the file ends."""
         with self._lock:
             if self._file is None:
-                self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 (lives as long as the reader)
+                self._file = self._open()
             if not hasattr(os, "pread"):  # Windows
                 self._file.seek(offset)
                 data: bytes = self._file.read(length)
                 return data
             descriptor = self._file.fileno()
         return os.pread(descriptor, length, offset)
+
+    def _open(self) -> Any:
+        return open(self.path, "rb", buffering=0)
+
+    def whole(self) -> Any:
+        """All of it as a file of its own, from the beginning; to be closed by the caller."""
+        return open(self.path, "rb")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}

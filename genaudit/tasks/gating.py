@@ -247,4 +247,5 @@ class Yardstick:
 def _role_images(role: Role) -> RoleImages:
     if not isinstance(role, ImageSet):
         return RoleImages(role.source, len(role), role.digest)  # type: ignore[arg-type]
-    return RoleImages(role.source, len(role), role.digest, [(e.name, e.reason) for e in role.skipped], role.converted)
+    skipped = [(each.name, each.reason) for each in role.skipped]
+    return RoleImages(role.source, len(role), role.digest, skipped, role.converted, role.ignored)

@@ -92,7 +92,7 @@ class SetSamples:
             return RoleImages(self.images.source, len(taken), set_digest(self.images.digests[taken]))
         used = self.images.subset(taken)
         skipped = [(each.name, each.reason) for each in [*self.images.skipped, *self.skipped]]
-        return RoleImages(used.source, len(taken), used.digest, skipped, used.converted)
+        return RoleImages(used.source, len(taken), used.digest, skipped, used.converted, used.ignored)
 
 
 class StreamedSamples:
