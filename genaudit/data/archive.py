@@ -21,7 +21,7 @@ import numpy as np
 from genaudit.data import tar_members, zip_members
 from genaudit.data.bad_image import BadImage
 from genaudit.data.companions import leave_out_companions
-from genaudit.data.ignored import LINK, SPECIAL, why_ignored
+from genaudit.data.ignored import LINK, SPECIAL, Note, why_ignored
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import EncodedReader, PositionedFile
 from genaudit.data.tar_members import Member, label
@@ -127,7 +127,7 @@ def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
     return Listing([names[index] for index in kept], ZipReader(path, images, max_bytes(max_pixels)), ignored, notes)
 
 
-def _chosen(names: Sequence[str], ignored: Counter[str], fits: Fits | None) -> tuple[list[int], tuple[str, ...]]:
+def _chosen(names: Sequence[str], ignored: Counter[str], fits: Fits | None) -> tuple[list[int], tuple[Note, ...]]:
     """The places of the images that are used, as `leave_out_companions` chooses, or `fits` where it is given."""
     if fits is None:
         return leave_out_companions(names, ignored)

@@ -15,6 +15,7 @@ import numpy as np
 
 from genaudit.data.bad_image import BadImage
 from genaudit.data.decode import ROUNDING, grey_to_rgb, unit_to_uint8
+from genaudit.data.ignored import ONE_PICTURE, Note
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import PixelReader
 from genaudit.errors import UserError
@@ -104,7 +105,8 @@ def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | No
         raise UserError(f"{seen}: it holds no image.")
     if len(shape) == 3 and (picture := picture_layout(shape, layout, seen)) is not None:
         _check_type(dtype, layout, seen, want)
-        return Listing([f"{label}[0]"], ArrayReader(OnePicture(rows), picture))
+        text = f"{label} of shape {shape} is one picture, not {shape[0]:,} grey images"
+        return Listing([f"{label}[0]"], ArrayReader(OnePicture(rows), picture), notes=(Note(ONE_PICTURE, text),))
     if len(shape) == 4:
         channels, other = (shape[3], shape[1]) if layout == "HWC" else (shape[1], shape[3])
         if channels not in _MODES:

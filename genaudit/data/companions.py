@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from genaudit.data.ignored import beside
+from genaudit.data.ignored import SEVERAL, Note, beside
 
 _WORDS = "mask|masks|matte|alpha|seg|segm|segmentation|label|labels|labelid|labelids|depth|normal|normals|edge|edges|" \
          "canny|pose|annotation|annotations|gt|thumb|thumbnail|control|condition|conditioning|flow"  # fmt: skip
@@ -19,7 +19,7 @@ _COMPANION = re.compile(rf"(?i)(?P<stem>.+?)[-_ ]+(?P<word>{_WORDS})")
 _PICTURE_WORD = re.compile(rf"(?i){_PICTURE}")
 
 
-def leave_out_companions(names: Sequence[str], ignored: Counter[str]) -> tuple[list[int], tuple[str, ...]]:
+def leave_out_companions(names: Sequence[str], ignored: Counter[str]) -> tuple[list[int], tuple[Note, ...]]:
     """The places of the images that are no companions, which are counted in `ignored`, and what is to be said.
 
     Left out are, always within one folder: `KEY.WORD.EXT` beside `KEY.EXT` (any word that is no number); where no name
@@ -60,8 +60,8 @@ def _of_one_key(split: Sequence[tuple[str, str, str]], places: Sequence[int]) ->
     return [(p, beside(f".{split[p][1]}.{split[p][2]}")) for p in named if p not in chosen] if chosen else []
 
 
-def _note(split: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
-    """A sentence where at least half of the names are shared by several images of other endings."""
+def _note(split: Sequence[tuple[str, str, str]]) -> tuple[Note, ...]:
+    """A note where at least half of the names are shared by several images of other endings."""
     endings: dict[str, set[str]] = defaultdict(set)
     for key, middle, kind in split:
         if not re.fullmatch(r"[\d.]+", middle):
@@ -69,7 +69,11 @@ def _note(split: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     shared = [frozenset(each) for each in endings.values() if len(each) > 1]
     if len(shared) < max(2, len(endings) / 2):
         return ()
-    common = Counter(ending for each in shared for ending in each).most_common(4)
-    listed = ", ".join(ending for ending, _ in common)
-    return (f"{len(shared):,} names hold several images each ({listed}), and all are used; a pattern such as "
-            f"SOURCE/*{common[0][0]} chooses one",)  # fmt: skip
+    counts = Counter(ending for each in shared for ending in each)
+    common = sorted(counts, key=lambda ending: (-counts[ending], ending))
+    listed = ", ".join(common[:4])
+    text = (
+        f"{len(shared):,} names hold several images each ({listed}), and all are used; a pattern such as "
+        f"SOURCE/*{common[0]} chooses one"
+    )
+    return (Note(SEVERAL, text),)

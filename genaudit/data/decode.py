@@ -320,6 +320,8 @@ def _verify_png(data: bytes) -> None:
 
 def _say(error: Exception) -> str:
     """An exception's text for people, without memory addresses, which would make reports differ between runs."""
+    if str(error) == "unknown pixel mode":  # TIFF
+        return "samples of its depth and kind cannot be read"
     cause = error.__cause__ or error  # plugins wrap what their parsing of a garbled header ran into
     if isinstance(cause, (struct.error, IndexError, KeyError, TypeError, EOFError)):
         return "it is cut off or garbled"

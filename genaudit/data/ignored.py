@@ -9,8 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from genaudit.data.decode import EXTENSIONS, looks_like
+
+
+class Note(NamedTuple):
+    """What else is to be known of a source: the code of a warning, and its sentence without a full stop."""
+
+    code: str
+    text: str
+
 
 HIDDEN = "hidden name"
 SYSTEM_COPY = "system's copy (._*, __MACOSX, .ipynb_checkpoints, ...)"
@@ -18,6 +27,7 @@ LINK = "link to what the archive does not hold"
 SPECIAL = "device or pipe in an archive"
 PAGES = "further pages or frames of images, of which the first is read"
 NO_NAME = "row without a file name"
+ONE_PICTURE, SEVERAL = "one-picture", "several-images-a-name"  # codes of notes
 COMMENT = "line that begins with #"
 _OTHER = "no image: "
 _SILENT = (_OTHER, SYSTEM_COPY, COMMENT)
@@ -26,15 +36,16 @@ _SYSTEM = frozenset(("__macosx", ".ipynb_checkpoints", ".git", ".cache", ".thumb
 # Formats of images that are not read (some need a plugin of Pillow's, see `decode`).
 _UNREAD = frozenset((
     *(".heic", ".heif", ".hif", ".jxl", ".avif", ".avifs", ".tga", ".psd", ".psb", ".svg", ".eps", ".ai", ".ico"),
-    *(".cur", ".icns", ".exr", ".hdr", ".pic", ".dds", ".pcx", ".sgi", ".rgb", ".xpm", ".xbm", ".dng", ".cr2", ".cr3", ".nef"),
-    *(".arw", ".orf", ".rw2", ".raf", ".raw", ".dcm", ".nii", ".fits", ".pdf", ".mp4", ".mov", ".avi", ".webm", ".mkv"),
+    *(".cur", ".icns", ".exr", ".hdr", ".pic", ".dds", ".pcx", ".sgi", ".rgb", ".xpm", ".xbm", ".dng", ".cr2", ".cr3"),
+    *(".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".dcm", ".nii", ".fits", ".pdf", ".mp4", ".mov", ".avi"),
+    *(".webm", ".mkv"),
 ))  # fmt: skip
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 # Of these it is known without a look that they hold no image.
 _TEXT = frozenset((
     *(".json", ".jsonl", ".txt", ".csv", ".tsv", ".cls", ".yaml", ".yml", ".toml", ".xml", ".html", ".md", ".log"),
-    *(".py", ".ini", ".cfg", ".sh", ".caption", ".sha256", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".safetensors", ".h5"),
-    *(".hdf5", ".parquet", ".arrow", ".pkl", ".onnx", ".mat", ".ipynb", ".lock", ".db"),
+    *(".py", ".ini", ".cfg", ".sh", ".caption", ".sha256", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".safetensors"),
+    *(".h5", ".hdf5", ".parquet", ".arrow", ".pkl", ".onnx", ".mat", ".ipynb", ".lock", ".db"),
 ))  # fmt: skip
 _ORDINARY = re.compile(r"\.[a-z][a-z0-9_]{0,9}|\.7z")
 
@@ -76,7 +87,7 @@ def why_ignored(name: str, start: Callable[[], bytes]) -> str:
         return hidden(name) or f"archive in a folder or archive: {kind}"
     if kind not in _TEXT and not hidden(name) and (found := looks_like(start())):
         return f"{found} image by its content, without such an extension"
-    return f"{_OTHER}{kind or 'no extension'}"
+    return f"{_OTHER}{kind or 'without extension'}"
 
 
 def other_array(key: str) -> str:
@@ -96,4 +107,4 @@ def is_loss(reason: str) -> bool:
 
 def kind_of(reason: str) -> str:
     """A reason without its preface, for lists of what a place holds: ".json" for "no image: .json"."""
-    return reason.removeprefix(_OTHER)
+    return reason.rpartition(": ")[2]

@@ -15,7 +15,7 @@ import numpy as np
 
 from genaudit.data.bad_image import BadImage
 from genaudit.data.digest import DIGEST_BYTES, set_digest
-from genaudit.data.ignored import PAGES
+from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
 
@@ -49,13 +49,13 @@ class DamagedImage(Exception):
 class Listing:
     """The images that a source claims to have, before any is opened.
 
-    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are sentences worth a warning.
+    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning.
     """
 
     names: list[str]
     reader: Reader
     ignored: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def first(self, limit: int | None) -> Listing:
         return self if limit is None else replace(self, names=self.names[:limit])
@@ -116,7 +116,7 @@ class ImageSet:
         skipped: the images of the source that were left out, with reasons; a subset keeps the source's.
         ignored: what of the source is left out before it is read, counted by reason (`genaudit.data.ignored`), and
             further frames of the images.
-        notes: sentences on the source that are worth a warning.
+        notes: what else of the source is worth a warning.
         turned: images of the source whose EXIF (or TIFF) orientation is applied.
         policy: what happens to images that cannot be used.
     """
@@ -133,7 +133,7 @@ class ImageSet:
     _modes: np.ndarray  # (N,) uint8, indices into _mode_names
     _mode_names: tuple[str, ...]
     _total: int  # images that the source claimed to have, the base of max_skipped
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     turned: int = 0
 
     def __len__(self) -> int:
@@ -311,13 +311,14 @@ def join(listings: Iterable[tuple[str, Listing]]) -> Listing:
     readers: list[Reader] = []
     lengths: list[int] = []
     ignored: Counter[str] = Counter()
-    notes: list[str] = []
+    notes: list[Note] = []
     for prefix, listing in listings:
         names.extend(f"{prefix}{name}" for name in listing.names)
         readers.append(listing.reader)
         lengths.append(len(listing.names))
         ignored.update(listing.ignored)
-        notes += [f"{prefix}: {note}" if prefix else note for note in listing.notes]
+        # of several arrays each is known to be one picture
+        notes += [Note(code, f"{prefix}{text}") for code, text in listing.notes if code != ONE_PICTURE]
     return Listing(names, JoinedReader(readers, lengths), ignored, tuple(notes))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.data.ignored import Note
 from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, Policy, Progress, Skipped
 from genaudit.data.reader import ordered_map
 from genaudit.data.sources import open_with
@@ -43,7 +44,7 @@ class Inspection:
     duplicates: int
     duplicate_names: list[tuple[str, str]]
     digest: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     turned: int = 0
 
 

@@ -66,9 +66,12 @@ def read_tiff(data: bytes) -> Tiff:
         frames = _pages(data, struct.unpack_from(f"{order}I", data, end)[0], order, start)
     except (struct.error, IndexError):
         return Tiff(data)
-    kept = [e for e in entries if struct.unpack(f"{order}H", e[:2])[0] in _PIXEL_TAGS]
-    first = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)  # 0: no further page
     levels, inverted = _samples(tags)
+    kept = [e for e in entries if struct.unpack(f"{order}H", e[:2])[0] in _PIXEL_TAGS]
+    if inverted:  # the decoder reads it as black is zero, and `decode` turns it
+        black_is_zero = struct.pack(f"{order}HHIHH", _PHOTOMETRIC, 3, 1, 1, 0)
+        kept = [black_is_zero if struct.unpack(f"{order}H", e[:2])[0] == _PHOTOMETRIC else e for e in kept]
+    first = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)  # 0: no further page
     turn = tags.get(_ORIENTATION, (1,))[:1] or (1,)
     plain = b"".join((data[:start], first, data[start + len(first) :]))
     return Tiff(plain, turn[0] if turn[0] in range(1, 9) else 1, frames, levels, inverted)

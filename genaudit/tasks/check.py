@@ -43,7 +43,7 @@ def _lines(seen: Any) -> list[str]:
         lines.append(f"  skipped    and {len(seen.skipped) - NAMED:,} more")
     ranked = sorted(seen.ignored.items(), key=lambda item: (-item[1], item[0]))
     lines += [f"  ignored    {count:,}: {reason}" for reason, count in ranked]
-    lines += [f"  note       {note}" for note in seen.notes]
+    lines += [f"  note       {note.text}" for note in seen.notes]
     if seen.turned:
         lines.append(f"  turned     {seen.turned:,} images carry an EXIF orientation, which is applied")
     if seen.duplicates:

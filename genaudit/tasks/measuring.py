@@ -168,11 +168,11 @@ def source_warnings(role: str, images: ImageSet) -> list[Warning]:
         warnings.append(Warning("images-ignored", None, message))
     if images.turned:
         message = (
-            f"{role}: {images.turned:,} images carry an EXIF orientation, which is applied: they are measured upright, as "
-            "viewers show them. Tools that ignore it (pytorch-fid, clean-fid, torch-fidelity) see them turned."
+            f"{role}: {images.turned:,} images carry an EXIF orientation, which is applied: they are measured upright, "
+            "as viewers show them. Tools that ignore it (pytorch-fid, clean-fid, torch-fidelity) see them turned."
         )
         warnings.append(Warning("orientation-applied", None, message))
-    return warnings + [Warning("several-images-a-name", None, f"{role}: {note}.") for note in images.notes]
+    return warnings + [Warning(note.code, None, f"{role}: {note.text}.") for note in images.notes]
 
 
 def skipped_images(roles: Mapping[str, Role]) -> list[Warning]:
