@@ -202,7 +202,7 @@ class FeatureSet:
     Attributes:
         source: where they come from, for people.
         names: N names "FILE[index]".
-        features: (N, D) floating-point array, finite; may be memory-mapped.
+        features: (N, D) floating-point array, finite; rows of a file where it is large.
         digests: (N, 16) uint8, content address of each row.
     """
 
