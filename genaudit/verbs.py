@@ -37,7 +37,8 @@ def _indent(text: str) -> str:
 MEASURING = """\
 Keys that every measuring verb knows:
   generated, reference, train, anomalies
-                                a folder of images, .zip, .tar, .npz, .npy, .pt, .safetensors, .h5, or a .csv/.txt list;
+                                a folder of images, .zip, .tar(.gz), .npz, .npy, .pt, .safetensors, .h5, a list of
+                                images or shards (.csv, .tsv, .txt, .jsonl), a pattern ('*.png', 's-{000..012}.tar');
                                 or a dataset config: dataset@reference=cifar10
   generator=NAME  trust=false   a generator file (TorchScript, torch.export) is a program; trust=true runs it
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights

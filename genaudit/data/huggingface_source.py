@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genaudit.data.decode import BadImage
+from genaudit.data.bad_image import BadImage
 from genaudit.data.image_set import Listing
 from genaudit.data.objects import item_pixels
 from genaudit.data.reader import MAX_PIXELS, EncodedReader, PixelReader, max_bytes
@@ -137,8 +137,6 @@ class BytesReader(EncodedReader):
 
 class ColumnReader(PixelReader):
     """Images that a column holds as arrays (H, W, C) or (H, W), uint8."""
-
-    verify = True
 
     def __init__(self, dataset: Any, column: str) -> None:
         self.dataset, self.column = dataset, column

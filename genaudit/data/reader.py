@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from genaudit.data.decode import BadImage, check_pixels, decode, probe
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import check_pixels, decode, probe
 from genaudit.data.digest import array_digest, file_digest
 from genaudit.data.memory import BYTES
 from genaudit.reading import check_regular, open_regular, read_bytes
@@ -30,12 +31,14 @@ _BLOCK = 2048  # images handed to the threads at once: bounds the futures, not t
 
 
 class Entry(NamedTuple):
-    """What the scan keeps of one image."""
+    """What the scan keeps of one image; `frames` and `turned` as in `decode.Header`."""
 
     digest: bytes
     mode: str
     height: int
     width: int
+    frames: int = 1
+    turned: bool = False
 
 
 def max_bytes(max_pixels: int) -> int:
@@ -70,12 +73,14 @@ class EncodedReader(Reader):
         with BYTES.claim(min(self.weight(index), max_bytes(max_pixels))):
             data = self._fetch(index, max_pixels)
             header = probe(data, max_pixels)
-            return Entry(file_digest(data), header.mode, header.height, header.width)
+            digest = file_digest(data, header.reading)
+        return Entry(digest, header.mode, header.height, header.width, header.frames, header.turned)
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         with BYTES.claim(min(self.weight(index), max_bytes(max_pixels))):
             data = self._fetch(index, max_pixels)
-            if file_digest(data) != digest:  # its row would be stored under another image's address
+            if file_digest(data) != digest and file_digest(data, probe(data, max_pixels).reading) != digest:
+                # its row would be stored under another's address
                 raise BadImage("has changed since it was first read")
             return decode(data, max_pixels)
 
@@ -87,9 +92,9 @@ class EncodedReader(Reader):
 
 
 class PixelReader(Reader):
-    """Images that are arrays already. `verify` compares the digest again at each read."""
+    """Images that are arrays already; `changed` says what it means that a digest differs when it is read again."""
 
-    verify = False
+    changed = "has changed since it was first read"
 
     @abstractmethod
     def pixels(self, index: int) -> tuple[np.ndarray, str]:
@@ -102,8 +107,8 @@ class PixelReader(Reader):
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         pixels, _ = self.pixels(index)
-        if self.verify and array_digest(pixels) != digest:
-            raise BadImage("differs each time it is read; a dataset without random augmentation would be right")
+        if array_digest(pixels) != digest:  # its row would be stored under another image's address
+            raise BadImage(self.changed)
         return pixels
 
 
@@ -174,7 +179,7 @@ class PositionedFile:
         """Up to `length` bytes from `offset`; fewer where the file ends."""
         with self._lock:
             if self._file is None:
-                self._file = open_regular(self.path)
+                self._file = self._open()
             if not hasattr(os, "pread"):  # Windows
                 self._file.seek(offset)
                 data: bytes = self._file.read(length)
@@ -183,6 +188,13 @@ class PositionedFile:
         # no more room than the file has bytes, whatever an archive's directory claims
         length = min(length, max(os.fstat(descriptor).st_size - offset, 0))
         return os.pread(descriptor, length, offset) if offset >= 0 else b""
+
+    def _open(self) -> Any:
+        return open_regular(self.path)
+
+    def whole(self) -> Any:
+        """All of it as a file of its own, from the beginning; to be closed by the caller."""
+        return open_regular(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}

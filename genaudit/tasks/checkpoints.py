@@ -16,7 +16,7 @@ from genaudit.tasks.environment import command_line, now
 from genaudit.tasks.gating import Yardstick
 from genaudit.tasks.run_folder import run_folder
 
-ARCHIVES = {".zip", ".tar", *ARRAY_EXTENSIONS}
+ARCHIVES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", *ARRAY_EXTENSIONS}
 
 
 def find_checkpoints(source: Any) -> list[str]:

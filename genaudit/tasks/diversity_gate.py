@@ -97,7 +97,8 @@ class DiversityGate:
         """Measures and counts the next samples, as far as the decision needs them.
 
         Args:
-            batch: images, a NumPy array (B, H, W, C) uint8 or a torch tensor (B, C, H, W) uint8 or float in [0, 1];
+            batch: images, a NumPy array (B, H, W, C) uint8 or a torch tensor (B, C, H, W) uint8 or float in [0, 1] (one
+                picture may lack B);
                 or embeddings (B, D) of the feature model that `train` was measured with.
 
         Returns:
@@ -112,6 +113,11 @@ class DiversityGate:
 
     def _update_rows(self, batch: Any) -> None:
         rows = batch.detach().cpu().numpy() if hasattr(batch, "detach") else np.asarray(batch)
+        if rows.dtype.kind != "f":
+            raise UserError(
+                f"generated: a batch of shape {rows.shape} and type {rows.dtype}; embeddings (B, D) are floats, and "
+                "one grey image is (1, 1, H, W)"
+            )
         if not np.isfinite(rows).all():
             raise UserError("generated: embeddings that are not finite")
         before = self.n_sampled

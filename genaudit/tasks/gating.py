@@ -19,7 +19,7 @@ from genaudit.stats.neighbours import Index
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, source_warnings, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.roles import Role, open_role
@@ -219,6 +219,9 @@ class Yardstick:
         at = np.unique(np.concatenate([np.linspace(1, end, 128).round().astype(int) for end in ends]))
         given = samples.describe()
         warnings = list(self.warnings)
+        images = getattr(samples, "images", None)  # samples that are streamed have no source to speak of
+        if isinstance(images, ImageSet):
+            warnings += source_warnings("generated", images)
         if given.skipped:
             name, reason = given.skipped[0]
             message = f"generated: {len(given.skipped)} images were left out, first {name}, which {reason}."
@@ -247,4 +250,5 @@ class Yardstick:
 def _role_images(role: Role) -> RoleImages:
     if not isinstance(role, ImageSet):
         return RoleImages(role.source, len(role), role.digest)  # type: ignore[arg-type]
-    return RoleImages(role.source, len(role), role.digest, [(e.name, e.reason) for e in role.skipped], role.converted)
+    skipped = [(each.name, each.reason) for each in role.skipped]
+    return RoleImages(role.source, len(role), role.digest, skipped, role.converted, role.ignored)
