@@ -6,6 +6,7 @@ as a verb would, and raises what the reader raises.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -22,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 Run = Callable[[random.Random, Path], None]
-FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "gif": "GIF"}
+FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "gif": "GIF", "ppm": "PPM",
+           "jp2": "JPEG2000", "avif": "AVIF"}  # fmt: skip
 MODES = {"png": ("RGB", "L", "P", "RGBA", "I;16"), "jpg": ("RGB", "L", "CMYK"), "tif": ("RGB", "L", "F", "CMYK")}
 MAX_PIXELS = 4_000_000  # one image of the fuzzer takes megabytes and not gigabytes
 
@@ -48,7 +50,10 @@ def images(rng: random.Random) -> dict[str, bytes]:
             elif mode != "RGB":
                 picture = picture.convert(mode)
             stream = io.BytesIO()
-            picture.save(stream, kind, **({"compression": "tiff_lzw"} if suffix == "tif" and mode == "L" else {}))
+            try:
+                picture.save(stream, kind, **({"compression": "tiff_lzw"} if suffix == "tif" and mode == "L" else {}))
+            except (OSError, KeyError):  # a Pillow without the codec
+                continue
             found[f"{mode.replace(';', '')}.{suffix}"] = stream.getvalue()
     return found
 
@@ -98,9 +103,13 @@ def archive(home: Path) -> Run:
         return stream.getvalue()
 
     def run(rng: random.Random, folder: Path) -> None:
-        kind = rng.choice(("zip", "tar"))
+        kind = rng.choice(("zip", "tar", "tar.gz"))
         path = folder / f"x.{kind}"
-        path.write_bytes(mutations.of_bytes(packed(kind, rng), packed("tar", rng), rng))
+        data = mutations.of_bytes(packed(kind[:3], rng), packed("tar", rng), rng)
+        if kind == "tar.gz":
+            data = gzip.compress(data, 1, mtime=0)
+            data = mutations.of_bytes(data, data, rng) if rng.random() < 0.5 else data
+        path.write_bytes(data)
         inspected(path)
 
     return run
@@ -173,7 +182,7 @@ def listing(home: Path) -> Run:
         for name in ("RGB.png", "L.png"):
             (folder / name).write_bytes(seeds[name])
         os.mkfifo(folder / "pipe.png")
-        suffix = rng.choice(("txt", "csv"))
+        suffix = rng.choice(("txt", "csv", "tsv", "jsonl"))
         text = rng.choice(("", "path,label\n", '"', "\ufeff")) + "\n".join(rng.choices(lines, k=5))
         data = text.encode()
         (folder / f"list.{suffix}").write_bytes(data if rng.random() < 0.5 else mutations.of_bytes(data, data, rng))
