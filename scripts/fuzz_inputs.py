@@ -34,6 +34,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+NAMELESS = getattr(os, "O_TMPFILE", -1)  # a temporary file that has no name anywhere
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect")
 CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1, "os.chmod": 0,
            "os.truncate": 0, "shutil.rmtree": 0}  # fmt: skip
@@ -53,7 +54,8 @@ class Watch:
         if event in STARTS:
             self.seen.append(f"{event}{arguments[:2]}")
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
-            self._write(event, arguments[0])
+            if arguments[2] & NAMELESS != NAMELESS:
+                self._write(event, arguments[0])
         elif event in CHANGES:
             self._write(event, arguments[CHANGES[event]])
 
