@@ -34,7 +34,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-NAMELESS = getattr(os, "O_TMPFILE", -1)  # a temporary file that has no name anywhere
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect")
 CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1, "os.chmod": 0,
            "os.truncate": 0, "shutil.rmtree": 0}  # fmt: skip
@@ -54,8 +53,7 @@ class Watch:
         if event in STARTS:
             self.seen.append(f"{event}{arguments[:2]}")
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
-            if arguments[2] & NAMELESS != NAMELESS:
-                self._write(event, arguments[0])
+            self._write(event, arguments[0])
         elif event in CHANGES:
             self._write(event, arguments[CHANGES[event]])
 
@@ -63,7 +61,7 @@ class Watch:
         if isinstance(path, int):
             return
         where = os.path.abspath(os.fsdecode(path))
-        if event == "os.mkdir" and os.path.isdir(where):  # makedirs of what is there
+        if event in ("os.mkdir", "open") and os.path.isdir(where):  # makedirs of what is there, files without a name
             return
         if not where.startswith(self.allowed or ()) and where != os.devnull:
             self.seen.append(f"{event} {where}")
@@ -82,6 +80,8 @@ def serve(pipe: Any, seed: int, kinds: list[str], home: Path, gigabytes: float) 
     os.environ |= {"TORCHINDUCTOR_CACHE_DIR": str(home / "cache"), "XDG_CACHE_HOME": str(home / "cache")}
     mark = f"import os\nos.mkdir({str(canary / 'ran')!r})\ndef run(*a, **k):\n    pass\n"
     (home / "fuzz_canary.py").write_text(mark)
+    (home / "cache").mkdir(exist_ok=True)
+    tempfile.tempdir = str(home / "cache")
     sys.path.insert(0, str(home))
     from fuzz_targets import TARGETS
 

@@ -59,7 +59,7 @@ def _serve(answers: Callable[[random.Random, Path], None], tmp_path: Path, monke
     monkeypatch.setattr(fuzz_inputs.faulthandler, "enable", lambda: None)
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)
-    monkeypatch.setattr(os, "environ", os.environ)
+    monkeypatch.setattr(fuzz_inputs.tempfile, "tempdir", None)
     for key in ("FUZZ_CANARY", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.setenv(key, "")
     monkeypatch.chdir(tmp_path)
