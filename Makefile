@@ -7,9 +7,10 @@ STAMP := $(VENV)/.current
 .DEFAULT_GOAL := help
 DATA ?= data
 SCALE ?= laptop
+SECONDS ?= 600
 REPRODUCE = $(BIN)/genaudit reproduce scale=$(SCALE) $(if $(wildcard $(DATA)),data=$(DATA))
 
-.PHONY: help setup demo test lint types check data tables parity bench bench-peers clean
+.PHONY: help setup demo test lint types check data tables parity bench bench-peers fuzz clean
 
 help: ## explain the targets
 	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +54,9 @@ bench-peers: setup ## whole commands beside torch-fidelity and pytorch-fid, cold
 
 bench: setup ## speed of measuring, as ratios to the bare network and to timm as it comes
 	$(BIN)/python scripts/bench_evaluate.py
+
+fuzz: setup ## spoilt inputs of every kind, for SECONDS=600: nothing may end but in a result or a sentence
+	$(BIN)/python scripts/fuzz_inputs.py --seconds $(SECONDS)
 
 clean: ## remove caches and build products, not the environment
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit import __version__
-from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError
+from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, one_line
 from genaudit.verbs import OVERVIEW, VERBS
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _run_task(verb: str, cfg: DictConfig) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "traceback.txt").write_text(traceback.format_exc())
         print(
-            f"genaudit: a defect of genaudit ({type(error).__name__}: {error}). "
+            f"genaudit: a defect of genaudit ({type(error).__name__}: {one_line(error)}). "
             f"Please report it with {folder / 'traceback.txt'}",
             file=sys.stderr,
         )
@@ -179,7 +179,7 @@ def _run_task(verb: str, cfg: DictConfig) -> int:
 
 
 def _complain(message: str) -> int:
-    print(f"genaudit: {message}", file=sys.stderr)
+    print(f"genaudit: {one_line(message)}", file=sys.stderr)
     return USER
 
 

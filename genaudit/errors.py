@@ -16,4 +16,23 @@ INTERRUPTED = 130
 
 
 class UserError(Exception):
-    """Something that the user can mend: a path, a key, an image, a missing weight file or package."""
+    """Something that the user can mend: a path, a key, an image, a missing weight file or package.
+
+    Its text names files, whose names may hold anything: control characters show as escapes.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+def visible(text: object) -> str:
+    """Text whose control characters and undecodable bytes show as escapes; lines may still end."""
+    return "\n".join(map(one_line, str(text).split("\n")))
+
+
+def one_line(text: object) -> str:
+    """Text whose control characters, line ends among them, and undecodable bytes show as escapes."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -21,6 +21,7 @@ def explain(error: Exception, verb: str, arguments: list[str], configs: Path) ->
     """
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     text = str(error).strip()
     if isinstance(error, OverrideParseException):
@@ -31,7 +32,19 @@ def explain(error: Exception, verb: str, arguments: list[str], configs: Path) ->
         return _unknown_key(found.group(1), verb, configs)
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return " ".join(text.split())
+    if isinstance(error, YAMLError):
+        return f"a YAML file cannot be read: {' '.join(text.split())}"
+    if _raised_by(error) in ("hydra", "omegaconf", "yaml", "antlr4"):
+        return f"the arguments make no configuration ({' '.join(text.split())}): settings are written key=value"
     raise error
+
+
+def _raised_by(error: Exception) -> str:
+    """The package whose code raised an exception."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _unknown_key(key: str, verb: str, configs: Path) -> str:

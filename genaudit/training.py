@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from genaudit.errors import UserError
+from genaudit.reading import load_torch, open_regular, read_bytes
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 
@@ -129,12 +130,12 @@ def read_log(folder: Path | str) -> dict[str, np.ndarray]:
     """
     path = Path(folder) / LOG
     try:
-        with open(path, newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
             header, *rows = list(csv.reader(file))
-    except (OSError, ValueError) as error:
+        whole = [row for row in rows if len(row) == len(header)]  # a row that is being written may be short
+        return {name: np.array([float(row[i] or "nan") for row in whole]) for i, name in enumerate(header)}
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{folder} holds no log of a training run ({LOG})") from error
-    whole = [row for row in rows if len(row) == len(header)]  # a row that is being written may be short
-    return {name: np.array([float(row[i] or "nan") for row in whole]) for i, name in enumerate(header)}
 
 
 def _rank() -> int:
@@ -145,12 +146,14 @@ def _rank() -> int:
 
 def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float:
     """Sets the trainer to the folder's checkpoint and returns the seconds spent until it was taken."""
-    import torch
     import torch.distributed as dist
 
     data = None
     if _rank() == 0 and (folder / CHECKPOINT).exists():
-        data = (folder / CHECKPOINT).read_bytes()
+        try:
+            data = read_bytes(folder / CHECKPOINT, 1 << 40)
+        except OSError as error:
+            raise UserError(f"{folder / CHECKPOINT} cannot be read ({error.strerror or error})") from error
     if dist.is_available() and dist.is_initialized():
         box = [data]
         dist.broadcast_object_list(box, 0)
@@ -160,7 +163,7 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
     where = folder / CHECKPOINT
     anew = f"remove {where} to begin anew, or give another out="
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state = load_torch(data)
         then, seconds, of_trainer = state["settings"], float(state["seconds"]), state["trainer"]
     except Exception as error:  # whatever a damaged or foreign file makes of the reader
         raise UserError(f"{where} cannot be read as a checkpoint: {anew}") from error
@@ -192,9 +195,12 @@ def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
     """The log, open for more rows; rows of later iterations than the checkpoint's are cut."""
     kept = [",".join(["iteration", *names])]
     if path.exists() and iteration:
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))[1:]
-        whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
+        try:
+            with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
+                rows = list(csv.reader(file))[1:]
+            whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
+        except (OSError, ValueError, csv.Error) as error:
+            raise UserError(f"{path} is damaged ({error}); remove it to go on without the rows so far") from error
         kept += [",".join(row) for row in whole]
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))

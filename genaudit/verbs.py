@@ -37,8 +37,10 @@ def _indent(text: str) -> str:
 MEASURING = """\
 Keys that every measuring verb knows:
   generated, reference, train, anomalies
-                                a folder of images, .zip, .tar, .npz, .npy, .pt, .safetensors, .h5, or a .csv/.txt list;
+                                a folder of images, .zip, .tar(.gz), .npz, .npy, .pt, .safetensors, .h5, a list of
+                                images or shards (.csv, .tsv, .txt, .jsonl), a pattern ('*.png', 's-{000..012}.tar');
                                 or a dataset config: dataset@reference=cifar10
+  generator=NAME  trust=false   a generator file (TorchScript, torch.export) is a program; trust=true runs it
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
   metric=[NAME,...]             genaudit list metrics shows them
   out=DIR  store=DIR            where reports go; where measured rows are kept
@@ -226,9 +228,11 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
         "Draws images of a generator and writes them as PNGs.",
         "genaudit sample generator=NAME [n=1000] [out=DIR] [key=value ...]",
         "genaudit sample generator=demo_vae n=200 out=samples\n"
-        "genaudit sample generator=torchscript generator.file=G.pt generator.latent=128 n=200 out=samples",
-        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto. The i-th image is the same for\n"
-        "every n. docs/generators.md names the kinds of generators and what else can be asked of them.\n",
+        "genaudit sample generator=torchscript generator.file=G.pt generator.latent=128 trust=true n=200 "
+        "out=samples",
+        "Keys: n=1000  out=samples/NAME (an empty or new folder)  seed=0  device=auto  trust=false. The i-th image is\n"
+        "the same for every n. A generator file (TorchScript, torch.export) is a program: trust=true runs what its\n"
+        "author wrote, and without it such a file is refused. docs/generators.md names the kinds of generators.\n",
         module="sample",
     ),
     "list": Verb(

@@ -46,6 +46,9 @@ def test_the_module_is_the_same_program() -> None:
         (["evaluate", "x", "refrence=y"], ["unknown key 'refrence'", "reference"]),
         (["evaluate", "x", "metric.fd.fn.foo=3"], ["unknown key 'metric.fd.fn.foo'"]),
         (["evaluate", "x", "metric=[fdd]"], ["unknown metric 'fdd'", "fd"]),
+        (["evaluate", "x", "metric=0"], ["the arguments make no configuration"]),
+        (["evaluate", "x", "feature_model=1.5"], ["the arguments make no configuration"]),
+        (["evaluate", "x", "metric={a:1}"], ["metric"]),
         (["evaluate", "x", "feature_model=resnet51"], ["unknown feature_model 'resnet51'", "resnet50"]),
         (["evaluate", "x", "dataset@reference=cifar11"], ["unknown dataset 'cifar11'", "cifar10"]),
         (["evaluate", "x", "y"], ["unexpected argument 'y'"]),
@@ -176,3 +179,11 @@ def test_check_names_what_would_be_skipped(make_images: Callable[..., Path], cap
 def test_list_shows_what_there_is(what: str, word: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["list", what]) == DONE
     assert word in capfd.readouterr().out
+
+
+def test_an_own_yaml_that_is_none_is_the_users_to_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "metric").mkdir()
+    for text in ("mine: [", "a: b: c", "\x00", "mine: {_target_: x"):
+        (tmp_path / "metric" / "mine.yaml").write_text(text)
+        assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
+        assert "Traceback" not in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """Where a generator's network comes from: any module, a TorchScript file, a `torch.export` file, an ONNX file.
 
-Each class here is the `_target_` of a YAML in `configs/generator`. Files are read without unpickling code: TorchScript
-and exported programs hold graphs and tensors, checkpoints tensors only. Arguments that all share: `Generator`.
+Each class here is the `_target_` of a YAML in `configs/generator`. Checkpoints hold tensors only, and an ONNX file a
+graph of known operations. A TorchScript file and a `torch.export` file are programs: reading one runs what its author
+wrote (TorchScript may write files while it is loaded, `torch.export.load` unpickles), so both need `trust=True`.
+Arguments that all share: `Generator`.
 """
 
 from __future__ import annotations
@@ -88,19 +90,29 @@ class FileGenerator(Generator):
 
     Args:
         file: its path.
+        trust: whether whoever made the file may run programs on this machine; a file that is a program needs it.
     """
 
     kind = ""
+    is_program = False
 
-    def __init__(self, *, file: str | None, name: str | None = None, **shared: Any) -> None:
+    def __init__(self, *, file: str | None, name: str | None = None, trust: bool = False, **shared: Any) -> None:
         if not file:
             raise UserError(f"generator.file=FILE is needed: {self.kind}")
+        if not isinstance(trust, bool):
+            raise UserError(f"trust={trust}: true or false is needed")
         super().__init__(name=name or Path(file).stem, **shared)
-        self.file = Path(file).expanduser()
+        self.file, self.trust = Path(file).expanduser(), trust
 
     def load(self, device: str = "cpu") -> Source:
-        if not self.file.is_file():
+        if not self.file.is_file():  # a regular one: neither a pipe nor a device
             raise UserError(f"generator.file: there is no file at {self.file}")
+        if self.is_program and not self.trust:
+            raise UserError(
+                f"generator.file: {self.file} is a program ({self.kind}), and reading it runs what its author wrote; "
+                "trust=true reads it, if you trust whoever made it. A checkpoint of tensors (generator=module with "
+                "generator.checkpoint) or an ONNX file needs no trust"
+            )
         try:
             with warnings.catch_warnings(), _quiet():  # that TorchScript is old, how an archive could not be read
                 warnings.simplefilter("ignore")
@@ -120,9 +132,10 @@ class FileGenerator(Generator):
 
 
 class TorchScriptGenerator(FileGenerator):
-    """What `torch.jit.save` wrote."""
+    """What `torch.jit.save` wrote; needs `trust`."""
 
     kind = "TorchScript"
+    is_program = True
 
     def read(self, device: str) -> Any:
         import torch
@@ -132,9 +145,10 @@ class TorchScriptGenerator(FileGenerator):
 
 
 class ExportedGenerator(FileGenerator):
-    """What `torch.export.save` wrote (.pt2): exported in evaluation mode, with a first axis of any length."""
+    """What `torch.export.save` wrote (.pt2), in evaluation mode, with a first axis of any length; needs `trust`."""
 
     kind = "an exported program"
+    is_program = True
 
     def read(self, device: str) -> Any:
         import torch

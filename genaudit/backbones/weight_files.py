@@ -13,18 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit.errors import UserError
+from genaudit.reading import load_torch, open_regular, sha256_of_file
 
 if TYPE_CHECKING:
     import torch
-
-
-def sha256_of_file(path: str | Path) -> str:
-    """The SHA-256 of a file, as `sha256sum` prints it."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def sha256_of_tensors(state_dict: Mapping[str, torch.Tensor]) -> str:
@@ -59,11 +51,11 @@ class WeightFile:
 
     def __init__(self, path: str | Path, *, what: str) -> None:
         self.path, self.what = Path(path).expanduser(), what
-        if not self.path.is_file():
+        if not self.path.is_file():  # a regular one: neither a pipe nor a device
             raise UserError(f"{what}: no weight file at {self.path}")
         self._state = _state_of(self.path)
         self._tensors: dict[str, torch.Tensor] | None = None
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             beginning = file.read(9)
         # a zip archive (torch since 1.6), a pickle (torch before), or the header of safetensors after its length
         if not (beginning.startswith((b"PK\x03\x04", b"\x80")) or beginning[8:] == b"{"):
@@ -115,7 +107,7 @@ def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_torch(path)
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _not_weights(what, path, first_line) from None

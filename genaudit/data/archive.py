@@ -1,30 +1,37 @@
-"""Images inside .zip and uncompressed .tar archives, read in place: nothing is extracted to disk.
+"""Images inside .zip and .tar archives, read in place; compressed tars are unpacked once into a file without a name.
 
-Only the offsets of the members are kept; each read fetches one member's bytes at its offset, so any number of
-threads read one archive. Member names are labels, never paths, so absolute names and ".." do no harm. Zip members
-come in the order of their names, as in a folder; tar members in the tar's own order, which reads it once from
-front to back (WebDataset shards).
+An archive that is damaged, cut off or incomplete is refused as a whole, not read in part. Only the offsets of the
+members are kept; each read fetches one member's bytes at its offset, so any number of threads read one archive. Member
+names are labels, never paths, so absolute names and ".." do no harm. Zip members come in the order of their names, as
+in a folder; tar members in the tar's own order, which reads it once from front to back (WebDataset shards).
 """
 
 from __future__ import annotations
 
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from genaudit.data.decode import BadImage
-from genaudit.data.folder import extension, is_image_name
+from genaudit.data import tar_members, zip_members
+from genaudit.data.bad_image import BadImage
+from genaudit.data.companions import leave_out_companions
+from genaudit.data.ignored import LINK, SPECIAL, Note, why_ignored
 from genaudit.data.image_set import Listing
-from genaudit.data.reader import EncodedReader, PositionedFile
+from genaudit.data.reader import EncodedReader, PositionedFile, max_bytes
+from genaudit.data.tar_members import Member, label
+from genaudit.data.unpacked import UnpackedFile, UnpackingError, compression
 from genaudit.errors import UserError
+from genaudit.reading import open_regular
+
+Fits = Callable[[str], bool]
 
 _LOCAL_HEADER = 30  # bytes of a zip's local header before name and extra field
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 class ZipReader(EncodedReader):
@@ -38,13 +45,15 @@ class ZipReader(EncodedReader):
         self.encrypted = frozenset(i for i, m in enumerate(members) if m.flag_bits & 0x1)
         self.max_bytes = max_bytes
 
+    def weight(self, index: int) -> int:
+        return int(self.table[index, 1] + self.table[index, 2])
+
     def fetch(self, index: int) -> bytes:
         offset, packed, size, method, checksum = (int(value) for value in self.table[index])
         if index in self.encrypted:
             raise BadImage("is encrypted; a zip without a password would be right")
         _check_declared(size, self.max_bytes)
-        start = zip_data_start(self.file, offset)
-        raw = self.file.read_at(start, min(packed, self.max_bytes))
+        raw = self.file.read_at(zip_data_start(self.file, offset), min(packed, self.max_bytes))
         if method == zipfile.ZIP_STORED:
             data = raw
         elif method == zipfile.ZIP_DEFLATED:
@@ -58,14 +67,26 @@ class ZipReader(EncodedReader):
             raise BadImage("is damaged inside the zip (size or checksum does not match)")
         return data
 
+    def start(self, index: int, most: int) -> bytes:
+        """Up to `most` first bytes of a member, unverified."""
+        offset, packed, _, method, _ = (int(value) for value in self.table[index])
+        raw = self.file.read_at(zip_data_start(self.file, offset), min(packed, 2 * most))
+        try:
+            return zlib.decompressobj(-15).decompress(raw, most) if method == zipfile.ZIP_DEFLATED else raw[:most]
+        except zlib.error:
+            return b""
+
 
 class TarReader(EncodedReader):
-    """Members of an uncompressed tar by offset and size."""
+    """Members of a tar by offset and size."""
 
-    def __init__(self, path: Path, spans: list[tuple[int, int]], max_bytes: int) -> None:
-        self.file = PositionedFile(path)
+    def __init__(self, file: PositionedFile, spans: list[tuple[int, int]], max_bytes: int) -> None:
+        self.file = file
         self.spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
         self.max_bytes = max_bytes
+
+    def weight(self, index: int) -> int:
+        return int(self.spans[index, 1])
 
     def fetch(self, index: int) -> bytes:
         offset, size = (int(value) for value in self.spans[index])
@@ -78,70 +99,112 @@ class TarReader(EncodedReader):
         return data
 
 
-def list_zip(path: Path, role: str, max_pixels: int) -> Listing:
-    """Every image of a zip, sorted by name.
+def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -> Listing:
+    """Every image of a zip, sorted by name; links within the zip stand for the member that they name.
+
+    With `fits`, a test of names, only the images that it chooses, masks beside images too.
 
     Raises:
-        UserError: not a zip, or a damaged directory.
+        UserError: not a zip, a damaged directory, or one that lists less than there is.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"{role}: {path} is not a zip archive that can be read ({error}).") from error
-    members.sort(key=lambda member: _label(member.filename))
+        every = zip_members.members(path)
+    except zip_members.Incomplete as error:
+        raise UserError(f"{role}: {path} {error}.") from error
+    every.sort(key=lambda member: label(member.filename))
+    reader = ZipReader(path, every, max_bytes(max_pixels))
+    by_name = {label(member.filename): member for member in every}
     ignored: Counter[str] = Counter()
-    images: list[zipfile.ZipInfo] = []
-    for member in members:
-        if is_image_name(_label(member.filename)):
-            images.append(member)
-        else:
-            ignored[extension(member.filename)] += 1
-    names = [_label(member.filename) for member in images]
-    return Listing(names, ZipReader(path, images, max_bytes(max_pixels)), ignored)
-
-
-def list_tar(path: Path, role: str, max_pixels: int, limit: int | None = None) -> Listing:
-    """Every image of a tar in its order; with `limit` no header is read beyond the last image needed.
-
-    Raises:
-        UserError: not a tar, compressed, or cut off.
-    """
-    with open(path, "rb") as file:
-        start = file.read(8)
-    for magic, kind in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise UserError(
-                f"{role}: {path} is compressed ({kind}), so single images cannot be read from it. Give an "
-                f"uncompressed .tar (images are compressed already) or a .zip."
-            )
     names: list[str] = []
-    spans: list[tuple[int, int]] = []
+    images: list[zipfile.ZipInfo] = []
+    for index, member in enumerate(every):
+        name = label(member.filename)
+        found: zipfile.ZipInfo | None = member
+        if zip_members.is_link(member):
+            found = by_name.get(label(zip_members.target(member, _fetched(reader, index))))
+        reason = why_ignored(name, lambda index=index: _fetched(reader, index, 64))  # type: ignore[misc]
+        reason = reason or (LINK if found is None or zip_members.is_link(found) else "")
+        if reason or found is None:
+            ignored[reason] += 1
+        else:
+            names.append(name)
+            images.append(found)
+    kept, notes = _chosen(names, ignored, fits)
+    images = [images[index] for index in kept]
+    return Listing([names[index] for index in kept], ZipReader(path, images, max_bytes(max_pixels)), ignored, notes)
+
+
+def _chosen(names: Sequence[str], ignored: Counter[str], fits: Fits | None) -> tuple[list[int], tuple[Note, ...]]:
+    """The places of the images that are used, as `leave_out_companions` chooses, or `fits` where it is given."""
+    if fits is None:
+        return leave_out_companions(names, ignored)
+    return [index for index, name in enumerate(names) if fits(name)], ()
+
+
+def _fetched(reader: ZipReader, index: int, most: int = 1 << 20) -> bytes:
+    """A member's bytes where it is small enough to be looked into, none where it cannot be read."""
+    try:
+        return reader.start(index, most)
+    except (BadImage, OSError):
+        return b""
+
+
+def list_tar(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -> Listing:
+    """Every image of a tar in its order, or those that `fits` chooses.
+
+    Links within the tar stand for the member that they name. A tar that is compressed (gzip, bzip2, xz; zstd where
+    Python or the package zstandard unpacks it) is unpacked into a temporary file without a name.
+
+    Raises:
+        UserError: not a tar, damaged, cut off, or followed by what does not belong to it.
+    """
+    with open_regular(path) as file:
+        packed = compression(file.read(8))
+    data = UnpackedFile(path) if packed else PositionedFile(path)
+    names: list[str] = []
+    found: list[Member] = []
     ignored: Counter[str] = Counter()
     try:
-        with tarfile.open(path, "r:") as archive:
-            while limit is None or len(names) < limit:
-                member = archive.next()
-                if member is None:
-                    break
-                archive.members.clear()  # type: ignore[attr-defined] # or a large tar's headers would all stay in memory
-                if member.isdir():
-                    continue
-                name = _label(member.name)
-                if member.isreg() and is_image_name(name):
-                    names.append(name)
-                    spans.append((-1 if member.issparse() else member.offset_data, member.size))
+        with data.whole() as file:
+            for member in tar_members.members(file):
+                reason = _why_ignored(data, member)
+                if reason:
+                    ignored[reason] += 1
                 else:
-                    ignored[extension(name)] += 1
-    except tarfile.TarError as error:
-        after = f", after {names[-1]}" if names else ""
-        raise UserError(f"{role}: {path} is not a tar archive, or it is cut off{after} ({error}).") from error
-    return Listing(names, TarReader(path, spans, max_bytes(max_pixels)), ignored)
+                    names.append(member.name)
+                    found.append(member)
+            found = _followed(file, found)
+    except tar_members.Incomplete as error:
+        raise UserError(f"{role}: {path} {error}.") from error
+    except UnpackingError as error:
+        raise UserError(f"{role}: {path} cannot be unpacked ({packed}): {error}.") from error
+    whole = [index for index, member in enumerate(found) if not member.target]
+    ignored.update([LINK] * (len(found) - len(whole)))
+    kept, notes = _chosen([names[index] for index in whole], ignored, fits)
+    chosen = [whole[index] for index in kept]
+    spans = [(found[index].offset, found[index].size) for index in chosen]
+    return Listing([names[i] for i in chosen], TarReader(data, spans, max_bytes(max_pixels)), +ignored, notes)
 
 
-def max_bytes(max_pixels: int) -> int:
-    """The largest file that an image of `max_pixels` needs: 16-bit RGBA, uncompressed, and a margin for metadata."""
-    return 8 * max_pixels + (16 << 20)
+def _why_ignored(data: PositionedFile, member: Member) -> str:
+    if member.special:
+        return SPECIAL
+    return why_ignored(member.name, lambda: data.read_at(member.offset, min(member.size, 64)) if member.size else b"")
+
+
+def _followed(file: Any, found: list[Member]) -> list[Member]:
+    """The members with links as what they name; links that lead nowhere stay."""
+    if not any(member.target for member in found):
+        return found
+    file.seek(0)
+    every = {member.name: member for member in tar_members.members(file)}
+    followed = []
+    for member in found:
+        last = member
+        for _ in range(8):  # links may name links
+            last = every.get(last.target, last) if last.target else last
+        followed.append(member if last.special else last)
+    return followed
 
 
 def zip_data_start(file: PositionedFile, header_offset: int) -> int:
@@ -156,9 +219,3 @@ def zip_data_start(file: PositionedFile, header_offset: int) -> int:
 def _check_declared(size: int, limit: int) -> None:
     if size > limit:
         raise BadImage(f"would unpack to {size:,} bytes, more than an image of max_pixels needs ({limit:,})")
-
-
-def _label(name: str) -> str:
-    while name.startswith("./"):
-        name = name[2:]
-    return name

@@ -1,20 +1,23 @@
 """Images that are rows of one array: NumPy `(N, H, W, C)` uint8, torch `(N, C, H, W)` uint8 or float in [0, 1].
 
-C is 1, 3 or 4 (alpha dropped); grey images may lack the axis. N images, H rows, W columns, C channels.
+C is 1, 3 or 4 (alpha dropped); grey images may lack the axis, and a picture (H, W, C), or a tensor (3, H, W), may lack
+that of the images: it is one image. N images, H rows, W columns, C channels.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from genaudit.data.decode import BadImage, grey_to_rgb, unit_to_uint8
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import ROUNDING, check_pixels, grey_to_rgb, unit_to_uint8
+from genaudit.data.ignored import ONE_PICTURE, Note
 from genaudit.data.image_set import Listing
-from genaudit.data.reader import PixelReader
+from genaudit.data.reader import Entry, PixelReader
 from genaudit.errors import UserError
 
 Layout = Literal["HWC", "CHW"]
@@ -45,6 +48,11 @@ class LazyRows:
     def dtype(self) -> Any:
         return self.rows.dtype
 
+    @property
+    def stored(self) -> str:
+        """The type in the file where it is another than `dtype`."""
+        return str(getattr(self.rows, "stored", ""))
+
     def __getitem__(self, item: Any) -> Any:
         return self.rows[item]
 
@@ -62,8 +70,32 @@ class ArrayReader(PixelReader):
         self.rows = rows
         self.layout = layout
 
+    def scan(self, index: int, max_pixels: int) -> Entry:
+        shape = tuple(getattr(self.rows, "shape", ()))
+        if len(shape) in (3, 4):
+            height, width = shape[2:4] if len(shape) == 4 and self.layout == "CHW" else shape[1:3]
+            check_pixels(int(height), int(width), max_pixels)  # before a row of that size is made
+        return super().scan(index, max_pixels)
+
     def pixels(self, index: int) -> tuple[np.ndarray, str]:
-        return canonical(to_numpy(self.rows[index]), self.layout)
+        try:
+            row = self.rows[index]
+            numbers = to_numpy(row)
+        except (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError) as error:
+            # what readers of damaged files raise
+            raise BadImage(f"cannot be read ({str(error).strip() or type(error).__name__})") from error
+        return canonical(numbers, self.layout, rounding_of(row, getattr(self.rows, "stored", "")))
+
+
+class OnePicture:
+    """An array that is one picture, as rows: `rows[0]` is the picture."""
+
+    def __init__(self, picture: Any) -> None:
+        self.picture = picture
+
+    def __getitem__(self, index: int) -> Any:
+        whole = self.picture.rows if isinstance(self.picture, LazyRows) else self.picture
+        return whole if is_tensor(whole) else np.asarray(whole)
 
 
 def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | None = None) -> Listing:
@@ -78,8 +110,12 @@ def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | No
     if len(shape) not in (3, 4):
         hint = " Feature rows go into an .npz as `features`." if len(shape) == 2 else ""
         raise UserError(f"{seen}; images must be {want}, with C 1, 3 or 4.{hint}")
-    if shape[0] == 0:
-        raise UserError(f"{seen}: it holds no image.")
+    if 0 in shape:
+        raise UserError(f"{seen}: it holds no {'image' if shape[0] == 0 else 'pixels'}.")
+    if len(shape) == 3 and (picture := picture_layout(shape, layout, seen)) is not None:
+        _check_type(dtype, layout, seen, want)
+        text = f"{label} of shape {shape} is one picture, not {shape[0]:,} grey images"
+        return Listing([f"{label}[0]"], ArrayReader(OnePicture(rows), picture), notes=(Note(ONE_PICTURE, text),))
     if len(shape) == 4:
         channels, other = (shape[3], shape[1]) if layout == "HWC" else (shape[1], shape[3])
         if channels not in _MODES:
@@ -87,17 +123,46 @@ def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | No
             call = f"transpose{axes}" if layout == "HWC" else f"permute{axes}"
             hint = f" `.{call}` would bring its channels to the right place." if other in _MODES else ""
             raise UserError(f"{seen}, so it would have {channels} channels; images must be {want}, C 1, 3 or 4.{hint}")
+    _check_type(dtype, layout, seen, want)
+    count = shape[0] if limit is None else min(limit, shape[0])
+    return Listing([f"{label}[{i}]" for i in range(count)], ArrayReader(rows, layout))
+
+
+def _check_type(dtype: str, layout: Layout, seen: str, want: str) -> None:
     if dtype != "uint8" and (layout == "HWC" or not dtype.startswith(("float", "bfloat"))):
         hint = ""
         if "float" in dtype:
             hint = " For x in [0, 1], `(x * 255).round().astype('uint8')` would be right, or a tensor (N, C, H, W)."
         raise UserError(f"{seen}; images must be {want}.{hint}")
-    count = shape[0] if limit is None else min(limit, shape[0])
-    return Listing([f"{label}[{i}]" for i in range(count)], ArrayReader(rows, layout))
 
 
-def canonical(image: np.ndarray, layout: Layout) -> tuple[np.ndarray, str]:
+def picture_layout(shape: Sequence[int], layout: Layout, seen: str) -> Layout | None:
+    """The layout of three axes that are one picture; None where they are N grey images (N, H, W).
+
+    Channels last (H, W, 1 | 3 | 4) are a picture, whatever holds it, and so is a tensor (3, H, W).
+
+    Raises:
+        UserError: three or four grey images cannot be distinguished from one picture with its channels first.
+    """
+    first = shape[0] in (3, 4) and min(shape[1:]) > 4  # no picture is four pixels wide
+    last = shape[2] in _MODES and min(shape[:2]) > 4
+    if layout == "CHW" and first and shape[0] == 3:
+        return "CHW"
+    if first:
+        n = shape[0]
+        ways = {"HWC": f"(1, H, W, {n}) for the picture, ({n}, H, W, 1)", "CHW": f"(1, {n}, H, W) for the picture, "
+                f"({n}, 1, H, W)"}[layout]  # fmt: skip
+        raise UserError(
+            f"{seen}, which may be one picture of {n} channels or {n} grey images. Its shape must say so: {ways} "
+            "for grey images."
+        )
+    return "HWC" if last else None
+
+
+def canonical(image: np.ndarray, layout: Layout, rounding: float = ROUNDING) -> tuple[np.ndarray, str]:
     """One image, `(H, W)` or with channels in `layout`, as `(H, W, 3)` uint8, and the mode that it had.
+
+    Floats that leave [0, 1] by up to `rounding` are clamped.
 
     Raises:
         BadImage: wrong shape or type, or floats that are not finite or outside [0, 1].
@@ -111,13 +176,18 @@ def canonical(image: np.ndarray, layout: Layout) -> tuple[np.ndarray, str]:
         raise BadImage(f"has shape {seen}; {tuple(layout)} with 1, 3 or 4 channels C would be right".replace("'", ""))
     mode = _MODES[image.shape[2]]
     if image.dtype.kind == "f":
-        image = unit_to_uint8(image)
+        image = unit_to_uint8(image, rounding)
         mode += " float"
     elif image.dtype != np.uint8:
         raise BadImage(f"has type {image.dtype}; uint8, or float in [0, 1], would be right")
     if image.shape[2] == 1:
         return grey_to_rgb(image[:, :, 0]), mode
     return np.ascontiguousarray(image[:, :, :3]), mode
+
+
+def rounding_of(row: Any, stored: str = "") -> float:
+    """How far floats leave [0, 1] by rounding: half a level, or the next number above 1 of bfloat16 (as `stored`)."""
+    return 2**-7 if "bfloat16" in (str(getattr(row, "dtype", "")).removeprefix("torch."), stored) else ROUNDING
 
 
 def is_tensor(x: Any) -> bool:

@@ -4,18 +4,23 @@ Conversions, all of them deterministic:
 
 - grey, 1-bit, palette: the same colours in RGB (a palette entry's transparency is dropped);
 - RGBA, LA: alpha is dropped, not composited, as torch-fidelity, clean-fid and pytorch-fid do;
-- CMYK, YCbCr, HSV: Pillow's conversion, without a colour profile; EXIF orientation and profiles are not applied,
-  again as the tools above do;
+- CMYK, YCbCr, HSV: Pillow's conversion; colour profiles are not applied, again as the tools above do;
+- orientation (EXIF, TIFF): applied, so that an image is measured as people see it and as readers that apply it by
+  themselves hand it over (Hugging Face datasets, TIFF, HEIF); the tools above ignore it, and reports count it;
 - 16-bit grey: v / 257, rounded (65535 = 255 · 257, so 0xABAB becomes 0xAB exactly); Pillow itself reads 16-bit
-  *colour* as its high bytes, at most one level away;
+  *colour* as its high bytes, at most one level away; 12-bit TIFF: 255 v / 4095; TIFF where white is zero: turned;
 - 32-bit float grey: x in [0, 1] becomes round(255 x); other ranges are refused, and so are 32-bit integers, since
   nothing says which value is white.
 
-Only the first frame of an animation is read. H rows, W columns.
+Only the first frame of an animation and the first page of a TIFF are read; the others are counted. Metadata (text,
+colour profiles, their checksums) is cut out before a decoder sees it. H rows, W columns.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import io
 import re
 import struct
@@ -28,39 +33,88 @@ from PIL import (  # the plugins register themselves in Image.OPEN when they are
     GifImagePlugin,
     Image,
     ImageFile,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
+    QoiImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    features,
 )
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+from genaudit.data.bad_image import BadImage as BadImage
+from genaudit.data.containers import Pixels, orientation, pixels_only
+from genaudit.data.memory import DECODING_BYTES, PIXELS
+from genaudit.data.tiff import Tiff, read_tiff
 
-_FORMATS = tuple(
-    str(plugin.format)
-    for plugin in (
-        PngImagePlugin.PngImageFile,
-        JpegImagePlugin.JpegImageFile,
-        WebPImagePlugin.WebPImageFile,
-        BmpImagePlugin.BmpImageFile,
-        TiffImagePlugin.TiffImageFile,
-        GifImagePlugin.GifImageFile,
-    )
-)
+_BUILT_IN = {
+    PngImagePlugin.PngImageFile: (".png", ".apng"),
+    JpegImagePlugin.JpegImageFile: (".jpg", ".jpeg", ".jpe", ".jfif"),
+    WebPImagePlugin.WebPImageFile: (".webp",),
+    BmpImagePlugin.BmpImageFile: (".bmp",),
+    TiffImagePlugin.TiffImageFile: (".tif", ".tiff"),
+    GifImagePlugin.GifImageFile: (".gif",),
+    PpmImagePlugin.PpmImageFile: (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    Jpeg2KImagePlugin.Jpeg2KImageFile: (".jp2", ".j2k", ".jpx", ".j2c"),
+    QoiImagePlugin.QoiImageFile: (".qoi",),
+}
+# format => its extensions, and the packages of which any makes Pillow read it
+_PLUGINS = {
+    "AVIF": ((".avif", ".avifs"), ("PIL.AvifImagePlugin", "pillow_avif")),
+    "HEIF": ((".heic", ".heif", ".hif"), ("pillow_heif", "pi_heif")),
+    "JXL": ((".jxl",), ("pillow_jxl", "jxlpy.JXLImagePlugin")),
+}
+
+
+def _readable() -> dict[str, tuple[str, ...]]:
+    """Formats and their extensions, with those of the plugins that are installed."""
+    formats = {str(plugin.format): extensions for plugin, extensions in _BUILT_IN.items()}
+    if not features.check("jpg_2000"):
+        del formats["JPEG2000"]
+    for kind, (extensions, modules) in _PLUGINS.items():
+        if any(_registers(kind, module) for module in modules):
+            formats[kind] = extensions
+    return formats
+
+
+def _registers(kind: str, name: str) -> bool:
+    """Whether a plugin is installed and makes Pillow read the format."""
+    with contextlib.suppress(Exception):  # a plugin that cannot be loaded is none
+        if importlib.util.find_spec(name) is not None:
+            if name == "PIL.AvifImagePlugin" and not features.check("avif"):
+                return False  # built without the codec
+            register = getattr(importlib.import_module(name), "register_heif_opener", None)
+            if register is not None:
+                register()
+    return kind in Image.OPEN
+
+
+_READABLE = _readable()
+EXTENSIONS = tuple(extension for extensions in _READABLE.values() for extension in extensions)
+_FORMATS = tuple(_READABLE)
+ROUNDING = 1 / 512  # half a level: a resize or a sampler in float32 leaves [0, 1] by far less, another scale by more
 _CONVERTED_BY_PILLOW = frozenset(("1", "L", "P", "PA", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
+_GREY_IN_I = ("PNG", "PPM")  # of which Pillow opens 16-bit grey as "I" (of PNG, older Pillows)
 _SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 
 
-class BadImage(Exception):
-    """An image that cannot be used; the text is a predicate ("is empty (0 bytes)") that follows its name."""
-
-
 class Header(NamedTuple):
-    """What a file says of its image before anything is decoded. `mode` is Pillow's, with ";16" for 16-bit colour."""
+    """What a file says of its image before anything is decoded.
+
+    Attributes:
+        mode: Pillow's, with ";16" for 16-bit colour. height, width: of the image as it is seen.
+        frames: of an animation or pages of a TIFF, of which the first is read.
+        turned: the file names an orientation that is applied.
+        reading: what is done to the decoder's pixels, as part of the image's address in the store; "" is nothing.
+    """
 
     mode: str
     height: int
     width: int
+    frames: int = 1
+    turned: bool = False
+    reading: str = ""
 
 
 def probe(data: bytes, max_pixels: int) -> Header:
@@ -70,12 +124,14 @@ def probe(data: bytes, max_pixels: int) -> Header:
         BadImage: empty, not an image, a damaged header, more than `max_pixels` pixels, or a mode without a
             defined conversion.
     """
-    image, _ = _open(data, max_pixels)
+    image, _, parts = _open(data, max_pixels)
     with image:
         mode = image.mode
         if mode in ("RGB", "RGBA") and data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
             mode += ";16"
-        return Header(mode, image.height, image.width)
+        turn = _turn(image, parts)
+        height, width = (image.width, image.height) if turn > 4 else (image.height, image.width)
+        return Header(mode, height, width, _frames(image, parts), turn > 1, _reading(parts, turn))
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:
@@ -87,28 +143,63 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:  # set by another package: truncated images would pass as grey areas
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-    image, kind = _open(data, max_pixels)
+    image, kind, parts = _open(data, max_pixels)
     if kind == "PNG":
         _verify_png(data)
-    with image:
+    with image, PIXELS.claim(image.height * image.width * DECODING_BYTES):
         try:
             image.load()
         except Exception as error:
             raise BadImage(f"is a truncated or damaged {kind} file ({_say(error)})") from error
-        return to_rgb(image)
+        levels, inverted = (parts.levels, parts.inverted) if isinstance(parts, Tiff) else (65535, False)
+        return upright(to_rgb(image, levels=levels, inverted=inverted), _turn(image, parts))
 
 
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """A Pillow image as `(H, W, 3)` uint8 by the rules of this module."""
+def to_rgb(image: Image.Image, *, levels: int = 65535, inverted: bool = False) -> np.ndarray:
+    """A Pillow image as `(H, W, 3)` uint8 by the rules of this module, but for its orientation.
+
+    `levels` is the white of a grey sample of more than 8 bits, or its black where `inverted`.
+    """
     mode = image.mode
-    if mode in _SIXTEEN_BITS or (mode == "I" and image.format == "PNG"):  # older Pillows open 16-bit PNG as "I"
-        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return grey_to_rgb(grey)
+    if mode in _SIXTEEN_BITS or (mode == "I" and image.format in _GREY_IN_I):
+        wide = np.minimum(np.asarray(image).astype(np.uint32), levels)
+        wide = levels - wide if inverted else wide
+        return grey_to_rgb(((wide * 255 + levels // 2) // levels).astype(np.uint8))
     if mode == "F":
-        return grey_to_rgb(unit_to_uint8(np.asarray(image)))
+        grey = unit_to_uint8(np.asarray(image))
+        return grey_to_rgb(255 - grey if inverted else grey)
     _refuse_mode(mode, image.format)
     image.info.pop("transparency", None)  # or Pillow warns that it drops it
     return np.array(image if mode == "RGB" else image.convert("RGB"))
+
+
+def seen(image: Image.Image) -> tuple[np.ndarray, str]:
+    """A Pillow image as people see it: `to_rgb`, upright by its Exif block, and its mode."""
+    pixels = to_rgb(image)
+    exif = image.info.get("exif")
+    return upright(pixels, orientation(exif if isinstance(exif, bytes) else b"")), str(image.mode)
+
+
+def upright(pixels: np.ndarray, turn: int) -> np.ndarray:
+    """`(H, W, C)` pixels turned and mirrored as an orientation of 1 to 8 says (Exif 2.3, tag 274)."""
+    if turn == 1:
+        return pixels
+    if turn in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def looks_like(start: bytes) -> str:
+    """The format that a file's first 16 bytes claim, "" where it is none that is read here."""
+    for kind in _FORMATS:
+        accept = Image.OPEN[kind][1]
+        if kind != "PPM" and start and accept is not None and accept(start[:16]) is True:
+            return kind
+    return "PPM" if re.match(rb"P[1-6f][\s#]", start, re.IGNORECASE) else ""
 
 
 def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
@@ -116,8 +207,11 @@ def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def unit_to_uint8(x: np.ndarray) -> np.ndarray:
+def unit_to_uint8(x: np.ndarray, slack: float = ROUNDING) -> np.ndarray:
     """Floats in [0, 1] to uint8, round(255 x) with halves up, as torchvision's `save_image` rounds.
+
+    Args:
+        x: any shape. slack: values that leave [0, 1] by up to this much, by rounding, are clamped.
 
     Raises:
         BadImage: a value that is not finite or lies outside [0, 1].
@@ -125,12 +219,21 @@ def unit_to_uint8(x: np.ndarray) -> np.ndarray:
     low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BadImage("holds NaN or infinity")
-    if low < 0.0 or high > 1.0:
-        hint = "; (x + 1) / 2 would map [-1, 1] there" if -1.0 <= low < 0.0 and high <= 1.0 else ""
-        hint = "; dividing by 255 would map [0, 255] there" if low >= 0.0 and 1.0 < high <= 255.0 else hint
-        raise BadImage(f"holds floats from {low:g} to {high:g}, and floats must lie in [0, 1]{hint}")
     wide = x if x.dtype == np.float64 else x.astype(np.float32)
+    if low < 0.0 or high > 1.0:
+        if low < -slack or high > 1.0 + slack:
+            raise BadImage(f"holds floats from {low:g} to {high:g}, and floats must lie in [0, 1]{_range(low, high)}")
+        wide = wide.clip(0.0, 1.0)
     return (wide * 255 + 0.5).astype(np.uint8)
+
+
+def _range(low: float, high: float) -> str:
+    """What would bring floats of this range into [0, 1], where that can be told."""
+    if low >= -0.5 and high <= 1.5:
+        return "; clamping to [0, 1] would be right where a model or a resize overshoots"
+    if -1.0 - ROUNDING <= low < 0.0 and high <= 1.0 + ROUNDING:
+        return "; (x + 1) / 2 would map [-1, 1] there"
+    return "; dividing by 255 would map [0, 255] there" if low >= 0.0 and 1.5 < high <= 255.0 else ""
 
 
 def check_pixels(height: int, width: int, max_pixels: int) -> None:
@@ -143,8 +246,8 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
         raise BadImage(f"has no pixels ({width} x {height})")
 
 
-def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
-    """The image with only its header read, and its format.
+def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str, Pixels | Tiff]:
+    """The image with only its header read, its format, and what of the file the decoder got.
 
     The plugins are called directly, not through `Image.open`, whose own limit on pixels is a global of the
     process: `max_pixels` is the limit here, whatever it is there.
@@ -156,19 +259,43 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
         factory, accept = Image.OPEN[kind]
         if accept is not None and accept(prefix) is not True:
             continue
+        parts = read_tiff(data) if kind == "TIFF" else pixels_only(data)
         try:
-            image: Any = factory(io.BytesIO(data), "")
+            image: Any = factory(io.BytesIO(parts.data), "")
         except Exception as error:
             raise BadImage(f"is a {kind} file with a damaged header ({_say(error)})") from error
         check_pixels(image.height, image.width, max_pixels)
         _refuse_mode(image.mode, kind)
-        return image, kind
+        return image, kind, parts
     readable = ", ".join(extension[1:] for extension in EXTENSIONS)
     raise BadImage(f"is not an image that can be read (first bytes {prefix[:8]!r}; readable: {readable})")
 
 
+def _turn(image: Image.Image, parts: Pixels | Tiff) -> int:
+    """The orientation that is to be applied, 1 to 8."""
+    if isinstance(parts, Tiff):
+        return parts.orientation
+    exif = parts.exif or image.info.get("exif")
+    return orientation(exif if isinstance(exif, bytes) else b"")
+
+
+def _frames(image: Image.Image, parts: Pixels | Tiff) -> int:
+    if parts.frames > 1:
+        return parts.frames
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # the first one may be whole
+        return 1
+
+
+def _reading(parts: Pixels | Tiff, turn: int) -> str:
+    if isinstance(parts, Tiff):  # whose orientation Pillow has always applied
+        return "inverted" * parts.inverted + f"levels {parts.levels}" * (parts.levels != 65535)
+    return f"turned {turn}" if turn > 1 else ""
+
+
 def _refuse_mode(mode: str, kind: str | None) -> None:
-    if mode in _CONVERTED_BY_PILLOW or mode in _SIXTEEN_BITS or mode == "F" or (mode == "I" and kind == "PNG"):
+    if mode in _CONVERTED_BY_PILLOW or mode in _SIXTEEN_BITS or mode == "F" or (mode == "I" and kind in _GREY_IN_I):
         return
     why = "32-bit integers, and nothing says which value is white" if mode == "I" else f"pixels of mode {mode}"
     raise BadImage(f"holds {why}; save it as 8-bit or 16-bit grey, or as RGB")
@@ -194,6 +321,8 @@ def _verify_png(data: bytes) -> None:
 
 def _say(error: Exception) -> str:
     """An exception's text for people, without memory addresses, which would make reports differ between runs."""
+    if str(error) == "unknown pixel mode":  # TIFF
+        return "samples of its depth and kind cannot be read"
     cause = error.__cause__ or error  # plugins wrap what their parsing of a garbled header ran into
     if isinstance(cause, (struct.error, IndexError, KeyError, TypeError, EOFError)):
         return "it is cut off or garbled"

@@ -1,8 +1,9 @@
 """Content addresses: what an image is called in the row store, wherever it lies and whatever its name.
 
 A file's digest is BLAKE2b-128 of its bytes (`b2sum -l 128 FILE` prints the same), so a folder, a zip and a tar of
-the same files give equal digests. An image that comes as an array has the digest of its canonical form, the
-`(H, W, 3)` uint8 pixels that a measure sees, with shape and dtype.
+the same files give equal digests. Where the decoder's pixels are turned (EXIF orientation, white is zero) before they
+are measured, the address says how: rows of the same bytes that were read otherwise are not theirs. An image that comes
+as an array has the digest of its canonical form, the `(H, W, 3)` uint8 pixels that a measure sees.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 DIGEST_BYTES = 16
 
 
-def file_digest(data: bytes) -> bytes:
-    """BLAKE2b-128 of a file's bytes."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+def file_digest(data: bytes, reading: str = "") -> bytes:
+    """BLAKE2b-128 of a file's bytes, personalised with what is done to its pixels (at most 16 bytes; "": nothing)."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=reading.encode()).digest()
 
 
 def array_digest(array: np.ndarray) -> bytes:

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from genaudit.data.decode import EXTENSIONS
+from genaudit.data.companions import leave_out_companions
+from genaudit.data.ignored import extension, hidden, is_image_name, why_ignored
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import FileReader
 
-
-def is_image_name(name: str) -> bool:
-    """Whether a file of this relative path is taken for an image.
-
-    Hidden files and folders (a part that begins with a dot, such as macOS's "._photo.png" and Jupyter's
-    checkpoints) and the "__MACOSX" folders of zips are not: they hold copies or no images.
-    """
-    parts = name.split("/")
-    if any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in parts):
-        return False
-    return extension(name) in EXTENSIONS
-
-
-def extension(name: str) -> str:
-    """The lower-case extension with its dot; the whole base name of a file without one."""
-    base = name.rpartition("/")[2]
-    return os.path.splitext(base)[1].lower() or base
+__all__ = ["extension", "is_image_name", "list_folder", "start_of"]
 
 
 def list_folder(root: Path) -> Listing:
     """Every image under `root`, with links followed but no folder entered twice on one way down."""
     names: list[str] = []
     ignored: Counter[str] = Counter()
+    for name in _files(root):
+        reason = hidden(name.rpartition("/")[0]) if "/" in name else ""
+        if reason and not is_image_name(name.rpartition("/")[2]):
+            continue  # of a hidden folder only the images are worth a word
+        reason = reason or why_ignored(name, partial(start_of, os.path.join(root, name)))
+        if reason:
+            ignored[reason] += 1
+        else:
+            names.append(name)
+    names.sort()
+    kept, notes = leave_out_companions(names, ignored)
+    names = [names[index] for index in kept]
+    return Listing(names, FileReader(root, names), ignored, notes)
+
+
+def _files(root: Path) -> Iterator[str]:
+    """The relative paths of all files, hidden ones too, in no order."""
     stack: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while stack:
         folder, above = stack.pop()
@@ -45,11 +49,17 @@ def list_folder(root: Path) -> Listing:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir():
-                    if is_image_name(f"{name}/x.png"):
-                        stack.append((name, above | {here}))
-                elif is_image_name(name):
-                    names.append(name)
+                    stack.append((name, above | {here}))
                 else:
-                    ignored[extension(name)] += 1
-    names.sort()
-    return Listing(names, FileReader(root, names), ignored)
+                    yield name
+
+
+def start_of(path: str) -> bytes:
+    """The first bytes of a regular file; none of what is no file, or cannot be read."""
+    try:
+        if not os.path.isfile(path):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genaudit.data.decode import BadImage
+from genaudit.data.bad_image import BadImage
 from genaudit.data.image_set import Listing
 from genaudit.data.objects import item_pixels
-from genaudit.data.reader import EncodedReader, PixelReader
+from genaudit.data.reader import MAX_PIXELS, EncodedReader, PixelReader, max_bytes
 from genaudit.errors import UserError
+from genaudit.reading import read_bytes
 
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 COLUMNS = ("image", "img")
@@ -125,8 +126,7 @@ class BytesReader(EncodedReader):
             raise BadImage("is empty (the table holds no image there)")
         if item.get("bytes") is not None:
             return bytes(item["bytes"])
-        with open(item["path"], "rb") as file:
-            return file.read()
+        return read_bytes(item["path"], max_bytes(MAX_PIXELS))
 
     def __getstate__(self) -> Any:
         return self.dataset, self.column
@@ -137,8 +137,6 @@ class BytesReader(EncodedReader):
 
 class ColumnReader(PixelReader):
     """Images that a column holds as arrays (H, W, C) or (H, W), uint8."""
-
-    verify = True
 
     def __init__(self, dataset: Any, column: str) -> None:
         self.dataset, self.column = dataset, column

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genaudit.data.decode import BadImage
+from genaudit.data.bad_image import BadImage
 from genaudit.data.digest import DIGEST_BYTES, set_digest
+from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
 
@@ -46,11 +47,15 @@ class DamagedImage(Exception):
 
 @dataclass(frozen=True)
 class Listing:
-    """The images that a source claims to have, before any is opened. `ignored` counts other files by extension."""
+    """The images that a source claims to have, before any is opened.
+
+    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning.
+    """
 
     names: list[str]
     reader: Reader
     ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
     def first(self, limit: int | None) -> Listing:
         return self if limit is None else replace(self, names=self.names[:limit])
@@ -109,7 +114,10 @@ class ImageSet:
         digests: (N, 16) uint8, each image's content address (see `genaudit.data.digest`).
         sizes: (N, 2) int32, height and width as stored.
         skipped: the images of the source that were left out, with reasons; a subset keeps the source's.
-        ignored: files of the source that are not images, counted by extension.
+        ignored: what of the source is left out before it is read, counted by reason (`genaudit.data.ignored`), and
+            further frames of the images.
+        notes: what else of the source is worth a warning.
+        turned: images of the source whose EXIF (or TIFF) orientation is applied.
         policy: what happens to images that cannot be used.
     """
 
@@ -125,6 +133,8 @@ class ImageSet:
     _modes: np.ndarray  # (N,) uint8, indices into _mode_names
     _mode_names: tuple[str, ...]
     _total: int  # images that the source claimed to have, the base of max_skipped
+    notes: tuple[Note, ...] = ()
+    turned: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -192,7 +202,7 @@ class FeatureSet:
     Attributes:
         source: where they come from, for people.
         names: N names "FILE[index]".
-        features: (N, D) floating-point array, finite; may be memory-mapped.
+        features: (N, D) floating-point array, finite; rows of a file where it is large.
         digests: (N, 16) uint8, content address of each row.
     """
 
@@ -250,6 +260,8 @@ def scan(
     codes: dict[str, int] = {}
     keep = np.ones(total, dtype=bool)
     skipped: list[Skipped] = []
+    ignored = Counter(listing.ignored)
+    turned = 0
 
     def scan_one(index: int) -> Entry | BadImage:
         try:
@@ -267,6 +279,9 @@ def scan(
             digests[index] = np.frombuffer(entry.digest, dtype=np.uint8)
             sizes[index] = entry.height, entry.width
             modes[index] = codes.setdefault(entry.mode, len(codes))
+            turned += entry.turned
+            if entry.frames > 1:
+                ignored[PAGES] += entry.frames - 1
         if progress is not None:
             progress(index + 1, total)
     policy.judge(source, skipped, total)
@@ -278,13 +293,15 @@ def scan(
         digests=digests[keep],
         sizes=sizes[keep],
         skipped=skipped,
-        ignored=dict(listing.ignored),
+        ignored=dict(ignored),
         policy=policy,
         _reader=listing.reader,
         _positions=positions,
         _modes=modes[keep],
         _mode_names=tuple(codes),
         _total=total,
+        notes=listing.notes,
+        turned=turned,
     )
 
 
@@ -294,12 +311,15 @@ def join(listings: Iterable[tuple[str, Listing]]) -> Listing:
     readers: list[Reader] = []
     lengths: list[int] = []
     ignored: Counter[str] = Counter()
+    notes: list[Note] = []
     for prefix, listing in listings:
         names.extend(f"{prefix}{name}" for name in listing.names)
         readers.append(listing.reader)
         lengths.append(len(listing.names))
         ignored.update(listing.ignored)
-    return Listing(names, JoinedReader(readers, lengths), ignored)
+        # of several arrays each is known to be one picture
+        notes += [Note(code, f"{prefix}{text}") for code, text in listing.notes if code != ONE_PICTURE]
+    return Listing(names, JoinedReader(readers, lengths), ignored, tuple(notes))
 
 
 def _is_mask(indices: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.data.ignored import Note
 from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, Policy, Progress, Skipped
 from genaudit.data.reader import ordered_map
 from genaudit.data.sources import open_with
@@ -26,7 +27,7 @@ class Inspection:
         modes: usable images by mode, RGB included; all others are converted.
         sizes: usable images by (height, width) as stored, the most frequent first.
         skipped: images that cannot be used, with reasons, in order.
-        ignored: files that are not images, counted by extension.
+        ignored: what of the source is left out before it is read, counted by reason.
         duplicates: usable images whose bytes equal those of an earlier one.
         duplicate_names: the first few such pairs, (copy, original).
         digest: address in hex of what would be used.
@@ -43,6 +44,8 @@ class Inspection:
     duplicates: int
     duplicate_names: list[tuple[str, str]]
     digest: str
+    notes: tuple[Note, ...] = ()
+    turned: int = 0
 
 
 def inspect(
@@ -93,6 +96,8 @@ def inspect(
         duplicates=copies,
         duplicate_names=pairs,
         digest=images.digest,
+        notes=images.notes,
+        turned=images.turned,
     )
 
 

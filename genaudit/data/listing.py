@@ -1,47 +1,127 @@
-"""A .csv or .txt that lists image files, one a line, relative to the list's own folder or absolute."""
+"""Lists of images or of shards: .txt, .csv, .tsv and .jsonl, relative to the list's own folder or absolute."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from genaudit.data.folder import is_image_name
-from genaudit.data.image_set import Listing
-from genaudit.data.reader import FileReader
+from genaudit.data.ignored import COMMENT, NO_NAME, extension, is_image_name
 from genaudit.errors import UserError
+from genaudit.reading import open_regular
 
-_COLUMNS = ("path", "file", "filename", "file_name", "image", "filepath")
+LISTS = (".txt", ".csv", ".tsv", ".jsonl")
+_COLUMNS = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "image",
+    "filepath",
+    "image_path",
+    "file_path",
+    "img",
+    "url",
+    "name",
+)
+
+Exists = Callable[[str], bool]
 
 
-def list_file_of_names(path: Path, role: str) -> Listing:
-    """The files that a list names, in its order; blank lines, and lines of a .txt that begin with "#", are left out.
+def names_of_list(path: Path, role: str) -> tuple[list[str], Counter[str]]:
+    """The names that a list holds, in its order, and how many of its lines were left out, by reason.
 
-    A .csv takes the first column whose header is path, file, filename, file_name, image or filepath (any case), or
-    else its first column; its first row is a header where it has such a name, or where its first cell does not
-    end like an image file.
+    A .txt has one name a line; a label behind it ("a.png 3", by space, tab or comma) is passed over, and lines that
+    begin with "#" are left out. A .csv or .tsv (also one separated by semicolons or tabs) takes the first column whose
+    header is path, file, filename, file_name, image or filepath (any case), or else the first whose cells name images;
+    its first row is a header where it names no image. A line of a .jsonl is a name, or an object with such a key.
 
     Raises:
-        UserError: not UTF-8 text.
+        UserError: not UTF-8 text, no such column, or lines of .jsonl that are no JSON or hold no name.
     """
+    kind = path.suffix.lower()
+    ignored: Counter[str] = Counter()
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                names = _column(list(csv.reader(file)))
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
+            if kind == ".jsonl":
+                names = [
+                    _json_name(line, f"{role}: {path}, line {i}") for i, line in enumerate(file, 1) if line.strip()
+                ]
+            elif kind == ".txt":
+                names = _lines(file.read().splitlines(), _exists_beside(path), ignored)
             else:
-                names = [line.strip() for line in file if not line.lstrip().startswith("#")]
+                names = _column(_rows(file.read(), kind), _exists_beside(path), ignored)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{role}: {path} is not a list of files in UTF-8 text ({error}).") from error
-    names = [name for name in names if name]
-    return Listing(names, FileReader(path.parent, names))
+    return names, ignored
 
 
-def _column(rows: list[list[str]]) -> list[str]:
-    rows = [row for row in rows if row]
+def _exists_beside(path: Path) -> Exists:
+    def exists(name: str) -> bool:
+        try:
+            return is_image_name(name.rpartition("/")[2]) or (path.parent / name).exists()
+        except (OSError, ValueError):  # a name that no system takes
+            return False
+
+    return exists
+
+
+def _lines(lines: Sequence[str], exists: Exists, ignored: Counter[str]) -> list[str]:
+    names = []
+    for line in map(str.strip, lines):
+        if line.startswith("#"):
+            ignored[COMMENT] += 1
+        elif line:
+            names.append(line if exists(line) else _without_label(line))
+    return names
+
+
+def _without_label(line: str) -> str:
+    """The name in "a.png 3" or "a.png,cat": what stands before the first separator behind an extension."""
+    for separator in ("\t", ",", ";", " "):
+        name, found, _ = line.partition(separator)
+        while found and not extension(name):
+            more, found, _ = line[len(name) + 1 :].partition(separator)
+            name = f"{name}{separator}{more}"
+        if found and extension(name):
+            return name.strip()
+    return line
+
+
+def _json_name(line: str, where: str) -> str:
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is no JSON ({error}).") from error
+    if isinstance(row, dict):
+        keys = {str(key).lower(): value for key, value in row.items()}
+        row = next((keys[key] for key in _COLUMNS if isinstance(keys.get(key), str)), None)
+    if not isinstance(row, str) or not row.strip():
+        raise UserError(f"{where} names no image; a string, or an object with one of {', '.join(_COLUMNS)}, is needed.")
+    return row.strip()
+
+
+def _rows(text: str, kind: str) -> list[list[str]]:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = "\t" if kind == ".tsv" else max(",;\t", key=first.count)  # the comma where there is none
+    return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=separator) if row]
+
+
+def _column(rows: list[list[str]], exists: Exists, ignored: Counter[str]) -> list[str]:
+    rows = [row for row in rows if any(row)]
     if not rows:
         return []
-    header = [cell.strip().lower() for cell in rows[0]]
+    header = [cell.lower() for cell in rows[0]]
     named = [header.index(name) for name in _COLUMNS if name in header]
-    column = min(named, default=0)
-    if named or not is_image_name(header[0]):
-        rows = rows[1:]
-    return [row[column].strip() for row in rows if len(row) > column]
+    if named or not any(cell and exists(cell) for cell in rows[0]):
+        rows = rows[1:]  # the first row is a header
+    named = named or [place for place, cell in enumerate(rows[0] if rows else []) if cell and exists(cell)]
+    column = named[0] if named else 0
+    names = [row[column] if len(row) > column else "" for row in rows]
+    if empty := names.count(""):
+        ignored[NO_NAME] += empty
+    return [name for name in names if name]

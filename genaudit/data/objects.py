@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.data.arrays import canonical, is_tensor, to_numpy
-from genaudit.data.decode import BadImage, to_rgb
+from genaudit.data.arrays import canonical, is_tensor, rounding_of, to_numpy
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import seen
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import PixelReader
 from genaudit.errors import UserError
@@ -24,7 +25,7 @@ _BATCH = 64
 class DatasetReader(PixelReader):
     """Items of a map-style dataset, one thread at a time since a dataset need not be thread-safe."""
 
-    verify = True
+    changed = "differs each time it is read; a dataset without random augmentation would be right"
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -94,9 +95,10 @@ def draw(sample: Callable[..., Any], role: str, limit: int | None, seed: int) ->
         if len(shape) != 4 or shape[0] != n:
             got = f"shape {shape}" if shape else f"a {type(batch).__name__}"
             raise UserError(f"{role}: {label}({n}, generator) returned {got}; ({n}, C, H, W) would be right.")
+        rounding = rounding_of(batch)
         for row in to_numpy(batch):
             try:
-                images.append(canonical(row, "CHW"))
+                images.append(canonical(row, "CHW", rounding))
             except BadImage as error:
                 raise UserError(f"{role}: image {len(images)} that {label} drew {error}.") from error
     return Listing([f"{label}[{i}]" for i in range(total)], SampledReader(images))
@@ -109,9 +111,9 @@ def item_pixels(item: Any) -> tuple[np.ndarray, str]:
     elif isinstance(item, (tuple, list)) and len(item) > 0:
         item = item[0]
     if is_tensor(item):
-        return canonical(to_numpy(item), "CHW")
+        return canonical(to_numpy(item), "CHW", rounding_of(item))
     if isinstance(item, np.ndarray):
         return canonical(item, "HWC")
     if hasattr(item, "mode") and hasattr(item, "convert"):
-        return to_rgb(item), str(item.mode)
+        return seen(item)
     raise BadImage(f"is a {type(item).__name__}; a PIL image, a tensor (C, H, W) or an array (H, W, C) would be right")

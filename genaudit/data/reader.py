@@ -7,6 +7,7 @@ files. H rows, W columns.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -17,21 +18,32 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from genaudit.data.decode import BadImage, check_pixels, decode, probe
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import check_pixels, decode, probe
 from genaudit.data.digest import array_digest, file_digest
+from genaudit.data.memory import BYTES
+from genaudit.reading import check_regular, open_regular, read_bytes
 
 T = TypeVar("T")
 
+MAX_PIXELS = 100_000_000
 _BLOCK = 2048  # images handed to the threads at once: bounds the futures, not the images in memory
 
 
 class Entry(NamedTuple):
-    """What the scan keeps of one image."""
+    """What the scan keeps of one image; `frames` and `turned` as in `decode.Header`."""
 
     digest: bytes
     mode: str
     height: int
     width: int
+    frames: int = 1
+    turned: bool = False
+
+
+def max_bytes(max_pixels: int) -> int:
+    """The largest file that an image of `max_pixels` needs: 16-bit RGBA, uncompressed, and a margin for metadata."""
+    return 8 * max_pixels + (16 << 20)
 
 
 class Reader(ABC):
@@ -53,18 +65,26 @@ class EncodedReader(Reader):
     def fetch(self, index: int) -> bytes:
         """The file's bytes; raises BadImage or OSError."""
 
+    def weight(self, index: int) -> int:
+        """About how many bytes `fetch` holds at once, where that is known before it reads."""
+        return 0
+
     def scan(self, index: int, max_pixels: int) -> Entry:
-        data = self._fetch(index)
-        header = probe(data, max_pixels)
-        return Entry(file_digest(data), header.mode, header.height, header.width)
+        with BYTES.claim(min(self.weight(index), max_bytes(max_pixels))):
+            data = self._fetch(index, max_pixels)
+            header = probe(data, max_pixels)
+            digest = file_digest(data, header.reading)
+        return Entry(digest, header.mode, header.height, header.width, header.frames, header.turned)
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
-        data = self._fetch(index)
-        if file_digest(data) != digest:  # its row would be stored under another image's address
-            raise BadImage("has changed since it was first read")
-        return decode(data, max_pixels)
+        with BYTES.claim(min(self.weight(index), max_bytes(max_pixels))):
+            data = self._fetch(index, max_pixels)
+            if file_digest(data) != digest and file_digest(data, probe(data, max_pixels).reading) != digest:
+                # its row would be stored under another's address
+                raise BadImage("has changed since it was first read")
+            return decode(data, max_pixels)
 
-    def _fetch(self, index: int) -> bytes:
+    def _fetch(self, index: int, max_pixels: int) -> bytes:
         try:
             return self.fetch(index)
         except OSError as error:
@@ -72,9 +92,9 @@ class EncodedReader(Reader):
 
 
 class PixelReader(Reader):
-    """Images that are arrays already. `verify` compares the digest again at each read."""
+    """Images that are arrays already; `changed` says what it means that a digest differs when it is read again."""
 
-    verify = False
+    changed = "has changed since it was first read"
 
     @abstractmethod
     def pixels(self, index: int) -> tuple[np.ndarray, str]:
@@ -87,8 +107,8 @@ class PixelReader(Reader):
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         pixels, _ = self.pixels(index)
-        if self.verify and array_digest(pixels) != digest:
-            raise BadImage("differs each time it is read; a dataset without random augmentation would be right")
+        if array_digest(pixels) != digest:  # its row would be stored under another image's address
+            raise BadImage(self.changed)
         return pixels
 
 
@@ -100,8 +120,31 @@ class FileReader(EncodedReader):
         self.names = names
 
     def fetch(self, index: int) -> bytes:
-        with open(os.path.join(self.root, self.names[index]), "rb") as file:
-            return file.read()
+        return self._bytes(index, max_bytes(MAX_PIXELS))
+
+    def weight(self, index: int) -> int:
+        try:
+            return check_regular(self._path(index)).st_size
+        except OSError:  # `fetch` says why
+            return 0
+
+    def _fetch(self, index: int, max_pixels: int) -> bytes:
+        limit = max_bytes(max_pixels)
+        try:
+            return self._bytes(index, limit)
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                size = self.weight(index)
+                raise BadImage(
+                    f"has {size:,} bytes, more than an image of max_pixels={max_pixels:,} needs ({limit:,})"
+                ) from None
+            raise BadImage(f"cannot be read ({error.strerror or error})") from error
+
+    def _bytes(self, index: int, limit: int) -> bytes:
+        return read_bytes(self._path(index), limit)
+
+    def _path(self, index: int) -> str:
+        return os.path.join(self.root, self.names[index])
 
 
 class JoinedReader(Reader):
@@ -136,13 +179,22 @@ class PositionedFile:
         """Up to `length` bytes from `offset`; fewer where the file ends."""
         with self._lock:
             if self._file is None:
-                self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 (lives as long as the reader)
+                self._file = self._open()
             if not hasattr(os, "pread"):  # Windows
                 self._file.seek(offset)
                 data: bytes = self._file.read(length)
                 return data
             descriptor = self._file.fileno()
-        return os.pread(descriptor, length, offset)
+        # no more room than the file has bytes, whatever an archive's directory claims
+        length = min(length, max(os.fstat(descriptor).st_size - offset, 0))
+        return os.pread(descriptor, length, offset) if offset >= 0 else b""
+
+    def _open(self) -> Any:
+        return open_regular(self.path)
+
+    def whole(self) -> Any:
+        """All of it as a file of its own, from the beginning; to be closed by the caller."""
+        return open_regular(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,8 +17,11 @@ import numpy as np
 from genaudit.data.archive import list_tar, list_zip
 from genaudit.data.array_files import ARRAY_EXTENSIONS, open_array_file
 from genaudit.data.arrays import is_tensor, list_array
-from genaudit.data.decode import EXTENSIONS
-from genaudit.data.folder import extension, list_folder
+from genaudit.data.braces import expand, has_braces
+from genaudit.data.decode import EXTENSIONS, looks_like
+from genaudit.data.folder import extension, list_folder, start_of
+from genaudit.data.huggingface_source import list_huggingface
+from genaudit.data.ignored import kind_of, why_ignored
 from genaudit.data.image_set import (
     FeatureSet,
     ImageSet,
@@ -28,16 +33,17 @@ from genaudit.data.image_set import (
     join,
     scan,
 )
-from genaudit.data.listing import list_file_of_names
+from genaudit.data.listing import LISTS, names_of_list
 from genaudit.data.objects import draw, list_dataset
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
+from genaudit.reading import check_regular
 
 KINDS = (
-    "a folder, an image file, a .zip or uncompressed .tar of images, "
-    ".npz .npy .pt .safetensors .h5, a .csv or .txt list of files, or a glob pattern"
+    "a folder, an image file, a .zip or .tar of images (.tar.gz too), .npz .npy .pt .safetensors .h5, "
+    "a .csv, .tsv, .txt or .jsonl list of files or shards, or a glob or brace pattern"
 )
-_COMPRESSED_TARS = (".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_TARS = (".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 @runtime_checkable
@@ -129,6 +135,8 @@ def _find(source: Any, policy: Policy, limit: int | None, seed: int) -> Listing 
         if not source:
             raise UserError(f"{role}: the list of paths is empty.")
         return join(_listings([os.fspath(item) for item in source], policy, limit))
+    if _is_huggingface(source):
+        return list_huggingface(source, label=type(source).__name__)
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (Sequence, dict)):
         return list_dataset(source, role, limit)
     if callable(source):
@@ -155,20 +163,79 @@ def _open_kind(text: str, policy: Policy, limit: int | None) -> Listing | Featur
     if path.is_dir():
         return list_folder(path)
     if not path.exists():
-        if glob.has_magic(text):
-            return _open_pattern(os.fspath(path), policy, limit)
-        raise UserError(f"{role}: {text} does not exist. Give {KINDS}.")
+        return _open_missing(text, path, policy, limit)
+    check_regular(path)
     if kind in EXTENSIONS:
         return Listing([path.name], FileReader(path.parent, [path.name]))
-    if kind == ".zip":
-        return list_zip(path, role, policy.max_pixels)
-    if kind == ".tar" or path.name.lower().endswith(_COMPRESSED_TARS):
-        return list_tar(path, role, policy.max_pixels, limit)
+    if path.name.lower().endswith((".zip", *_TARS)):
+        return _open_archive(path, policy)
     if kind in ARRAY_EXTENSIONS:
         return open_array_file(path, role, limit)
-    if kind in (".csv", ".txt"):
-        return list_file_of_names(path, role)
+    if kind in LISTS:
+        return _open_list(path, policy, limit)
+    if looks_like(start_of(os.fspath(path))):  # named by its path, a file need not have an image's extension
+        return Listing([path.name], FileReader(path.parent, [path.name]))
     raise UserError(f"{role}: {text} is of no kind that can be read. Give {KINDS}.")
+
+
+def _open_missing(text: str, path: Path, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
+    """What a path that does not exist may stand for: braces, members of an archive, a glob pattern."""
+    if has_braces(text):
+        paths = expand(text, policy.role)
+        if len(paths) > 1:
+            return join(_listings(paths, policy, limit))
+    inside = _archive_above(path)
+    if inside is not None:
+        archive, pattern = inside
+        found = _open_archive(archive, policy, partial(_fits, pattern))
+        if not found.names:
+            raise UserError(f"{policy.role}: {text} matches no image of {archive}.")
+        return found
+    if glob.has_magic(text):
+        return _open_pattern(os.fspath(path), policy, limit)
+    raise UserError(f"{policy.role}: {text} does not exist. Give {KINDS}.")
+
+
+def _archive_above(path: Path) -> tuple[Path, str] | None:
+    """The archive that a path leads into, and the rest of the path."""
+    for parent in path.parents:
+        if parent.name.lower().endswith((".zip", *_TARS)) and parent.is_file():
+            return parent, path.relative_to(parent).as_posix()
+    return None
+
+
+def _open_archive(path: Path, policy: Policy, fits: Callable[[str], bool] | None = None) -> Listing:
+    if path.suffix.lower() == ".zip":
+        return list_zip(path, policy.role, policy.max_pixels, fits)
+    return list_tar(path, policy.role, policy.max_pixels, fits)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a member lies in a folder, or fits a pattern: of whole paths, or (without "/") of base names."""
+    if not glob.has_magic(pattern):
+        return name == pattern or name.startswith(f"{pattern}/")
+    return fnmatch.fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
+
+
+def _open_list(path: Path, policy: Policy, limit: int | None) -> Listing:
+    """Images and shards that a list names; image files keep the names that the list gives them."""
+    names, ignored = names_of_list(path, policy.role)
+    if not any(_is_shard(name) for name in names):
+        return Listing(names, FileReader(path.parent, names), ignored)
+    joined = join(_listings([os.path.join(path.parent, os.path.expanduser(name)) for name in names], policy, limit))
+    return replace(joined, ignored=Counter(joined.ignored) + ignored)
+
+
+def _is_shard(name: str) -> bool:
+    lower = name.lower()
+    return lower.endswith((".zip", *_TARS, *ARRAY_EXTENSIONS)) or has_braces(name)
+
+
+def _is_huggingface(source: Any) -> bool:
+    """Whether an object is a dataset of Hugging Face's library: its bytes are read, by the rules of files."""
+    if not (hasattr(source, "cast_column") and hasattr(source, "features") and hasattr(source, "__len__")):
+        return False
+    return getattr(source, "format", {}).get("type") in (None, "numpy", "torch")
 
 
 def _open_pattern(pattern: str, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
@@ -180,18 +247,19 @@ def _open_pattern(pattern: str, policy: Policy, limit: int | None) -> Listing | 
     matches = sorted(glob.glob(pattern, recursive=True))
     if not matches:
         raise UserError(f"{policy.role}: no file matches {pattern}. Give {KINDS}.")
-    kinds = {*EXTENSIONS, ".zip", ".tar", *ARRAY_EXTENSIONS, Path(pattern).suffix.lower()}
+    kinds = {*EXTENSIONS, ".zip", *ARRAY_EXTENSIONS, Path(pattern).suffix.lower()}
     paths: list[str] = []
     ignored: Counter[str] = Counter()
     for match in matches:
         if os.path.isdir(match):
             paths += [] if "**" in pattern else [match]
-        elif extension(match) in kinds:
+        elif extension(match) in kinds or match.lower().endswith(_TARS):
             paths.append(match)
         else:
-            ignored[extension(match)] += 1
+            ignored[why_ignored(os.path.basename(match), partial(start_of, match))] += 1
     if len(paths) == 1:
-        return _open_path(paths[0], policy, limit)
+        found = _open_path(paths[0], policy, limit)
+        return replace(found, ignored=Counter(found.ignored) + ignored) if isinstance(found, Listing) else found
     joined = join(_listings(paths, policy, limit))
     return replace(joined, ignored=Counter(joined.ignored) + ignored)
 
@@ -239,7 +307,7 @@ def _found_instead(listing: Listing) -> str:
     if not listing.ignored:
         return f"{looked}; found nothing else either."
     ranked = sorted(listing.ignored.items(), key=lambda item: (-item[1], item[0]))
-    found = ", ".join(f"{count:,} {name}" for name, count in ranked[:5])
-    archives = [name for name in (".tar", ".zip", ".npz") if name in listing.ignored]
+    found = ", ".join(f"{count:,} {kind_of(reason)}" for reason, count in ranked[:5])
+    archives = [name for name in (".tar", ".zip", ".npz") if any(reason.endswith(name) for reason in listing.ignored)]
     hint = f" To read the archives in it, give the pattern `*{archives[0]}` inside it." if archives else ""
     return f"{looked}; found {found} instead.{hint}"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.data.arrays import canonical, to_numpy
-from genaudit.data.decode import BadImage
+from genaudit.data.arrays import Layout, canonical, picture_layout, rounding_of, to_numpy
+from genaudit.data.bad_image import BadImage
 from genaudit.data.digest import array_digest
+from genaudit.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -124,15 +125,27 @@ class ModuleFeatures:
 def pixels_of(images: Any) -> list[np.ndarray]:
     """A batch (B, C, H, W), uint8 or floating point in [0, 1], as images (H, W, 3) uint8.
 
+    One picture (3, H, W) or (H, W, C) is a batch of one.
+
     Raises:
         ValueError: another shape, type or range.
     """
+    shape = tuple(getattr(images, "shape", ()))
+    layout: Layout = "CHW"
+    if len(shape) == 3:
+        try:
+            found = picture_layout(shape, "CHW", f"images have shape {shape}")
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        if found is not None:
+            images, layout = images[None], found
     if getattr(images, "ndim", 0) != 4:
-        raise ValueError(f"images must be (B, C, H, W), not of shape {tuple(getattr(images, 'shape', ()))}")
+        raise ValueError(f"images must be (B, C, H, W), not of shape {shape}")
     pixels = []
+    rounding = rounding_of(images)
     for index, image in enumerate(to_numpy(images)):
         try:
-            pixels.append(canonical(image, "CHW")[0])
+            pixels.append(canonical(image, layout, rounding)[0])
         except BadImage as error:
             raise ValueError(f"image {index} of the batch {error}") from error
     return pixels

@@ -9,8 +9,6 @@ A model that ships with genaudit is such a folder in `genaudit/likelihood/pretra
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,13 +18,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from genaudit import model_folder
 from genaudit.errors import UserError
 from genaudit.likelihood.glow import Glow
+from genaudit.model_folder import DESCRIPTION, WEIGHTS
+from genaudit.reading import sha256_of_file
 
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 KIND, CLASSIFIER, FORMAT = "likelihood", "classifier", 1
 PRETRAINED = Path(__file__).parent / "pretrained"
-ROOM = "genaudit.likelihood."  # a description may name networks of this room alone: it comes from anywhere
+_CHECKS = {
+    **{"node": lambda node: node, "about": model_folder.table, "channels": model_folder.CHANNELS},
+    **{"size": model_folder.integer(1, 2048), "scales": model_folder.integer(1, 8)},
+}
+_OF_ALL = set(_CHECKS)
 
 
 def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind: str = KIND, **about: Any) -> Path:
@@ -47,7 +51,7 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind:
         "node": dict(node),
         "channels": channels,
         "size": size,
-        "scales": len(model.scales) if isinstance(model, Glow) else 1,
+        "scales": _scales(model),
         "about": about,
     }
     text = json.dumps(description, indent=1) + "\n"
@@ -60,6 +64,10 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind:
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, folder / DESCRIPTION)
     return folder
+
+
+def _scales(model: nn.Module) -> int:
+    return len(model.scales) if isinstance(model, Glow) else 1
 
 
 def find(model: Path | str) -> Path:
@@ -95,58 +103,39 @@ def describe(model: Path | str, kind: str = KIND) -> dict[str, Any]:
     """
     path = find(model) / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        found_kind, node = description["kind"], description["node"]
-        usable = isinstance(node, dict) and {"channels", "size", "scales", "about"} <= set(description)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not describe a model") from error
-    if found_kind != kind:
+        description = model_folder.read(path.parent)
+        usable = isinstance(description["node"], dict) and set(description) >= _OF_ALL
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} does not describe a model ({error})") from error
+    if description["kind"] != kind:
         needed = "a density model" if kind == KIND else "a classifier"
-        raise UserError(f"{path.parent} holds a model of kind {found_kind!r}; {needed} is needed here")
+        raise UserError(f"{path.parent} holds a model of kind {description['kind']!r}; {needed} is needed here")
     if not usable or description.get("format") != FORMAT:
         raise UserError(f"{path} describes a model in a way that this version of genaudit does not read")
-    found: dict[str, Any] = description
-    return found
+    try:
+        model_folder.arguments({key: description[key] for key in _OF_ALL}, _CHECKS)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    return description
 
 
 def load(model: Path | str, device: str | torch.device = "cpu", *, kind: str = KIND) -> Any:
     """The trained model, in evaluation mode, its parameters frozen.
 
     Raises:
-        UserError: no such model, or weights that are not of the network described.
+        UserError: no such model, one that is not on the list of `genaudit.model_folder`, or weights that are not of the
+            network described.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = find(model)
-    network = _make(describe(model, kind)["node"], folder)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        text = " ".join(str(error).split())[:300]
-        raise UserError(f"{folder / WEIGHTS} does not hold the weights of the network described: {text}") from error
-    return network.to(device).eval().requires_grad_(False)
+    described = describe(folder, kind)
+    allowed = model_folder.CLASSIFIERS if kind == CLASSIFIER else model_folder.DENSITIES
+    network = model_folder.load(folder, lambda: model_folder.make(described["node"], allowed, folder))
+    channels, size, _ = network.image_shape  # type: ignore[misc]
+    if (channels, size, _scales(network)) != tuple(described[key] for key in ("channels", "size", "scales")):
+        raise UserError(f"{folder / DESCRIPTION}: channels, size and scales are not those of the network described")
+    return network.to(device)
 
 
 def sha256(model: Path | str) -> str:
     """The SHA-256 of the weights' file, in hex."""
-    return hashlib.sha256((find(model) / WEIGHTS).read_bytes()).hexdigest()
-
-
-def _make(node: Mapping[str, Any], folder: Path) -> nn.Module:
-    target = str(node.get("_target_", ""))
-    module, _, name = target.rpartition(".")
-    wrong = UserError(f"{folder / DESCRIPTION}: {target!r} is no density model of genaudit")
-    if not target.startswith(ROOM):
-        raise wrong
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise wrong from None
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise wrong
-    try:
-        made: nn.Module = kind(**{key: value for key, value in node.items() if key != "_target_"})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{folder / DESCRIPTION}: {error}") from error
-    return made
+    return sha256_of_file(find(model) / WEIGHTS)

@@ -152,6 +152,9 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
         n_reference = given.n
         second = gaussian_of_moments(given.mu, given.sigma, "of the reference")
     check_dimensions(dimensions, len(second.mean))
+    for role, each in rows.items():
+        if len(each) < 2:
+            raise ValueError(f"{role} holds one image, and a covariance needs two or more")
     first = fit_gaussian(rows["generated"], "generated")
 
     counts = {"generated": n_generated, "reference": n_reference}

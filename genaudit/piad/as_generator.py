@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from genaudit.backbones.generator import Generator, Source
 from genaudit.errors import UserError
-from genaudit.piad.networks import Architecture, build
-from genaudit.piad.saved import WEIGHTS, read_record, sha256
+from genaudit.piad.networks import Architecture
+from genaudit.piad.saved import load_networks, read_record, sha256
 
 
 class PIADGenerator(Generator):
@@ -27,21 +27,12 @@ class PIADGenerator(Generator):
     def __init__(self, *, folder: str | None, name: str | None = None, sigma2: float | None = None) -> None:
         if not folder:
             raise UserError("generator.folder=FOLDER is needed: one that `genaudit train piad=...` wrote")
-        record = read_record(folder)
-        self.folder, self._channels = Path(folder).expanduser(), int(record["channels"])
+        record = read_record(folder, scores=False)
+        self.folder = Path(folder).expanduser()
         self.architecture = Architecture(**record["architecture"])
         shared: dict[str, Any] = {"latent": self.architecture.latent_shape, "output_range": (-1.0, 1.0)}
         super().__init__(name=name or self.folder.name, sigma2=sigma2, **shared)
 
     def load(self, device: str = "cpu") -> Source:
-        from safetensors.torch import load_file
-
-        digest = sha256(self.folder)
-        network = build(self.architecture, self._channels, seed=0).generator
-        start = "generator."
-        tensors = load_file(self.folder / WEIGHTS)
-        try:
-            network.load_state_dict({key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)})
-        except RuntimeError as error:
-            raise UserError(f"generator.folder: {self.folder} holds other networks than it says ({error})") from None
-        return Source(network.eval().requires_grad_(False).to(device), digest, "PIAD")
+        networks, _ = load_networks(self.folder)
+        return Source(networks.generator.to(device), sha256(self.folder), "PIAD")

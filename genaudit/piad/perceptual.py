@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genaudit.backbones.weight_files import sha256_of_file, sha256_of_tensors
+from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
+from genaudit.reading import load_torch, read_json, sha256_of_file
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
@@ -53,7 +54,7 @@ class FilterStatistics:
             UserError: the file is missing or holds something else.
         """
         try:
-            record = json.loads(Path(path).expanduser().read_text())
+            record = read_json(Path(path).expanduser())
             mean, std = (np.asarray(record[key], dtype=np.float64) for key in ("mean", "std"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} does not hold filter statistics (JSON with mean and std): {error}") from error
@@ -303,7 +304,7 @@ def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_py
     if not path.is_file():
         raise UserError(f"{whose} weights are not at {path}; give the path of {hint}")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = load_torch(path)
     except Exception as error:  # whatever a torn or foreign file makes torch raise
         raise UserError(f"{path} cannot be read as {whose} weights: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):

@@ -11,7 +11,6 @@ another machine finds them there, or is told where they are, and takes no others
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,17 +19,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from genaudit.backbones.weight_files import sha256_of_file
+from genaudit import model_folder
 from genaudit.errors import UserError
+from genaudit.model_folder import WEIGHTS
 from genaudit.piad.networks import Architecture, PIADNetworks, build
 from genaudit.piad.perceptual import FilterStatistics, Perceptual
 from genaudit.piad.scoring import Reconstruction, check_reconstruction
+from genaudit.reading import sha256_of_file
 
-WEIGHTS, RECORD = "model.safetensors", "model.json"
+RECORD = model_folder.DESCRIPTION
 KIND = "piad"
-# What a model.json may have made: it may come from anyone, and must not name any function there is.
-MAKERS = ("genaudit.piad.perceptual.", "genaudit.backbones.")
+_WIDTHS = model_folder.listed(model_folder.FACTOR, 2, 10)
+_ARCHITECTURE = {
+    **{"generator": _WIDTHS, "encoder": _WIDTHS, "critic": _WIDTHS, "latent": model_folder.integer(1, 65536)},
+    **{"latent_critic": model_folder.integer(1, 65536), "base": model_folder.integer(1, 64)},
+    "spatial": model_folder.flag,
+}
+_PIXELS = {
+    **{"size": model_folder.SIDE, "channels": model_folder.choice(1, 3), "fit": model_folder.FIT},
+    **{"interpolation": model_folder.INTERPOLATION, "crop": model_folder.optional(model_folder.integer(1, 1 << 16))},
+}
 
 
 @dataclass(frozen=True)
@@ -92,21 +102,58 @@ def identity(perceptual: Perceptual) -> dict[str, Any]:
     return {"name": perceptual.name, "weights_sha256": perceptual.weights_sha256, "statistics": statistics}
 
 
-def read_record(folder: str | Path) -> dict[str, Any]:
-    """What model.json says; the weights are compared with it by `sha256` and `load`.
+def read_record(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
+    """What model.json says, checked; the weights are compared with it by `sha256` and `load`.
+
+    Args:
+        scores: whether what scoring needs is checked too, or only what makes the networks.
 
     Raises:
-        UserError: there is no saved PIAD in the folder.
+        UserError: there is no saved PIAD in the folder, or a value of its description is not what it must be.
     """
     path = Path(folder).expanduser() / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        kind = record["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
+        record = model_folder.read(path.parent)
+    except (OSError, ValueError):
         raise UserError(f"{folder} holds no saved model ({RECORD} of `genaudit train piad=...`)") from None
-    if kind != KIND:
-        raise UserError(f"{folder} holds a {kind} model; one that `genaudit train piad=...` wrote is needed")
-    return dict(record)
+    if record["kind"] != KIND:
+        raise UserError(f"{folder} holds a {record['kind']} model; one that `genaudit train piad=...` wrote is needed")
+    try:
+        _check_networks(record)
+        if scores:
+            _check_scoring(record)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} describes no PIAD that this version of genaudit reads: {what}") from error
+    return record
+
+
+def _check_networks(record: Mapping[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError where the networks are not such as `save` describes."""
+    a = Architecture(**model_folder.arguments(record["architecture"], _ARCHITECTURE))
+    if a.size > 1024:
+        raise ValueError(f"architecture must read images of a side of at most 1,024, not {a.size:,}")
+    model_folder.CHANNELS(record["channels"])
+    model_folder.HASH(record["weights_sha256"])
+
+
+def _check_scoring(record: Mapping[str, Any]) -> None:
+    """The same for what prepares images and compares them."""
+    a, channels, pixels = Architecture(**record["architecture"]), record["channels"], record["pixels"]
+    model_folder.arguments({key: pixels[key] for key in _PIXELS}, _PIXELS)
+    if (pixels["size"], pixels["channels"]) != (a.size, channels):
+        raise ValueError("pixels must have the size and channels of the architecture")
+    perceptual = record["perceptual"]
+    check_reconstruction(model_folder.text()(record["reconstruction"]), perceptual)
+    if perceptual is None:
+        return
+    model_folder.text(most=400)(perceptual["name"])
+    model_folder.HASH(perceptual["weights_sha256"])
+    statistics = perceptual["statistics"]
+    if statistics is not None:
+        mean, std = model_folder.finite(statistics["mean"]), model_folder.finite(statistics["std"], 0)
+        if len(mean) != len(std):
+            raise ValueError("mean and std of the filters must have one length")
 
 
 def sha256(folder: str | Path) -> str:
@@ -119,41 +166,45 @@ def sha256(folder: str | Path) -> str:
     if not path.is_file():
         raise UserError(f"{folder} lacks {WEIGHTS}: the training has not come to its first picture yet")
     found = sha256_of_file(path)
-    if found != read_record(folder)["weights_sha256"]:
+    if found != read_record(folder, scores=False)["weights_sha256"]:
         raise UserError(f"{path} is not the file that {RECORD} beside it describes; is a training writing to it now?")
     return found
+
+
+def load_networks(folder: str | Path) -> tuple[PIADNetworks, Architecture]:
+    """The four networks alone, on the CPU, in evaluation mode, and their architecture.
+
+    Raises:
+        UserError: no saved PIAD, or weights that are not of the networks described.
+    """
+    record = read_record(folder, scores=False)
+    sha256(folder)
+    architecture = Architecture(**record["architecture"])
+
+    def build_all() -> nn.Module:
+        return nn.ModuleDict(build(architecture, record["channels"], seed=0)._asdict())
+
+    loaded: Any = model_folder.load(folder, build_all)
+    return PIADNetworks(*(loaded[name] for name in PIADNetworks._fields)), architecture
 
 
 def load(folder: str | Path, *, perceptual: Perceptual | None = None, weights: str | Path | None = None) -> Model:
     """Read what `save` wrote, on the CPU, in evaluation mode.
 
     Args:
-        perceptual: the network, where it is made by code of your own; otherwise it is made as model.json says.
+        perceptual: the network, where it is made by code of your own; otherwise it is made as model.json says, which
+            may name what the list of `genaudit.model_folder` holds.
         weights: the file of its weights, where it is not where it was.
 
     Raises:
         UserError: no saved PIAD, damaged files, or another perceptual network than the one trained with.
     """
-    from safetensors.torch import load_file
-
     record = read_record(folder)
-    sha256(folder)
-    try:
-        architecture = Architecture(**record["architecture"])
-        networks = build(architecture, int(record["channels"]), seed=0)
-        tensors = load_file(Path(folder).expanduser() / WEIGHTS)
-        for name, network in networks._asdict().items():
-            start = f"{name}."
-            network.load_state_dict({key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)})
-            network.eval().requires_grad_(False)
-        wanted, reconstruction, pixels = record["perceptual"], record["reconstruction"], record["pixels"]
-        check_reconstruction(reconstruction, perceptual or wanted)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder} holds a damaged model, or one of another version of genaudit: {first}") from error
+    networks, architecture = load_networks(folder)
+    wanted, reconstruction, pixels = record["perceptual"], record["reconstruction"], record["pixels"]
     if wanted is None:
         return Model(networks, architecture, None, reconstruction, pixels)
-    made = perceptual or _make(_with_weights(wanted["node"], weights), folder)
+    made = perceptual or _make(_with_weights(wanted.get("node"), weights), folder)
     if made.weights_sha256 != wanted["weights_sha256"]:
         raise UserError(
             f"{folder} was trained with the perceptual network {wanted['name']} and weights of SHA-256 "
@@ -167,8 +218,10 @@ def load(folder: str | Path, *, perceptual: Perceptual | None = None, weights: s
     return Model(networks, architecture, made, reconstruction, pixels)
 
 
-def _with_weights(node: Mapping[str, Any], weights: str | Path | None) -> dict[str, Any]:
+def _with_weights(node: Any, weights: str | Path | None) -> dict[str, Any]:
     """The node, for weights at another place; its statistics stand in the record and are not read again."""
+    if not isinstance(node, Mapping):
+        return {}
     changed = {**node, "statistics": None}
     if weights is not None:
         inner = changed.get("feature_model")
@@ -179,21 +232,13 @@ def _with_weights(node: Mapping[str, Any], weights: str | Path | None) -> dict[s
     return changed
 
 
-def _make(node: Mapping[str, Any], folder: str | Path) -> Any:
-    """What a node with `_target_` describes; only what `MAKERS` allow."""
-    target = str(node.get("_target_", ""))
-    module, _, name = target.rpartition(".")
-    if not target.startswith(MAKERS) or name.startswith("_"):
+def _make(node: Mapping[str, Any], folder: str | Path) -> Perceptual:
+    """The perceptual network that a description names, of the closed list."""
+    target = node.get("_target_")
+    if not isinstance(target, str) or target not in model_folder.PERCEPTUAL:
         raise UserError(
-            f"{folder}: its perceptual network is made by {target or 'code of its own'}, which genaudit does not run; "
-            "give it as `perceptual=` of genaudit.piad.saved.load"
+            f"{folder}: its perceptual network is made by {str(target or 'code of its own')[:200]}, which genaudit "
+            "does not run; give it as `perceptual=` of genaudit.piad.saved.load"
         )
-    arguments = {
-        key: _make(value, folder) if isinstance(value, Mapping) and "_target_" in value else value
-        for key, value in node.items()
-        if key != "_target_"
-    }
-    try:
-        return getattr(importlib.import_module(module), name)(**arguments)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UserError(f"{folder}: {target} cannot be made as {RECORD} says: {error}") from error
+    made: Perceptual = model_folder.make(node, model_folder.PERCEPTUAL, folder)
+    return made

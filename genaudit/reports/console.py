@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from genaudit.reports.html import Line, block, visible
+from genaudit.errors import one_line, visible
+from genaudit.reports.html import Line, block
 from genaudit.reports.report import Report
 
 if TYPE_CHECKING:
@@ -29,9 +30,17 @@ def show(report: Report, files: Mapping[str, Path] | None = None, *, stream: Tex
 def make_console(stream: TextIO | None = None) -> Console:
     """A console on `stream` (standard output), wide enough for whole tables where it is not a terminal."""
     from rich.console import Console
+    from rich.segment import Segment
 
-    console = Console(file=stream, highlight=False)
-    return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
+    class Escaping(Console):
+        """Shows control characters of what it prints, whoever forgot to; its own codes are not in the text."""
+
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
+
+    console = Escaping(file=stream, highlight=False)
+    return console if console.is_terminal else Escaping(file=stream, highlight=False, width=PLAIN_WIDTH)
 
 
 def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:
@@ -70,7 +79,7 @@ def text(*pieces: tuple[str, str]) -> Text:
     """(text, style) pieces as one line; markup and control characters within are shown, not obeyed."""
     from rich.text import Text
 
-    return Text.assemble(*((visible(each), style) for each, style in pieces))
+    return Text.assemble(*((one_line(each), style) for each, style in pieces))
 
 
 def _table(report: Report, plain: bool) -> Table:

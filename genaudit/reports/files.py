@@ -7,6 +7,7 @@ Each file is written under a temporary name in the same folder; when all four ar
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ import numpy as np
 
 from genaudit.reports.report import ROLES, Report
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full-width
 METRIC_COLUMNS = ("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES))
 
 
@@ -84,12 +86,14 @@ def write_images(report: Report, stream: TextIO) -> None:
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO) -> None:
-    """Rows by the csv module with plain newlines; floats as `repr` writes them, None and non-finite ones empty."""
+    """Rows by the csv module with plain newlines; floats as `repr` writes them, None and non-finite ones empty.
+
+    Text that a spreadsheet would take for a formula is led by an apostrophe: it may be the name of a stranger's file.
+    """
     bare = csv.writer(stream, lineterminator="\n")
     # Before Python 3.13 the module leaves a carriage return unquoted, which no reader takes back as it was.
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    bare.writerow(header)
-    for row in rows:
+    for row in itertools.chain([header], rows):
         cells = [_cell(item) for item in row]
         writer = quoted if any("\r" in cell for cell in cells if isinstance(cell, str)) else bare
         writer.writerow(cells)
@@ -100,7 +104,16 @@ def _cell(item: Any) -> Any:
         item = item.item()
     if isinstance(item, float):
         return repr(item) if math.isfinite(item) else ""
+    if isinstance(item, str) and item.startswith(FORMULA) and not _is_number(item):
+        return f"'{item}"
     return item
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _write_text(text: str, stream: TextIO) -> None:

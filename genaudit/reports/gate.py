@@ -134,6 +134,7 @@ class GateRun:
                     "digest": images.digest,
                     "skipped": [{"name": str(name), "reason": str(reason)} for name, reason in images.skipped],
                     "converted": dict(sorted(images.converted.items())),
+                    "ignored": dict(sorted(images.ignored.items())),
                 }
                 for role, images in by_role(self.roles).items()
             },

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
@@ -134,13 +135,6 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
 def show_n(n: Mapping[str, int]) -> str:
     """`200 gen · 200 ref`."""
     return " \N{MIDDLE DOT} ".join(f"{count:,} {SHORT_ROLES.get(role, role)}" for role, count in by_role(n).items())
-
-
-def visible(text: Any) -> str:
-    """Text whose control characters and undecodable bytes show as escapes."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in str(text)
-    )
 
 
 def _line(name: str, value: Value) -> Line:

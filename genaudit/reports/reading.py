@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.errors import UserError
+from genaudit.reading import read_json
 from genaudit.reports.report import SCHEMA
 
 
@@ -37,14 +38,11 @@ def read_report(path: Path) -> dict[str, Any]:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
-
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        document = read_json(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:  # a JSONDecodeError and a UnicodeDecodeError are ValueErrors
+    except ValueError as error:  # a JSONDecodeError and a UnicodeDecodeError are ValueErrors
         raise UserError(f"{path} is not JSON: {error}. It should be a report.json that genaudit wrote.") from error
     version = document.get("schema") if isinstance(document, dict) else None
     if version != SCHEMA:

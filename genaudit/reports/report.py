@@ -43,13 +43,17 @@ class Warning:
 
 @dataclass
 class RoleImages:
-    """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode."""
+    """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode.
+
+    `ignored` counts what of the source was left out before it was read, by reason.
+    """
 
     source: str
     count: int
     digest: str
     skipped: Sequence[tuple[str, str]] = ()
     converted: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -212,6 +216,7 @@ class Report:
                         {"name": str(name), "reason": str(reason)} for name, reason in sorted(self.roles[role].skipped)
                     ],
                     "converted": dict(sorted(self.roles[role].converted.items())),
+                    "ignored": dict(sorted(self.roles[role].ignored.items())),
                 }
                 for role in by_role(self.roles)
             },

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
+from genaudit.data.memory import PREPARED
 
 Prepare = Callable[[np.ndarray], np.ndarray]
 
@@ -31,8 +32,10 @@ def prepared_batches(
     """
 
     def load(index: int) -> np.ndarray | DamagedImage:
+        height, width = images.sizes[index]
         try:
-            return prepare(images.read(index))
+            with PREPARED.claim(3 * int(height) * int(width)):
+                return prepare(images.read(index))
         except DamagedImage as damaged:
             return damaged
 

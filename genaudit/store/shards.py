@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from genaudit.reading import Refused, open_regular
+
 SUFFIX = ".shard"
 DIGEST = 16  # bytes
 
@@ -65,7 +67,7 @@ def read_shard(path: Path) -> Shard:
         TornShard: truncated, altered, or not a shard; the message says what was seen.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             header_size = int.from_bytes(file.read(8), "little")
             if not 0 < header_size < 1 << 20:
                 raise TornShard("no header")
@@ -79,7 +81,9 @@ def read_shard(path: Path) -> Shard:
             rows = _tensor(file, start, header["rows"], np.dtype("<f4")).reshape(n, dim)
             if _checksum(digests, rows) != header["__metadata__"]["sha256"]:
                 raise TornShard("the checksum does not agree")
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except Refused as error:
+        raise TornShard(error.strerror) from None
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError, MemoryError, OverflowError) as error:
         raise TornShard(f"not readable as a shard ({error})") from None
     return Shard(path, digests.view(f"S{DIGEST}").reshape(n), start + header["rows"]["data_offsets"][0], dim)
 
@@ -94,6 +98,8 @@ def set_aside(path: Path) -> None:
 
 def _tensor(file: object, start: int, entry: dict[str, list[int]], dtype: np.dtype) -> np.ndarray:
     begin, end = entry["data_offsets"]
+    if not 0 <= begin <= end <= os.fstat(file.fileno()).st_size:  # type: ignore[attr-defined]
+        raise TornShard("truncated")
     file.seek(start + begin)  # type: ignore[attr-defined]
     data = file.read(end - begin)  # type: ignore[attr-defined]
     if len(data) != end - begin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, UserError, one_line
 from genaudit.tasks.progress import Progress
 
 NAMED = 10  # files that are listed by name; the rest is counted
@@ -25,7 +25,7 @@ def main(cfg: Any) -> int:
             inspection = inspect(
                 path, role=path, limit=cfg.limit, max_pixels=int(cfg.max_pixels), workers=workers, progress=scanned
             )
-        print("\n".join(_lines(inspection)))
+        print("\n".join(map(one_line, _lines(inspection))))
     return DONE
 
 
@@ -41,9 +41,11 @@ def _lines(seen: Any) -> list[str]:
     lines += [f"  skipped    {bad.name}: {bad.reason}" for bad in seen.skipped[:NAMED]]
     if len(seen.skipped) > NAMED:
         lines.append(f"  skipped    and {len(seen.skipped) - NAMED:,} more")
-    if seen.ignored:
-        kinds = ", ".join(f"{kind or 'no extension'} ({count:,})" for kind, count in sorted(seen.ignored.items()))
-        lines.append(f"  ignored    other files: {kinds}")
+    ranked = sorted(seen.ignored.items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"  ignored    {count:,}: {reason}" for reason, count in ranked]
+    lines += [f"  note       {note.text}" for note in seen.notes]
+    if seen.turned:
+        lines.append(f"  turned     {seen.turned:,} images carry an EXIF orientation, which is applied")
     if seen.duplicates:
         pairs = "; ".join(" = ".join(map(str, pair)) for pair in seen.duplicate_names[:3])
         lines.append(f"  duplicates {seen.duplicates:,} images are exact copies of others: {pairs}")

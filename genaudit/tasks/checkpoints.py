@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.data.array_files import ARRAY_EXTENSIONS
+from genaudit.errors import one_line
 from genaudit.reports.gate import WORDS, GateRun, show_run
 from genaudit.reports.trajectory import Trajectory
 from genaudit.stats.sequential import Outcome
@@ -15,7 +16,7 @@ from genaudit.tasks.environment import command_line, now
 from genaudit.tasks.gating import Yardstick
 from genaudit.tasks.run_folder import run_folder
 
-ARCHIVES = {".zip", ".tar", *ARRAY_EXTENSIONS}
+ARCHIVES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", *ARRAY_EXTENSIONS}
 
 
 def find_checkpoints(source: Any) -> list[str]:
@@ -49,7 +50,7 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
         runs.append((label, run))
         verdict = run.verdict
         seen = f"{verdict.n_learned:,} training images from {verdict.n_sampled:,} samples"
-        print(f"{label}: {WORDS[verdict.decision].lower()}, {seen}", flush=True)
+        print(f"{one_line(label)}: {WORDS[verdict.decision].lower()}, {seen}", flush=True)
     trajectory = Trajectory(runs, now(), command_line("reject"))
     files = trajectory.write(out)
     last = runs[-1][1]

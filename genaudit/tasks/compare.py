@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
+from genaudit.reading import read_text
 from genaudit.tasks.run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -79,9 +80,10 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
 
     study = source == "human_error_rates"
     try:
-        file: Any = files("genaudit.papers") / "human_error_rates.csv" if study else Path(source).expanduser()
-        rows = list(csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        file = files("genaudit.papers") / "human_error_rates.csv"
+        text = file.read_text(encoding="utf-8") if study else read_text(Path(source).expanduser(), encoding="utf-8-sig")
+        rows = list(csv.DictReader(text.splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"column={source}: cannot be read ({error})") from None
     heads = list(rows[0]) if rows else []
     if "run" not in heads and not {"dataset", "model"} <= set(heads):

@@ -14,6 +14,7 @@ from genaudit.data import DamagedImage, ImageSet
 from genaudit.data.reader import ordered_map
 from genaudit.errors import UserError
 from genaudit.measures.canvas import Canvas
+from genaudit.reading import check_regular
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.roles import open_role, source_of
 from genaudit.tasks.settings import Settings
@@ -137,10 +138,11 @@ def labels_of(given: str | None, images: DensityImages, classes: int) -> np.ndar
 
 def _read_labels(path: Path) -> np.ndarray:
     try:
+        check_regular(path)
         found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
         labels = found.astype(np.int64)
         whole = labels.ndim == 1 and bool((labels == found).all())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, OverflowError) as error:
         raise UserError(f"labels: {path} cannot be read as labels ({error})") from None
     if not whole:
         raise UserError(f"labels: {path} must hold one whole number an image")

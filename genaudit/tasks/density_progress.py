@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.errors import UserError
+from genaudit.errors import UserError, one_line
 from genaudit.stats.auroc import auroc
 from genaudit.tasks.density_images import DensityImages
 from genaudit.tasks.environment import command_line
@@ -105,8 +105,9 @@ class Console:
         count = sum(p.numel() for p in trainer.model.parameters())
         shape = "x".join(map(str, trainer.image_shape))
         shared = f", {ranks} processes" if ranks > 1 else ""
+        source = one_line(images.set.source)
         print(
-            f"{type(trainer.model).__name__} ({count:,} parameters) on {len(images):,} images of {images.set.source} "
+            f"{type(trainer.model).__name__} ({count:,} parameters) on {len(images):,} images of {source} "
             f"as {shape}: {trainer.iterations:,} iterations on {trainer.device}{shared}; out={out}",
             flush=True,
         )

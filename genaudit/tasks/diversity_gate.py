@@ -15,6 +15,7 @@ from genaudit.data import FeatureSet, ImageSet
 from genaudit.errors import UserError
 from genaudit.measures.measure import fingerprint
 from genaudit.metrics.gate import Gate, Verdict
+from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
 from genaudit.store.stream import RowStream
 from genaudit.tasks.api import as_override, compose, described
@@ -102,7 +103,8 @@ class DiversityGate:
         """Measures and counts the next samples, as far as the decision needs them.
 
         Args:
-            batch: images, a NumPy array (B, H, W, C) uint8 or a torch tensor (B, C, H, W) uint8 or float in [0, 1];
+            batch: images, a NumPy array (B, H, W, C) uint8 or a torch tensor (B, C, H, W) uint8 or float in [0, 1] (one
+                picture may lack B);
                 or embeddings (B, D) of the feature model that `train` was measured with.
 
         Returns:
@@ -117,6 +119,11 @@ class DiversityGate:
 
     def _update_rows(self, batch: Any) -> None:
         rows = batch.detach().cpu().numpy() if hasattr(batch, "detach") else np.asarray(batch)
+        if rows.dtype.kind != "f":
+            raise UserError(
+                f"generated: a batch of shape {rows.shape} and type {rows.dtype}; embeddings (B, D) are floats, and "
+                "one grey image is (1, 1, H, W)"
+            )
         before = self.n_sampled
         self._judge.retrieve(rows)
         taken = self.n_sampled - before
@@ -204,8 +211,8 @@ class DiversityGate:
             UserError: not such a file, or of another gate.
         """
         try:
-            state = json.loads(Path(path).read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            state = read_json(path)
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} is no saved gate ({error})") from error
         if not isinstance(state, dict):
             raise UserError(f"{path} is no saved gate")

@@ -156,7 +156,7 @@ def _role_images(role: Role) -> RoleImages:
     if isinstance(role, FeatureSet):
         return RoleImages(role.source, len(role), role.digest)
     skipped = [(image.name, image.reason) for image in role.skipped]
-    return RoleImages(role.source, len(role), role.digest, skipped, role.converted)
+    return RoleImages(role.source, len(role), role.digest, skipped, role.converted, role.ignored)
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from genaudit.stats.held_out_test import real_needed
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, source_warnings, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.retrieval import Picked, Retrieval, distinct_images, shuffled_by_content
@@ -301,6 +301,8 @@ class Judge:
         horizon = gate.horizon or gate.n_sampled
         ends = (horizon, min(horizon, 2 * gate.n_sampled))  # the second for an early decision's neighbourhood
         at = np.unique(np.concatenate([np.linspace(1, end, CURVE_POINTS).round().astype(int) for end in ends]))
+        images = getattr(samples, "images", None)  # samples that are streamed have no source to speak of
+        of_source = source_warnings("generated", images) if isinstance(images, ImageSet) else []
         return GateRun(
             verdict=verdict,
             at=at,
@@ -320,7 +322,7 @@ class Judge:
             seed=yardstick.settings.seed,
             roles={"generated": given, **{name: _role_images(role) for name, role in yardstick.roles.items()}},
             measures=dict(yardstick.uses),
-            warnings=[*yardstick.warnings, *self._warnings(given)],
+            warnings=[*yardstick.warnings, *of_source, *self._warnings(given)],
             names={"generated": samples.names, "train": Picked(train.names, kept)},
             pictures=pictures,
         )
@@ -349,4 +351,5 @@ class Judge:
 def _role_images(role: Role) -> RoleImages:
     if not isinstance(role, ImageSet):
         return RoleImages(role.source, len(role), role.digest)  # type: ignore[arg-type]
-    return RoleImages(role.source, len(role), role.digest, [(e.name, e.reason) for e in role.skipped], role.converted)
+    skipped = [(each.name, each.reason) for each in role.skipped]
+    return RoleImages(role.source, len(role), role.digest, skipped, role.converted, role.ignored)

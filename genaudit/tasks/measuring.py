@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet
+from genaudit.data.ignored import is_loss
 from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.reports.report import MeasureUse, Warning
@@ -157,10 +158,29 @@ def weights_warnings(measures: Mapping[str, Measure], metrics: Mapping[str, set[
     return warnings
 
 
+def source_warnings(role: str, images: ImageSet) -> list[Warning]:
+    """What the source of a role left out that may be images, and what else is to be known of it."""
+    lost = {reason: count for reason, count in images.ignored.items() if is_loss(reason)}
+    warnings = []
+    if lost:
+        listed = "; ".join(f"{count:,}: {reason}" for reason, count in sorted(lost.items(), key=lambda each: -each[1]))
+        message = f"{role}: {sum(lost.values()):,} that may be images are not used ({listed})."
+        warnings.append(Warning("images-ignored", None, message))
+    if images.turned:
+        message = (
+            f"{role}: {images.turned:,} images carry an EXIF orientation, which is applied: they are measured upright, "
+            "as viewers show them. Tools that ignore it (pytorch-fid, clean-fid, torch-fidelity) see them turned."
+        )
+        warnings.append(Warning("orientation-applied", None, message))
+    return warnings + [Warning(note.code, None, f"{role}: {note.text}.") for note in images.notes]
+
+
 def skipped_images(roles: Mapping[str, Role]) -> list[Warning]:
-    """A warning for each role that images were left out of."""
+    """A warning for each role that images were left out of, or of which something else must be said."""
     warnings = []
     for role, images in roles.items():
+        if isinstance(images, ImageSet):
+            warnings += source_warnings(role, images)
         if isinstance(images, ImageSet) and images.skipped:
             first = images.skipped[0]
             message = f"{role}: {len(images.skipped)} images were left out, first {first.name}, which {first.reason}."

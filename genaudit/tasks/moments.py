@@ -18,7 +18,7 @@ import numpy as np
 
 from genaudit import __version__
 from genaudit.data import FeatureSet, Moments
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, UserError, one_line, visible
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.measures.spatial import SpatialFeatures
 from genaudit.metrics.frechet import moments
@@ -44,11 +44,13 @@ def main(cfg: Any) -> int:
         if ranks.judges:
             write(path, contents)
             print(
-                f"{path}: mu and sigma of {int(contents['n']):,} images, {len(contents['mu']):,} features of "
-                f"{contents['feature_model']}"
+                visible(
+                    f"{path}: mu and sigma of {int(contents['n']):,} images, {len(contents['mu']):,} features of "
+                    f"{contents['feature_model']}"
+                )
             )
             for caution in cautions:
-                print(f"  {caution}")
+                print(f"  {one_line(caution)}")
     finally:
         ranks.leave()
     return DONE

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import ImageSet
+from genaudit.errors import one_line
 from genaudit.stats.auroc import auroc
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class Console:
         shape = "x".join(map(str, networks.image_shape))
         compared = "pixels" if features is None else features.name
         print(
-            f"PIAD ({count:,} parameters) on {len(trainer.images):,} images of {source} as {shape}, compared by "
-            f"{compared}: {trainer.iterations:,} iterations on {trainer.device}",
+            f"PIAD ({count:,} parameters) on {len(trainer.images):,} images of {one_line(source)} as {shape}, compared "
+            f"by {compared}: {trainer.iterations:,} iterations on {trainer.device}",
             flush=True,
         )
 

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from genaudit.errors import one_line
+
 Advance = Callable[[int], None]
 PATIENCE = 1.0  # seconds before a bar appears
 
@@ -29,7 +31,7 @@ class Progress:
 
         bar = RichProgress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # it may hold names of files
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -37,7 +39,7 @@ class Progress:
             console=Console(stderr=True),
             transient=True,
         )
-        task = bar.add_task(label, total=total, rate="")
+        task = bar.add_task(one_line(label), total=total, rate="")
         started, count, visible = time.monotonic(), 0, False
 
         def advance(done: int) -> None:

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any, cast
 
-from genaudit.errors import DEFECT, DONE, UserError
+from genaudit.errors import DEFECT, DONE, UserError, visible
 from genaudit.papers.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.tasks.environment import command_line, environment, now
@@ -140,11 +140,11 @@ def _sentence(what: str, how: str) -> str:
 
 
 def _line(text: str) -> None:
-    print(text, flush=True)
+    print(visible(text), flush=True)
 
 
 def _report(name: str, message: str) -> None:
-    print(f"{name}: {message}", file=sys.stderr, flush=True)
+    print(visible(f"{name}: {message}"), file=sys.stderr, flush=True)
 
 
 def _at_once(device: str) -> int:

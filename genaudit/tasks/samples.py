@@ -13,8 +13,11 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Skipped
-from genaudit.data.decode import EXTENSIONS, BadImage
+from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import looks_like
 from genaudit.data.digest import set_digest
+from genaudit.data.folder import start_of
+from genaudit.data.ignored import is_image_name
 from genaudit.data.image_set import Listing, Policy, scan
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
@@ -107,7 +110,7 @@ class SetSamples:
             return RoleImages(self.images.source, len(taken), set_digest(self.images.digests[taken]))
         used = self.images.subset(taken)
         skipped = [(each.name, each.reason) for each in [*self.images.skipped, *self.skipped]]
-        return RoleImages(used.source, len(taken), used.digest, skipped, used.converted)
+        return RoleImages(used.source, len(taken), used.digest, skipped, used.converted, used.ignored)
 
 
 class StreamedSamples:
@@ -178,8 +181,8 @@ class StreamedSamples:
             return "is a folder; image files are read here"
         if not where.exists():
             return "does not exist"
-        if where.suffix.lower() not in EXTENSIONS:
-            return f"is no image file ({', '.join(EXTENSIONS)})"
+        if not is_image_name(where.name) and not looks_like(start_of(os.fspath(where))):
+            return "is no image file"
         try:
             FileReader("", [os.fspath(where)]).scan(0, self.settings.max_pixels)
         except BadImage as error:

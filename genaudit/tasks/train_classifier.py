@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, UserError, one_line
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.tasks.density_images import DensityImages, images_of
 from genaudit.tasks.environment import command_line
@@ -56,8 +56,8 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
     about = {"images_digest": images.set.digest, "outliers_digest": outliers.set.digest}
     node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
     print(
-        f"WideResNet tells {len(images):,} images of {images.set.source} from {len(outliers):,} of "
-        f"{outliers.set.source}: {trainer.iterations:,} iterations on {trainer.device}; out={out}",
+        f"WideResNet tells {len(images):,} images of {one_line(images.set.source)} from {len(outliers):,} of "
+        f"{one_line(outliers.set.source)}: {trainer.iterations:,} iterations on {trainer.device}; out={out}",
         flush=True,
     )
     with Progress(settings.progress).bar("training", trainer.iterations) as advance:

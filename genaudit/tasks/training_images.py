@@ -62,7 +62,7 @@ def read_pixels(
         if large:
             assert folder is not None
             path = folder / f"{images.digest[:16]}.{PREPARED}"
-            if path.exists():
+            if path.is_file():
                 return np.load(path, mmap_mode="r"), images
             folder.mkdir(parents=True, exist_ok=True)
             array = np.lib.format.open_memmap(path.with_suffix(".partial"), "w+", np.uint8, (len(images), *shape[1:]))

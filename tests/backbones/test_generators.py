@@ -81,7 +81,7 @@ def test_a_file_gives_the_modules_images_and_gradients(
     kind: type[Generator], network: nn.Module, z: torch.Tensor, request: pytest.FixtureRequest
 ) -> None:
     path = request.getfixturevalue("exported" if kind is ExportedGenerator else "scripted")
-    generator = kind(file=str(path), **PLAIN)
+    generator: Any = kind(file=str(path), trust=True, **PLAIN)
     assert generator.image_shape == (1, 8, 8)
     z.requires_grad_()
     images, expected = generator.decoder()(z), network(z)
@@ -250,14 +250,14 @@ def test_files_that_are_missing_or_something_else_are_refused(scripted: Path, ex
     with pytest.raises(UserError, match="no file at"):
         TorchScriptGenerator(file="nowhere.pt", **PLAIN).source  # noqa: B018
     with pytest.raises(UserError, match="cannot be read as TorchScript"):
-        TorchScriptGenerator(file=str(exported), **PLAIN).source  # noqa: B018
+        TorchScriptGenerator(file=str(exported), trust=True, **PLAIN).source  # noqa: B018
     with pytest.raises(UserError, match="cannot be read as an exported program"):
-        ExportedGenerator(file=str(scripted), **PLAIN).source  # noqa: B018
+        ExportedGenerator(file=str(scripted), trust=True, **PLAIN).source  # noqa: B018
     fixed = tmp_path / "fixed.pt2"
     plain = nn.Sequential(nn.Linear(LATENT, 3), nn.Unflatten(1, (3, 1, 1)), nn.Sigmoid())
     torch.export.save(torch.export.export(plain, (torch.zeros(2, LATENT),)), fixed)
     with pytest.raises(UserError, match="first axis must be dynamic"):
-        ExportedGenerator(file=str(fixed), **PLAIN).image_shape  # noqa: B018
+        ExportedGenerator(file=str(fixed), trust=True, **PLAIN).image_shape  # noqa: B018
     with pytest.raises(UserError, match="cannot be made"):
         ModuleGenerator(module="genaudit.demo.nothing", **PLAIN).source  # noqa: B018
     with pytest.raises(UserError, match="not a torch"):
@@ -289,3 +289,35 @@ def test_the_generator_of_a_saved_piad_is_one(tmp_path: Path) -> None:
     z = torch.randn(3, 4)
     expected = (networks.generator.eval()(z.view(3, 4, 1, 1)) + 1) / 2
     torch.testing.assert_close(generator.decoder()(z), expected)
+
+
+@pytest.mark.parametrize("kind", [TorchScriptGenerator, ExportedGenerator])
+def test_a_file_that_is_a_program_is_not_opened_without_trust(
+    kind: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "g.pt2").write_bytes(b"PK\x03\x04")
+    for module, name in ((torch.jit, "load"), (torch.export, "load")):
+        monkeypatch.setattr(module, name, lambda *args, **keys: pytest.fail("the file was opened"))
+    for more in ({}, {"trust": False}):
+        with pytest.raises(UserError, match="trust=true"):
+            kind(file=str(tmp_path / "g.pt2"), **PLAIN, **more).source  # noqa: B018
+    with pytest.raises(UserError, match="trust=yes: true or false"):
+        kind(file=str(tmp_path / "g.pt2"), trust="yes", **PLAIN)
+
+
+def test_a_pickle_in_an_exported_program_does_not_run_without_trust(exported: Path, tmp_path: Path) -> None:
+    import os
+    import pickle
+    import zipfile
+
+    class Runs:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    with zipfile.ZipFile(exported) as source, zipfile.ZipFile(tmp_path / "g.pt2", "w") as target:
+        for name in source.namelist():
+            harmless = name.endswith((".json", "byteorder", "version", "archive_format"))
+            target.writestr(name, source.read(name) if harmless else pickle.dumps(Runs()))
+    with pytest.raises(UserError, match="trust=true"):
+        ExportedGenerator(file=str(tmp_path / "g.pt2"), **PLAIN).source  # noqa: B018
+    assert not (tmp_path / "ran").exists()

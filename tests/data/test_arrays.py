@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from genaudit.data import FeatureSet, ImageSet, Moments, open_images
+from genaudit.data import FeatureSet, ImageSet, Moments, file_rows, open_images
 from genaudit.data.digest import array_digest
 from genaudit.errors import UserError
 
@@ -226,11 +227,21 @@ class TestFeatures:
         assert isinstance(again, FeatureSet)
         assert again.digest == few.digest
 
-    def test_stored_rows_are_memory_mapped(self, tmp_path: Path) -> None:
-        np.savez(tmp_path / "x.npz", features=np.ones((4, 3)))
+    def test_rows_of_a_large_file_are_read_when_asked_for(
+        self, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = rng.normal(size=(9, 3))
+        np.savez(tmp_path / "x.npz", features=rows)
+        held = open_images(tmp_path / "x.npz")
+        monkeypatch.setattr(file_rows, "HELD_BYTES", 0)
         features = open_images(tmp_path / "x.npz")
         assert isinstance(features, FeatureSet)
-        assert isinstance(features.features, np.memmap)
+        assert isinstance(held, FeatureSet)
+        assert isinstance(held.features, np.ndarray)
+        assert features.digest == held.digest
+        for item in (3, slice(1, 8, 2), [4, 1], (slice(None), slice(0, 2))):
+            np.testing.assert_array_equal(features.features[item], rows[item])
+        np.testing.assert_array_equal(np.asarray(features.features), rows)
 
     @pytest.mark.parametrize(
         ("rows", "message"),
@@ -285,3 +296,89 @@ class TestMoments:
         np.savez(tmp_path / "x.npz", mu=mu, sigma=sigma)
         with pytest.raises(UserError, match=message):
             open_images(tmp_path / "x.npz")
+
+
+class TestOnePicture:
+    """One picture without the axis of images is one image, wherever it lies."""
+
+    @pytest.mark.parametrize("kind", ["npy", "npz", "pt", "h5", "array", "tensor", "tensor, channels last"])
+    def test_a_picture_is_one_image(self, tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
+        picture = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        source: Any = {
+            "array": picture,
+            "tensor": torch.from_numpy(picture).permute(2, 0, 1),
+            "tensor, channels last": torch.from_numpy(picture),
+        }.get(kind, tmp_path / f"x.{kind}")
+        if kind == "npy":
+            np.save(source, picture)
+        elif kind == "npz":
+            np.savez(source, picture)
+        elif kind == "pt":
+            torch.save(torch.from_numpy(picture).permute(2, 0, 1), source)
+        elif kind == "h5":
+            with h5py.File(source, "w") as file:
+                file["images"] = picture
+        images = opened(source)
+        assert len(images) == 1
+        np.testing.assert_array_equal(images.read(0), picture)
+        assert "is one picture, not" in images.notes[0].text
+
+    def test_other_channels_at_the_end_are_a_picture_too(self, rng: np.random.Generator) -> None:
+        for channels, mode in ((1, {"L": 1}), (4, {"RGBA": 1}), (3, {})):
+            picture = rng.integers(0, 256, (20, 30, channels), dtype=np.uint8)
+            assert opened(picture).converted == mode
+
+    @pytest.mark.parametrize("source", [np.zeros((3, 20, 30), np.uint8), np.zeros((4, 20, 30), np.uint8),
+                                        torch.zeros(4, 20, 30), np.zeros((3, 20, 3), np.uint8)])  # fmt: skip
+    def test_what_may_be_both_is_refused(self, source: Any) -> None:
+        if source.shape == (3, 20, 3):
+            assert len(opened(source)) == 3  # three pixels wide is no picture
+            return
+        with pytest.raises(UserError, match=r"may be one picture of \d channels or \d grey images.*\(1, "):
+            open_images(source)
+
+    def test_stacks_of_grey_images_stay_stacks(self, rng: np.random.Generator) -> None:
+        for shape in ((5, 20, 30), (1, 20, 30), (2, 20, 30), (20, 30, 30), (6, 4, 4), (6, 3, 3)):
+            grey = rng.integers(0, 256, shape, dtype=np.uint8)
+            assert len(opened(grey)) == len(opened(torch.from_numpy(grey))) == shape[0]
+
+    def test_files_of_one_picture_each_are_as_many_images(self, tmp_path: Path, pixels: np.ndarray) -> None:
+        for i, image in enumerate(pixels):
+            np.save(tmp_path / f"{i}.npy", image)
+        np.savez(tmp_path / "all.npz", *pixels)
+        for source in (f"{tmp_path}/*.npy", tmp_path / "all.npz"):
+            images = opened(source)
+            assert images.digest == opened(pixels).digest
+            assert images.notes == ()
+
+
+class TestRounding:
+    @pytest.mark.parametrize("value", [1 + 1e-7, 1 + 1e-4, 1 + 1e-3, -1e-7, -1e-3])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_values_beyond_an_end_by_rounding_are_clamped(self, value: float, dtype: torch.dtype) -> None:
+        x = torch.rand(2, 3, 8, 8, dtype=dtype, generator=torch.Generator().manual_seed(0))
+        x[0, 0, 0, 0] = value
+        assert opened(x).digest == opened(x.clamp(0, 1)).digest
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_the_next_number_above_one_of_a_half_is_rounding(self, dtype: torch.dtype) -> None:
+        x = torch.ones(1, 3, 8, 8, dtype=dtype) + torch.finfo(dtype).eps
+        assert x.max() > 1
+        assert opened(x).read(0).min() == 255
+
+    @pytest.mark.parametrize(
+        ("low", "high", "hint", "never"),
+        [
+            (0.0, 1.05, "clamping", "255"),
+            (-0.02, 1.0, "clamping", "255|2 would"),
+            (0.0, 255.0, "dividing by 255", "clamping"),
+            (-1.0, 1.0, r"\(x \+ 1\) / 2", "255"),
+            (-3.0, 3.0, r"must lie in \[0, 1\]\.?", "255|clamping"),
+        ],
+    )
+    def test_advice_fits_the_range(self, low: float, high: float, hint: str, never: str) -> None:
+        x = torch.full((1, 3, 8, 8), (low + high) / 2)
+        x[0, 0, 0, :2] = torch.tensor([low, high])
+        with pytest.raises(UserError, match=hint) as caught:
+            open_images(x)
+        assert not re.search(never, str(caught.value).replace("1.0255", ""))

@@ -21,7 +21,7 @@ def pillow(data: bytes) -> np.ndarray:
 def test_lossless_formats_give_back_the_pixels(pixels: np.ndarray, kind: str) -> None:
     options = {"lossless": True} if kind == "webp" else {}
     data = encode(pixels[0], kind, **options)
-    assert probe(data, LIMIT) == ("RGB", 9, 7)
+    assert probe(data, LIMIT)[:3] == ("RGB", 9, 7)
     result = decode(data, LIMIT)
     np.testing.assert_array_equal(result, pixels[0])
     assert result.flags.c_contiguous
@@ -42,7 +42,7 @@ def test_modes_are_named_and_equal_pillows_conversion(pixels: np.ndarray, mode: 
     data = encode(pixels[0], kind, mode)
     header = probe(data, LIMIT)
     stored = "RGB" if (mode, kind) == ("RGBA", "webp") and header.mode == "RGB" else mode
-    assert header == (stored, 9, 7)
+    assert header[:3] == (stored, 9, 7)
     np.testing.assert_array_equal(decode(data, LIMIT), pillow(data))
 
 
@@ -174,7 +174,7 @@ def test_what_is_no_image_is_refused_without_naming_memory_addresses(data: bytes
 def test_an_extension_does_not_matter_the_content_does(pixels: np.ndarray) -> None:
     assert probe(encode(pixels[0], "bmp"), LIMIT).mode == "RGB"  # no name is given at all
     with pytest.raises(BadImage, match="not an image"):  # a format that is not on the list, though Pillow knows it
-        probe(encode(pixels[0], "ppm"), LIMIT)
+        probe(encode(pixels[0], "sgi"), LIMIT)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

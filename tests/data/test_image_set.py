@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from genaudit.data import DamagedImage, ImageSet, Skipped, open_images
+from genaudit.data.ignored import HIDDEN, SYSTEM_COPY
 from genaudit.errors import UserError
 
 from .conftest import encode, raw_png
@@ -56,7 +57,12 @@ def test_other_files_and_hidden_ones_are_ignored_and_counted(folder: Path, pixel
     (folder / ".ipynb_checkpoints" / "B.png").write_bytes(encode(pixels[0]))
     images = opened(folder)
     assert len(images) == 6
-    assert images.ignored == {".json": 2, "README": 1, ".png": 2}
+    assert images.ignored == {
+        "no image: .json": 2,
+        "PNG image by its content, without such an extension": 1,
+        SYSTEM_COPY: 2,  # ._B.png and .ipynb_checkpoints/B.png
+        HIDDEN: 1,
+    }
 
 
 def test_links_are_followed_and_circles_end(folder: Path, tmp_path: Path, files: dict[str, bytes]) -> None:

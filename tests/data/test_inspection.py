@@ -33,7 +33,7 @@ def test_everything_is_decoded_and_nothing_fails(mixed: Path, workers: int) -> N
     assert list(found.sizes) == [(9, 7), (36, 28)]
     assert {bad.name for bad in found.skipped} == {"e-empty.png", "e-truncated.png", "e-bomb.png"}
     assert Skipped("e-empty.png", "is empty (0 bytes)") in found.skipped
-    assert found.ignored == {".json": 1}
+    assert found.ignored == {"no image: .json": 1}
     assert found.duplicates == 1
     assert found.duplicate_names == [("copy.png", "B.PNG")]
     assert calls[-1] == (8, 8)  # what the scan let through

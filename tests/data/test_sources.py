@@ -49,7 +49,7 @@ class TestPaths:
     def test_patterns_match_files_and_pass_over_the_rest(self, folder: Path, files: dict[str, bytes]) -> None:
         (folder / "labels.csv").write_text("path\nmissing.png\n")
         assert opened(f"{folder}/*.*").names == [f"{folder}/{name}" for name in ("B.PNG", "c.webp", "d.tiff")]
-        assert opened(f"{folder}/*.*").ignored == {".csv": 1}
+        assert opened(f"{folder}/*.*").ignored == {"no image: .csv": 1}
         everything = opened(f"{folder}/**")
         assert everything.names == [f"{folder}/{name}" for name in sorted(files)]  # no image twice
 
@@ -65,7 +65,7 @@ class TestPaths:
             open_images(tmp_path / source, role="reference")
 
     def test_empty_folders_say_what_was_looked_for_and_found(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"holds no images\. Looked for png, jpg, .*; found nothing else"):
+        with pytest.raises(UserError, match=r"holds no images\. Looked for png, .*; found nothing else"):
             open_images(tmp_path)
         for name in ("a.txt", "b.txt", "c.tar"):
             (tmp_path / name).touch()

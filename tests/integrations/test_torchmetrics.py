@@ -200,9 +200,20 @@ def test_wrong_calls_say_what_is_right() -> None:
         with pytest.raises(ValueError, match=r"real=|role"):
             metric.update(ROLES["generated"], **arguments)
     with pytest.raises(ValueError, match=r"\(B, C, H, W\)"):
-        metric.update(ROLES["generated"][0], real=True)
+        metric.update(ROLES["generated"][:2, 0], real=True)
+    with pytest.raises(ValueError, match="one picture of 4 channels or 4 grey images"):
+        metric.update(ROLES["generated"][:4, 0], real=True)
     with pytest.raises(ValueError, match=r"\(x \+ 1\) / 2"):
         metric.update(ROLES["generated"].float() / 127.5 - 1, real=True)
+
+
+def test_one_picture_without_its_batch_is_one_image() -> None:
+    from genaudit.integrations.batch_rows import pixels_of
+
+    picture = ROLES["generated"][0]
+    for alone in (picture, picture.permute(1, 2, 0), picture.float() / 255 + 1e-4):
+        (pixels,) = pixels_of(alone)
+        np.testing.assert_array_equal(pixels, picture.permute(1, 2, 0).numpy())
 
 
 RANK = """

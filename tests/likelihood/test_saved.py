@@ -62,7 +62,7 @@ def test_a_description_cannot_name_code_of_elsewhere(tmp_path: Path) -> None:
     for target in ("os.system", "genaudit.likelihood.trainer.Trainer", "genaudit.likelihood.absent.Glow"):
         description["node"] = {"_target_": target, "command": "echo"}
         path.write_text(json.dumps(description))
-        with pytest.raises(UserError, match="is no density model"):
+        with pytest.raises(UserError, match="is not made for a model folder"):
             saved.load(tmp_path)
 
 

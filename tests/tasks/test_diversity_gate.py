@@ -126,6 +126,15 @@ def test_loop_draws_until_the_decision_and_resumes_after_an_interruption(tmp_pat
         check_diversity(genaudit.DiversityGate(train, absolute=True), sample)
 
 
+def test_one_picture_is_one_sample(pixels: np.ndarray) -> None:
+    gate = genaudit.DiversityGate(pixels, n_max=60, **KEYS)
+    for count, picture in enumerate((pixels[0], torch.from_numpy(pixels[1]).permute(2, 0, 1), pixels[2]), start=1):
+        gate.update(picture)
+        assert gate.n_sampled == count
+    with pytest.raises(genaudit.UserError, match=r"one grey image is \(1, 1, H, W\)"):
+        gate.update(pixels[0, :, :, 0])
+
+
 def test_wrong_batches_and_keys_are_refused(pixels: np.ndarray) -> None:
     train, _ = _rows(1, 1)
     gate = genaudit.DiversityGate(train, n_max=10)

@@ -227,6 +227,55 @@ def test_damaged_images_fail_or_are_skipped_by_name(
     assert "max_skipped" in capfd.readouterr().err
 
 
+def test_a_report_counts_what_a_source_left_out(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generated, reference = make_images("generated", 6), make_images("reference", 6, seed=1)
+    (generated / "0007.tga").write_bytes(b"")
+    (generated / "0001.mask.png").write_bytes((generated / "0001.png").read_bytes())
+    (generated / "labels.json").write_text("{}")
+    document = _run(tmp_path / "out", str(generated), f"reference={reference}", "metric=[fd]", *tiny)
+    assert document["images"]["generated"]["count"] == 6
+    assert document["images"]["generated"]["ignored"] == {
+        "beside the image of the same name: .mask.png": 1,
+        "image format that is not read: .tga": 1,
+        "no image: .json": 1,
+    }
+    assert document["images"]["reference"]["ignored"] == {}
+    schema = json.loads((resources.files("genaudit.reports") / "schema.json").read_text())
+    jsonschema.validate(document, schema)
+    (warning,) = [each for each in document["warnings"] if each["code"] == "images-ignored"]
+    assert warning["message"].startswith("generated: 2 that may be images are not used (1: ")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "image format that is not read: .tga" in page
+    assert "[images-ignored]" in capsys.readouterr().out
+
+
+def test_an_array_file_that_is_rewritten_while_it_is_measured_leaves_no_rows_of_other_images(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genaudit.store import store as loop
+
+    first, second = (np.random.default_rng(seed).integers(0, 256, (9, 20, 20, 3), dtype=np.uint8) for seed in (0, 1))
+    monkeypatch.setattr("genaudit.data.file_rows.HELD_BYTES", 0)
+    np.save(tmp_path / "x.npy", first)
+    np.save(tmp_path / "y.npy", second)
+    original = loop.prepared_batches
+
+    def rewritten(*args: Any, **keys: Any) -> Any:
+        (tmp_path / "x.npy").write_bytes((tmp_path / "y.npy").read_bytes())
+        return original(*args, **keys)
+
+    arguments = [f"{tmp_path}/x.npy", f"reference={tmp_path}/y.npy", "metric=[fd]", *tiny]
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "prepared_batches", rewritten)
+        assert main(["evaluate", *arguments, f"out={tmp_path}/out"]) == USER
+    np.save(tmp_path / "x.npy", first)
+    after = _run(tmp_path / "after", *arguments)
+    fresh = _run(tmp_path / "fresh", *arguments, f"store={tmp_path}/other-store")
+    assert after["metrics"]["fd"]["values"] == fresh["metrics"]["fd"]["values"]
+
+
 def test_metrics_that_lack_a_role_are_absent_and_say_why(
     sets: tuple[str, ...], tiny: list[str], tmp_path: Path
 ) -> None:

@@ -72,7 +72,7 @@ def test_batches_do_not_change_the_rows(samples: Path, tmp_path: Path) -> None:
 def test_a_file_of_ones_own_is_judged(samples: Path, tmp_path: Path) -> None:
     network = demo.load_vae_decoder()
     torch.jit.save(torch.jit.trace(network, torch.zeros(2, 10)), tmp_path / "own.pt")
-    keys = ["generator=torchscript", f"generator.file={tmp_path / 'own.pt'}", "generator.latent=10"]
+    keys = ["generator=torchscript", f"generator.file={tmp_path / 'own.pt'}", "generator.latent=10", "trust=true"]
     keys += ["generator.output_range=[0,1]", "generator.sigma2=0.013", f"out={tmp_path / 'run'}", *SMALL, *INVERSION]
     assert main(["evaluate", str(samples), METRICS, *keys]) == DONE
     report = read(tmp_path / "run")
@@ -96,3 +96,18 @@ def test_what_users_forget_is_told(samples: Path, capsys: pytest.CaptureFixture[
     assert "not empty" in capsys.readouterr().err
     assert main(["sample", "generator=demo_vae", "n=0"]) == USER
     assert "n=0" in capsys.readouterr().err
+
+
+def test_trust_is_a_key_of_every_verb_that_takes_a_generator(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.jit.save(torch.jit.trace(demo.load_vae_decoder(), torch.zeros(2, 10)), tmp_path / "own.pt")
+    keys = ["generator=torchscript", f"generator.file={tmp_path / 'own.pt'}", "generator.latent=10"]
+    keys += ["generator.output_range=[0,1]"]
+    for verb in (["sample", "n=2", f"out={tmp_path / 'drawn'}"], ["evaluate", str(samples), "metric=[ais]"]):
+        assert main([*verb, *keys]) == USER
+        assert "trust=true" in capsys.readouterr().err
+        assert main([verb[0], "--help"]) == DONE
+        assert "is a program" in capsys.readouterr().out
+    assert main(["sample", "n=2", f"out={tmp_path / 'drawn'}", *keys, "trust=true"]) == DONE
+    assert len(list((tmp_path / "drawn").iterdir())) == 2

@@ -1,0 +1,79 @@
+"""Masks and the like that lie beside images: `000.jpg` with `000.mask.png`, or `a.png` with `a_mask.png`.
+
+A WebDataset sample has one key (its name up to the first dot) and may hold several images. What stands beside an image
+of the same name is left out and counted; where several images of a name have equal rights, all are used and it is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from genaudit.data.ignored import SEVERAL, Note, beside
+
+_WORDS = "mask|masks|matte|alpha|seg|segm|segmentation|label|labels|labelid|labelids|depth|normal|normals|edge|edges|" \
+         "canny|pose|annotation|annotations|gt|thumb|thumbnail|control|condition|conditioning|flow"  # fmt: skip
+_PICTURE = "image|img|rgb|photo|picture|color|colour|sample|generated|output"
+_COMPANION = re.compile(rf"(?i)(?P<stem>.+?)[-_ ]+(?P<word>{_WORDS})")
+_PICTURE_WORD = re.compile(rf"(?i){_PICTURE}")
+
+
+def leave_out_companions(names: Sequence[str], ignored: Counter[str]) -> tuple[list[int], tuple[Note, ...]]:
+    """The places of the images that are no companions, which are counted in `ignored`, and what is to be said.
+
+    Left out are, always within one folder: `KEY.WORD.EXT` beside `KEY.EXT` (any word that is no number); where no name
+    has a plain `KEY.EXT`, all but `KEY.image.EXT` (or img, rgb, photo, ...); and `STEM_mask.EXT` (or depth, ...) beside
+    `STEM.EXT`.
+    """
+    split = [_split(name) for name in names]
+    by_key: dict[str, list[int]] = defaultdict(list)
+    for index, (key, _, _) in enumerate(split):
+        by_key[key].append(index)
+    left = {index: reason for places in by_key.values() for index, reason in _of_one_key(split, places)}
+    for index, (key, middle, kind) in enumerate(split):
+        found = _COMPANION.fullmatch(key) if not middle and index not in left else None
+        if found and found["stem"] in by_key:
+            left[index] = beside(f"{key[len(found['stem']) :]}.{kind}")
+    ignored.update(left.values())
+    kept = [index for index in range(len(names)) if index not in left]
+    return kept, _note([split[index] for index in kept])
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """Folder and name up to the first dot, what lies between the dots in lower case, and the extension."""
+    folder, slash, base = name.rpartition("/")
+    key, _, rest = base.partition(".")
+    middle, _, kind = rest.lower().rpartition(".")
+    return f"{folder}{slash}{key}", middle, kind
+
+
+def _of_one_key(split: Sequence[tuple[str, str, str]], places: Sequence[int]) -> list[tuple[int, str]]:
+    """Which images of a key are companions of another, with the reason."""
+    if len(places) == 1:
+        return []
+    named = [place for place in places if re.match("[a-z]", split[place][1])]
+    chosen = [place for place in places if not split[place][1]]
+    if not chosen:
+        chosen = [place for place in named if _PICTURE_WORD.fullmatch(split[place][1])]
+        chosen = chosen if len(chosen) == 1 else []
+    return [(p, beside(f".{split[p][1]}.{split[p][2]}")) for p in named if p not in chosen] if chosen else []
+
+
+def _note(split: Sequence[tuple[str, str, str]]) -> tuple[Note, ...]:
+    """A note where at least half of the names are shared by several images of other endings."""
+    endings: dict[str, set[str]] = defaultdict(set)
+    for key, middle, kind in split:
+        if not re.fullmatch(r"[\d.]+", middle):
+            endings[key].add(f".{middle}.{kind}" if middle else f".{kind}")
+    shared = [frozenset(each) for each in endings.values() if len(each) > 1]
+    if len(shared) < max(2, len(endings) / 2):
+        return ()
+    counts = Counter(ending for each in shared for ending in each)
+    common = sorted(counts, key=lambda ending: (-counts[ending], ending))
+    listed = ", ".join(common[:4])
+    text = (
+        f"{len(shared):,} names hold several images each ({listed}), and all are used; a pattern such as "
+        f"SOURCE/*{common[0]} chooses one"
+    )
+    return (Note(SEVERAL, text),)
