@@ -37,8 +37,8 @@ def _indent(text: str) -> str:
 MEASURING = """\
 Keys that every measuring verb knows:
   generated, reference, train, anomalies
-                                a folder of images, .zip, .tar(.gz), .npz, .npy, .pt, .safetensors, .h5, a list of images
-                                or shards (.csv, .tsv, .txt, .jsonl), a pattern ('*.png', 's-{000..012}.tar');
+                                a folder of images, .zip, .tar(.gz), .npz, .npy, .pt, .safetensors, .h5, a list of
+                                images or shards (.csv, .tsv, .txt, .jsonl), a pattern ('*.png', 's-{000..012}.tar');
                                 or a dataset config: dataset@reference=cifar10
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
   metric=[NAME,...]             genaudit list metrics shows them

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from genaudit.data.ignored import SEVERAL, Note, beside
 
@@ -16,6 +16,7 @@ _WORDS = "mask|masks|matte|alpha|seg|segm|segmentation|label|labels|labelid|labe
          "canny|pose|annotation|annotations|gt|thumb|thumbnail|control|condition|conditioning|flow"  # fmt: skip
 _PICTURE = "image|img|rgb|photo|picture|color|colour|sample|generated|output"
 _COMPANION = re.compile(rf"(?i)(?P<stem>.+?)[-_ ]+(?P<word>{_WORDS})")
+_WORD = re.compile(rf"(?i){_WORDS}")
 _PICTURE_WORD = re.compile(rf"(?i){_PICTURE}")
 
 
@@ -68,12 +69,33 @@ def _note(split: Sequence[tuple[str, str, str]]) -> tuple[Note, ...]:
             endings[key].add(f".{middle}.{kind}" if middle else f".{kind}")
     shared = [frozenset(each) for each in endings.values() if len(each) > 1]
     if len(shared) < max(2, len(endings) / 2):
-        return ()
+        return _folders_of_masks(endings)
     counts = Counter(ending for each in shared for ending in each)
     common = sorted(counts, key=lambda ending: (-counts[ending], ending))
     listed = ", ".join(common[:4])
     text = (
         f"{len(shared):,} names hold several images each ({listed}), and all are used; a pattern such as "
         f"SOURCE/*{common[0]} chooses one"
+    )
+    return (Note(SEVERAL, text),)
+
+
+def _folders_of_masks(keys: Iterable[str]) -> tuple[Note, ...]:
+    """A note where a folder that is named as masks are has the names of a folder beside it."""
+    masks: dict[tuple[str, str], str] = {}
+    others: set[tuple[str, str]] = set()
+    for key in keys:
+        folder, _, base = key.rpartition("/")
+        above, _, last = folder.rpartition("/")
+        if _WORD.fullmatch(last):
+            masks[above, base] = last
+        else:
+            others.add((above, base))
+    shared = [last for place, last in masks.items() if place in others]
+    if not shared:
+        return ()
+    text = (
+        f"{len(shared):,} images lie in folders of the name {shared[0]}/, beside images of the same names; all are "
+        "used, and a path or a pattern chooses a folder"
     )
     return (Note(SEVERAL, text),)
