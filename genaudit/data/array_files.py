@@ -30,11 +30,12 @@ import numpy as np
 from genaudit.data.archive import zip_data_start
 from genaudit.data.arrays import ArrayReader, Layout, LazyRows, list_array
 from genaudit.data.bad_image import BadImage
+from genaudit.data.decode import check_pixels
 from genaudit.data.digest import DIGEST_BYTES, array_digest
 from genaudit.data.file_rows import HELD_BYTES, FileRows, stored_array, tensor_rows, verified
 from genaudit.data.ignored import other_array
 from genaudit.data.image_set import FeatureSet, Listing, Moments
-from genaudit.data.reader import PositionedFile
+from genaudit.data.reader import Entry, PixelReader, PositionedFile
 from genaudit.errors import UserError
 from genaudit.reading import load_torch, open_regular
 
@@ -136,8 +137,9 @@ def _open_npz(path: Path, role: str, limit: int | None) -> Listing | FeatureSet 
             shapes = _npz_shapes(path)
             pictures = _pictures(shapes)
             if key == "arr_0" and len(pictures) > 1:  # np.savez(file, *images)
-                names = [f"{path.name}[{name}]" for name in pictures][:limit]
-                return Listing(names, ArrayReader(LazyRows(partial(_NpzPictures, os.fspath(path), pictures)), "HWC"))
+                sizes = [shapes[name] for name in pictures]
+                reader = PicturesReader(LazyRows(partial(_NpzPictures, os.fspath(path), pictures)), sizes)
+                return Listing([f"{path.name}[{name}]" for name in pictures][:limit], reader)
             listing = list_array(LazyRows(partial(_npz_member, os.fspath(path), key)), path.name, role, "HWC", limit)
             return replace(listing, ignored=dict(_other_arrays(shapes, key)))
     for key in ("features", "feats"):
@@ -181,16 +183,26 @@ def _pictures(shapes: dict[str, tuple[int, ...]]) -> list[str]:
     return sorted(named, key=lambda key: int(key[4:])) if fits else []
 
 
+class PicturesReader(ArrayReader):
+    """Pictures (H, W, C) of sizes of their own, `shapes` in their order."""
+
+    def __init__(self, rows: Any, shapes: list[tuple[int, ...]]) -> None:
+        super().__init__(rows, "HWC")
+        self.shapes = shapes
+
+    def scan(self, index: int, max_pixels: int) -> Entry:
+        height, width = self.shapes[index][:2]
+        check_pixels(height, width, max_pixels)  # before the picture is unpacked
+        return PixelReader.scan(self, index, max_pixels)
+
+
 class _NpzPictures:
     """The pictures of an .npz, each an array of its own."""
-
-    dtype = np.dtype(np.uint8)
 
     def __init__(self, path: str, keys: list[str]) -> None:
         self._file = np.load(path, allow_pickle=False)
         self._keys = keys
         self._lock = threading.Lock()
-        self.shape = (len(keys),)
 
     def __getitem__(self, index: int) -> np.ndarray:
         with self._lock:

@@ -92,6 +92,7 @@ class OnePicture:
 
     def __init__(self, picture: Any) -> None:
         self.picture = picture
+        self.shape = (1, *picture.shape)
 
     def __getitem__(self, index: int) -> Any:
         whole = self.picture.rows if isinstance(self.picture, LazyRows) else self.picture

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from genaudit.data.ignored import SEVERAL, Note, beside
 
-_WORDS = "mask|masks|matte|alpha|seg|segm|segmentation|label|labels|labelid|labelids|depth|normal|normals|edge|edges|" \
-         "canny|pose|annotation|annotations|gt|thumb|thumbnail|control|condition|conditioning|flow"  # fmt: skip
-_PICTURE = "image|img|rgb|photo|picture|color|colour|sample|generated|output"
-_COMPANION = re.compile(rf"(?i)(?P<stem>.+?)[-_ ]+(?P<word>{_WORDS})")
-_PICTURE_WORD = re.compile(rf"(?i){_PICTURE}")
+_WORDS = frozenset((
+    *("mask", "masks", "matte", "alpha", "seg", "segm", "segmentation", "label", "labels", "labelid", "labelids"),
+    *("depth", "normal", "normals", "edge", "edges", "canny", "pose", "annotation", "annotations", "gt", "thumb"),
+    *("thumbnail", "control", "condition", "conditioning", "flow"),
+))  # fmt: skip
+_PICTURE = frozenset(("image", "img", "rgb", "photo", "picture", "color", "colour", "sample", "generated", "output"))
 
 
 def leave_out_companions(names: Sequence[str], ignored: Counter[str]) -> tuple[list[int], tuple[Note, ...]]:
@@ -30,14 +31,22 @@ def leave_out_companions(names: Sequence[str], ignored: Counter[str]) -> tuple[l
     by_key: dict[str, list[int]] = defaultdict(list)
     for index, (key, _, _) in enumerate(split):
         by_key[key].append(index)
-    left = {index: reason for places in by_key.values() for index, reason in _of_one_key(split, places)}
+    shared = {key: places for key, places in by_key.items() if len(places) > 1}
+    left = {index: reason for places in shared.values() for index, reason in _of_one_key(split, places)}
     for index, (key, middle, kind) in enumerate(split):
-        found = _COMPANION.fullmatch(key) if not middle and index not in left else None
-        if found and found["stem"] in by_key:
-            left[index] = beside(f"{key[len(found['stem']) :]}.{kind}")
+        stem = "" if middle or index in left else _stem(key)
+        if stem and stem in by_key:
+            left[index] = beside(f"{key[len(stem) :]}.{kind}")
     ignored.update(left.values())
     kept = [index for index in range(len(names)) if index not in left]
-    return kept, _note([split[index] for index in kept])
+    endings = {key: _endings([split[place] for place in places if place not in left]) for key, places in shared.items()}
+    return kept, _note(endings, len(by_key)) or _folders_of_masks(by_key)
+
+
+def _stem(key: str) -> str:
+    """What stands before a last word like "mask", "" where there is none."""
+    cut = max(key.rfind("_"), key.rfind("-"), key.rfind(" "))
+    return key[:cut].rstrip("-_ ") if cut > 0 and key[cut + 1 :].lower() in _WORDS else ""
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -55,19 +64,21 @@ def _of_one_key(split: Sequence[tuple[str, str, str]], places: Sequence[int]) ->
     named = [place for place in places if re.match("[a-z]", split[place][1])]
     chosen = [place for place in places if not split[place][1]]
     if not chosen:
-        chosen = [place for place in named if _PICTURE_WORD.fullmatch(split[place][1])]
+        chosen = [place for place in named if split[place][1] in _PICTURE]
         chosen = chosen if len(chosen) == 1 else []
     return [(p, beside(f".{split[p][1]}.{split[p][2]}")) for p in named if p not in chosen] if chosen else []
 
 
-def _note(split: Sequence[tuple[str, str, str]]) -> tuple[Note, ...]:
-    """A note where at least half of the names are shared by several images of other endings."""
-    endings: dict[str, set[str]] = defaultdict(set)
-    for key, middle, kind in split:
-        if not re.fullmatch(r"[\d.]+", middle):
-            endings[key].add(f".{middle}.{kind}" if middle else f".{kind}")
-    shared = [frozenset(each) for each in endings.values() if len(each) > 1]
-    if len(shared) < max(2, len(endings) / 2):
+def _endings(split: Iterable[tuple[str, str, str]]) -> set[str]:
+    """The endings of the images of a key; numbers between dots are parts of a name, and no endings."""
+    named = [(middle, kind) for _, middle, kind in split if not re.fullmatch(r"[\d.]+", middle)]
+    return {f".{middle}.{kind}" if middle else f".{kind}" for middle, kind in named}
+
+
+def _note(endings: Mapping[str, set[str]], keys: int) -> tuple[Note, ...]:
+    """A note where at least half of the keys are shared by several images of other endings."""
+    shared = [each for each in endings.values() if len(each) > 1]
+    if len(shared) < max(2, keys / 2):
         return ()
     counts = Counter(ending for each in shared for ending in each)
     common = sorted(counts, key=lambda ending: (-counts[ending], ending))
@@ -75,5 +86,27 @@ def _note(split: Sequence[tuple[str, str, str]]) -> tuple[Note, ...]:
     text = (
         f"{len(shared):,} names hold several images each ({listed}), and all are used; a pattern such as "
         f"SOURCE/*{common[0]} chooses one"
+    )
+    return (Note(SEVERAL, text),)
+
+
+def _folders_of_masks(keys: Iterable[str]) -> tuple[Note, ...]:
+    """A note where a folder that is named as masks are has the names of a folder beside it."""
+    masks: dict[tuple[str, str], str] = {}
+    others: set[tuple[str, str]] = set()
+    split = [key.rpartition("/") for key in keys]
+    kinds = {folder: folder.rpartition("/")[2].lower() in _WORDS for folder in {folder for folder, _, _ in split}}
+    for folder, _, base in split if any(kinds.values()) else ():
+        above, _, last = folder.rpartition("/")
+        if kinds[folder]:
+            masks[above, base] = last
+        else:
+            others.add((above, base))
+    shared = [last for place, last in masks.items() if place in others]
+    if not shared:
+        return ()
+    text = (
+        f"{len(shared):,} images lie in folders of the name {shared[0]}/, beside images of the same names; all are "
+        "used, and a path or a pattern chooses a folder"
     )
     return (Note(SEVERAL, text),)

@@ -59,6 +59,8 @@ class FileRows:
         return self.shape[0]
 
     def __getitem__(self, item: Any) -> np.ndarray:
+        if isinstance(item, int) and 0 <= item < len(self):
+            return self._row(item)
         item, rest = (item[0], item[1:]) if isinstance(item, tuple) else (item, ())
         index = np.arange(len(self))[item]
         if index.ndim == 0:

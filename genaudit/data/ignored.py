@@ -30,7 +30,7 @@ NO_NAME = "row without a file name"
 ONE_PICTURE, SEVERAL = "one-picture", "several-images-a-name"  # codes of notes
 COMMENT = "line that begins with #"
 _OTHER = "no image: "
-_SILENT = (_OTHER, SYSTEM_COPY, COMMENT)
+_SILENT = (_OTHER, SYSTEM_COPY, COMMENT, SPECIAL)
 
 _SYSTEM = frozenset(("__macosx", ".ipynb_checkpoints", ".git", ".cache", ".thumbnails", ".trash", ".ds_store"))
 # Formats of images that are not read (some need a plugin of Pillow's, see `decode`).

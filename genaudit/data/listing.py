@@ -41,7 +41,7 @@ def names_of_list(path: Path, role: str) -> tuple[list[str], Counter[str]]:
     its first row is a header where it names no image. A line of a .jsonl is a name, or an object with such a key.
 
     Raises:
-        UserError: not UTF-8 text, no such column, or lines of .jsonl that are no JSON or hold no name.
+        UserError: not UTF-8 text, NUL bytes between the names, or lines of .jsonl that are no JSON or hold no name.
     """
     kind = path.suffix.lower()
     ignored: Counter[str] = Counter()
@@ -57,6 +57,8 @@ def names_of_list(path: Path, role: str) -> tuple[list[str], Counter[str]]:
                 names = _column(_rows(file.read(), kind), _exists_beside(path), ignored)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{role}: {path} is not a list of files in UTF-8 text ({error}).") from error
+    if any("\0" in name for name in names):
+        raise UserError(f"{role}: {path} holds NUL bytes; it must name one file a line (find -print, not -print0)")
     return names, ignored
 
 

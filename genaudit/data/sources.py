@@ -247,7 +247,7 @@ def _open_pattern(pattern: str, policy: Policy, limit: int | None) -> Listing | 
     matches = sorted(glob.glob(pattern, recursive=True))
     if not matches:
         raise UserError(f"{policy.role}: no file matches {pattern}. Give {KINDS}.")
-    kinds = {*EXTENSIONS, ".zip", *ARRAY_EXTENSIONS, Path(pattern).suffix.lower()}
+    kinds = {*EXTENSIONS, ".zip", *ARRAY_EXTENSIONS, extension(pattern)} - {""}
     paths: list[str] = []
     ignored: Counter[str] = Counter()
     for match in matches:

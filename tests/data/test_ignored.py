@@ -124,6 +124,15 @@ def test_names_that_hold_several_images_are_said_and_a_pattern_chooses(tmp_path:
     assert opened(f"{masks}/*.mask.png").names == ["0.mask.png"]
 
 
+def test_a_folder_of_masks_beside_a_folder_of_images_is_said(tmp_path: Path, pixels: np.ndarray) -> None:
+    images = opened(fill(tmp_path / "x", ["images/0.png", "masks/0.png", "images/1.png", "masks/1.png"], pixels))
+    assert len(images) == 4
+    assert images.notes[0].text.startswith(
+        "2 images lie in folders of the name masks/, beside images of the same names"
+    )
+    assert opened(fill(tmp_path / "y", ["cat/0.png", "dog/0.png", "masks/7.png"], pixels)).notes == ()
+
+
 def test_further_arrays_of_a_file_are_counted(tmp_path: Path, pixels: np.ndarray) -> None:
     np.savez(tmp_path / "x.npz", images=pixels, masks=pixels[..., 0], labels=np.arange(6))
     assert opened(tmp_path / "x.npz").ignored == {"images of another array of the file: masks": 6}

@@ -81,6 +81,13 @@ def test_lines_of_json_that_name_nothing_are_refused(root: Path, text: str, mess
         open_images(root / "l.jsonl")
 
 
+def test_names_that_are_parted_by_nul_are_refused(root: Path) -> None:
+    for name, text in (("l.txt", "c.png\0a b.png\0"), ("l.jsonl", '"c.png\\u0000"')):
+        (root / name).write_text(text)
+        with pytest.raises(UserError, match="holds NUL bytes"):
+            open_images(root / name)
+
+
 def test_lists_name_shards_and_braces(root: Path) -> None:
     expected = opened(f"{root}/s-*.tar")
     assert len(expected) == 12

@@ -50,6 +50,8 @@ class TestPaths:
         (folder / "labels.csv").write_text("path\nmissing.png\n")
         assert opened(f"{folder}/*.*").names == [f"{folder}/{name}" for name in ("B.PNG", "c.webp", "d.tiff")]
         assert opened(f"{folder}/*.*").ignored == {"no image: .csv": 1}
+        (folder / "README").write_text("text")
+        assert opened(f"{folder}/*").ignored == {"no image: .csv": 1, "no image: without extension": 1}
         everything = opened(f"{folder}/**")
         assert everything.names == [f"{folder}/{name}" for name in sorted(files)]  # no image twice
 
