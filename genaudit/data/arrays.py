@@ -1,6 +1,7 @@
-"""Images that are rows of one array: NumPy `(N, H, W, C)` uint8, torch `(N, C, H, W)` uint8 or float in [0, 1].
+"""Images that are rows of one array: NumPy `(N, H, W, C)` or torch `(N, C, H, W)`, uint8 or float in [0, 1].
 
-C is 1, 3 or 4 (alpha dropped); grey images may lack the axis. N images, H rows, W columns, C channels.
+C is 1, 3 or 4 (alpha dropped); grey images may lack the axis. Where only the other library's axis can hold channels, it
+does. N images, H rows, W columns, C channels.
 """
 
 from __future__ import annotations
@@ -73,27 +74,33 @@ def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | No
         UserError: wrong number of axes, channels or data type, or no image.
     """
     shape, dtype = tuple(rows.shape), str(rows.dtype).removeprefix("torch.")
-    want = "(N, H, W, C) uint8" if layout == "HWC" else "(N, C, H, W), uint8 or float in [0, 1]"
+    want = "(N, H, W, C) or (N, C, H, W), uint8 or float in [0, 1], with C 1, 3 or 4"
     seen = f"{role}: {label} has shape {shape} and type {dtype}"
     if len(shape) not in (3, 4):
-        hint = " Feature rows go into an .npz as `features`." if len(shape) == 2 else ""
-        raise UserError(f"{seen}; images must be {want}, with C 1, 3 or 4.{hint}")
+        hint = " Feature rows (N, D) must be floats, in a file an .npz's `features`." if len(shape) == 2 else ""
+        raise UserError(f"{seen}; images must be {want}.{hint}")
     if shape[0] == 0:
         raise UserError(f"{seen}: it holds no image.")
     if len(shape) == 4:
-        channels, other = (shape[3], shape[1]) if layout == "HWC" else (shape[1], shape[3])
+        layout = _layout(shape[1:], layout)
+        channels = shape[3] if layout == "HWC" else shape[1]
         if channels not in _MODES:
-            axes = "(0, 2, 3, 1)" if layout == "HWC" else "(0, 3, 1, 2)"
-            call = f"transpose{axes}" if layout == "HWC" else f"permute{axes}"
-            hint = f" `.{call}` would bring its channels to the right place." if other in _MODES else ""
-            raise UserError(f"{seen}, so it would have {channels} channels; images must be {want}, C 1, 3 or 4.{hint}")
-    if dtype != "uint8" and (layout == "HWC" or not dtype.startswith(("float", "bfloat"))):
-        hint = ""
-        if "float" in dtype:
-            hint = " For x in [0, 1], `(x * 255).round().astype('uint8')` would be right, or a tensor (N, C, H, W)."
-        raise UserError(f"{seen}; images must be {want}.{hint}")
+            raise UserError(f"{seen}, so it would have {channels} channels; images must be {want}.")
+    if dtype != "uint8" and not dtype.startswith(("float", "bfloat")):
+        raise UserError(f"{seen}; images must be {want}.")
     count = shape[0] if limit is None else min(limit, shape[0])
     return Listing([f"{label}[{i}]" for i in range(count)], ArrayReader(rows, layout))
+
+
+def _layout(shape: tuple[int, ...], usual: Layout) -> Layout:
+    """The layout of an image of three axes: the usual one unless only the other has 1, 3 or 4 channels.
+
+    A side of 4 pixels or fewer could be the channels as well: then it is the usual one.
+    """
+    own, other = (shape[2], shape[0]) if usual == "HWC" else (shape[0], shape[2])
+    if own in _MODES or other not in _MODES or min(own, shape[1]) <= max(_MODES):
+        return usual
+    return "CHW" if usual == "HWC" else "HWC"
 
 
 def canonical(image: np.ndarray, layout: Layout) -> tuple[np.ndarray, str]:
@@ -105,7 +112,7 @@ def canonical(image: np.ndarray, layout: Layout) -> tuple[np.ndarray, str]:
     seen = image.shape
     if image.ndim == 2:
         image = image[:, :, None]
-    elif image.ndim == 3 and layout == "CHW":
+    elif image.ndim == 3 and _layout(image.shape, layout) == "CHW":
         image = image.transpose(1, 2, 0)
     if image.ndim != 3 or image.shape[2] not in _MODES:
         raise BadImage(f"has shape {seen}; {tuple(layout)} with 1, 3 or 4 channels C would be right".replace("'", ""))
@@ -118,6 +125,12 @@ def canonical(image: np.ndarray, layout: Layout) -> tuple[np.ndarray, str]:
     if image.shape[2] == 1:
         return grey_to_rgb(image[:, :, 0]), mode
     return np.ascontiguousarray(image[:, :, :3]), mode
+
+
+def is_features(x: Any) -> bool:
+    """Whether an array or tensor holds feature rows: two axes, floating point."""
+    kind = str(x.dtype).removeprefix("torch.")
+    return len(x.shape) == 2 and kind.startswith(("float", "bfloat"))
 
 
 def is_tensor(x: Any) -> bool:

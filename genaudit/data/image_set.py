@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.decode import BadImage
 from genaudit.data.digest import DIGEST_BYTES, set_digest
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
@@ -111,6 +112,7 @@ class ImageSet:
         skipped: the images of the source that were left out, with reasons; a subset keeps the source's.
         ignored: files of the source that are not images, counted by extension.
         policy: what happens to images that cannot be used.
+        available: how many usable images the source has, where a limit took only some of them; else None.
     """
 
     source: str
@@ -125,6 +127,8 @@ class ImageSet:
     _modes: np.ndarray  # (N,) uint8, indices into _mode_names
     _mode_names: tuple[str, ...]
     _total: int  # images that the source claimed to have, the base of max_skipped
+    available: int | None = None
+    _judged: int = 0  # of `skipped`, those that a limit has settled: they are no share of the images it took
 
     def __len__(self) -> int:
         return len(self.names)
@@ -133,6 +137,11 @@ class ImageSet:
     def digest(self) -> str:
         """One address, in hex, for all images in their order."""
         return set_digest(self.digests)
+
+    @property
+    def duplicates(self) -> int:
+        """How many images are exact copies of another one of the set."""
+        return duplicates(self.digests)
 
     @property
     def modes(self) -> dict[str, int]:
@@ -169,6 +178,13 @@ class ImageSet:
             _modes=self._modes[chosen],
         )
 
+    def limited(self, limit: int, seed: int) -> ImageSet:
+        """A random subset of `limit` images by content and seed, in the set's order; all where there are no more."""
+        if limit >= len(self):
+            return self
+        chosen = self.subset(random_subset(self.digests, limit, seed, self.policy.role))
+        return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped))
+
     def without(self, damaged: Mapping[int, str]) -> ImageSet:
         """The images but those at the given indices, each with the reason why it cannot be used.
 
@@ -177,7 +193,7 @@ class ImageSet:
         """
         bad = [Skipped(self.names[i], damaged[i]) for i in sorted(damaged)]
         skipped = self.skipped + bad
-        self.policy.judge(self.source, skipped, self._total)
+        self.policy.judge(self.source, skipped[self._judged :], self._total)
         keep = np.ones(len(self), dtype=bool)
         keep[list(damaged)] = False
         if not keep.any():
@@ -194,12 +210,14 @@ class FeatureSet:
         names: N names "FILE[index]".
         features: (N, D) floating-point array, finite; may be memory-mapped.
         digests: (N, 16) uint8, content address of each row.
+        available: how many rows the source has, where a limit took only some of them; else None.
     """
 
     source: str
     names: list[str]
     features: np.ndarray
     digests: np.ndarray
+    available: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -208,6 +226,21 @@ class FeatureSet:
     def digest(self) -> str:
         """One address, in hex, for all rows in their order."""
         return set_digest(self.digests)
+
+    @property
+    def duplicates(self) -> int:
+        """How many rows are exact copies of another one of the set."""
+        return duplicates(self.digests)
+
+    def limited(self, limit: int, seed: int, role: str = "") -> FeatureSet:
+        """A random subset of `limit` rows by content and seed, in the set's order; all where there are no more."""
+        if limit >= len(self):
+            return self
+        chosen = random_subset(self.digests, limit, seed, role)
+        names = [self.names[place] for place in chosen]
+        return replace(
+            self, names=names, features=self.features[chosen], digests=self.digests[chosen], available=len(self)
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,10 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from genaudit.data.archive import list_tar, list_zip
-from genaudit.data.array_files import ARRAY_EXTENSIONS, open_array_file
-from genaudit.data.arrays import is_tensor, list_array
+from genaudit.data.array_files import ARRAY_EXTENSIONS, feature_set, open_array_file
+from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, to_numpy
 from genaudit.data.decode import EXTENSIONS
-from genaudit.data.folder import extension, list_folder
+from genaudit.data.folder import extension, home, list_folder, matches_of
 from genaudit.data.image_set import (
     FeatureSet,
     ImageSet,
@@ -29,7 +29,7 @@ from genaudit.data.image_set import (
     scan,
 )
 from genaudit.data.listing import list_file_of_names
-from genaudit.data.objects import draw, list_dataset
+from genaudit.data.objects import draw, draw_loader, is_loader, list_dataset, may_hold_image
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
 
@@ -55,6 +55,7 @@ def open_images(
     *,
     role: str = "generated",
     limit: int | None = None,
+    n_samples: int | None = None,
     on_error: OnError = "fail",
     max_skipped: float = 0.01,
     max_pixels: int = 100_000_000,
@@ -66,11 +67,14 @@ def open_images(
 
     Args:
         source: a path (see KINDS; a literal path wins over a glob pattern), a list of paths, a `Source`, a NumPy
-            array `(N, H, W, C)` or `(N, H, W)` uint8, a torch tensor `(N, C, H, W)` or `(N, H, W)` uint8 or float
-            in [0, 1], a torch Dataset, or a callable `f(n, generator) -> (n, C, H, W)`, from which `limit` or else
-            1,000 images are drawn. What `open_images` returned is accepted too.
+            array `(N, H, W, C)` or `(N, H, W)` or a torch tensor `(N, C, H, W)` or `(N, H, W)`, uint8 or float in
+            [0, 1] (where only the other axis can hold channels, it does), a list of PIL images, arrays or tensors,
+            a torch Dataset or DataLoader, feature rows `(N, D)` of floats, or a callable
+            `f(n, generator) -> (n, C, H, W)`. What `open_images` returned is accepted too.
         role: the key under which the user gave the source, for messages.
-        limit: take the first `limit` images in order; an unusable one among them is not replaced.
+        limit: take a random subset of this many usable images, drawn by content and seed, in the source's order; all
+            where there are no more. Names and their order don't change which images are drawn.
+        n_samples: how many images a callable draws; by default `limit`, or else 1,000.
         on_error: "fail" raises for the first image that cannot be used, "skip" leaves such images out.
         max_skipped: the largest share of images that "skip" may leave out.
         max_pixels: an image that would decode to more is refused before it is decoded.
@@ -85,7 +89,7 @@ def open_images(
         UserError: nothing there, nothing usable, or an image that cannot be used (as `on_error` says).
     """
     policy = Policy(role, on_error, max_skipped, max_pixels)
-    return open_with(source, policy, limit=limit, workers=workers, seed=seed, progress=progress)
+    return open_with(source, policy, limit=limit, n_samples=n_samples, workers=workers, seed=seed, progress=progress)
 
 
 def open_with(
@@ -93,6 +97,7 @@ def open_with(
     policy: Policy,
     *,
     limit: int | None = None,
+    n_samples: int | None = None,
     workers: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
@@ -103,41 +108,66 @@ def open_with(
     label = _describe(source)
     while isinstance(source, Source):
         source = source.open_source()
-    found = _find(source, policy, limit, seed)
-    if isinstance(found, ImageSet):
-        return found if limit is None else found.subset(range(min(limit, len(found))))
-    if isinstance(found, FeatureSet) and limit is not None:
-        return FeatureSet(found.source, found.names[:limit], found.features[:limit], found.digests[:limit])
-    if not isinstance(found, Listing):
+    found = _find(source, policy, n_samples or limit, seed)
+    if isinstance(found, Listing):
+        if not found.names:
+            raise UserError(f"{policy.role}: {label} holds no images. {_found_instead(found)}")
+        found = scan(found, label, policy, workers=workers, progress=progress)
+    if limit is None or isinstance(found, Moments):
         return found
-    if not found.names:
-        raise UserError(f"{policy.role}: {label} holds no images. {_found_instead(found)}")
-    return scan(found.first(limit), label, policy, workers=workers, progress=progress)
+    return found.limited(limit, seed) if isinstance(found, ImageSet) else found.limited(limit, seed, policy.role)
 
 
-def _find(source: Any, policy: Policy, limit: int | None, seed: int) -> Listing | ImageSet | FeatureSet | Moments:
+def _find(source: Any, policy: Policy, draws: int | None, seed: int) -> Listing | ImageSet | FeatureSet | Moments:
+    """What a source claims to hold, all of it; `draws` is how many images a callable draws."""
     role = policy.role
     if isinstance(source, (Listing, ImageSet, FeatureSet, Moments)):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return _open_path(os.fspath(source), policy, limit)
-    if isinstance(source, np.ndarray):
-        return list_array(source, role, role, "HWC", limit)
-    if is_tensor(source):
-        return list_array(source, role, role, "CHW", limit)
+        return _open_path(os.fspath(source), policy, None)
+    if isinstance(source, np.ndarray) or is_tensor(source):
+        if is_features(source):
+            return feature_set(to_numpy(source), role, _describe(source), role)
+        return list_array(source, role, role, _usual(source))
+    if isinstance(source, Sequence) and not source:
+        raise UserError(f"{role}: the list of paths is empty, or that of images.")
     if isinstance(source, Sequence) and all(isinstance(item, (str, os.PathLike)) for item in source):
-        if not source:
-            raise UserError(f"{role}: the list of paths is empty.")
-        return join(_listings([os.fspath(item) for item in source], policy, limit))
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (Sequence, dict)):
-        return list_dataset(source, role, limit)
+        return join(_listings([os.fspath(item) for item in source], policy, None))
+    if isinstance(source, Sequence) and (axes := _common_axes(source)) is not None:
+        if axes == 1:
+            return _find(np.stack([to_numpy(row) for row in source]), policy, draws, seed)
+        return join(("", list_array(each, f"{role}[{i}]", role, _usual(each))) for i, each in enumerate(source))
+    if is_loader(source):
+        return draw_loader(source, role)
+    if hasattr(source, "cast_column") and hasattr(source, "features"):
+        from genaudit.data.huggingface_source import list_huggingface
+
+        return list_huggingface(source)
+    if isinstance(source, Sequence) and not may_hold_image(source[0]):
+        raise _unreadable(source, role)
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, Mapping):
+        return list_dataset(source, role)
     if callable(source):
-        return draw(source, role, limit, seed)
-    raise UserError(
+        return draw(source, role, draws, seed)
+    raise _unreadable(source, role)
+
+
+def _unreadable(source: Any, role: str) -> UserError:
+    return UserError(
         f"{role}: images cannot be read from an object of type {type(source).__name__}. Give {KINDS}; or a list of "
-        f"paths, a NumPy array (N, H, W, C) uint8, a torch tensor (N, C, H, W), a map-style Dataset, or a callable "
-        f"f(n, generator)."
+        f"paths, of PIL images, arrays or tensors, a NumPy array (N, H, W, C), a torch tensor (N, C, H, W), feature "
+        f"rows (N, D), a map-style Dataset, a DataLoader, or a callable f(n, generator)."
     )
+
+
+def _usual(array: Any) -> Layout:
+    return "HWC" if isinstance(array, np.ndarray) else "CHW"
+
+
+def _common_axes(items: Sequence[Any]) -> int | None:
+    """4 for a list of batches of images, 1 for a list of feature rows; None for anything else."""
+    axes = {len(item.shape) if isinstance(item, np.ndarray) or is_tensor(item) else 0 for item in items}
+    return axes.pop() if axes in ({4}, {1}) else None
 
 
 def _open_path(text: str, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
@@ -150,7 +180,9 @@ def _open_path(text: str, policy: Policy, limit: int | None) -> Listing | Featur
 
 def _open_kind(text: str, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
     role = policy.role
-    path = Path(text).expanduser()
+    if not text.strip():
+        raise UserError(f"{role}= is empty: a path is needed. Give {KINDS}.")
+    path = home(text)
     kind = path.suffix.lower()
     if path.is_dir():
         return list_folder(path)
@@ -177,7 +209,7 @@ def _open_pattern(pattern: str, policy: Policy, limit: int | None) -> Listing | 
     `FOLDER/*` may match labels and logs beside the images: what is no source is ignored and counted, lists of files
     too unless the pattern ends like one. With `**`, which matches each file by itself, folders are passed over.
     """
-    matches = sorted(glob.glob(pattern, recursive=True))
+    matches = sorted(matches_of(pattern, recursive=True))
     if not matches:
         raise UserError(f"{policy.role}: no file matches {pattern}. Give {KINDS}.")
     kinds = {*EXTENSIONS, ".zip", ".tar", *ARRAY_EXTENSIONS, Path(pattern).suffix.lower()}
@@ -201,7 +233,7 @@ def _listings(paths: Sequence[str], policy: Policy, limit: int | None) -> Iterat
     files: list[str] = []
     count = 0
     for text in paths:
-        path = Path(text).expanduser()
+        path = home(text)
         if path.suffix.lower() in EXTENSIONS and not path.is_dir():
             if not path.exists():
                 raise UserError(f"{policy.role}: {text} does not exist.")
