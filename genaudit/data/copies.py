@@ -31,16 +31,16 @@ def shared(digests: np.ndarray, others: np.ndarray) -> int:
     return int(np.isin(_keys(digests), _keys(others)).sum())
 
 
-def random_subset(digests: np.ndarray, limit: int, seed: int, role: str = "") -> np.ndarray:
+def random_subset(digests: np.ndarray, limit: int, seed: int) -> np.ndarray:
     """Places of `limit` images drawn at random without replacement, in increasing order, (min(limit, N),) int64.
 
-    Every image gets a pseudo-random number from its content, `seed` and `role`; those with the smallest are taken. So
-    the subset depends neither on names nor on their order, a larger limit keeps what a smaller one took, and two roles
-    draw independently. Copies of an image are numbered, so that each may be drawn or left out.
+    Every image gets a pseudo-random number from its content and `seed`; those with the smallest are taken. So the
+    subset depends neither on names nor on their order, and a larger limit keeps what a smaller one took. Copies of an
+    image are numbered, so that each may be drawn or left out.
     """
     if limit >= len(digests):
         return np.arange(len(digests))
-    start = hashlib.blake2b(f"{role}\n{seed}\n".encode(), digest_size=8)
+    start = hashlib.blake2b(f"{seed}\n".encode(), digest_size=8)
     occurrence = _occurrences(digests)
     numbers = np.empty(len(digests), np.uint64)
     for place, row in enumerate(np.ascontiguousarray(digests)):

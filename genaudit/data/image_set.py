@@ -182,7 +182,7 @@ class ImageSet:
         """A random subset of `limit` images by content and seed, in the set's order; all where there are no more."""
         if limit >= len(self):
             return self
-        chosen = self.subset(random_subset(self.digests, limit, seed, self.policy.role))
+        chosen = self.subset(random_subset(self.digests, limit, seed))
         return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped))
 
     def without(self, damaged: Mapping[int, str]) -> ImageSet:
@@ -232,11 +232,11 @@ class FeatureSet:
         """How many rows are exact copies of another one of the set."""
         return duplicates(self.digests)
 
-    def limited(self, limit: int, seed: int, role: str = "") -> FeatureSet:
+    def limited(self, limit: int, seed: int) -> FeatureSet:
         """A random subset of `limit` rows by content and seed, in the set's order; all where there are no more."""
         if limit >= len(self):
             return self
-        chosen = random_subset(self.digests, limit, seed, role)
+        chosen = random_subset(self.digests, limit, seed)
         names = [self.names[place] for place in chosen]
         return replace(
             self, names=names, features=self.features[chosen], digests=self.digests[chosen], available=len(self)

@@ -162,9 +162,7 @@ def item_pixels(item: Any) -> tuple[np.ndarray, str]:
     if _is_picture(found):
         return to_rgb(found), str(found.mode)
     if isinstance(item, Mapping):
-        raise BadImage(
-            f"has the keys {', '.join(map(str, item))}, and not one of them is plainly the image: image, say"
-        )
+        raise BadImage(f"has the keys {', '.join(map(str, item))}, and none of them is plainly the image")
     raise BadImage(f"is a {type(found).__name__}; a PIL image, a tensor (C, H, W) or an array (H, W, C) would be right")
 
 

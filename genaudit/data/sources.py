@@ -113,9 +113,7 @@ def open_with(
         if not found.names:
             raise UserError(f"{policy.role}: {label} holds no images. {_found_instead(found)}")
         found = scan(found, label, policy, workers=workers, progress=progress)
-    if limit is None or isinstance(found, Moments):
-        return found
-    return found.limited(limit, seed) if isinstance(found, ImageSet) else found.limited(limit, seed, policy.role)
+    return found if limit is None or isinstance(found, Moments) else found.limited(limit, seed)
 
 
 def _find(source: Any, policy: Policy, draws: int | None, seed: int) -> Listing | ImageSet | FeatureSet | Moments:

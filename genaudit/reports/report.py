@@ -43,13 +43,19 @@ class Warning:
 
 @dataclass
 class RoleImages:
-    """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode."""
+    """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode.
+
+    `duplicates` counts exact copies of other images of the role; `available` is how many images there are where a limit
+    took only `count` of them.
+    """
 
     source: str
     count: int
     digest: str
     skipped: Sequence[tuple[str, str]] = ()
     converted: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int | None = None
+    available: int | None = None
 
 
 @dataclass
@@ -212,6 +218,7 @@ class Report:
                         {"name": str(name), "reason": str(reason)} for name, reason in sorted(self.roles[role].skipped)
                     ],
                     "converted": dict(sorted(self.roles[role].converted.items())),
+                    **_counts(self.roles[role]),
                 }
                 for role in by_role(self.roles)
             },
@@ -242,6 +249,12 @@ class Report:
         from genaudit.reports.files import write
 
         return write(self, directory)
+
+
+def _counts(images: RoleImages) -> dict[str, int]:
+    """The counts that are known."""
+    counts = {"duplicates": images.duplicates, "available": images.available}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def by_role(items: Mapping[str, Any]) -> dict[str, Any]:

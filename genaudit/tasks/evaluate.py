@@ -9,6 +9,7 @@ from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError
 from genaudit.reports.report import Report, RoleImages
 from genaudit.store import Store
+from genaudit.tasks.counting import counting_warnings
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
@@ -98,6 +99,11 @@ def evaluate(
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
         warnings=[
             *skipped_images(measurements.roles),
+            *counting_warnings(
+                measurements.roles,
+                {name: spec.role_parameters for name, spec in specs.items()},
+                {name: entry.result for name, entry in entries.items()},
+            ),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
             *measurements.warnings,
@@ -153,10 +159,11 @@ def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
 def _role_images(role: Role) -> RoleImages:
     if isinstance(role, Moments):
         return RoleImages(role.source, role.n or 0, role.digest)
-    if isinstance(role, FeatureSet):
-        return RoleImages(role.source, len(role), role.digest)
-    skipped = [(image.name, image.reason) for image in role.skipped]
-    return RoleImages(role.source, len(role), role.digest, skipped, role.converted)
+    made = RoleImages(role.source, len(role), role.digest, duplicates=role.duplicates, available=role.available)
+    if isinstance(role, ImageSet):
+        made.skipped = [(image.name, image.reason) for image in role.skipped]
+        made.converted = role.converted
+    return made
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

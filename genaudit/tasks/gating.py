@@ -18,6 +18,7 @@ from genaudit.reports.report import MeasureUse, RoleImages, Warning
 from genaudit.stats.neighbours import Index
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
+from genaudit.tasks.counting import counting_warnings
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.progress import Progress
@@ -118,7 +119,12 @@ class Yardstick:
             rows["train"],
             None,
             measured.uses,
-            [*skipped_images(measured.roles), *weights_warnings(measures, {}), *measured.warnings],
+            [
+                *skipped_images(measured.roles),
+                *counting_warnings(measured.roles, {}, {}),
+                *weights_warnings(measures, {}),
+                *measured.warnings,
+            ],
         )
         if "reference" in rows:
             order = np.random.default_rng((settings.seed, 5)).permutation(len(rows["reference"]))

@@ -72,10 +72,10 @@ def gate_lines(cfg: Any, yardstick: Yardstick) -> GateRun:
     """Gates image files whose paths standard input names, and stops reading as soon as the decision is known."""
     mode: Mode = yardstick.keys.mode or "sequential"
     lines = lines_of(sys.stdin)
-    known = None
+    known = yardstick.settings.limits.get("generated")  # of a stream the first ones: there is no set to draw from
     if mode == "fixed" and yardstick.keys.n_max is None:
         listed = all_lines(lines)
-        lines, known = iter(listed), len(listed)
+        lines, known = iter(listed), min(len(listed), known or len(listed))
         if not listed:
             raise UserError("generated: standard input holds no path of an image")
     gate = yardstick.gate(mode, known)

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from genaudit.data import DamagedImage, ImageSet, open_images
+from genaudit.data import DamagedImage, FeatureSet, ImageSet, open_images
 from genaudit.errors import UserError
 
 from .conftest import encode
@@ -198,7 +198,7 @@ class TestDatasets:
         items = [{"label": 3, key: image} for key in ("pixel_values", "png", "jpg", "x")]
         images = opened(Items(items))
         assert len({bytes(row) for row in images.digests}) == 1
-        with pytest.raises(UserError, match=r"Items\[0\] has the keys a, b, and not one"):
+        with pytest.raises(UserError, match=r"Items\[0\] has the keys a, b, and none"):
             open_images(Items([{"a": image, "b": image}]))
 
 
@@ -235,7 +235,7 @@ class TestLists:
             assert isinstance(features, FeatureSet)
             np.testing.assert_array_equal(features.features, rows)
             assert features.names[6] == "reference[6]"
-        with pytest.raises(UserError, match="reference: features .* NaN or infinity in row 1"):
+        with pytest.raises(UserError, match=r"reference: features .* NaN or infinity in row 1"):
             open_images(np.array([[0.0], [np.nan]]), role="reference")
         with pytest.raises(UserError, match=r"reference.*shape \(7, 4\).*must be floats"):
             open_images(rows.astype(int), role="reference")
