@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
-from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data import ImageSet, Moments
 from genaudit.errors import DONE, UserError
+from genaudit.hydra_words import escaped
 from genaudit.reports.report import Report, RoleImages
 from genaudit.store import Store
+from genaudit.tasks.checkpoints import find_sets, labels_of
 from genaudit.tasks.counting import counting_warnings
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
@@ -17,7 +20,7 @@ from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warn
 from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import ROLES, Role, open_roles, source_of
+from genaudit.tasks.roles import ROLES, Role, open_role, open_roles, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 
@@ -26,13 +29,43 @@ def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
     ranks = Ranks.join()
     try:
-        report = evaluate(cfg, {role: source_of(cfg[role]) for role in ROLES}, command_line("evaluate"), ranks)
+        sources = {role: source_of(cfg[role]) for role in ROLES}
+        sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
+        if len(sets) > 1:
+            _evaluate_sets(cfg, sources, sets, ranks)
+            return DONE
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks)
         if report is not None:
             out = run_folder(cfg, "evaluate")
             show(report, report.save(out))
     finally:
         ranks.leave()
     return DONE
+
+
+def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks: Ranks) -> None:
+    """A run for each set that a pattern matches, in a folder of its name, and their comparison beside these."""
+    from genaudit.reports.comparison import compare
+    from genaudit.tasks.compare import show as show_comparison
+
+    out = run_folder(cfg, "evaluate")
+    settings = Settings.of(cfg)
+    # the other roles are read once
+    others = {role: open_role(role, source, settings) for role, source in sources.items()
+              if role != "generated" and source is not None}  # fmt: skip
+    runs: list[str] = []
+    for label, path in zip(labels_of(sets), sets, strict=True):
+        own = copy.deepcopy(cfg)
+        own.generated = escaped(path)
+        report = evaluate(own, {**others, "generated": path}, command_line("evaluate", generated=path), ranks)
+        if report is not None:
+            report.save(out / label)
+            runs.append(str(out / label))
+            print(f"{label}: {report.roles['generated'].count:,} images, written {out / label}", flush=True)
+    if runs:
+        comparison = compare(runs)
+        comparison.write(out)
+        show_comparison(comparison, out)
 
 
 def show(report: Report, files: Mapping[str, Any]) -> None:

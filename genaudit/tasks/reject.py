@@ -18,9 +18,10 @@ from genaudit.tasks.gating import Yardstick
 from genaudit.tasks.measuring import measure_roles
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import open_role, source_of
+from genaudit.tasks.roles import check_n_samples, open_role, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.samples import Samples, SetSamples, StreamedSamples, all_lines, lines_of
+from genaudit.tasks.settings import Settings
 
 CODES: dict[Outcome, int] = {"accept": DONE, "reject": REJECTED, "undecided": UNDECIDED}
 STDIN = "-"
@@ -39,10 +40,11 @@ def main(cfg: Any) -> int:
     generated = sources["generated"]
     if generated is None:
         raise UserError("generated images are missing: `genaudit reject SAMPLES train=T`, or - for paths on stdin")
-    from genaudit.tasks.checkpoints import find_checkpoints, gate_checkpoints
+    check_n_samples(sources, Settings.of(cfg))
+    from genaudit.tasks.checkpoints import find_sets, gate_checkpoints
 
     yardstick = Yardstick.prepare(cfg, sources)
-    if checkpoints := find_checkpoints(generated):
+    if checkpoints := find_sets(generated, pool=cfg.pool):
         return CODES[gate_checkpoints(cfg, yardstick, checkpoints)]
     run = gate_lines(cfg, yardstick) if generated == STDIN else gate_set(cfg, yardstick, generated)
     show_run(run, run.write(run_folder(cfg, "reject")))
