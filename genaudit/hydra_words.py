@@ -7,6 +7,7 @@ hold; a value of another key is quoted where the grammar cannot read it.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -21,6 +22,7 @@ PATH_NAMES = {
 }  # fmt: skip
 JOB = "${hydra:job.num}"
 _RESOLVERS = ("oc.", "hydra:", "now:")
+_WORD = re.compile(r"[A-Za-z_./][\w./-]*")  # in the grammar a string as it stands
 _SIMPLE = re.compile(r"[\w./:@%+-]*")
 
 
@@ -74,6 +76,8 @@ def override_of(key: str, value: str, configs: Path, verb: str, *, sweeping: boo
 def _each(values: str, configs: Path, verb: str) -> str:
     """Paths with commas between them, each quoted that is not already."""
     parts = [part.strip() for part in values.split(",")]
+    if all(_WORD.fullmatch(part) and part not in ("true", "false", "nan", "inf") for part in parts):
+        return values
     return ",".join(part if part == "null" or part[:1] in "'\"" else _path(part, configs, verb) for part in parts)
 
 
@@ -103,6 +107,7 @@ def is_override(word: str, configs: Path, verb: str, *, own_configs: bool = Fals
     return own_configs or "/" not in key
 
 
+@functools.cache
 def known_keys(configs: Path, verb: str) -> set[str]:
     """The first parts of keys that a verb knows: those of its YAML files and the groups. No YAML is loaded."""
     files = [configs / f"{verb}.yaml", configs / "measuring.yaml"]
@@ -128,7 +133,10 @@ def own_folders(overrides: list[str]) -> list[str]:
 
 
 def _folders(override: Any) -> list[Any]:
-    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+    if not override.is_sweep_override():
+        return [override.value()]
+    listed = getattr(override.value(), "list", None) or list(override.sweep_string_iterator())
+    return [getattr(each, "text", each) for each in listed]
 
 
 def _apart(override: Any, swept: set[str]) -> bool:
