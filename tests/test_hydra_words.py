@@ -13,12 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from genaudit.cli import config_folder, hydra_arguments
-from genaudit.hydra_words import PATH_NAMES, from_python, is_override, known_keys, literal, own_folders, override_of
+from genaudit.hydra_words import PATH_NAMES, from_python, is_override, known_keys, literal, override_of, own_folders
 
 ODD = [
     "my real (1)/x.npz", "a b", " a ", "a,b", "a=b", "lr=0.1, (run 'a')", "d\\", "\\\\", "a\\'", "'a'", '"a"', "it's",
-    "[a]", "[a,b]", "{a}", "{a:1}", "${x}", "a${b}", "$${a}", "\\${a}", "${", "${a", "~x", "a~", "007", "2024_01", "1e3",
-    "true", "nan", "???", "*", "a:b", "#a", "@a", "!a", "%a", "&a", "choice(a)", "range(1,2)", "é", "a\tb", "-",
+    "[a]", "[a,b]", "{a}", "{a:1}", "${x}", "a${b}", "$${a}", "\\${a}", "${", "${a", "~x", "a~", "007", "2024_01",
+    "1e3", "true", "nan", "???", "*", "a:b", "#a", "@a", "!a", "%a", "&a", "choice(a)", "range(1,2)", "é", "a\tb", "-",
 ]  # fmt: skip
 KEYS = {
     "evaluate": [

@@ -145,6 +145,6 @@ def test_reference_images_that_were_learned_are_left_out() -> None:
 
 def test_generated_copies_of_training_images_are_said() -> None:
     sets = _sets(5, 6)
-    found = judge(**{**sets, "generated": np.concatenate([sets["generated"], sets["train"][:7]])})
+    found = judge(**{**sets, "generated": np.concatenate([sets["generated"][:90], sets["train"][:7]])})
     (caution,) = found.cautions
-    assert (caution.code, caution.message.partition(" generated")[0]) == ("same-images", "7 of 107")
+    assert (caution.code, caution.message.partition(" generated")[0]) == ("same-images", "7 of 97")

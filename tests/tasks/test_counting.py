@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genaudit import DiversityGate
 from genaudit.cli import main
-from genaudit.errors import DONE, USER
+from genaudit.errors import DONE, USER, UserError
 
 PIXELS = ("feature_model=pixels", "feature_model.size=3", "progress=false")
 
@@ -308,3 +309,8 @@ def test_odd_names_are_folders_in_every_role_and_for_every_output(
     assert sources == {role: str(tmp_path / name / part) for role, part in parts.items()}
     assert any((Path(name) / "store").rglob("*.shard"))
     assert main(["evaluate", f"{name}/*/", *PIXELS, "metric=[vendi]", "pool=true", "out=pooled"]) == DONE
+
+
+def test_a_gate_that_is_fed_batches_has_no_limit_of_each(make_images: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="n_max=5"):
+        DiversityGate(str(make_images("train", 12)), limit=5)
