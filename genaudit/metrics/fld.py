@@ -30,7 +30,7 @@ from scipy import special
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.copies import first_of_each, row_keys
+from genaudit.stats.equal_rows import first_of_each, row_keys
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genaudit.stats.copies import first_of_each, row_keys
+from genaudit.stats.equal_rows import first_of_each, row_keys
 
 
 def test_keys_are_equal_for_equal_rows_only_whatever_their_type_and_place() -> None:
