@@ -100,8 +100,8 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
     if key is None or (len(bare) > 1 and not many):
         unexpected = bare[0] if key is None else bare[1]
         raise UserError(
-            f"unexpected argument {unexpected!r}: settings are written key=value, and a pattern of several paths is quoted "
-            f"(see `genaudit {verb} --help`)"
+            f"unexpected argument {unexpected!r}: settings are written key=value, and a pattern of several paths is "
+            f"quoted (see `genaudit {verb} --help`)"
         )
     return [f"{key}=[{','.join(literal(word) for word in bare)}]" if many else f"{key}={literal(bare[0])}"]
 

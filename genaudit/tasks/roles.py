@@ -9,7 +9,7 @@ from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
 from genaudit.tasks.progress import Progress
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.settings import LIMIT_KEYS, Settings
 
 ROLES = ("generated", "reference", "train", "anomalies")
 Role = ImageSet | FeatureSet | Moments
@@ -86,4 +86,7 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
             seed=settings.seed,
             progress=scanned,
         )
+    if isinstance(opened, Moments) and role in settings.limits:
+        key = LIMIT_KEYS[role]
+        raise UserError(f"{key}={settings.limits[role]}: {opened.source} holds mean and covariance of all its images")
     return opened

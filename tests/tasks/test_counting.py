@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from importlib import resources
@@ -88,6 +89,7 @@ def test_limits_of_other_roles_are_their_own_and_said_of_every_metric_that_takes
     [
         ("evaluate", ["limit_train=0"], "limit_train must be a positive integer"),
         ("evaluate", ["limit_reference=2.5"], "limit_reference=2.5"),
+        ("evaluate", ["reference={moments}", "limit_reference=4"], "limit_reference=4: .*holds mean and covariance"),
         ("evaluate", ["n_samples=5"], "n_samples=5 says how many images a callable draws"),
         ("reject", ["n_samples=5", "train={gen}"], "limit=5 takes so many"),
         ("moments", ["limit=5", "limit_reference=6"], "limit=5 and limit_reference=6 are about the same images"),
@@ -101,9 +103,10 @@ def test_a_limit_that_means_nothing_is_refused(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    folder = str(make_images("gen", 8))
-    assert main([verb, folder, *PIXELS, *(key.format(gen=folder) for key in keys)]) == USER
-    assert words in capfd.readouterr().err
+    folder, moments = str(make_images("gen", 8)), tmp_path / "moments.npz"
+    np.savez(moments, mu=np.zeros(3), sigma=np.eye(3))
+    assert main([verb, folder, *PIXELS, *(key.format(gen=folder, moments=moments) for key in keys)]) == USER
+    assert re.search(words, capfd.readouterr().err)
 
 
 def test_the_gate_limits_samples_and_never_its_training_set(
