@@ -7,7 +7,7 @@ from typing import Any
 
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
-from genaudit.hydra_words import from_python, in_grammar
+from genaudit.hydra_words import from_python, in_grammar, quoted
 from genaudit.reports.report import Report
 
 
@@ -102,7 +102,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
 
     overrides = list(overrides)
     if config_dir:
-        overrides.append(f"hydra.searchpath=[{as_override(f'file://{config_dir}')}]")
+        overrides.append(f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]")  # Hydra takes it as it is
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):

@@ -179,3 +179,13 @@ def test_odd_names_are_paths_from_python(
     report = genaudit.evaluate(f"{name}/gen", ["ref"], metrics="fd", store=f"{name}/store", **KEYS)
     assert report.to_dict()["images"]["generated"]["source"] == f"{name}/gen"
     assert (Path(name) / "store").is_dir()
+
+
+def test_a_config_dir_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "own (1), [x]=${y}" / "metric"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "mine:\n  measure: ${feature_model}\n  fn: {_target_: genaudit.metrics.vendi.judge, _partial_: true}\n"
+    )
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    assert list(genaudit.evaluate(rows, metrics="mine", config_dir=str(folder.parent)).metrics) == ["mine"]
