@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from genaudit import __version__
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, one_line
+from genaudit.hydra_words import is_override, literal, override_of, own_folders
 from genaudit.verbs import OVERVIEW, VERBS
 
 if TYPE_CHECKING:
@@ -29,14 +30,6 @@ SWITCHES_WITH_VALUE = {
     "--experimental-rerun",
 }  # fmt: skip
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
-# Values of these keys are paths, which may hold anything: they are quoted for Hydra's grammar.
-PATH_KEYS = {
-    "generated", "reference", "train", "out", "store", "feature_model.checkpoint", "anomalies", "column",
-    "density_model", "general_model", "piad_model", "generator.file", "generator.checkpoint", "generator.folder",
-    "outliers", "general", "finetune", "images",
-    "data", "labels",
-    "piad.perceptual.weights", "piad.perceptual.statistics",
-}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
-    """Turns bare arguments into the verb's key and quotes paths for Hydra's grammar.
+    """Turns bare arguments into the verb's key and quotes paths for Hydra's grammar; a sweep's jobs get own folders.
 
     Raises:
         UserError: more bare arguments than the verb takes.
@@ -78,6 +71,8 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
     overrides: list[str] = []
     switches: list[str] = []
     words = iter(arguments)
+    configs = config_folder()
+    own = any(word.startswith(("--config-dir", "-cd")) for word in arguments)
     for word in words:
         if word in SWITCHES_WITH_VALUE:
             switches += [word, next(words, "")]
@@ -87,12 +82,14 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
             overrides.append(f"{word.lstrip('-')}=true")
         elif word.startswith("-") and word != "-":
             switches.append(word)
-        elif "=" in word and not (word.partition("=")[0] not in PATH_KEYS and Path(word).exists()):
+        elif is_override(word, configs, verb, own_configs=own):
             overrides.append(word)
         else:
             bare.append(word)
     sweeping = bool({"--multirun", "-m"} & set(switches))
-    overrides = [_quoted_path(override, sweeping) for override in overrides]
+    pairs = [override.partition("=") for override in overrides]
+    overrides = [override_of(key, value, configs, verb, sweeping=sweeping) for key, _, value in pairs]
+    overrides = own_folders(overrides) if sweeping else overrides
     return [*switches, *_bare_arguments(verb, bare), *overrides]
 
 
@@ -103,20 +100,10 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
     if key is None or (len(bare) > 1 and not many):
         unexpected = bare[0] if key is None else bare[1]
         raise UserError(
-            f"unexpected argument {unexpected!r}: settings are written key=value (see `genaudit {verb} --help`)"
+            f"unexpected argument {unexpected!r}: settings are written key=value, and a pattern of several paths is "
+            f"quoted (see `genaudit {verb} --help`)"
         )
-    return [f"{key}=[{','.join(_quote(word) for word in bare)}]" if many else f"{key}={_quote(bare[0])}"]
-
-
-def _quoted_path(override: str, sweeping: bool) -> str:
-    key, _, value = override.partition("=")
-    if key not in PATH_KEYS or value in ("", "null") or value[0] in "'\"[{" or value.startswith("${"):
-        return override
-    return override if sweeping and "," in value else f"{key}={_quote(value)}"
-
-
-def _quote(value: str) -> str:
-    return "'" + value.replace("'", "\\'") + "'"
+    return [f"{key}=[{','.join(literal(word) for word in bare)}]" if many else f"{key}={literal(bare[0])}"]
 
 
 def config_folder() -> Path:

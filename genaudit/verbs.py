@@ -44,7 +44,9 @@ Keys that every measuring verb knows:
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
   metric=[NAME,...]             genaudit list metrics shows them
   out=DIR  store=DIR            where reports go; where measured rows are kept
-  seed=0  limit=N  confidence=0.95
+  seed=0  confidence=0.95
+  limit=N                       a random subset of the generated images, by content and seed; limit_reference=N,
+                                limit_train=N, limit_anomalies=N: of other roles, which changes what values mean
   device=auto|cpu|cuda|cuda:N|mps  precision=float32|bfloat16|float64  batch_size=auto|N  workers=auto|N
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  offline=false  progress=true
 """
@@ -63,9 +65,15 @@ VERBS = {
 genaudit evaluate samples/ reference=real/
 genaudit evaluate samples.zip reference=real/ train=train/ metric=[as,as_i,irs,fd,kd,prdc,vendi,authpct,ct]
 genaudit evaluate samples/ reference=real/ feature_model=timm feature_model.name=resnet18 device=cuda
-genaudit evaluate samples/ reference=real/ --multirun seed=0,1,2
+genaudit evaluate samples/ reference=real/ --multirun seed=0,1,2 out=runs/sweep
+genaudit evaluate 'runs/samples/step_*' reference=real/
 """,
-        MEASURING,
+        """\
+A pattern of folders (or archives), quoted, is a run for each in a folder of its name, and a comparison of them beside
+these; pool=true judges all as one set. In a sweep every job writes into its own folder: out/0, out/1, ...
+
+"""
+        + MEASURING,
         module="evaluate",
         bare_key="generated",
     ),
@@ -97,7 +105,8 @@ The gate's keys:
   n_max=N               draw at most N samples
   distance=euclidean    or cosine
   --plan                how many samples reject a model of diversity d; with n_train=N or train=T, diversity=[0.1,0.4]
-A pattern of folders, quoted, decides for each in the order of their numbers; the exit code is the last one's.
+A pattern of folders, quoted, decides for each in the order of their numbers; the exit code is the last one's. pool=true
+judges all as one set. limit=N judges a random subset of the samples (of a stream the first N), never of train.
 
 """
         + MEASURING.replace("  metric=[NAME,...]             genaudit list metrics shows them\n", ""),
@@ -139,7 +148,7 @@ Keys:
   likelihood=wide_resnet        no density: a classifier of train against outliers, for comparison (AUROC, scores.csv)
   likelihood.model.classes=K    class-conditional: classes are the sub-folders of train, or labels=FILE (.npy, .txt);
                                 finetune=RUN may be a model without classes
-  every=N  checkpoint_seconds=30  samples=64  seed=0  limit=N  device=auto|cpu|cuda|cuda:N|mps  out=RUN
+  every=N  checkpoint_seconds=30  samples=64  seed=0  limit_train=N  device=auto|cpu|cuda|cuda:N|mps  out=RUN
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  workers=auto|N  progress=true
 
 """,

@@ -35,7 +35,7 @@ def test_the_pages_commands_run_in_their_order(workplace: Path, capsys: pytest.C
         if verb == "train":
             arguments = [each for each in arguments if ".iterations=" not in each] + TRAINING
         if verb == "demo":
-            arguments += ["limit=30", "sets=[vae]"]
+            arguments += ["limit=30", "limit_reference=30", "limit_train=30", "sets=[vae]"]
         assert main([verb, *arguments]) == DONE, command
     assert "auroc_ratio" in capsys.readouterr().out
 

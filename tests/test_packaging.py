@@ -65,7 +65,16 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
     assert run("--version").startswith("genaudit ")
     assert "irs_inf" in run("list", "metrics")
     assert "EfficientNetLite0" in run("evaluate", "--cfg", "job")
-    run("demo", "sets=[vae]", "limit=24", "metric=[fd,irs]", "feature_model=pixels", f"out={tmp_path / 'out'}")
+    run(
+        "demo",
+        "sets=[vae]",
+        "limit=24",
+        "limit_reference=24",
+        "limit_train=24",
+        "metric=[fd,irs]",
+        "feature_model=pixels",
+        f"out={tmp_path / 'out'}",
+    )
     assert (tmp_path / "out" / "vae" / "report.html").exists()
 
 

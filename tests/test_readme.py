@@ -67,12 +67,12 @@ def test_a_command_of_the_readme_runs(command: str, workplace: Path, monkeypatch
     if verb in ("compare", "check", "list", "reproduce") or "--plan" in arguments or "_model=runs" in command:
         small = []
     if verb == "demo":
-        small += ["limit=60", "sets=[vae,memorised]"]
+        small += ["limit=60", "limit_reference=60", "limit_train=60", "sets=[vae,memorised]"]
     if "feature_model=timm" in command:
-        small = ["feature_model.pretrained=false", "feature_model.size=32", "limit=8"]
+        small = ["feature_model.pretrained=false", "feature_model.size=32", "limit=8", "limit_reference=8"]
     if "feature_model.checkpoint" in command:
         _write_random_weights(workplace / "vit_s16.safetensors")
-        small = ["limit=4", "metric=[kd]"]
+        small = ["limit=4", "limit_reference=4", "metric=[kd]"]
     if "--config-dir own" in command:
         _write_the_readmes_metric(workplace)
         monkeypatch.syspath_prepend(str(workplace))

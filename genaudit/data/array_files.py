@@ -83,7 +83,7 @@ class MomentsFile:
             raise UserError(f"reference: {path} {error}.") from error
 
 
-def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing | FeatureSet | Moments:
+def open_array_file(path: Path, role: str) -> Listing | FeatureSet | Moments:
     """The images, features or moments of an array file.
 
     Raises:
@@ -93,7 +93,7 @@ def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing 
     others: Counter[str] = Counter()  # filled when the file is opened
     try:
         if kind == ".npz":
-            return _open_npz(path, role, limit)
+            return _open_npz(path, role)
         layout: Layout = "HWC"
         if kind == ".npy":
             rows = LazyRows(partial(_map_npy, os.fspath(path)))
@@ -106,7 +106,7 @@ def open_array_file(path: Path, role: str, limit: int | None = None) -> Listing 
             rows = LazyRows(partial(_open_pt, os.fspath(path), others))
             layout = "CHW"
         _check_claim(rows, path)
-        listing = list_array(rows, path.name, role, layout, limit)
+        listing = list_array(rows, path.name, role, layout)
         return replace(listing, ignored=dict(others))
     except _Refused as error:
         raise UserError(f"{role}: {path} {error}.") from error
@@ -130,7 +130,7 @@ def _check_memory(size: int, what: str, instead: str) -> None:
         raise _Refused(f"needs {size:,} bytes of memory for {what}, more than half of this machine's; {instead}")
 
 
-def _open_npz(path: Path, role: str, limit: int | None) -> Listing | FeatureSet | Moments:
+def _open_npz(path: Path, role: str) -> Listing | FeatureSet | Moments:
     keys = _keys(path)
     for key in ("arr_0", "images"):
         if key in keys:
@@ -139,12 +139,12 @@ def _open_npz(path: Path, role: str, limit: int | None) -> Listing | FeatureSet 
             if key == "arr_0" and len(pictures) > 1:  # np.savez(file, *images)
                 sizes = [shapes[name] for name in pictures]
                 reader = PicturesReader(LazyRows(partial(_NpzPictures, os.fspath(path), pictures)), sizes)
-                return Listing([f"{path.name}[{name}]" for name in pictures][:limit], reader)
-            listing = list_array(LazyRows(partial(_npz_member, os.fspath(path), key)), path.name, role, "HWC", limit)
+                return Listing([f"{path.name}[{name}]" for name in pictures], reader)
+            listing = list_array(LazyRows(partial(_npz_member, os.fspath(path), key)), path.name, role, "HWC")
             return replace(listing, ignored=dict(_other_arrays(shapes, key)))
     for key in ("features", "feats"):
         if key in keys:
-            return feature_set(_npz_member(os.fspath(path), key), path.name, str(path), role, limit)
+            return feature_set(_npz_member(os.fspath(path), key), path.name, str(path), role)
     if "mu" in keys and "sigma" in keys:
         return _moments_of(path, keys, role)
     raise _Refused(
@@ -261,7 +261,7 @@ def _words(path: str, key: str) -> str:
     return str(found.reshape(-1)[0])
 
 
-def feature_set(features: np.ndarray, label: str, source: str, role: str, limit: int | None = None) -> FeatureSet:
+def feature_set(features: np.ndarray, label: str, source: str, role: str) -> FeatureSet:
     """Rows `(N, D)` checked and digested, a block at a time.
 
     Raises:
@@ -272,7 +272,6 @@ def feature_set(features: np.ndarray, label: str, source: str, role: str, limit:
             f"{role}: features of {source} have shape {features.shape} and type {features.dtype}; "
             f"(N, D) floats with N, D >= 1 would be right."
         )
-    features = features if limit is None else features[:limit]
     digests = np.empty((len(features), DIGEST_BYTES), dtype=np.uint8)
     for start in range(0, len(features), _BLOCK):
         block = np.asarray(features[start : start + _BLOCK])

@@ -1,7 +1,8 @@
-"""Images that are rows of one array: NumPy `(N, H, W, C)` uint8, torch `(N, C, H, W)` uint8 or float in [0, 1].
+"""Images that are rows of one array: NumPy `(N, H, W, C)` or torch `(N, C, H, W)`, uint8 or float in [0, 1].
 
 C is 1, 3 or 4 (alpha dropped); grey images may lack the axis, and a picture (H, W, C), or a tensor (3, H, W), may lack
-that of the images: it is one image. N images, H rows, W columns, C channels.
+that of the images: it is one image. Where only the other library's axis can hold channels, it does. N images, H rows,
+W columns, C channels.
 """
 
 from __future__ import annotations
@@ -99,42 +100,36 @@ class OnePicture:
         return whole if is_tensor(whole) else np.asarray(whole)
 
 
-def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | None = None) -> Listing:
+def list_array(rows: Any, label: str, role: str, layout: Layout) -> Listing:
     """The images of an array-like thing with `shape`, `dtype` and indexing, named "LABEL[index]".
 
     Raises:
         UserError: wrong number of axes, channels or data type, or no image.
     """
     shape, dtype = tuple(rows.shape), str(rows.dtype).removeprefix("torch.")
-    want = "(N, H, W, C) uint8" if layout == "HWC" else "(N, C, H, W), uint8 or float in [0, 1]"
+    want = "(N, H, W, C) or (N, C, H, W), uint8 or float in [0, 1], with C 1, 3 or 4"
     seen = f"{role}: {label} has shape {shape} and type {dtype}"
     if len(shape) not in (3, 4):
-        hint = " Feature rows go into an .npz as `features`." if len(shape) == 2 else ""
-        raise UserError(f"{seen}; images must be {want}, with C 1, 3 or 4.{hint}")
+        hint = " Feature rows (N, D) must be floats, in a file an .npz's `features`." if len(shape) == 2 else ""
+        raise UserError(f"{seen}; images must be {want}.{hint}")
     if 0 in shape:
         raise UserError(f"{seen}: it holds no {'image' if shape[0] == 0 else 'pixels'}.")
     if len(shape) == 3 and (picture := picture_layout(shape, layout, seen)) is not None:
-        _check_type(dtype, layout, seen, want)
+        _check_type(dtype, seen, want)
         text = f"{label} of shape {shape} is one picture, not {shape[0]:,} grey images"
         return Listing([f"{label}[0]"], ArrayReader(OnePicture(rows), picture), notes=(Note(ONE_PICTURE, text),))
     if len(shape) == 4:
-        channels, other = (shape[3], shape[1]) if layout == "HWC" else (shape[1], shape[3])
+        layout = _layout(shape[1:], layout)
+        channels = shape[3] if layout == "HWC" else shape[1]
         if channels not in _MODES:
-            axes = "(0, 2, 3, 1)" if layout == "HWC" else "(0, 3, 1, 2)"
-            call = f"transpose{axes}" if layout == "HWC" else f"permute{axes}"
-            hint = f" `.{call}` would bring its channels to the right place." if other in _MODES else ""
-            raise UserError(f"{seen}, so it would have {channels} channels; images must be {want}, C 1, 3 or 4.{hint}")
-    _check_type(dtype, layout, seen, want)
-    count = shape[0] if limit is None else min(limit, shape[0])
-    return Listing([f"{label}[{i}]" for i in range(count)], ArrayReader(rows, layout))
+            raise UserError(f"{seen}, so it would have {channels} channels; images must be {want}.")
+    _check_type(dtype, seen, want)
+    return Listing([f"{label}[{i}]" for i in range(shape[0])], ArrayReader(rows, layout))
 
 
-def _check_type(dtype: str, layout: Layout, seen: str, want: str) -> None:
-    if dtype != "uint8" and (layout == "HWC" or not dtype.startswith(("float", "bfloat"))):
-        hint = ""
-        if "float" in dtype:
-            hint = " For x in [0, 1], `(x * 255).round().astype('uint8')` would be right, or a tensor (N, C, H, W)."
-        raise UserError(f"{seen}; images must be {want}.{hint}")
+def _check_type(dtype: str, seen: str, want: str) -> None:
+    if dtype != "uint8" and not dtype.startswith(("float", "bfloat")):
+        raise UserError(f"{seen}; images must be {want}.")
 
 
 def picture_layout(shape: Sequence[int], layout: Layout, seen: str) -> Layout | None:
@@ -160,6 +155,17 @@ def picture_layout(shape: Sequence[int], layout: Layout, seen: str) -> Layout | 
     return "HWC" if last else None
 
 
+def _layout(shape: tuple[int, ...], usual: Layout) -> Layout:
+    """The layout of an image of three axes: the usual one unless only the other has 1, 3 or 4 channels.
+
+    A side of 4 pixels or fewer could be the channels as well: then it is the usual one.
+    """
+    own, other = (shape[2], shape[0]) if usual == "HWC" else (shape[0], shape[2])
+    if own in _MODES or other not in _MODES or min(own, shape[1]) <= max(_MODES):
+        return usual
+    return "CHW" if usual == "HWC" else "HWC"
+
+
 def canonical(image: np.ndarray, layout: Layout, rounding: float = ROUNDING) -> tuple[np.ndarray, str]:
     """One image, `(H, W)` or with channels in `layout`, as `(H, W, 3)` uint8, and the mode that it had.
 
@@ -171,7 +177,7 @@ def canonical(image: np.ndarray, layout: Layout, rounding: float = ROUNDING) -> 
     seen = image.shape
     if image.ndim == 2:
         image = image[:, :, None]
-    elif image.ndim == 3 and layout == "CHW":
+    elif image.ndim == 3 and _layout(image.shape, layout) == "CHW":
         image = image.transpose(1, 2, 0)
     if image.ndim != 3 or image.shape[2] not in _MODES:
         raise BadImage(f"has shape {seen}; {tuple(layout)} with 1, 3 or 4 channels C would be right".replace("'", ""))
@@ -189,6 +195,12 @@ def canonical(image: np.ndarray, layout: Layout, rounding: float = ROUNDING) -> 
 def rounding_of(row: Any, stored: str = "") -> float:
     """How far floats leave [0, 1] by rounding: half a level, or the next number above 1 of bfloat16 (as `stored`)."""
     return 2**-7 if "bfloat16" in (str(getattr(row, "dtype", "")).removeprefix("torch."), stored) else ROUNDING
+
+
+def is_features(x: Any) -> bool:
+    """Whether an array or tensor holds feature rows: two axes, floating point."""
+    kind = str(x.dtype).removeprefix("torch.")
+    return len(x.shape) == 2 and kind.startswith(("float", "bfloat"))
 
 
 def is_tensor(x: Any) -> bool:

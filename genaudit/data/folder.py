@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,23 @@ from genaudit.data.ignored import extension, hidden, is_image_name, why_ignored
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import FileReader
 
-__all__ = ["extension", "is_image_name", "list_folder", "start_of"]
+__all__ = ["extension", "home", "is_image_name", "list_folder", "matches_of", "start_of"]
+
+
+def home(text: str) -> Path:
+    """A path with a leading "~" or "~user" as that home folder, unless a file of this very name is here."""
+    return Path(text if os.path.lexists(text) else os.path.expanduser(text))
+
+
+def matches_of(pattern: str, *, recursive: bool = False) -> list[str]:
+    """What a glob pattern matches. Folders at its beginning that exist as they are written are names, not patterns."""
+    parts = Path(pattern).parts
+    known = 0
+    while known < len(parts) and os.path.exists(os.path.join(*parts[: known + 1])):
+        known += 1
+    escaped = [glob.escape(part) for part in parts[:known]]
+    end = [""] if pattern.endswith(os.sep) else []  # only folders
+    return glob.glob(os.path.join(*escaped, *parts[known:], *end), recursive=recursive)
 
 
 def list_folder(root: Path) -> Listing:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genaudit.data.bad_image import BadImage
+from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, set_digest
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
@@ -56,9 +57,6 @@ class Listing:
     reader: Reader
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
-
-    def first(self, limit: int | None) -> Listing:
-        return self if limit is None else replace(self, names=self.names[:limit])
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,7 @@ class ImageSet:
         notes: what else of the source is worth a warning.
         turned: images of the source whose EXIF (or TIFF) orientation is applied.
         policy: what happens to images that cannot be used.
+        available: how many usable images the source has, where a limit took only some of them; else None.
     """
 
     source: str
@@ -135,6 +134,8 @@ class ImageSet:
     _total: int  # images that the source claimed to have, the base of max_skipped
     notes: tuple[Note, ...] = ()
     turned: int = 0
+    available: int | None = None
+    _judged: int = 0  # of `skipped`, those that a limit has settled: they are no share of the images it took
 
     def __len__(self) -> int:
         return len(self.names)
@@ -143,6 +144,11 @@ class ImageSet:
     def digest(self) -> str:
         """One address, in hex, for all images in their order."""
         return set_digest(self.digests)
+
+    @property
+    def duplicates(self) -> int:
+        """How many images are exact copies of another one of the set."""
+        return duplicates(self.digests)
 
     @property
     def modes(self) -> dict[str, int]:
@@ -179,6 +185,13 @@ class ImageSet:
             _modes=self._modes[chosen],
         )
 
+    def limited(self, limit: int, seed: int) -> ImageSet:
+        """A random subset of `limit` images by content and seed, in the set's order; all where there are no more."""
+        if limit >= len(self):
+            return self
+        chosen = self.subset(random_subset(self.digests, limit, seed))
+        return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped))
+
     def without(self, damaged: Mapping[int, str]) -> ImageSet:
         """The images but those at the given indices, each with the reason why it cannot be used.
 
@@ -187,7 +200,7 @@ class ImageSet:
         """
         bad = [Skipped(self.names[i], damaged[i]) for i in sorted(damaged)]
         skipped = self.skipped + bad
-        self.policy.judge(self.source, skipped, self._total)
+        self.policy.judge(self.source, skipped[self._judged :], self._total)
         keep = np.ones(len(self), dtype=bool)
         keep[list(damaged)] = False
         if not keep.any():
@@ -204,12 +217,14 @@ class FeatureSet:
         names: N names "FILE[index]".
         features: (N, D) floating-point array, finite; rows of a file where it is large.
         digests: (N, 16) uint8, content address of each row.
+        available: how many rows the source has, where a limit took only some of them; else None.
     """
 
     source: str
     names: list[str]
     features: np.ndarray
     digests: np.ndarray
+    available: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -218,6 +233,21 @@ class FeatureSet:
     def digest(self) -> str:
         """One address, in hex, for all rows in their order."""
         return set_digest(self.digests)
+
+    @property
+    def duplicates(self) -> int:
+        """How many rows are exact copies of another one of the set."""
+        return duplicates(self.digests)
+
+    def limited(self, limit: int, seed: int) -> FeatureSet:
+        """A random subset of `limit` rows by content and seed, in the set's order; all where there are no more."""
+        if limit >= len(self):
+            return self
+        chosen = random_subset(self.digests, limit, seed)
+        names = [self.names[place] for place in chosen]
+        return replace(
+            self, names=names, features=self.features[chosen], digests=self.digests[chosen], available=len(self)
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.data.copies import originals
 from genaudit.data.ignored import Note
 from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, Policy, Progress, Skipped
 from genaudit.data.reader import ordered_map
@@ -122,10 +123,6 @@ def _decode_all(images: ImageSet, workers: int, progress: Progress | None) -> di
 
 def _duplicates(digests: np.ndarray, names: list[str], named: int = 5) -> tuple[int, list[tuple[str, str]]]:
     """How many digests equal an earlier one, and the names of the first pairs."""
-    if len(digests) == 0:
-        return 0, []
-    keys = np.ascontiguousarray(digests).view("V16").ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    originals = first[inverse]
-    copies = np.flatnonzero(originals != np.arange(len(names)))
-    return len(copies), [(names[i], names[originals[i]]) for i in copies[:named]]
+    first = originals(digests)
+    copies = np.flatnonzero(first != np.arange(len(names)))
+    return len(copies), [(names[i], names[first[i]]) for i in copies[:named]]

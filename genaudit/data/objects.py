@@ -1,17 +1,18 @@
-"""Images that come from Python objects: a torch Dataset, or a callable that samples a model.
+"""Images that come from Python objects: lists, a torch Dataset or DataLoader, a callable that samples a model.
 
 N images, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from genaudit.data.arrays import canonical, is_tensor, rounding_of, to_numpy
+from genaudit.data.arrays import Layout, canonical, is_tensor, picture_layout, rounding_of, to_numpy
 from genaudit.data.bad_image import BadImage
 from genaudit.data.decode import seen
 from genaudit.data.image_set import Listing
@@ -19,6 +20,7 @@ from genaudit.data.reader import PixelReader
 from genaudit.errors import UserError
 
 DEFAULT_SAMPLES = 1000
+KEYS = ("image", "img", "pixel_values", "png", "jpg", "jpeg", "webp")  # of an item's image, the first that it has
 _BATCH = 64
 
 
@@ -56,8 +58,8 @@ class SampledReader(PixelReader):
         return self.images[index]
 
 
-def list_dataset(dataset: Any, role: str, limit: int | None = None) -> Listing:
-    """The items of a torch Dataset: an image, (image, label, ...) or {"image": ...}; PIL, tensor or array.
+def list_dataset(dataset: Any, role: str) -> Listing:
+    """The items of a list or torch Dataset: an image, (image, label, ...) or {"image": ...}; PIL, tensor or array.
 
     Each item is read when it is scanned and again when it is measured; where the two differ (random augmentation)
     the image is refused.
@@ -68,12 +70,11 @@ def list_dataset(dataset: Any, role: str, limit: int | None = None) -> Listing:
     count = len(dataset)
     if count == 0:
         raise UserError(f"{role}: the dataset {type(dataset).__name__} holds no item.")
-    count = count if limit is None else min(limit, count)
     return Listing([f"{type(dataset).__name__}[{i}]" for i in range(count)], DatasetReader(dataset))
 
 
-def draw(sample: Callable[..., Any], role: str, limit: int | None, seed: int) -> Listing:
-    """Draws images from `sample(n, generator) -> (n, C, H, W)`, `limit` of them or else 1,000.
+def draw(sample: Callable[..., Any], role: str, count: int | None, seed: int) -> Listing:
+    """Draws `count` images, or else 1,000, from `sample(n, generator) -> (n, C, H, W)`.
 
     Batches of at most 64 are drawn one after the other with one `torch.Generator` on the CPU, seeded with `seed`.
     The drawn images are what is digested and measured; they stay in memory as uint8.
@@ -85,7 +86,7 @@ def draw(sample: Callable[..., Any], role: str, limit: int | None, seed: int) ->
 
     generator = torch.Generator().manual_seed(seed)
     label = getattr(sample, "__name__", type(sample).__name__)
-    total = DEFAULT_SAMPLES if limit is None else limit
+    total = DEFAULT_SAMPLES if count is None else count
     images: list[tuple[np.ndarray, str]] = []
     while len(images) < total:
         n = min(_BATCH, total - len(images))
@@ -95,25 +96,104 @@ def draw(sample: Callable[..., Any], role: str, limit: int | None, seed: int) ->
         if len(shape) != 4 or shape[0] != n:
             got = f"shape {shape}" if shape else f"a {type(batch).__name__}"
             raise UserError(f"{role}: {label}({n}, generator) returned {got}; ({n}, C, H, W) would be right.")
-        rounding = rounding_of(batch)
-        for row in to_numpy(batch):
-            try:
-                images.append(canonical(row, "CHW", rounding))
-            except BadImage as error:
-                raise UserError(f"{role}: image {len(images)} that {label} drew {error}.") from error
+        images += _images_of(batch, role, f"that {label} drew", len(images))
     return Listing([f"{label}[{i}]" for i in range(total)], SampledReader(images))
+
+
+def is_sampler(source: Any) -> bool:
+    """Whether `source` is a callable from which images are drawn."""
+    return callable(source) and not hasattr(source, "__getitem__") and not isinstance(source, type)
+
+
+def is_loader(source: Any) -> bool:
+    """Whether `source` is a torch DataLoader; torch is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.utils.data.DataLoader)
+
+
+def draw_loader(loader: Any, role: str) -> Listing:
+    """The images of one pass through a torch DataLoader, which stay in memory as uint8.
+
+    A batch is (B, C, H, W), or a tuple, list or dictionary that holds one (found as `item_pixels` finds an item's
+    image), or a list of images; without batches (`batch_size=None`) it may be one picture, as an array may be. The
+    order of a loader that shuffles is the pass's.
+
+    Raises:
+        UserError: no image, or values that cannot be used.
+    """
+    images: list[tuple[np.ndarray, str]] = []
+    for given in loader:
+        batch = _batch_of(given)
+        if loader.batch_sampler is None and _is_one(batch, f"{role}: an item of the DataLoader"):
+            batch = [batch]
+        images += _images_of(batch, role, "of the DataLoader", len(images))
+    if not images:
+        raise UserError(f"{role}: the DataLoader holds no image.")
+    return Listing([f"DataLoader[{i}]" for i in range(len(images))], SampledReader(images))
+
+
+def _batch_of(batch: Any) -> Any:
+    """What a loader gives as (B, C, H, W), or as a list of images: `[images, labels]` is told by its axes."""
+    if not isinstance(batch, (list, tuple)) or not batch:
+        return _image_of(batch)
+    axes = [len(getattr(part, "shape", ())) for part in batch]
+    together = axes[0] == 4 or (axes[0] == 3 and len(set(axes)) > 1)
+    return batch[0] if together else batch
+
+
+def _is_one(item: Any, name: str) -> bool:
+    """Whether an item of a loader without batches is one picture, and no batch that its dataset made."""
+    shape = tuple(getattr(item, "shape", ()))
+    if len(shape) != 3:
+        return len(shape) == 2 or _is_picture(item)
+    return picture_layout(shape, "CHW", f"{name} has shape {shape}") is not None
+
+
+def _images_of(batch: Any, role: str, whence: str, start: int) -> list[tuple[np.ndarray, str]]:
+    """The images of a batch, each as `item_pixels` gives it; the first has the number `start`."""
+    if not isinstance(batch, (list, tuple)):
+        if len(getattr(batch, "shape", ())) not in (3, 4):
+            raise UserError(f"{role}: a batch {whence} is a {type(batch).__name__}; (B, C, H, W) would be right.")
+        rounding = rounding_of(batch)
+        batch = to_numpy(batch) if is_tensor(batch) else np.asarray(batch)
+        usual: Layout = "CHW"
+    images = []
+    for place, row in enumerate(batch):
+        try:
+            images.append(canonical(row, usual, rounding) if isinstance(batch, np.ndarray) else item_pixels(row))
+        except BadImage as error:
+            raise UserError(f"{role}: image {start + place} {whence} {error}.") from error
+    return images
 
 
 def item_pixels(item: Any) -> tuple[np.ndarray, str]:
     """A dataset's item as `(H, W, 3)` uint8 and its mode; raises BadImage where it holds no image."""
+    found = _image_of(item)
+    if is_tensor(found):
+        return canonical(to_numpy(found), "CHW", rounding_of(found))
+    if isinstance(found, np.ndarray):
+        return canonical(found, "HWC")
+    if _is_picture(found):
+        return seen(found)
     if isinstance(item, Mapping):
-        item = next((item[key] for key in ("image", "img") if key in item), None)
-    elif isinstance(item, (tuple, list)) and len(item) > 0:
-        item = item[0]
-    if is_tensor(item):
-        return canonical(to_numpy(item), "CHW", rounding_of(item))
-    if isinstance(item, np.ndarray):
-        return canonical(item, "HWC")
-    if hasattr(item, "mode") and hasattr(item, "convert"):
-        return seen(item)
-    raise BadImage(f"is a {type(item).__name__}; a PIL image, a tensor (C, H, W) or an array (H, W, C) would be right")
+        raise BadImage(f"has the keys {', '.join(map(str, item))}, and none of them is plainly the image")
+    raise BadImage(f"is a {type(found).__name__}; a PIL image, a tensor (C, H, W) or an array (H, W, C) would be right")
+
+
+def may_hold_image(item: Any) -> bool:
+    """Whether a list's item is of a type that `item_pixels` looks into."""
+    return isinstance(item, (Mapping, tuple, list)) or hasattr(item, "shape") or _is_picture(item)
+
+
+def _image_of(item: Any) -> Any:
+    """The image (or array of images) in an item: of a mapping by name, or the only one; of a tuple the first part."""
+    if isinstance(item, Mapping):
+        named = [item[key] for key in KEYS if key in item]
+        images = [value for value in item.values() if _is_picture(value) or len(getattr(value, "shape", ())) >= 3]
+        return named[0] if named else images[0] if len(images) == 1 else None
+    return item[0] if isinstance(item, (tuple, list)) and item else item
+
+
+def _is_picture(thing: Any) -> bool:
+    """Whether it is a PIL image."""
+    return hasattr(thing, "mode") and hasattr(thing, "convert")

@@ -6,7 +6,7 @@ import fnmatch
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from genaudit.data.archive import list_tar, list_zip
-from genaudit.data.array_files import ARRAY_EXTENSIONS, open_array_file
-from genaudit.data.arrays import is_tensor, list_array
+from genaudit.data.array_files import ARRAY_EXTENSIONS, feature_set, open_array_file
+from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, to_numpy
 from genaudit.data.braces import expand, has_braces
 from genaudit.data.decode import EXTENSIONS, looks_like
-from genaudit.data.folder import extension, list_folder, start_of
+from genaudit.data.folder import extension, home, list_folder, matches_of, start_of
 from genaudit.data.huggingface_source import list_huggingface
 from genaudit.data.ignored import kind_of, why_ignored
 from genaudit.data.image_set import (
@@ -34,7 +34,7 @@ from genaudit.data.image_set import (
     scan,
 )
 from genaudit.data.listing import LISTS, names_of_list
-from genaudit.data.objects import draw, list_dataset
+from genaudit.data.objects import draw, draw_loader, is_loader, list_dataset, may_hold_image
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
 from genaudit.reading import check_regular
@@ -43,7 +43,7 @@ KINDS = (
     "a folder, an image file, a .zip or .tar of images (.tar.gz too), .npz .npy .pt .safetensors .h5, "
     "a .csv, .tsv, .txt or .jsonl list of files or shards, or a glob or brace pattern"
 )
-_TARS = (".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+TARS = (".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 @runtime_checkable
@@ -61,6 +61,7 @@ def open_images(
     *,
     role: str = "generated",
     limit: int | None = None,
+    n_samples: int | None = None,
     on_error: OnError = "fail",
     max_skipped: float = 0.01,
     max_pixels: int = 100_000_000,
@@ -72,11 +73,14 @@ def open_images(
 
     Args:
         source: a path (see KINDS; a literal path wins over a glob pattern), a list of paths, a `Source`, a NumPy
-            array `(N, H, W, C)` or `(N, H, W)` uint8, a torch tensor `(N, C, H, W)` or `(N, H, W)` uint8 or float
-            in [0, 1], a torch Dataset, or a callable `f(n, generator) -> (n, C, H, W)`, from which `limit` or else
-            1,000 images are drawn. What `open_images` returned is accepted too.
+            array `(N, H, W, C)` or `(N, H, W)` or a torch tensor `(N, C, H, W)` or `(N, H, W)`, uint8 or float in
+            [0, 1] (where only the other axis can hold channels, it does), a list of PIL images, arrays or tensors,
+            a torch Dataset or DataLoader, feature rows `(N, D)` of floats, or a callable
+            `f(n, generator) -> (n, C, H, W)`. What `open_images` returned is accepted too.
         role: the key under which the user gave the source, for messages.
-        limit: take the first `limit` images in order; an unusable one among them is not replaced.
+        limit: take a random subset of this many usable images, drawn by content and seed, in the source's order; all
+            where there are no more. Names and their order don't change which images are drawn.
+        n_samples: how many images a callable draws; by default `limit`, or else 1,000.
         on_error: "fail" raises for the first image that cannot be used, "skip" leaves such images out.
         max_skipped: the largest share of images that "skip" may leave out.
         max_pixels: an image that would decode to more is refused before it is decoded.
@@ -91,7 +95,7 @@ def open_images(
         UserError: nothing there, nothing usable, or an image that cannot be used (as `on_error` says).
     """
     policy = Policy(role, on_error, max_skipped, max_pixels)
-    return open_with(source, policy, limit=limit, workers=workers, seed=seed, progress=progress)
+    return open_with(source, policy, limit=limit, n_samples=n_samples, workers=workers, seed=seed, progress=progress)
 
 
 def open_with(
@@ -99,6 +103,7 @@ def open_with(
     policy: Policy,
     *,
     limit: int | None = None,
+    n_samples: int | None = None,
     workers: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
@@ -109,81 +114,102 @@ def open_with(
     label = _describe(source)
     while isinstance(source, Source):
         source = source.open_source()
-    found = _find(source, policy, limit, seed)
-    if isinstance(found, ImageSet):
-        return found if limit is None else found.subset(range(min(limit, len(found))))
-    if isinstance(found, FeatureSet) and limit is not None:
-        return FeatureSet(found.source, found.names[:limit], found.features[:limit], found.digests[:limit])
-    if not isinstance(found, Listing):
-        return found
-    if not found.names:
-        raise UserError(f"{policy.role}: {label} holds no images. {_found_instead(found)}")
-    return scan(found.first(limit), label, policy, workers=workers, progress=progress)
+    found = _find(source, policy, n_samples or limit, seed)
+    if isinstance(found, Listing):
+        if not found.names:
+            raise UserError(f"{policy.role}: {label} holds no images. {_found_instead(found)}")
+        found = scan(found, label, policy, workers=workers, progress=progress)
+    return found if limit is None or isinstance(found, Moments) else found.limited(limit, seed)
 
 
-def _find(source: Any, policy: Policy, limit: int | None, seed: int) -> Listing | ImageSet | FeatureSet | Moments:
+def _find(source: Any, policy: Policy, draws: int | None, seed: int) -> Listing | ImageSet | FeatureSet | Moments:
+    """What a source claims to hold, all of it; `draws` is how many images a callable draws."""
     role = policy.role
     if isinstance(source, (Listing, ImageSet, FeatureSet, Moments)):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return _open_path(os.fspath(source), policy, limit)
-    if isinstance(source, np.ndarray):
-        return list_array(source, role, role, "HWC", limit)
-    if is_tensor(source):
-        return list_array(source, role, role, "CHW", limit)
+        return _open_path(os.fspath(source), policy)
+    if isinstance(source, np.ndarray) or is_tensor(source):
+        if is_features(source):
+            return feature_set(to_numpy(source), role, _describe(source), role)
+        return list_array(source, role, role, _usual(source))
+    if isinstance(source, Sequence) and not source:
+        raise UserError(f"{role}: the list of paths is empty, or that of images.")
     if isinstance(source, Sequence) and all(isinstance(item, (str, os.PathLike)) for item in source):
-        if not source:
-            raise UserError(f"{role}: the list of paths is empty.")
-        return join(_listings([os.fspath(item) for item in source], policy, limit))
+        return join(_listings([os.fspath(item) for item in source], policy))
+    if isinstance(source, Sequence) and (axes := _common_axes(source)) is not None:
+        if axes == 1:
+            return _find(np.stack([to_numpy(row) for row in source]), policy, draws, seed)
+        return join(("", list_array(each, f"{role}[{i}]", role, _usual(each))) for i, each in enumerate(source))
+    if is_loader(source):
+        return draw_loader(source, role)
     if _is_huggingface(source):
         return list_huggingface(source, label=type(source).__name__)
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (Sequence, dict)):
-        return list_dataset(source, role, limit)
+    if isinstance(source, Sequence) and not may_hold_image(source[0]):
+        raise _unreadable(source, role)
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, Mapping):
+        return list_dataset(source, role)
     if callable(source):
-        return draw(source, role, limit, seed)
-    raise UserError(
+        return draw(source, role, draws, seed)
+    raise _unreadable(source, role)
+
+
+def _unreadable(source: Any, role: str) -> UserError:
+    return UserError(
         f"{role}: images cannot be read from an object of type {type(source).__name__}. Give {KINDS}; or a list of "
-        f"paths, a NumPy array (N, H, W, C) uint8, a torch tensor (N, C, H, W), a map-style Dataset, or a callable "
-        f"f(n, generator)."
+        f"paths, of PIL images, arrays or tensors, a NumPy array (N, H, W, C), a torch tensor (N, C, H, W), feature "
+        f"rows (N, D), a map-style Dataset, a DataLoader, or a callable f(n, generator)."
     )
 
 
-def _open_path(text: str, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
+def _usual(array: Any) -> Layout:
+    return "HWC" if isinstance(array, np.ndarray) else "CHW"
+
+
+def _common_axes(items: Sequence[Any]) -> int | None:
+    """4 for a list of batches of images, 1 for a list of feature rows; None for anything else."""
+    axes = {len(item.shape) if isinstance(item, np.ndarray) or is_tensor(item) else 0 for item in items}
+    return axes.pop() if axes in ({4}, {1}) else None
+
+
+def _open_path(text: str, policy: Policy) -> Listing | FeatureSet | Moments:
     try:
-        return _open_kind(text, policy, limit)
+        return _open_kind(text, policy)
     except OSError as error:  # no permission, a name that is too long, a network drive that is gone
         where = f" at {error.filename}" if error.filename not in (None, text) else ""
         raise UserError(f"{policy.role}: {text} cannot be read{where} ({error.strerror or error}).") from error
 
 
-def _open_kind(text: str, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
+def _open_kind(text: str, policy: Policy) -> Listing | FeatureSet | Moments:
     role = policy.role
-    path = Path(text).expanduser()
+    if not text.strip():
+        raise UserError(f"{role}= is empty: a path is needed. Give {KINDS}.")
+    path = home(text)
     kind = path.suffix.lower()
     if path.is_dir():
         return list_folder(path)
     if not path.exists():
-        return _open_missing(text, path, policy, limit)
+        return _open_missing(text, path, policy)
     check_regular(path)
     if kind in EXTENSIONS:
         return Listing([path.name], FileReader(path.parent, [path.name]))
-    if path.name.lower().endswith((".zip", *_TARS)):
+    if path.name.lower().endswith((".zip", *TARS)):
         return _open_archive(path, policy)
     if kind in ARRAY_EXTENSIONS:
-        return open_array_file(path, role, limit)
+        return open_array_file(path, role)
     if kind in LISTS:
-        return _open_list(path, policy, limit)
+        return _open_list(path, policy)
     if looks_like(start_of(os.fspath(path))):  # named by its path, a file need not have an image's extension
         return Listing([path.name], FileReader(path.parent, [path.name]))
     raise UserError(f"{role}: {text} is of no kind that can be read. Give {KINDS}.")
 
 
-def _open_missing(text: str, path: Path, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
+def _open_missing(text: str, path: Path, policy: Policy) -> Listing | FeatureSet | Moments:
     """What a path that does not exist may stand for: braces, members of an archive, a glob pattern."""
     if has_braces(text):
         paths = expand(text, policy.role)
         if len(paths) > 1:
-            return join(_listings(paths, policy, limit))
+            return join(_listings(paths, policy))
     inside = _archive_above(path)
     if inside is not None:
         archive, pattern = inside
@@ -192,14 +218,14 @@ def _open_missing(text: str, path: Path, policy: Policy, limit: int | None) -> L
             raise UserError(f"{policy.role}: {text} matches no image of {archive}.")
         return found
     if glob.has_magic(text):
-        return _open_pattern(os.fspath(path), policy, limit)
+        return _open_pattern(os.fspath(path), policy)
     raise UserError(f"{policy.role}: {text} does not exist. Give {KINDS}.")
 
 
 def _archive_above(path: Path) -> tuple[Path, str] | None:
     """The archive that a path leads into, and the rest of the path."""
     for parent in path.parents:
-        if parent.name.lower().endswith((".zip", *_TARS)) and parent.is_file():
+        if parent.name.lower().endswith((".zip", *TARS)) and parent.is_file():
             return parent, path.relative_to(parent).as_posix()
     return None
 
@@ -217,18 +243,18 @@ def _fits(pattern: str, name: str) -> bool:
     return fnmatch.fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
 
 
-def _open_list(path: Path, policy: Policy, limit: int | None) -> Listing:
+def _open_list(path: Path, policy: Policy) -> Listing:
     """Images and shards that a list names; image files keep the names that the list gives them."""
     names, ignored = names_of_list(path, policy.role)
     if not any(_is_shard(name) for name in names):
         return Listing(names, FileReader(path.parent, names), ignored)
-    joined = join(_listings([os.path.join(path.parent, os.path.expanduser(name)) for name in names], policy, limit))
+    joined = join(_listings([os.path.join(path.parent, os.path.expanduser(name)) for name in names], policy))
     return replace(joined, ignored=Counter(joined.ignored) + ignored)
 
 
 def _is_shard(name: str) -> bool:
     lower = name.lower()
-    return lower.endswith((".zip", *_TARS, *ARRAY_EXTENSIONS)) or has_braces(name)
+    return lower.endswith((".zip", *TARS, *ARRAY_EXTENSIONS)) or has_braces(name)
 
 
 def _is_huggingface(source: Any) -> bool:
@@ -238,13 +264,13 @@ def _is_huggingface(source: Any) -> bool:
     return getattr(source, "format", {}).get("type") in (None, "numpy", "torch")
 
 
-def _open_pattern(pattern: str, policy: Policy, limit: int | None) -> Listing | FeatureSet | Moments:
+def _open_pattern(pattern: str, policy: Policy) -> Listing | FeatureSet | Moments:
     """What a glob pattern matches, in the order of the paths.
 
     `FOLDER/*` may match labels and logs beside the images: what is no source is ignored and counted, lists of files
     too unless the pattern ends like one. With `**`, which matches each file by itself, folders are passed over.
     """
-    matches = sorted(glob.glob(pattern, recursive=True))
+    matches = sorted(matches_of(pattern, recursive=True))
     if not matches:
         raise UserError(f"{policy.role}: no file matches {pattern}. Give {KINDS}.")
     kinds = {*EXTENSIONS, ".zip", *ARRAY_EXTENSIONS, extension(pattern)} - {""}
@@ -253,40 +279,35 @@ def _open_pattern(pattern: str, policy: Policy, limit: int | None) -> Listing | 
     for match in matches:
         if os.path.isdir(match):
             paths += [] if "**" in pattern else [match]
-        elif extension(match) in kinds or match.lower().endswith(_TARS):
+        elif extension(match) in kinds or match.lower().endswith(TARS):
             paths.append(match)
         else:
             ignored[why_ignored(os.path.basename(match), partial(start_of, match))] += 1
     if len(paths) == 1:
-        found = _open_path(paths[0], policy, limit)
+        found = _open_path(paths[0], policy)
         return replace(found, ignored=Counter(found.ignored) + ignored) if isinstance(found, Listing) else found
-    joined = join(_listings(paths, policy, limit))
+    joined = join(_listings(paths, policy))
     return replace(joined, ignored=Counter(joined.ignored) + ignored)
 
 
-def _listings(paths: Sequence[str], policy: Policy, limit: int | None) -> Iterator[tuple[str, Listing]]:
-    """The listings of several paths with the prefixes of their names, until `limit` images; files in a row as one."""
+def _listings(paths: Sequence[str], policy: Policy) -> Iterator[tuple[str, Listing]]:
+    """The listings of several paths with the prefixes of their names; files in a row as one."""
     files: list[str] = []
-    count = 0
     for text in paths:
-        path = Path(text).expanduser()
+        path = home(text)
         if path.suffix.lower() in EXTENSIONS and not path.is_dir():
             if not path.exists():
                 raise UserError(f"{policy.role}: {text} does not exist.")
             files.append(os.fspath(path))
-            count += 1
         else:
             if files:
                 yield "", Listing(files, FileReader("", files))
                 files = []
-            found = _open_path(text, policy, None if limit is None else limit - count)
+            found = _open_path(text, policy)
             if not isinstance(found, Listing):
                 raise UserError(f"{policy.role}: {text} holds no images, and a list of sources takes images only.")
             in_array = bool(found.names) and found.names[0].startswith(f"{path.name}[")
             yield "" if in_array else f"{text.rstrip('/')}/", found
-            count += len(found.names)
-        if limit is not None and count >= limit:
-            break
     if files:
         yield "", Listing(files, FileReader("", files))
 
@@ -296,6 +317,8 @@ def _describe(source: Any) -> str:
         return str(source)
     if isinstance(source, np.ndarray) or is_tensor(source):
         return f"{type(source).__name__} {tuple(source.shape)} {str(source.dtype).removeprefix('torch.')}"
+    if isinstance(source, Sequence) and source and not isinstance(source[0], (str, os.PathLike)):
+        return f"{type(source).__name__} of {len(source):,} items of type {type(source[0]).__name__}"
     if isinstance(source, Sequence):
         first = ", ".join(str(item) for item in source[:3])
         return first if len(source) <= 3 else f"{first} and {len(source) - 3:,} more"

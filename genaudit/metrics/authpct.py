@@ -31,6 +31,10 @@ class AuthPctResult:
         "Alaa, van Breugel, Saveliev, van der Schaar. How faithful is your synthetic data? Sample-level metrics for "
         "evaluating and auditing generative models. ICML 2022."
     )
+    copies_break: ClassVar[dict[str, str]] = {
+        "train": "the neighbour of a training image that has a copy lies at distance 0, so that every generated image "
+        "near it counts as authentic",
+    }
     authpct: float = value("higher")
     authpct_lower: float
     authpct_upper: float
@@ -64,7 +68,7 @@ def authpct(train: Any, generated: Any, *, device: str = "cpu") -> float:
     rows = as_rows(train, "train")
     if len(rows) < 2:
         raise ValueError("train must have at least 2 rows: each one's nearest neighbour among the others is compared")
-    flags, _ = _authentic(rows, as_rows(generated, "generated"), device)
+    flags, _, _ = _authentic(rows, as_rows(generated, "generated"), device)
     return 100.0 * float(flags.mean())
 
 
@@ -86,7 +90,14 @@ def judge(
     rows = as_rows(train, "train")
     if len(rows) < 2:
         raise Unavailable("AuthPct compares with the distances between training images and needs at least 2 of them")
-    flags, found = _authentic(rows, as_rows(generated, "generated"), device)
+    flags, found, flat = _authentic(rows, as_rows(generated, "generated"), device)
+    cautions = []
+    if flat.any():
+        message = (
+            f"{np.count_nonzero(flat):,} of {len(flat):,} generated images are nearest to a training image that has a "
+            f"copy (in features), at distance 0: all but copies of it count as authentic, and AuthPct is too high."
+        )
+        cautions.append(Caution("duplicates", message))
     interval = wilson_interval(int(flags.sum()), len(flags), confidence)
     beside: float | None = None
     if reference is not None:
@@ -100,11 +111,12 @@ def judge(
         authpct_reference=beside,
         authentic=flags,
         nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0]),
+        cautions=tuple(cautions),
     )
 
 
-def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.ndarray, Neighbours]:
-    """Whether each generated image is authentic (M,), and its nearest training image."""
+def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.ndarray, Neighbours, np.ndarray]:
+    """Per generated image: authentic (M,), its nearest training image, and whether that one has a copy (M,)."""
     found = nearest(generated, train, device=device)
     retrieved, back = np.unique(found.indices[:, 0], return_inverse=True)
     # Only the training images that were retrieved need their own neighbour: the nearer of two that is not themselves.
@@ -112,4 +124,4 @@ def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.nd
     first_is_self = near.indices[:, 0] == retrieved
     own_distance = np.where(first_is_self, near.distances[:, 1], near.distances[:, 0])
     flags: np.ndarray = found.distances[:, 0] > own_distance[back]
-    return flags, found
+    return flags, found, own_distance[back] == 0

@@ -13,7 +13,8 @@ generalisation gap `fld_gap`: far below 0 points to memorisation.
 The fit is the authors' and defines the number: Adam on log s_j with rate 0.5 from the optimum for each centre's nearest
 training image, at most 50 rounds, with one more component of weight 1 at the training mean that gives every image some
 likelihood during the fit. Departures: distances are float64 before they are stored (theirs are float32 products, whose
-rounding hides near copies); features that are constant over the reference are left out; at most 10,000 generated
+rounding hides near copies); features that are constant over the reference are left out; copies of a training image
+among the training images, and reference images that are training images, are left out; at most 10,000 generated
 images and as many training images as fit 2^28 pairs (1 GiB) are used, by a seeded draw.
 N training, M generated, R reference images, D features.
 """
@@ -28,6 +29,8 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.chosen import Chosen
+from genaudit.stats.equal_rows import first_of_each, row_keys
 
 if TYPE_CHECKING:
     import torch
@@ -98,9 +101,21 @@ def judge(
     scale = _Scale(real)
     if not scale.kept.any():
         raise Unavailable("all features are constant over the reference images: there is nothing to compare")
+    keys = row_keys(training, "train")
+    distinct = first_of_each(keys)
+    unseen = np.flatnonzero(~np.isin(row_keys(real, "reference"), keys))
+    if len(unseen) < 2 or len(distinct) < 4:
+        raise Unavailable(
+            f"FLD needs at least 2 reference images that are no training images and 4 different training images; there "
+            f"are {len(unseen)} of {len(real)} and {len(distinct)} of {len(training)}"
+        )
+    cautions = _copies(len(training), len(distinct), len(real), len(unseen), np.isin(row_keys(made, "generated"), keys))
+    if len(unseen) < len(real):
+        real = Chosen(real, unseen)
+        scale = _Scale(real)
     rng = np.random.default_rng(seed)
     centres = scale.read(made, "generated", _draw(rng, len(made), CENTRES))
-    learned = scale.read(training, "train", _draw(rng, len(training), PAIRS // len(centres)))
+    learned = scale.read(training, "train", distinct[_draw(rng, len(distinct), PAIRS // len(centres))])
     density = _Mixture(centres, device)
     density.fit(learned)
     at_reference = density.nll(real, scale, "reference")
@@ -112,7 +127,6 @@ def judge(
     excess = 100 * (at_reference - baseline.nll(real, scale, "reference"))
     error = float(excess.std(ddof=1)) / np.sqrt(len(excess))
     margin = float(special.ndtri(0.5 + confidence / 2) * error)
-    cautions = []
     if half < len(centres):
         cautions.append(
             Caution(
@@ -134,6 +148,30 @@ def judge(
         n_reference=len(real),
         cautions=tuple(cautions),
     )
+
+
+def _copies(trained: int, distinct: int, referred: int, unseen: int, memorised: np.ndarray) -> list[Caution]:
+    """What copies among training images, and images of two roles, do: see the module's text."""
+    cautions = []
+    if distinct < trained:
+        message = (
+            f"{trained - distinct:,} of {trained:,} training images are exact copies of others (in features) and are "
+            f"left out: a density fitted to copies of its own centres has variances near 0."
+        )
+        cautions.append(Caution("duplicates", message))
+    if unseen < referred:
+        message = (
+            f"{referred - unseen:,} of {referred:,} reference images are training images (in features) and are left "
+            f"out: FLD is about images that were not learned from."
+        )
+        cautions.append(Caution("same-images", message))
+    if memorised.any():
+        message = (
+            f"{np.count_nonzero(memorised):,} of {len(memorised):,} generated images are training images (in features) "
+            f"and get variances at the fit's bound: FLD shows that there are copies, and its size means nothing."
+        )
+        cautions.append(Caution("same-images", message))
+    return cautions
 
 
 def _draw(rng: np.random.Generator, n: int, most: int) -> np.ndarray:

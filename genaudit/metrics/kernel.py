@@ -28,6 +28,10 @@ class KernelResult:
     """Unbiased squared MMD, without unit, lower is better; negative about half the time where the laws are equal."""
 
     citation: ClassVar[str] = "Binkowski, Sutherland, Arbel, Gretton. Demystifying MMD GANs. ICLR 2018."
+    copies_break: ClassVar[dict[str, str]] = {
+        role: "the estimate is unbiased over pairs of different images, and pairs of copies raise it"
+        for role in ("generated", "reference")
+    }
     kd: float = value("lower")
     kd_lower: float | None
     kd_upper: float | None

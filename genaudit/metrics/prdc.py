@@ -50,6 +50,10 @@ class PRDCResult:
         "models. NeurIPS 2019. Naeem, Oh, Uh, Choi, Yoo. Reliable fidelity and diversity metrics for generative "
         "models. ICML 2020."
     )
+    copies_break: ClassVar[dict[str, str]] = {
+        "reference": "balls around copies are narrower, so that precision, density and coverage are too low",
+        "generated": "balls around copies are narrower, so that recall is too low",
+    }
     precision: float = value("higher")
     precision_lower: float
     precision_upper: float
@@ -75,6 +79,8 @@ class _Membership(NamedTuple):
     counts: np.ndarray  # (M,) int64: reference balls that hold each generated image
     covered: np.ndarray  # (N,) bool: the reference image's ball holds a generated image
     recalled: np.ndarray  # (N,) bool: the reference image lies in a generated image's ball
+    flat_reference: int  # balls of radius 0, which hold nothing
+    flat_generated: int
 
 
 def prdc(reference: Any, generated: Any, *, k: int = 5, device: str = "cpu") -> PRDC:
@@ -131,12 +137,25 @@ def judge(
     if min(n, m) <= k:
         raise Unavailable(f"precision and recall with k = {k} need more than {k} images in each set, not {min(n, m)}")
     found = _membership(a, b, k, device)
+    if found.flat_reference == n:
+        raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
     summary = _summary(found, k)
     precision = wilson_interval(int(np.count_nonzero(found.counts)), m, confidence)
     recall = wilson_interval(int(found.recalled.sum()), n, confidence)
     coverage = wilson_interval(int(found.covered.sum()), n, confidence)
     density = bootstrap_mean(found.counts / k, confidence=confidence, seed=seed)
-    cautions = []
+    cautions = [
+        Caution(
+            "duplicates",
+            f"{flat:,} of {total:,} {role} images have {k} copies or more (in features): their balls have radius 0 and "
+            f"hold nothing, so that {values} too low.",
+        )
+        for role, flat, total, values in (
+            ("reference", found.flat_reference, n, "precision, density and coverage are"),
+            ("generated", found.flat_generated, m, "recall is"),
+        )
+        if flat
+    ]
     if min(n, m) < FEW_IMAGES:
         cautions.append(
             Caution(
@@ -204,4 +223,5 @@ def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str) -
         counts += np.bincount(at_generated, minlength=m)
         covered[at_reference] = True
         recalled[tile.centres_inside(radii_generated)[0]] = True
-    return _Membership(counts, covered, recalled)
+    flat = [int(np.count_nonzero(radii == 0)) for radii in (radii_reference, radii_generated)]
+    return _Membership(counts, covered, recalled, *flat)

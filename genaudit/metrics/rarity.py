@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Unavailable, per_image, value
+from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.resampling import bootstrap_mean
@@ -32,6 +32,9 @@ class RarityResult:
         "Han, Choi, Choi, Kim, Ha, Choi. Rarity score: a new metric to evaluate the uncommonness of synthesized "
         "images. ICLR 2023."
     )
+    copies_break: ClassVar[dict[str, str]] = {
+        "reference": "balls around copies are narrower, so that rarity is too low and fewer images have one",
+    }
     rarity_mean: float = value("none")
     rarity_mean_lower: float
     rarity_mean_upper: float
@@ -42,6 +45,7 @@ class RarityResult:
     n_reference: int
     interval: str = "bootstrap over the generated images that have a rarity, the balls held fixed"
     rarity: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    cautions: tuple[Caution, ...] = ()
 
 
 def rarity(reference: Any, generated: Any, *, k: int = 3, device: str = "cpu") -> np.ndarray:
@@ -92,6 +96,9 @@ def judge(
     radii = balls.radii(rows, k, device=device)
     found = _smallest_balls(rows, radii, made, device)
     rated = np.isfinite(found)
+    flat = int(np.count_nonzero(radii == 0))
+    if flat == len(rows):
+        raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
     if not rated.any():
         raise Unavailable("no generated image lies in the neighbourhood of a reference image: none has a rarity")
     interval = bootstrap_mean(found, confidence=confidence, seed=seed)
@@ -105,7 +112,17 @@ def judge(
         n_generated=len(made),
         n_reference=len(rows),
         rarity=found,
+        cautions=_flat(flat, len(rows), k),
     )
+
+
+def _flat(flat: int, total: int, k: int) -> tuple[Caution, ...]:
+    """A caution where reference images have balls of radius 0."""
+    message = (
+        f"{flat:,} of {total:,} reference images have {k} copies or more (in features): their balls have radius 0 and "
+        f"hold nothing. Fewer images have a rarity."
+    )
+    return (Caution("duplicates", message),) if flat else ()
 
 
 def _smallest_balls(

@@ -35,6 +35,9 @@ class RealismResult:
         "Kynkäänniemi, Karras, Laine, Lehtinen, Aila. Improved precision and recall metric for assessing generative "
         "models. NeurIPS 2019, section 5."
     )
+    copies_break: ClassVar[dict[str, str]] = {
+        "reference": "balls around copies are narrower, so that realism is too low",
+    }
     realism_median: float = value("higher")
     realism_median_lower: float
     realism_median_upper: float
@@ -71,9 +74,7 @@ def realism(reference: Any, generated: Any, *, k: int = 3, device: str = "cpu") 
     a, b = as_rows(reference, "reference"), as_rows(generated, "generated", columns=np.shape(reference)[1])
     if not 1 <= k < len(a):
         raise ValueError(f"k must be at least 1 and below the number of reference images ({len(a)}), not {k}")
-    every = balls.radii(a, k, device=device)
-    kept = np.nonzero(every <= np.median(every))[0]
-    return _ratios(Chosen(a, kept), every[kept], b, device)
+    return _realism(a, b, balls.radii(a, k, device=device), device)
 
 
 def judge(
@@ -90,12 +91,16 @@ def judge(
         device: where the matrix products run.
 
     Raises:
-        Unavailable: no more than k reference images.
+        Unavailable: no more than k reference images, or half of the balls have radius 0.
     """
     rows = as_rows(reference, "reference")
     if len(rows) <= k:
         raise Unavailable(f"realism with k = {k} needs more than {k} reference images, not {len(rows)}")
-    found = realism(rows, generated, k=k, device=device)
+    radii = balls.radii(rows, k, device=device)
+    flat = int(np.count_nonzero(radii == 0))
+    if np.median(radii) == 0:
+        raise Unavailable(f"{flat} of {len(rows)} reference images have {k} copies or more: their balls have radius 0")
+    found = _realism(rows, as_rows(generated, "generated", columns=rows.shape[1]), radii, device)
     median = bootstrap_mean(found, confidence=confidence, seed=seed, median=True)
     inside = int((found >= 1).sum())
     share = wilson_interval(inside, len(found), confidence)
@@ -110,7 +115,22 @@ def judge(
         n_generated=len(found),
         n_reference=len(rows),
         realism=found,
+        cautions=_flat(flat, len(rows), k),
     )
+
+
+def _flat(flat: int, total: int, k: int) -> tuple[Caution, ...]:
+    """A caution where reference images have balls of radius 0."""
+    message = (
+        f"{flat:,} of {total:,} reference images have {k} copies or more (in features): their balls have radius 0, and "
+        f"realism is too low."
+    )
+    return (Caution("duplicates", message),) if flat else ()
+
+
+def _realism(reference: RowsLike, generated: RowsLike, radii: np.ndarray, device: str) -> np.ndarray:
+    kept = np.nonzero(radii <= np.median(radii))[0]
+    return _ratios(Chosen(reference, kept), radii[kept], generated, device)
 
 
 def _ratios(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str) -> np.ndarray:

@@ -56,14 +56,13 @@ def rows(
     measure: Measure,
     *,
     pixels: np.ndarray | None = None,
-    limit: int | None = None,
     sample: int | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Rows (N, D) of a set's images, kept in the row store, and the images' names; damaged images are left out.
 
     Args:
         name: as `find_set` knows it. pixels: images (N, H, W, 3) uint8 that the recipe has made, in place of a set.
-        limit: only the first so many images. sample: only so many, drawn with the run's seed.
+        sample: only so many images, drawn with the run's seed.
     """
     from genaudit.data import ImageSet, open_images
     from genaudit.store import Engine, Store
@@ -71,7 +70,7 @@ def rows(
     source = find_set(context.data, name) if pixels is None else pixels
     if source is None:
         raise UserError(f"{name}: there is no such image set under data={context.data}")
-    images = open_images(str(source) if isinstance(source, Path) else source, limit=limit)
+    images = open_images(str(source) if isinstance(source, Path) else source)
     if not isinstance(images, ImageSet):
         raise UserError(f"{source}: images are needed here, not features")
     if sample is not None and sample < len(images):

@@ -17,7 +17,7 @@ from genaudit.metrics.gate import Estimate, Verdict
 from genaudit.metrics.result import Curve
 from genaudit.reports.digits import show, show_interval, show_p
 from genaudit.reports.gallery import Gallery, Picture
-from genaudit.reports.report import MeasureUse, RoleImages, Warning, by_role
+from genaudit.reports.report import MeasureUse, RoleImages, Warning, by_role, counts_of
 from genaudit.reports.values import plain
 
 SCHEMA = "genaudit/decision/2"
@@ -135,6 +135,7 @@ class GateRun:
                     "skipped": [{"name": str(name), "reason": str(reason)} for name, reason in images.skipped],
                     "converted": dict(sorted(images.converted.items())),
                     "ignored": dict(sorted(images.ignored.items())),
+                    **counts_of(images),
                 }
                 for role, images in by_role(self.roles).items()
             },

@@ -45,7 +45,8 @@ class Warning:
 class RoleImages:
     """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode.
 
-    `ignored` counts what of the source was left out before it was read, by reason.
+    `ignored` counts what of the source was left out before it was read, by reason. `duplicates` counts exact copies of
+    other images of the role; `available` is how many images there are where a limit took only `count` of them.
     """
 
     source: str
@@ -54,6 +55,8 @@ class RoleImages:
     skipped: Sequence[tuple[str, str]] = ()
     converted: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int | None = None
+    available: int | None = None
 
 
 @dataclass
@@ -217,6 +220,7 @@ class Report:
                     ],
                     "converted": dict(sorted(self.roles[role].converted.items())),
                     "ignored": dict(sorted(self.roles[role].ignored.items())),
+                    **counts_of(self.roles[role]),
                 }
                 for role in by_role(self.roles)
             },
@@ -247,6 +251,12 @@ class Report:
         from genaudit.reports.files import write
 
         return write(self, directory)
+
+
+def counts_of(images: RoleImages) -> dict[str, int]:
+    """The counts that are known."""
+    counts = {"duplicates": images.duplicates, "available": images.available}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def by_role(items: Mapping[str, Any]) -> dict[str, Any]:

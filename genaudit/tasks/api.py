@@ -7,6 +7,7 @@ from typing import Any
 
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
+from genaudit.hydra_words import from_python, in_grammar, quoted
 from genaudit.reports.report import Report
 
 
@@ -16,7 +17,7 @@ def evaluate(
     train: Any = None,
     anomalies: Any = None,
     *,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     feature_model: str | None = None,
     config_dir: str | None = None,
     **keys: Any,
@@ -24,10 +25,12 @@ def evaluate(
     """Measures and judges generated images; what `genaudit evaluate` does, without writing files.
 
     Args:
-        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) uint8, a tensor
-            (N, C, H, W) uint8 or float in [0, 1], a torch `Dataset`, or a callable `f(n, generator) -> (n, C, H, W)`
-            that samples a model (n is `limit`, 1,000 unless given).
-        metrics: names as `genaudit list metrics` shows them; the default is that of the command line.
+        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) or a tensor
+            (N, C, H, W), uint8 or float in [0, 1], a list of PIL images, arrays or tensors, a torch `Dataset` or
+            `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
+            model (n in all is `n_samples`, 1,000 unless given).
+        metrics: a name or names as `genaudit list metrics` shows them; the default is that of the command line.
+            `metric` is the same.
         feature_model: its name.
         config_dir: a folder with your own YAML files, as `--config-dir`.
         **keys: the command line's keys: `seed=1`, `device="cuda"`, `limit=1000`; dotted ones in a dictionary:
@@ -40,19 +43,49 @@ def evaluate(
         genaudit.UserError: what the command line exits with code 2 for.
     """
     from genaudit.tasks import evaluate as task
+    from genaudit.tasks.checkpoints import find_sets
+    from genaudit.tasks.roles import source_of
 
-    overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
-    if metrics is not None:
-        overrides.append(f"metric=[{','.join(metrics)}]")
+    overrides = (
+        [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"]
+        if (metrics is not None or "metric" in keys)
+        else []
+    )
+    overrides += [from_python(key, value) for key, value in keys.items()]
     if feature_model is not None:
         overrides.append(f"feature_model={feature_model}")
-    given = {"generated": generated, "reference": reference, "train": train, "anomalies": anomalies}
+    given: dict[str, Any] = {
+        "generated": generated, "reference": reference, "train": train, "anomalies": anomalies
+    }  # fmt: skip
     for role, source in given.items():
         if source is not None:
             overrides.append(f"{role}={as_override(described(source))}")
-    report = task.evaluate(compose("evaluate", overrides, config_dir), given, "genaudit.evaluate(...)")
+    cfg = compose("evaluate", overrides, config_dir)
+    for role, source in given.items():
+        given[role] = source_of(cfg[role]) if source is None else source
+    if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:
+        raise UserError(
+            f"generated: {generated} matches {len(matches)} sets, {matches[0]} first: evaluate each by itself, or give "
+            f"pool=True to judge them as one"
+        )
+    report = task.evaluate(cfg, given, "genaudit.evaluate(...)")
     assert report is not None
     return report
+
+
+def metric_names(metrics: str | Sequence[str] | None, metric: str | Sequence[str] | None) -> list[str]:
+    """The names that `metrics=` or `metric=` gave, one or several: "fd", "fd,kd" or ["fd", "kd"].
+
+    Raises:
+        genaudit.UserError: both, or something else than names.
+    """
+    if metrics is not None and metric is not None:
+        raise UserError("metrics= and metric= are the same: give one of them")
+    given = metric if metrics is None else metrics
+    names = given.strip("[] ").split(",") if isinstance(given, str) else list(given or [])
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"metrics={given!r}: names are needed, such as ['fd', 'prdc']")
+    return [name.strip() for name in names]
 
 
 def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
@@ -69,7 +102,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
 
     overrides = list(overrides)
     if config_dir:
-        overrides.append(f"hydra.searchpath=[{as_override(f'file://{config_dir}')}]")
+        overrides.append(f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]")  # Hydra takes it as it is
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -92,15 +125,5 @@ def described(source: Any) -> Any:
 
 
 def as_override(value: Any) -> str:
-    """A Python value in Hydra's override grammar."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{as_override(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(as_override(item) for item in value) + "]"
-    return "'" + str(value).replace("'", "\\'") + "'"
+    """A Python value in Hydra's override grammar; strings arrive as they are, whatever they hold."""
+    return in_grammar(value)

@@ -23,7 +23,13 @@ def main(cfg: Any) -> int:
     for path in paths:
         with progress.scan(f"check {path}") as scanned:
             inspection = inspect(
-                path, role=path, limit=cfg.limit, max_pixels=int(cfg.max_pixels), workers=workers, progress=scanned
+                path,
+                role=path,
+                limit=cfg.limit,
+                max_pixels=int(cfg.max_pixels),
+                workers=workers,
+                seed=int(cfg.seed),
+                progress=scanned,
             )
         print("\n".join(map(one_line, _lines(inspection))))
     return DONE

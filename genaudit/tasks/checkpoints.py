@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from genaudit.data.array_files import ARRAY_EXTENSIONS
-from genaudit.errors import one_line
+from genaudit.data.decode import EXTENSIONS
+from genaudit.data.folder import home, matches_of
+from genaudit.data.sources import TARS
+from genaudit.errors import UserError, one_line
 from genaudit.reports.gate import WORDS, GateRun, show_run
 from genaudit.reports.trajectory import Trajectory
 from genaudit.stats.sequential import Outcome
@@ -16,16 +20,39 @@ from genaudit.tasks.environment import command_line, now
 from genaudit.tasks.gating import Yardstick
 from genaudit.tasks.run_folder import run_folder
 
-ARCHIVES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", *ARRAY_EXTENSIONS}
+ARCHIVES = (".zip", *TARS, *ARRAY_EXTENSIONS)
 
 
-def find_checkpoints(source: Any) -> list[str]:
-    """The folders and archives that a glob pattern matches, in the natural order of their numbers; else none."""
-    if not isinstance(source, str) or not glob.has_magic(source) or Path(source).expanduser().exists():
+def find_sets(source: Any, *, pool: Any = None, shards: bool = False) -> list[str]:
+    """The sets of images that a glob pattern matches, folders and archives, in the natural order of their numbers.
+
+    None where the source is one set: no pattern, a pattern of image files or with `**`, or `pool` is true.
+
+    Args:
+        pool: true: all matches are one set; false: each match is a set.
+        shards: where nothing but tars match, and `pool` is None, they are the shards of one set.
+
+    Raises:
+        UserError: `pool` is no truth value, or image files match beside folders, which belong to no set.
+    """
+    if pool not in (None, True, False):
+        raise UserError(f"pool={pool}: true, false or null is needed")
+    if pool or not isinstance(source, (str, os.PathLike)):
         return []
-    matches = glob.glob(str(Path(source).expanduser()))
-    found = [match for match in matches if Path(match).is_dir() or Path(match).suffix.lower() in ARCHIVES]
-    return sorted(found, key=natural)
+    text = os.fspath(source)
+    if not glob.has_magic(text) or "**" in text or home(text).exists():
+        return []
+    matches = matches_of(os.path.expanduser(text))
+    sets = [match for match in matches if os.path.isdir(match) or match.lower().endswith(ARCHIVES)]
+    files = [match for match in matches if match not in sets and Path(match).suffix.lower() in EXTENSIONS]
+    if sets and files:
+        raise UserError(
+            f"{text} matches {len(sets)} folders or archives, which are a set of images each, and {len(files)} image "
+            f"files: pool=true judges all as one set; a pattern that ends with / matches folders only"
+        )
+    if shards and pool is None and all(match.lower().endswith(TARS) for match in sets):
+        return []
+    return sorted(sets, key=natural)
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:
@@ -43,7 +70,7 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
 
     out = run_folder(cfg, "reject")
     runs: list[tuple[str, GateRun]] = []
-    labels = _labels(checkpoints)
+    labels = labels_of(checkpoints)
     for label, checkpoint in zip(labels, checkpoints, strict=True):
         run = gate_set(cfg, yardstick, checkpoint)
         run.write(out / label)
@@ -59,7 +86,7 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
     return last.verdict.decision
 
 
-def _labels(paths: list[str]) -> list[str]:
+def labels_of(paths: list[str]) -> list[str]:
     """The shortest ends of the paths that differ, as names of folders."""
     parts = [Path(path).parts for path in paths]
     depth = 1

@@ -63,6 +63,8 @@ class DiversityGate:
         feature_model: str | None = None,
         **keys: Any,
     ) -> None:
+        if keys.get("limit") is not None:
+            raise UserError(f"limit={keys['limit']}: a gate that is fed batches takes n_max={keys['limit']}")
         keys = {"irs_target": irs_target, "alpha": alpha, "n_max": n_max, "mode": "sequential", **keys}
         overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
         overrides += [f"feature_model={feature_model}"] if feature_model else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -37,11 +38,19 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def command_line(verb: str) -> str:
-    """The command that gives the same numbers: as typed, without the keys that say where and how it runs."""
+def command_line(verb: str, **replaced: str) -> str:
+    """The command that gives the same numbers: as typed, without the keys that say where and how it runs.
+
+    `replaced` holds paths in place of what was typed for a key.
+    """
     if not sys.argv or not sys.argv[0].startswith("genaudit "):
         return f"genaudit.{verb}(...)"
-    words = [word for word in sys.argv[1:] if word.partition("=")[0] not in WHERE_AND_HOW]
+    typed = [(word.partition("=")[0], word) for word in sys.argv[1:]]
+    words = [
+        f"{key}={shlex.quote(replaced[key])}" if key in replaced else word
+        for key, word in typed
+        if key not in WHERE_AND_HOW
+    ]
     return " ".join([f"genaudit {verb}", *words])
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
-from genaudit.data import FeatureSet, ImageSet, Moments
-from genaudit.errors import DONE, UserError
-from genaudit.reports.report import Report, RoleImages
+from genaudit.data import ImageSet, Moments
+from genaudit.errors import DONE, UserError, one_line
+from genaudit.hydra_words import escaped
+from genaudit.reports.report import Report
 from genaudit.store import Store
+from genaudit.tasks.checkpoints import find_sets, labels_of
+from genaudit.tasks.counting import counting_warnings, role_images
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
@@ -16,7 +20,7 @@ from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warn
 from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import ROLES, Role, open_roles, source_of
+from genaudit.tasks.roles import ROLES, Role, open_role, open_roles, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 
@@ -25,13 +29,44 @@ def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
     ranks = Ranks.join()
     try:
-        report = evaluate(cfg, {role: source_of(cfg[role]) for role in ROLES}, command_line("evaluate"), ranks)
+        sources = {role: source_of(cfg[role]) for role in ROLES}
+        sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
+        if len(sets) > 1:
+            _evaluate_sets(cfg, sources, sets, ranks)
+            return DONE
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks)
         if report is not None:
             out = run_folder(cfg, "evaluate")
             show(report, report.save(out))
     finally:
         ranks.leave()
     return DONE
+
+
+def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks: Ranks) -> None:
+    """A run for each set that a pattern matches, in a folder of its name, and their comparison beside these."""
+    from genaudit.reports.comparison import compare
+    from genaudit.tasks.compare import show as show_comparison
+
+    out = run_folder(cfg, "evaluate")
+    settings = Settings.of(cfg)
+    # the other roles are read once
+    others = {role: open_role(role, source, settings) for role, source in sources.items()
+              if role != "generated" and source is not None}  # fmt: skip
+    runs: list[str] = []
+    for label, path in zip(labels_of(sets), sets, strict=True):
+        own = copy.deepcopy(cfg)
+        own.generated = escaped(path)
+        report = evaluate(own, {**others, "generated": path}, command_line("evaluate", generated=path), ranks)
+        if report is not None:
+            report.save(out / label)
+            runs.append(str(out / label))
+            count = report.roles["generated"].count
+            print(one_line(f"{label}: {count:,} images, written {out / label}"), flush=True)
+    if runs:
+        comparison = compare(runs)
+        comparison.write(out)
+        show_comparison(comparison, out)
 
 
 def show(report: Report, files: Mapping[str, Any]) -> None:
@@ -92,12 +127,17 @@ def evaluate(
         config=resolved(cfg),
         environment=environment(cfg, settings),
         seed=settings.seed,
-        roles={name: _role_images(role) for name, role in measurements.roles.items()},
+        roles={name: role_images(role) for name, role in measurements.roles.items()},
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
         warnings=[
             *skipped_images(measurements.roles),
+            *counting_warnings(
+                measurements.roles,
+                {name: spec.role_parameters for name, spec in specs.items()},
+                {name: entry.result for name, entry in entries.items()},
+            ),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
             *measurements.warnings,
@@ -148,15 +188,6 @@ def _measure_nodes(node: Any) -> dict[str, Any]:
 
 def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
     return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
-
-
-def _role_images(role: Role) -> RoleImages:
-    if isinstance(role, Moments):
-        return RoleImages(role.source, role.n or 0, role.digest)
-    if isinstance(role, FeatureSet):
-        return RoleImages(role.source, len(role), role.digest)
-    skipped = [(image.name, image.reason) for image in role.skipped]
-    return RoleImages(role.source, len(role), role.digest, skipped, role.converted, role.ignored)
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.data import ImageSet, open_images
+from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError
 from genaudit.tasks.progress import Progress
-from genaudit.tasks.roles import source_of
+from genaudit.tasks.roles import open_role, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 
@@ -34,14 +34,7 @@ def main(cfg: Any) -> int:
     source = source_of(cfg.generated)
     if source is None:
         raise UserError("images are missing: `genaudit explain IMAGES ...` names them")
-    images = open_images(
-        source,
-        limit=settings.limit,
-        on_error=settings.on_error,  # type: ignore[arg-type]
-        max_skipped=settings.max_skipped,
-        max_pixels=settings.max_pixels,
-        workers=settings.engine.decode_workers,
-    )
+    images = open_role("generated", source, settings)
     if not isinstance(images, ImageSet):
         raise UserError(f"generated: {images.source} holds no images")
     model = instantiate(cfg.feature_model)

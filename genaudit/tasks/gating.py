@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data.copies import shuffled_by_content
 from genaudit.errors import UserError
 from genaudit.metrics.absolute_gate import AbsoluteGate
 from genaudit.metrics.calibrated_gate import CalibratedGate
@@ -20,11 +21,12 @@ from genaudit.reports.report import MeasureUse, RoleImages, Warning
 from genaudit.stats.held_out_test import real_needed
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
+from genaudit.tasks.counting import copy_warnings, role_images, subset_warnings
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, source_warnings, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.retrieval import Picked, Retrieval, distinct_images, shuffled_by_content
+from genaudit.tasks.retrieval import Picked, Retrieval, distinct_images
 from genaudit.tasks.roles import Role, open_role
 from genaudit.tasks.samples import Samples
 from genaudit.tasks.settings import Settings
@@ -142,7 +144,12 @@ class Yardstick:
             Retrieval(rows["train"], kept, distance, settings.engine.device),
             copies=len(train.digests) - len(kept),
             uses=measured.uses,
-            warnings=[*skipped_images(measured.roles), *weights_warnings(measures, {}), *measured.warnings],
+            warnings=[
+                *skipped_images(measured.roles),
+                *_counted(measured.roles),
+                *weights_warnings(measures, {}),
+                *measured.warnings,
+            ],
         )
         if "reference" in rows:
             made._retrieve_reference(rows["reference"])
@@ -301,8 +308,12 @@ class Judge:
         horizon = gate.horizon or gate.n_sampled
         ends = (horizon, min(horizon, 2 * gate.n_sampled))  # the second for an early decision's neighbourhood
         at = np.unique(np.concatenate([np.linspace(1, end, CURVE_POINTS).round().astype(int) for end in ends]))
+        found: list[Warning] = []
         images = getattr(samples, "images", None)  # samples that are streamed have no source to speak of
-        of_source = source_warnings("generated", images) if isinstance(images, ImageSet) else []
+        if isinstance(images, ImageSet):
+            found += source_warnings("generated", images)
+        if isinstance(images, (ImageSet, FeatureSet)):
+            found += subset_warnings({"generated": images}, {})
         return GateRun(
             verdict=verdict,
             at=at,
@@ -320,9 +331,9 @@ class Judge:
             command=command,
             config=config,
             seed=yardstick.settings.seed,
-            roles={"generated": given, **{name: _role_images(role) for name, role in yardstick.roles.items()}},
+            roles={"generated": given, **{name: role_images(role) for name, role in yardstick.roles.items()}},
             measures=dict(yardstick.uses),
-            warnings=[*yardstick.warnings, *of_source, *self._warnings(given)],
+            warnings=[*yardstick.warnings, *found, *self._warnings(given)],
             names={"generated": samples.names, "train": Picked(train.names, kept)},
             pictures=pictures,
         )
@@ -348,8 +359,10 @@ class Judge:
         return found
 
 
-def _role_images(role: Role) -> RoleImages:
-    if not isinstance(role, ImageSet):
-        return RoleImages(role.source, len(role), role.digest)  # type: ignore[arg-type]
-    skipped = [(each.name, each.reason) for each in role.skipped]
-    return RoleImages(role.source, len(role), role.digest, skipped, role.converted, role.ignored)
+def _counted(roles: Mapping[str, Role]) -> list[Warning]:
+    """Subsets, and copies within the reference; what copies in the training set do, the gate says itself."""
+    counted = {name: role for name, role in roles.items() if not isinstance(role, Moments)}
+    return [
+        *subset_warnings(counted, {}),
+        *copy_warnings({name: role for name, role in counted.items() if name != "train"}, {}),
+    ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str
     """
     if source is None:
         raise UserError("moments needs images: genaudit moments real/ out=real.npz")
-    settings = Settings.of(cfg)
+    settings = _settings(cfg)
     images = open_role(ROLE, source, settings)
     if isinstance(images, Moments):
         raise UserError(f"{images.source} holds mean and covariance already; images or features are needed")
@@ -103,6 +104,15 @@ def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str
                 "singular and a Fréchet distance to it is far above what more images would give."
             )
     return contents, cautions
+
+
+def _settings(cfg: Any) -> Settings:
+    """`limit` is about the one set of images that there is, whatever its role is called."""
+    settings = Settings.of(cfg)
+    given = {settings.limits[role] for role in ("generated", ROLE) if role in settings.limits}
+    if len(given) > 1:
+        raise UserError(f"limit={cfg.limit} and limit_reference={cfg.limit_reference} are about the same images")
+    return replace(settings, limits={ROLE: given.pop()} if given else {})
 
 
 def write(path: Path, contents: dict[str, np.ndarray]) -> None:

@@ -16,9 +16,10 @@ from genaudit.tasks.gating import Judge, Yardstick
 from genaudit.tasks.measuring import measure_roles
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import open_role, source_of
+from genaudit.tasks.roles import check_n_samples, open_role, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.samples import Samples, SetSamples, StreamedSamples, all_lines, lines_of
+from genaudit.tasks.settings import Settings
 
 CODES: dict[Outcome, int] = {"accept": DONE, "reject": REJECTED, "undecided": UNDECIDED}
 STDIN = "-"
@@ -37,10 +38,11 @@ def main(cfg: Any) -> int:
     generated = sources["generated"]
     if generated is None:
         raise UserError("generated images are missing: `genaudit reject SAMPLES train=T`, or - for paths on stdin")
-    from genaudit.tasks.checkpoints import find_checkpoints, gate_checkpoints
+    check_n_samples(sources, Settings.of(cfg))
+    from genaudit.tasks.checkpoints import find_sets, gate_checkpoints
 
     yardstick = Yardstick.prepare(cfg, sources)
-    if checkpoints := find_checkpoints(generated):
+    if checkpoints := find_sets(generated, pool=cfg.pool):
         return CODES[gate_checkpoints(cfg, yardstick, checkpoints)]
     run = gate_lines(cfg, yardstick) if generated == STDIN else gate_set(cfg, yardstick, generated)
     show_run(run, run.write(run_folder(cfg, "reject")))
@@ -69,10 +71,10 @@ def gate_lines(cfg: Any, yardstick: Yardstick) -> GateRun:
     """Gates image files whose paths standard input names, and stops reading as soon as the decision is known."""
     mode: Mode = yardstick.keys.mode or "sequential"
     lines = lines_of(sys.stdin)
-    known = None
+    known = yardstick.settings.limits.get("generated")  # of a stream the first ones: there is no set to draw from
     if mode == "fixed" and yardstick.keys.n_max is None:
         listed = all_lines(lines)
-        lines, known = iter(listed), len(listed)
+        lines, known = iter(listed), min(len(listed), known or len(listed))
         if not listed:
             raise UserError("generated: standard input holds no path of an image")
     judge = yardstick.judge(mode, known)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,20 +25,6 @@ def distinct_images(digests: np.ndarray, rows: Any) -> np.ndarray:
     first = np.sort(first)
     copies = same_rows(Chosen(rows, first))
     return np.asarray(first[copies == np.arange(len(first))])
-
-
-def shuffled_by_content(digests: np.ndarray, seed: int) -> np.ndarray:
-    """A random order of images (N,) int64 that depends on their contents and the seed, not on names or places.
-
-    Copies of one another are told apart by their number, so that they do not come one after the other.
-    """
-    key = seed.to_bytes(8, "little")
-    seen: Counter[bytes] = Counter()
-    ranks = []
-    for digest in map(bytes, digests):
-        ranks.append(hashlib.blake2b(digest + seen[digest].to_bytes(8, "little"), digest_size=16, key=key).digest())
-        seen[digest] += 1
-    return np.array(sorted(range(len(ranks)), key=ranks.__getitem__), np.int64)
 
 
 @dataclass

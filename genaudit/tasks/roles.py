@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
+from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
 from genaudit.tasks.progress import Progress
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.settings import LIMIT_KEYS, Settings
 
 ROLES = ("generated", "reference", "train", "anomalies")
 Role = ImageSet | FeatureSet | Moments
@@ -25,6 +26,7 @@ def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role
     """
     if sources.get("generated") is None:
         raise UserError("generated images are missing: `genaudit VERB SAMPLES ...` or generated=SAMPLES names them")
+    check_n_samples(sources, settings)
     roles = {name: open_role(name, sources[name], settings) for name in ROLES if sources.get(name) is not None}
     if isinstance(roles["generated"], Moments):
         raise UserError("generated: a file with mu and sigma holds no images; only reference may be such a file")
@@ -41,6 +43,15 @@ def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role
         listed = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise UserError(f"features with different numbers of columns: {listed}; they must come from one feature model")
     return roles
+
+
+def check_n_samples(sources: Mapping[str, Any], settings: Settings) -> None:
+    """Raises UserError where `n_samples` is given and nothing is there to draw from."""
+    if settings.n_samples is not None and not any(map(is_sampler, sources.values())):
+        raise UserError(
+            f"n_samples={settings.n_samples} says how many images a callable draws, and no role is a callable; "
+            f"limit={settings.n_samples} takes so many of the generated images"
+        )
 
 
 def source_of(node: Any) -> Any:
@@ -66,7 +77,8 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
         opened: Role = open_images(
             source,
             role=role,
-            limit=settings.limit,
+            limit=settings.limits.get(role),
+            n_samples=settings.n_samples if is_sampler(source) else None,
             on_error=settings.on_error,  # type: ignore[arg-type]
             max_skipped=settings.max_skipped,
             max_pixels=settings.max_pixels,
@@ -74,4 +86,7 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
             seed=settings.seed,
             progress=scanned,
         )
+    if isinstance(opened, Moments) and role in settings.limits:
+        key = LIMIT_KEYS[role]
+        raise UserError(f"{key}={settings.limits[role]}: {opened.source} holds mean and covariance of all its images")
     return opened

@@ -8,14 +8,21 @@ from typing import Any
 
 
 def run_folder(cfg: Any, verb: str) -> Path:
-    """`out` as given, else the job's own folder of a sweep, else runs/VERB/DATE_TIME."""
+    """`out` as given, else the job's own folder of a sweep, else runs/VERB/DATE_TIME.
+
+    In a sweep the command line's `out` says each job's own folder (`genaudit.hydra_words.own_folders`); one that a YAML
+    sets is led on into one.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     given = cfg.get("out")
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if given:
-        return Path(str(given)).expanduser()
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        folder = Path(str(given)).expanduser()
+        typed = sweeping and any(each.lstrip("+").startswith("out=") for each in HydraConfig.get().overrides.task)
+        return folder / str(HydraConfig.get().job.num) if sweeping and not typed else folder
+    if sweeping:
         return Path(HydraConfig.get().runtime.output_dir)
     base = Path("runs") / verb / time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = base, 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Skipped
 from genaudit.data.bad_image import BadImage
+from genaudit.data.copies import duplicates
 from genaudit.data.decode import looks_like
 from genaudit.data.digest import set_digest
 from genaudit.data.folder import start_of
@@ -23,6 +24,7 @@ from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
 from genaudit.reports.report import RoleImages
 from genaudit.store.stream import RowStream
+from genaudit.tasks.counting import role_images
 from genaudit.tasks.settings import Settings
 
 
@@ -107,10 +109,16 @@ class SetSamples:
     def describe(self) -> RoleImages:
         taken = self._taken
         if isinstance(self.images, FeatureSet):
-            return RoleImages(self.images.source, len(taken), set_digest(self.images.digests[taken]))
+            digests, available = self.images.digests[taken], self.images.available
+            copies = duplicates(digests)
+            return RoleImages(
+                self.images.source, len(taken), set_digest(digests), duplicates=copies, available=available
+            )
         used = self.images.subset(taken)
         skipped = [(each.name, each.reason) for each in [*self.images.skipped, *self.skipped]]
-        return RoleImages(used.source, len(taken), used.digest, skipped, used.converted, used.ignored)
+        made = role_images(used)
+        made.skipped = skipped
+        return made
 
 
 class StreamedSamples:
@@ -157,7 +165,10 @@ class StreamedSamples:
     def describe(self) -> RoleImages:
         digests = self.digests
         skipped = [(each.name, each.reason) for each in self.skipped]
-        return RoleImages(self.source, len(self.names), set_digest(digests), skipped, self._converted)
+        copies = duplicates(digests)
+        return RoleImages(
+            self.source, len(self.names), set_digest(digests), skipped, self._converted, duplicates=copies
+        )
 
     def _usable_lines(self, count: int) -> tuple[list[int], list[str]]:
         numbers: list[int] = []

@@ -13,6 +13,13 @@ from typing import Any
 from genaudit.errors import UserError
 from genaudit.store.store import Engine
 
+# The keys that say how many images of a role are taken.
+LIMIT_KEYS = {
+    "generated": "limit",
+    "reference": "limit_reference",
+    "train": "limit_train",
+    "anomalies": "limit_anomalies",
+}
 PRECISIONS = ("float32", "bfloat16", "float64")
 # What drivers of NVIDIA's (Tegra's too) and AMD's accelerators, and Windows beneath Linux, show in /dev.
 ACCELERATORS = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
@@ -22,12 +29,16 @@ WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", 
 
 @dataclass(frozen=True)
 class Settings:
-    """The resolved measuring keys."""
+    """The resolved measuring keys.
+
+    `limits` says of how many images of a role a random subset is taken; roles without a limit are taken whole.
+    """
 
     engine: Engine
     store: Path
     seed: int
-    limit: int | None
+    limits: Mapping[str, int]
+    n_samples: int | None
     on_error: str
     max_skipped: float
     max_pixels: int
@@ -56,14 +67,13 @@ class Settings:
             batch_size=_auto(cfg, "batch_size", 1),
             workers=_auto(cfg, "workers", 0),
         )
-        limit = None if cfg["limit"] is None else _number(cfg, "limit", int)
-        if limit is not None and limit < 1:
-            raise UserError(f"limit={limit}: a whole number from 1 on, or null, is needed")
+        limits = {role: _count(cfg, key) for role, key in LIMIT_KEYS.items()}
         return cls(
             engine=engine,
             store=store_folder(cfg["store"]),
             seed=seed,
-            limit=limit,
+            limits={role: limit for role, limit in limits.items() if limit is not None},
+            n_samples=_count(cfg, "n_samples"),
             on_error=str(cfg["on_error"]),
             max_skipped=_number(cfg, "max_skipped", float),
             max_pixels=_number(cfg, "max_pixels", int),
@@ -117,6 +127,16 @@ def _number(cfg: Mapping[str, Any], key: str, kind: type) -> Any:
     if wrong:
         raise UserError(f"{key}={value}: a {'whole ' if kind is int else ''}number is needed")
     return kind(value)
+
+
+def _count(cfg: Mapping[str, Any], key: str) -> int | None:
+    """A number of images, or None where the key is null."""
+    if cfg.get(key) is None:
+        return None
+    value: int = _number(cfg, key, int)
+    if value < 1:
+        raise UserError(f"{key}={value}: {key} must be a positive integer, or null")
+    return value
 
 
 def _auto(cfg: Mapping[str, Any], key: str, least: int) -> int | None:

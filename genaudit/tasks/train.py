@@ -29,6 +29,8 @@ def main(cfg: Any) -> int:
         raise UserError(f"{wrong}: {options}")
     module = "piad_statistics" if cfg.what is not None else MODELS[named[0]]
     settings = Settings.of(cfg)
+    if "generated" in settings.limits:
+        raise UserError(f"limit={cfg.limit} is about generated images, and a training has none: give limit_train=N")
     task = importlib.import_module(f"genaudit.tasks.{module}")
     code: int = task.run(cfg, settings)
     return code

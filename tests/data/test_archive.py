@@ -68,7 +68,7 @@ def test_threads_pickles_and_limits(archive: Path, folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for i, pixels in zip(order, pool.map(images.read, order), strict=True):
             np.testing.assert_array_equal(pixels, expected.read(i))
-    assert opened(archive, limit=2).names == expected.names[:2]
+    assert opened(archive, limit=2).digest == opened(folder, limit=2).digest
 
 
 def test_nothing_is_written_to_disk(archive: Path) -> None:
@@ -95,7 +95,7 @@ def test_shards_are_joined_by_a_pattern(tmp_path: Path, files: dict[str, bytes])
     images = opened(f"{tmp_path}/s*.tar")
     assert images.names == [f"{tmp_path}/s{i}.tar/{i}.png" for i in range(3)]
     assert images.ignored == {"no image: .txt": 3}
-    assert opened(f"{tmp_path}/s*.tar", limit=2).names == images.names[:2]
+    assert set(opened(f"{tmp_path}/s*.tar", limit=2).names) < set(images.names)
     assert images.read(2).shape == (9, 7, 3)
 
 

@@ -95,9 +95,34 @@ def test_many_threads_read_the_same_pixels(folder: Path) -> None:
             np.testing.assert_array_equal(pixels, alone[i])
 
 
-def test_limit_takes_the_first_in_order(folder: Path, files: dict[str, bytes]) -> None:
-    assert opened(folder, limit=3).names == sorted(files)[:3]
+def test_limit_takes_a_random_subset_that_names_and_their_order_do_not_change(
+    folder: Path, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    everything, few = opened(folder), opened(folder, limit=3, seed=1)
+    assert len(few) == 3
+    assert few.available == 6
+    assert few.names == [name for name in everything.names if name in few.names]
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for place, name in enumerate(reversed(sorted(files))):
+        (renamed / f"{place}{Path(name).suffix}").write_bytes(files[name])
+    other = opened(renamed, limit=3, seed=1)
+    assert sorted(map(bytes, other.digests)) == sorted(map(bytes, few.digests))
+    assert len({tuple(opened(folder, limit=3, seed=seed).names) for seed in range(20)}) > 5
+    assert set(few.names) < set(opened(folder, limit=4, seed=1).names)
+    assert opened(folder, limit=100).available is None
     assert len(opened(folder, limit=100)) == 6
+
+
+def test_max_skipped_is_a_share_of_the_images_that_a_limit_took(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"x")
+    few = opened(folder, limit=2, on_error="skip", max_skipped=0.2)
+    assert len(few.skipped) == 1
+    with pytest.raises(UserError, match="1 of 2 images"):
+        few.without({0: "is truncated"})
+
+
+def test_a_limit_is_checked(folder: Path) -> None:
     for limit in (0, -1):
         with pytest.raises(UserError, match="limit must be at least 1"):
             open_images(folder, limit=limit)
@@ -131,7 +156,7 @@ def test_pickled_sets_read_the_same(folder: Path) -> None:
 def test_an_open_set_is_passed_through(folder: Path) -> None:
     images = opened(folder)
     assert open_images(images) is images
-    assert opened(images, limit=2).names == images.names[:2]
+    assert opened(images, limit=2).digest == opened(folder, limit=2).digest
 
 
 class TestDamage:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from genaudit.data import DamagedImage, ImageSet, open_images
+from genaudit.data import DamagedImage, FeatureSet, ImageSet, open_images
 from genaudit.errors import UserError
 
 from .conftest import encode
@@ -44,7 +44,7 @@ class TestPaths:
         for i, pixel in ((0, 4), (4, 0), (5, 1), (6, 0)):
             np.testing.assert_array_equal(images.read(i), pixels[pixel])
         assert opened(OmegaConf.create([str(part) for part in parts])).digest == images.digest
-        assert opened(parts, limit=5).names == expected[:5]
+        assert len(opened(parts, limit=5)) == 5
 
     def test_patterns_match_files_and_pass_over_the_rest(self, folder: Path, files: dict[str, bytes]) -> None:
         (folder / "labels.csv").write_text("path\nmissing.png\n")
@@ -95,7 +95,7 @@ class TestPaths:
             open_images("x" * 5000)
 
 
-class TestLists:
+class TestFilesOfNames:
     def test_txt_keeps_its_order_and_takes_relative_and_absolute_names(self, folder: Path, tmp_path: Path) -> None:
         absolute = tmp_path / "folder" / "B.PNG"
         (folder / "list.txt").write_text(f"# chosen by hand\nd.tiff\n\n  a/photo.jpeg  \n{absolute}\nd.tiff\n")
@@ -195,6 +195,116 @@ class TestDatasets:
         with pytest.raises(UserError, match="map-style Dataset"):
             open_images(Stream())
 
+    def test_the_image_of_an_item_is_found_by_name_or_as_the_only_one(self, pixels: np.ndarray) -> None:
+        image = torch.from_numpy(pixels[0]).permute(2, 0, 1)
+        items = [{"label": 3, key: image} for key in ("pixel_values", "png", "jpg", "x")]
+        images = opened(Items(items))
+        assert len({bytes(row) for row in images.digests}) == 1
+        with pytest.raises(UserError, match=r"Items\[0\] has the keys a, b, and none"):
+            open_images(Items([{"a": image, "b": image}]))
+
+
+class TestLists:
+    def test_lists_of_pictures_arrays_and_tensors_equal_the_array(self, pixels: np.ndarray) -> None:
+        expected = opened(pixels).digest
+        first = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        for source in (
+            [Image.fromarray(each) for each in pixels],
+            tuple(pixels),
+            list(pixels.transpose(0, 3, 1, 2)),
+            list(pixels / np.float32(255)),
+            list(first),
+            list(first / 255),
+            [pixels[:2], pixels[2:]],
+            [first[:1], first[1:4], first[4:]],
+        ):
+            assert opened(source).digest == expected
+        mixed = [Image.fromarray(pixels[0]).convert("L"), np.zeros((3, 2), np.uint8)]
+        assert opened(mixed).converted == {"L": 2}
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [([], "the list of paths is empty"), ([1, 2], "type list"), (["x.png", 3], "type list"), ([[3]], "is a int")],
+    )
+    def test_other_lists_are_refused(self, source: list[Any], message: str) -> None:
+        with pytest.raises(UserError, match=f"generated: .*{message}"):
+            open_images(source)
+
+    def test_rows_of_floats_are_features(self, rng: np.random.Generator) -> None:
+        rows = rng.normal(size=(7, 4)).astype(np.float32)
+        for source in (rows, torch.from_numpy(rows), list(rows), list(torch.from_numpy(rows))):
+            features = open_images(source, role="reference")
+            assert isinstance(features, FeatureSet)
+            np.testing.assert_array_equal(features.features, rows)
+            assert features.names[6] == "reference[6]"
+        with pytest.raises(UserError, match=r"reference: features .* NaN or infinity in row 1"):
+            open_images(np.array([[0.0], [np.nan]]), role="reference")
+        with pytest.raises(UserError, match=r"reference.*shape \(7, 4\).*must be floats"):
+            open_images(rows.astype(int), role="reference")
+
+
+class TestLoaders:
+    def test_a_pass_through_a_loader_equals_the_array(self, pixels: np.ndarray) -> None:
+        expected = opened(pixels).digest
+        first = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        named = [{"image": each, "label": 1} for each in first]
+        pictures = [Image.fromarray(each) for each in pixels]
+        for items, keys in (
+            (torch.utils.data.TensorDataset(first / 255, torch.arange(6)), {}),
+            (torch.utils.data.TensorDataset(first), {}),
+            (first, {}),
+            (named, {}),
+            (pictures, {"collate_fn": list}),
+            (first, {"collate_fn": list}),
+        ):
+            images = opened(torch.utils.data.DataLoader(items, batch_size=4, **keys))  # type: ignore[arg-type]
+            assert images.digest == expected
+            assert images.names[5] == "DataLoader[5]"
+            np.testing.assert_array_equal(images.read(5), pixels[5])
+
+    def test_a_loader_without_batches_gives_pictures_or_its_datasets_batches(self, rng: np.random.Generator) -> None:
+        pixels = rng.integers(0, 256, (6, 9, 7, 3), dtype=np.uint8)
+        expected = opened(pixels).digest
+        first = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        pictures = [Image.fromarray(each) for each in pixels]
+        for items, keys in (
+            (torch.utils.data.TensorDataset(first, torch.arange(6)), {}),
+            (first, {}),
+            (pixels, {}),
+            (pictures, {"collate_fn": lambda item: item}),
+            ([first[:4], first[4:]], {}),
+        ):
+            assert opened(torch.utils.data.DataLoader(items, batch_size=None, **keys)).digest == expected  # type: ignore[arg-type]
+        grey = [torch.from_numpy(pixels[:5, :, :, 0].copy())]
+        assert len(opened(torch.utils.data.DataLoader(grey, batch_size=None))) == 5  # type: ignore[arg-type]
+
+    def test_values_that_are_no_images_are_named(self) -> None:
+        loader = torch.utils.data.DataLoader(torch.randn(5, 3, 8, 8), batch_size=2)
+        with pytest.raises(UserError, match=r"image 0 of the DataLoader holds floats from -"):
+            open_images(loader)
+        with pytest.raises(UserError, match="is a Tensor"):
+            open_images(torch.utils.data.DataLoader(torch.arange(4)))
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["a[1]", "~", "~x", "d\\", " ", "a b ", "${x}", "*", "'q'", "a,b"])
+    def test_a_name_that_is_there_is_taken_as_it_is_written(
+        self, name: str, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels[0]).save(tmp_path / name / "x.png")
+        if name.strip():
+            assert opened(name).names == ["x.png"]
+        assert len(opened(f"{tmp_path}/{name}/*.png")) == 1
+
+    @pytest.mark.parametrize("empty", ["", " "])
+    def test_an_empty_path_is_not_the_current_folder(self, empty: str, folder: Path) -> None:
+        with pytest.raises(UserError, match="train= is empty"):
+            open_images(empty, role="train")
+        with pytest.raises(UserError, match="train= is empty"):
+            open_images([str(folder), empty], role="train")
+
 
 class TestCallables:
     @staticmethod
@@ -207,6 +317,10 @@ class TestCallables:
         assert images.names[99] == "sample[99]"
         assert images.read(99).shape == (4, 5, 3)
         assert opened(self.sample, limit=100, seed=3).digest == images.digest
+        assert opened(self.sample, n_samples=100, seed=3).digest == images.digest
+        few = opened(self.sample, n_samples=100, limit=7, seed=3)
+        assert (len(few), few.available) == (7, 100)
+        assert set(few.names) < set(images.names)
         assert opened(self.sample, limit=100, seed=4).digest != images.digest
         assert len(np.unique(images.digests, axis=0)) == 100
         np.testing.assert_array_equal(opened(self.sample, limit=64, seed=3).digests, images.digests[:64])

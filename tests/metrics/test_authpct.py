@@ -53,3 +53,13 @@ def test_a_single_training_image_is_refused() -> None:
         authpct([[0.0]], [[1.0]])
     with pytest.raises(Unavailable, match="at least 2"):
         judge(train=[[0.0]], generated=[[1.0]])
+
+
+def test_training_images_that_have_copies_are_said() -> None:
+    rng = np.random.default_rng(3)
+    train, generated = rng.normal(size=(40, 3)), rng.normal(size=(50, 3))
+    assert judge(generated=generated, train=train).cautions == ()
+    found = judge(generated=generated, train=np.concatenate([train, train]))
+    assert found.authpct == 100.0
+    (caution,) = found.cautions
+    assert (caution.code, caution.message[:8]) == ("duplicates", "50 of 50")

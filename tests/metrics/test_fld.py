@@ -121,3 +121,30 @@ def test_large_sets_are_drawn_from_and_small_ones_refused(monkeypatch: pytest.Mo
         judge(generated=sets["generated"], reference=sets["reference"][:1], train=sets["train"])
     with pytest.raises(Unavailable, match="constant"):
         judge(generated=np.ones((5, 2)), reference=np.ones((5, 2)), train=np.ones((5, 2)))
+
+
+def test_copies_among_training_images_change_nothing_but_are_said() -> None:
+    sets = _sets(3, 6)
+    plain = judge(**sets)
+    assert plain.cautions == ()
+    twice = judge(**{**sets, "train": np.concatenate([sets["train"], sets["train"][:90]])})
+    assert twice.fld == plain.fld
+    assert [caution.code for caution in twice.cautions] == ["duplicates"]
+    assert "90 of 290 training images" in twice.cautions[0].message
+
+
+def test_reference_images_that_were_learned_are_left_out() -> None:
+    sets = _sets(4, 6)
+    plain = judge(**sets)
+    mixed = judge(**{**sets, "reference": np.concatenate([sets["train"][:30], sets["reference"]])})
+    assert mixed.fld == pytest.approx(plain.fld, rel=1e-9)
+    assert (mixed.n_reference, [caution.code for caution in mixed.cautions]) == (150, ["same-images"])
+    with pytest.raises(Unavailable, match="0 of 200 and 200 of 200"):
+        judge(**{**sets, "reference": sets["train"]})
+
+
+def test_generated_copies_of_training_images_are_said() -> None:
+    sets = _sets(5, 6)
+    found = judge(**{**sets, "generated": np.concatenate([sets["generated"][:90], sets["train"][:7]])})
+    (caution,) = found.cautions
+    assert (caution.code, caution.message.partition(" generated")[0]) == ("same-images", "7 of 97")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 
 import numpy as np
 import pytest
@@ -120,3 +121,19 @@ def test_too_few_images_or_different_widths_are_refused() -> None:
         judge(reference=rows, generated=rows, k=5)
     with pytest.raises(ValueError, match="equally many features"):
         prdc(rows, np.zeros((9, 2)), k=1)
+
+
+def test_balls_of_radius_0_are_said_and_where_there_are_no_others_there_is_no_value() -> None:
+    rng = np.random.default_rng(0)
+    reference, generated = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
+    codes = {caution.code for caution in judge(generated=generated, reference=reference).cautions}
+    assert "duplicates" not in codes
+    copied = np.concatenate([reference, np.repeat(reference[:2], 5, axis=0)])
+    for roles, words in (
+        ({"reference": copied, "generated": generated}, "12 of 70 reference .* precision, density and coverage are"),
+        ({"reference": generated, "generated": copied}, "12 of 70 generated .* recall is too low"),
+    ):
+        (caution,) = (each for each in judge(**roles).cautions if each.code == "duplicates")
+        assert re.match(words, caution.message)
+    with pytest.raises(Unavailable, match="radius 0"):
+        judge(generated=generated, reference=np.repeat(reference[:9], 6, axis=0))

@@ -73,3 +73,14 @@ def test_judge_rates_real_images_among_the_others() -> None:
         judge(generated=generated + 100, reference=reference)
     with pytest.raises(Unavailable, match="more than 3 reference images"):
         judge(generated=generated, reference=reference[:3])
+
+
+def test_balls_of_radius_0_are_said_and_where_they_decide_there_is_no_value() -> None:
+    reference, generated = _sets()
+    assert judge(generated=generated, reference=reference).cautions == ()
+    copied = np.concatenate([reference, np.repeat(reference[:2], 3, axis=0)])
+    (caution,) = judge(generated=generated, reference=copied).cautions
+    assert caution.code == "duplicates"
+    assert caution.message.startswith("8 of 156 reference images")
+    with pytest.raises(Unavailable, match="radius 0"):
+        judge(generated=generated, reference=np.repeat(reference, 4, axis=0))

@@ -71,3 +71,14 @@ def test_judge_summarises_with_intervals() -> None:
         judge(generated=generated, reference=reference[:3])
     with pytest.raises(ValueError, match="k must be"):
         realism(reference, generated, k=150)
+
+
+def test_balls_of_radius_0_are_said_and_where_they_decide_there_is_no_value() -> None:
+    reference, generated = _sets()
+    assert judge(generated=generated, reference=reference).cautions == ()
+    copied = np.concatenate([reference, np.repeat(reference[:2], 3, axis=0)])
+    (caution,) = judge(generated=generated, reference=copied).cautions
+    assert caution.code == "duplicates"
+    assert caution.message.startswith("8 of 156 reference images")
+    with pytest.raises(Unavailable, match="radius 0"):
+        judge(generated=generated, reference=np.repeat(reference, 4, axis=0))

@@ -12,8 +12,9 @@ import torch
 from genaudit import demo
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
+from genaudit.tasks.settings import LIMIT_KEYS
 
-SMALL = ["limit=12", "ais.temperatures=2", "ais.chains=2", "progress=false"]
+SMALL = [*(f"{key}=12" for key in LIMIT_KEYS.values()), "ais.temperatures=2", "ais.chains=2", "progress=false"]
 INVERSION = [
     "metric.inversion.measure.steps=2",
     "metric.inversion.measure.restarts=1",
@@ -37,7 +38,14 @@ def read(out: Path) -> dict:
 def test_all_metrics_under_a_generator_in_one_run_and_again_from_the_store(samples: Path, tmp_path: Path) -> None:
     arguments = [
         *("evaluate", str(samples), f"train={demo.path('train')}", f"reference={demo.path('reference')}"),
-        *(f"anomalies={demo.path('gaussian')}", "generator=demo_vae", METRICS, *SMALL, *INVERSION, "limit=44"),
+        *(
+            f"anomalies={demo.path('gaussian')}",
+            "generator=demo_vae",
+            METRICS,
+            *SMALL,
+            *INVERSION,
+            *(f"{key}=44" for key in LIMIT_KEYS.values()),
+        ),
     ]
     assert main([*arguments, f"out={tmp_path / 'first'}"]) == DONE
     first = read(tmp_path / "first")

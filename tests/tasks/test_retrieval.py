@@ -1,33 +1,14 @@
-"""What the gate's samples retrieve: contents counted once, orders that only contents and the seed decide."""
+"""What the gate's samples retrieve: contents counted once."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from genaudit.tasks.retrieval import Retrieval, distinct_images, shuffled_by_content
+from genaudit.tasks.retrieval import Retrieval, distinct_images
 
 
 def _digests(values: np.ndarray) -> np.ndarray:
     return np.stack([np.full(16, value % 256, np.uint8) + np.arange(16, dtype=np.uint8) for value in values])
-
-
-def test_order_depends_on_contents_and_seed_and_not_on_places() -> None:
-    digests = _digests(np.arange(100))
-    order = shuffled_by_content(digests, 3)
-    assert sorted(order) == list(range(100))
-    mixed = np.random.default_rng(0).permutation(100)
-    np.testing.assert_array_equal(digests[mixed][shuffled_by_content(digests[mixed], 3)], digests[order])
-    assert (order != shuffled_by_content(digests, 4)).any()
-    # a sorted folder does not stay sorted: the first half of the order holds about half of the first half
-    assert 30 < (order[:50] < 50).sum() * 2 < 70
-
-
-def test_copies_do_not_come_one_after_the_other() -> None:
-    """A sequential test would see nothing but duplicates at first."""
-    digests = _digests(np.repeat(np.arange(50), 2))
-    order = shuffled_by_content(digests, 0)
-    adjacent = (order[:-1] // 2 == order[1:] // 2).sum()
-    assert adjacent <= 8  # 1 is expected of a random order
 
 
 def test_each_content_counts_once_by_bytes_and_by_features() -> None:

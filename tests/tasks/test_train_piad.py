@@ -132,7 +132,7 @@ def test_another_seed_or_other_images_do_not_go_on_with_a_run(
     before = (finished / "model.json").read_bytes()
     assert train(*keys, f"out={finished}", "seed=1") == USER
     assert "seed (now 1, then 0)" in capsys.readouterr().err
-    assert train(*keys, f"out={finished}", "limit=11") == USER
+    assert train(*keys, f"out={finished}", "limit_train=11") == USER
     assert "images" in capsys.readouterr().err
     assert train(*keys, f"out={finished}", "piad.schedule.n_dis=3") == USER
     assert "n_dis (now 3, then 2)" in capsys.readouterr().err
@@ -142,7 +142,8 @@ def test_another_seed_or_other_images_do_not_go_on_with_a_run(
 @pytest.mark.parametrize(
     ("extra", "match"),
     [
-        (["limit=1"], "two images or more"),
+        (["limit_train=1"], "two images or more"),
+        (["limit=1"], "limit_train=N"),
         (["train=null"], "train=T is needed"),
         (["train={empty}"], "empty"),
         (["train={nan}"], "nan.npy"),

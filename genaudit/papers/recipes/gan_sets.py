@@ -77,9 +77,9 @@ class Groups:
             source = images[chosen][..., None].repeat(3, axis=3)
         else:
             source = single_colours(count, self.generator.recipe.size, channels=self.generator.channels)
-        opened = open_images(source, role=kind, limit=count)
+        opened = open_images(source, role=kind)
         assert isinstance(opened, ImageSet)
-        return opened
+        return opened.subset(range(min(count, len(opened))))
 
     def pixels(self, kind: str) -> np.ndarray:
         """(N, C, S, S) float32 in [0, 1] at the generator's size."""
