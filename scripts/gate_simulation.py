@@ -139,7 +139,7 @@ def work(job: tuple[str, Any, int, int, list[str]]) -> tuple[str, list[dict[str,
     """One training set's decisions, by the job's name."""
     kind, what, n_train, seed, models = job
     # p-values are valid at any number of relabellings.
-    held_out_test.RELABELLINGS = 1999
+    held_out_test.RELABELLINGS = 999
     made = gaussian(what, n_train, seed, models) if kind == "gaussian" else splits(Path(what), seed, n_train, models)
     return name(job), list(made)
 
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, nargs="+", help="npz files with features (N, D) and labels (N,)")
     parser.add_argument("--trains", type=int, nargs="+", default=None)
     parser.add_argument("--seeds", type=int, default=None, help="training sets a cell (300; 200 splits of real images)")
-    parser.add_argument("--power-seeds", type=int, default=30)
+    parser.add_argument("--power-seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tables", action="store_true")
     arguments = parser.parse_args()

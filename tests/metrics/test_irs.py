@@ -12,6 +12,7 @@ import torch
 from genaudit.metrics.irs import IRS, irs, judge
 from genaudit.metrics.result import KIND, Unavailable
 from genaudit.stats.occupancy import estimate_support, expected_distinct, rejection_threshold
+from genaudit.stats.rarefaction import chao1, counts_of, sample_coverage
 
 
 def images(n: int, seed: int = 0) -> np.ndarray:
@@ -193,11 +194,89 @@ def test_headline_fields_carry_their_directions() -> None:
         if field.metadata.get(KIND) == "value"
     }
     assert better == {
+        "irs_relative": "higher",
+        "irs_chao1": "higher",
         "irs_alpha": "higher",
         "irs_inf": "higher",
         "irs_inf_reference": "none",
         "irs_inf_adjusted": "higher",
     }
+
+
+def uneven_draws(train: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Rows near training images that are drawn with probabilities of all sizes, as hubs in many dimensions are."""
+    rng = np.random.default_rng(seed)
+    p = np.random.default_rng(99).exponential(size=len(train)) ** 1.5
+    index = rng.choice(len(train), n, p=p / p.sum())
+    return (train[index] + 1e-3 * rng.normal(size=(n, train.shape[1]))).astype(np.float32)
+
+
+def test_where_retrieval_is_uneven_irs_inf_is_a_lower_bound_and_says_so() -> None:
+    train = images(400)
+    found = irs(train, uneven_draws(train, 500, 1), uneven_draws(train, 500, 2))
+    assert found.irs_inf_is == "lower_bound"
+    assert found.irs_inf_upper is None
+    assert found.irs_inf_lower <= found.irs_inf < 1  # the truth is 1
+    assert found.irs_inf_adjusted_lower is None
+    assert found.irs_inf_reference_upper is None
+    assert found.curve.band is None
+    even = irs(train, drawn(train, 500, 400, 1)[0], drawn(train, 500, 400, 2)[0])
+    assert even.irs_inf_is == "estimate"
+    assert even.irs_inf_upper is not None
+    assert even.curve.band is not None
+
+
+def test_irs_relative_covers_one_for_uneven_laws_at_any_sizes_and_irs_inf_moves_with_n() -> None:
+    train = images(300)
+    covered, values = 0, []
+    for seed in range(40):
+        found = irs(train, uneven_draws(train, 200, 2 * seed), uneven_draws(train, 350, 2 * seed + 1), alpha=0.025)
+        assert found.irs_relative_lower is not None
+        assert found.irs_relative_upper is not None
+        covered += found.irs_relative_lower <= 1 <= found.irs_relative_upper
+    assert covered >= 34  # 95 %: 38 are expected; 34 is three standard errors below
+    for n in (100, 3000):
+        found = irs(train, uneven_draws(train, n, 5), uneven_draws(train, n, 6))
+        values.append((found.irs_inf, found.irs_relative))
+    assert values[1][0] > 1.5 * values[0][0]  # one model, another number of samples
+    assert values[1][1] == pytest.approx(values[0][1], rel=0.25)
+
+
+def test_chao1_and_coverage_are_those_of_the_counts() -> None:
+    train = images(50)
+    index = np.repeat(np.arange(12), [1] * 6 + [2] * 3 + [4] * 3)
+    found = irs(train, None, train[index])
+    assert found.irs_chao1 == pytest.approx(chao1(counts_of(index)).value / 50)
+    assert found.sample_coverage == pytest.approx(sample_coverage(counts_of(index)))
+    assert found.irs_chao1_lower <= found.irs_chao1 <= found.irs_chao1_upper
+
+
+def test_each_content_of_the_training_set_counts_once() -> None:
+    train = images(200)
+    generated, _ = drawn(train, 150, 200, 1)
+    once = irs(train, None, generated)
+    twice = irs(np.concatenate([train, train * np.float32(1 + 1e-7)]), None, generated)
+    assert (twice.n_train, twice.n_learned, twice.irs_inf) == (200, once.n_learned, once.irs_inf)
+    assert "duplicates" in codes(twice)
+
+
+def test_training_images_among_the_reference_are_said() -> None:
+    train = images(100)
+    reference = np.concatenate([drawn(train, 50, 100, 2)[0], train[:7]])
+    found = irs(train, reference, drawn(train, 60, 100, 1)[0])
+    assert "7 of the 57 reference images" in next(c.message for c in found.cautions if c.code == "same-images")
+
+
+@pytest.mark.parametrize(("confidence", "alpha"), [(0.95, 0.025), (0.8, 0.1)])
+def test_confidence_moves_every_interval_of_the_report(confidence: float, alpha: float) -> None:
+    train = images(200)
+    generated, reference = drawn(train, 150, 120, 1)[0], drawn(train, 150, 200, 2)[0]
+    judged = judge(generated=generated, train=train, reference=reference, confidence=confidence)
+    direct = irs(train, reference, generated, alpha=alpha)
+    assert judged.alpha == pytest.approx(alpha)
+    for name in ("irs_inf", "irs_chao1", "irs_relative", "irs_inf_reference", "irs_inf_adjusted"):
+        for end in ("lower", "upper"):
+            assert getattr(judged, f"{name}_{end}") == pytest.approx(getattr(direct, f"{name}_{end}")), (name, end)
 
 
 @pytest.mark.parametrize("reference", [None, images(1)])

@@ -206,3 +206,14 @@ def test_bad_arguments_are_refused() -> None:
     for bad in ([10], [-1], [0.5], [[1]]):
         with pytest.raises(ValueError, match="indices"):
             gate.update(bad)
+
+
+@pytest.mark.filterwarnings("error")
+def test_horizon_far_above_the_target_is_followed_without_overflow() -> None:
+    """Once every item has been seen each draw is a duplicate; fewer than s items are rejected from then on."""
+    boundary = spending_boundary(20_000, 200, 0.05)
+    most = np.arange(20_001) - boundary
+    assert most[-1] == 199  # 200 of 200 are not rejected, 199 are
+    assert (np.diff(most) >= 0).all()
+    gate = SequentialGate(250, 0.8, horizon=20_000)
+    assert gate.update(np.arange(6000) % 200).decision == "accept"
