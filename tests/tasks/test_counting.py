@@ -20,6 +20,7 @@ from PIL import Image
 from genaudit import DiversityGate
 from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError
+from genaudit.tasks.checkpoints import find_sets
 
 PIXELS = ("feature_model=pixels", "feature_model.size=3", "progress=false")
 
@@ -264,10 +265,14 @@ class TestPatterns:
     def test_shards_of_a_tar_are_one_set_and_array_files_are_not(self, samples: Path, tmp_path: Path) -> None:
         for step in (9, 10):
             shutil.make_archive(str(tmp_path / f"s-{step}"), "tar", samples / f"step_{step}")
+            shutil.make_archive(str(tmp_path / f"s-{step}"), "gztar", samples / f"step_{step}")
+            (tmp_path / f"s-{step}.json.gz").write_bytes(b"")
             np.savez(
                 tmp_path / f"s-{step}.npz", images=np.random.default_rng(step).integers(0, 256, (5, 4, 4, 3), np.uint8)
             )
         assert _run(tmp_path / "tars", f"{tmp_path}/s-*.tar", "metric=[vendi]")["images"]["generated"]["count"] == 24
+        assert find_sets(f"{tmp_path}/s-*.tar.gz", shards=True) == []
+        assert find_sets(f"{tmp_path}/s-*.gz") == [f"{tmp_path}/s-9.tar.gz", f"{tmp_path}/s-10.tar.gz"]
         keys = [*PIXELS, "metric=[vendi]"]
         assert main(["evaluate", f"{tmp_path}/s-*.npz", *keys, f"out={tmp_path / 'npz'}"]) == DONE
         assert sorted(path.parent.name for path in (tmp_path / "npz").glob("*/report.json")) == ["s-10.npz", "s-9.npz"]
