@@ -1,4 +1,7 @@
-"""Rows that are exactly equal, found by hashes of their values. N rows, D features."""
+"""Rows that are exactly equal, within a set or across sets, found by hashes of their values. N rows, D features.
+
+Copies up to rounding, which need not be equal, are the business of `genaudit.stats.copies`.
+"""
 
 from __future__ import annotations
 
