@@ -116,7 +116,7 @@ def test_sequential_mode_stops_early_and_measures_no_image_that_it_does_not_need
     _, document = _reject(tmp_path / "a", samples, train, "mode=sequential")
     assert document["decision"] == "reject"
     assert document["calibration"] == "held_out_train"
-    assert (document["n_set_aside"], document["n_retrievable"]) == (50, 50)
+    assert (document["n_set_aside"], document["n_retrievable"]) == (20, 80)
     assert document["n_sampled"] == document["first_rejected_at"] < 20
     assert _rows_in_store(tmp_path) == N_TRAIN + document["n_sampled"]
     _, fixed = _reject(tmp_path / "b", samples, train, "mode=fixed", "absolute=true")
