@@ -362,11 +362,11 @@ def test_pattern_of_image_files_is_one_checkpoint(
 
 def test_features_stand_in_for_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    rows = rng.uniform(size=(300, 1)).astype(np.float32) @ np.ones((1, 4), np.float32)  # even: a line
+    rows = rng.uniform(size=(1500, 1)).astype(np.float32) @ np.ones((1, 4), np.float32)  # even: a line
     rows = (np.argsort(np.argsort(rows[:, 0]))[:, None] + np.zeros((1, 4))).astype(np.float32)
     np.savez(tmp_path / "train.npz", features=rows)
-    for support, code in ((300, DONE), (9, REJECTED)):
-        np.savez(tmp_path / "samples.npz", features=rows[rng.integers(0, support, 150)] + np.float32(1e-4))
+    for support, code in ((1500, DONE), (9, REJECTED)):
+        np.savez(tmp_path / "samples.npz", features=rows[rng.integers(0, support, 300)] + np.float32(1e-4))
         for keys in (["mode=fixed"], ["mode=sequential"], ["absolute=true"], ["absolute=true", "mode=sequential"]):
             arguments = ["reject", str(tmp_path / "samples.npz"), f"train={tmp_path / 'train.npz'}", *keys]
             assert main([*arguments, f"out={tmp_path / 'out'}"]) == code, keys
