@@ -6,6 +6,9 @@ its state alone (`genaudit.likelihood.trainer`, `genaudit.piad.trainer`). In the
     checkpoint.pt   the latest state; written beside it, flushed to the disk, then renamed: whole or absent
     log.csv         a row every so many iterations, each number in full; no times, so that two runs can be compared
 
+A signal (`genaudit.interrupts`) ends a run after the step in hand, with a checkpoint of it. A run that diverges ends
+with an error: no checkpoint is taken of values that are not finite, so that the last one that is stays.
+
 A run that goes on first cuts the rows that were logged after its checkpoint: log and weights are those of a run that
 was never killed. Under torchrun rank 0 alone reads and writes files, and hands the state to the others.
 """
@@ -23,7 +26,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from genaudit.errors import UserError
+from genaudit import interrupts
+from genaudit.errors import Diverged, UserError
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 
@@ -42,6 +46,9 @@ class Trainable(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def finite(self, look: bool) -> bool:
+        """Whether parameters and losses are finite; `look`: and what the model makes of a batch, too."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ def fit(
 
     Raises:
         UserError: the folder's checkpoint is of other settings, or cannot be read.
+        Diverged: losses or parameters are not finite.
+        KeyboardInterrupt: a signal came; the checkpoint is of the step that was in hand.
     """
     folder = Path(folder)
     writes = _rank() == 0
@@ -90,35 +99,68 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
     seconds = _resume(trainer, folder, dict(settings or {}))
     resumed = trainer.iteration
-    started = saved = time.monotonic()
-    before = seconds
+    started, before = time.monotonic(), seconds
+    keeper = _Keeper(trainer, folder, dict(settings or {}), resumed)
     if resumed and on_resume is not None:
         on_resume(resumed)
     if resumed and advance is not None:
         advance(resumed)
     lines = _open_log(folder / LOG, log, resumed) if writes else None
     try:
-        while trainer.iteration < trainer.iterations:
-            result = trainer.step()
-            i = trainer.iteration
-            if i % every == 0 or i == trainer.iterations:
-                row = {"iteration": i, **record(result), **((watch(i) if watch is not None else None) or {})}
-                if lines is not None:
-                    _write_row(lines, row, log)
-                    if show is not None:
-                        show(row)
-            if advance is not None:
-                advance(1)
-            now = time.monotonic()
-            seconds = before + now - started
-            if lines is not None and (now - saved >= checkpoint_seconds or i == trainer.iterations):
-                os.fsync(lines.fileno())  # a checkpoint never knows of rows that the disk doesn't
-                _save(trainer, folder / CHECKPOINT, dict(settings or {}), seconds)
-                saved = time.monotonic()
+        with interrupts.deferred():
+            while trainer.iteration < trainer.iterations:
+                result = trainer.step()
+                i = trainer.iteration
+                last = i == trainer.iterations
+                if i % every == 0 or last:
+                    row = {"iteration": i, **record(result), **((watch(i) if watch is not None else None) or {})}
+                    if lines is not None:
+                        _write_row(lines, row, log)
+                        if show is not None:
+                            show(row)
+                    keeper.check(look=last)
+                if advance is not None:
+                    advance(1)
+                seconds = before + time.monotonic() - started
+                stopped = _on_any_rank(interrupts.requested())
+                if lines is not None and (stopped or last or keeper.due(checkpoint_seconds)):
+                    os.fsync(lines.fileno())  # a checkpoint never knows of rows that the disk doesn't
+                    keeper.save(seconds)
+                if stopped and not last:
+                    raise KeyboardInterrupt
     finally:
         if lines is not None:
             lines.close()
     return Fitted(resumed, seconds)
+
+
+class _Keeper:
+    """The checkpoints of a run: none is of values that are not finite."""
+
+    def __init__(self, trainer: Trainable, folder: Path, settings: dict[str, Any], kept: int) -> None:
+        self.trainer, self.path, self.settings = trainer, folder / CHECKPOINT, settings
+        self.kept = kept  # the iteration of the checkpoint on the disk; 0 for none
+        self.saved = time.monotonic()
+
+    def due(self, seconds: float) -> bool:
+        return time.monotonic() - self.saved >= seconds
+
+    def check(self, *, look: bool = False) -> None:
+        """Raises `Diverged` where the training did."""
+        if self.trainer.finite(look):
+            return
+        there = f"the checkpoint of iteration {self.kept:,} is kept in {self.path.parent}" if self.kept else (
+            "there is no checkpoint from before"
+        )  # fmt: skip
+        raise Diverged(
+            f"the training diverged: at iteration {self.trainer.iteration:,} its loss or its parameters are not "
+            f"finite; {there}, and no model is written. A lower learning rate, in another out=, may help."
+        )
+
+    def save(self, seconds: float) -> None:
+        self.check()
+        _save(self.trainer, self.path, self.settings, seconds)
+        self.kept, self.saved = self.trainer.iteration, time.monotonic()
 
 
 def read_log(folder: Path | str) -> dict[str, np.ndarray]:
@@ -141,6 +183,18 @@ def _rank() -> int:
     import torch.distributed as dist
 
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _on_any_rank(wish: bool) -> bool:
+    """Whether any rank has the wish: one that stopped alone would leave the others waiting for it."""
+    import torch
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return wish
+    flag = torch.tensor([float(wish)])
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
 
 
 def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float:

@@ -39,6 +39,9 @@ class Toy:
         state = {"weight": self.weight.detach(), "adam": self.adam.state_dict()}
         return {"iteration": self.iteration, "rate": self.rate, **state}
 
+    def finite(self, look: bool) -> bool:
+        return bool(torch.isfinite(self.weight).all())
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["rate"] != self.rate:
             raise ValueError("the rate changed")

@@ -8,6 +8,7 @@ from typing import Any
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
 from genaudit.reports.report import Report
+from genaudit.tasks.keys import check
 
 
 def evaluate(
@@ -59,7 +60,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     """A verb's configuration with overrides in Hydra's grammar.
 
     Raises:
-        genaudit.UserError: an unknown key or option.
+        genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
     import hydra
     from hydra.errors import HydraException
@@ -67,15 +68,18 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
 
     from genaudit.hydra_errors import explain
 
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     overrides = list(overrides)
     if config_dir:
         overrides.append(f"hydra.searchpath=[{as_override(f'file://{config_dir}')}]")
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return hydra.compose(verb, overrides=overrides)
+            cfg = hydra.compose(verb, overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, verb, arguments, config_folder())) from error
+    check(verb, cfg, keys)
+    return cfg
 
 
 def described(source: Any) -> Any:

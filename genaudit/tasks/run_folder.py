@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from genaudit.tasks.places import expanded
+
 
 def run_folder(cfg: Any, verb: str) -> Path:
     """`out` as given, else the job's own folder of a sweep, else runs/VERB/DATE_TIME."""
@@ -14,7 +16,7 @@ def run_folder(cfg: Any, verb: str) -> Path:
 
     given = cfg.get("out")
     if given:
-        return Path(str(given)).expanduser()
+        return expanded("out", str(given))
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return Path(HydraConfig.get().runtime.output_dir)
     base = Path("runs") / verb / time.strftime("%Y-%m-%d_%H-%M-%S")
