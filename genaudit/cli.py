@@ -128,7 +128,7 @@ def _refuse_empty(bare: list[str], overrides: list[str], verb: str) -> None:
     for key, value in values:
         if not value.strip(" \t'\"") and not key.startswith("hydra"):
             raise UserError(
-                f"{key}= is empty: a value is needed (is a shell variable not set?); to leave it at its default, omit it"
+                f"{key}= is empty and needs a value (is a shell variable not set?); omit it for its default"
             )
 
 

@@ -58,7 +58,8 @@ def _fault(error: BaseException) -> str | None:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return f"{where}{error.strerror or text} (errno {error.errno}); what was finished by then is kept"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        return f"there is not enough memory ({text.splitlines()[0] if text else type(error).__name__}); a smaller batch_size= or limit= needs less"
+        first = text.splitlines()[0] if text else type(error).__name__
+        return f"there is not enough memory ({first}); a smaller batch_size= or limit= needs less"
     if isinstance(error, RuntimeError) and "home directory" in text.lower():
         return "a path begins with ~, and no home folder can be found; write the path in full"
     return None

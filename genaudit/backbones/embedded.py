@@ -9,10 +9,11 @@ weights: with those, the variance that enters the first BatchNorm misses its run
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genaudit.backbones.feature_model import HALF, FeatureModel, Weights
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +30,9 @@ class EfficientNetLite0(FeatureModel):
         self,
         name: str = "efficientnet_lite0",
         *,
-        size: int = 224,
+        size: Count = 224,
         interpolation: str = "bicubic",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:

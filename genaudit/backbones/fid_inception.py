@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
@@ -38,7 +38,7 @@ class FidInception(FeatureModel):
         *,
         preprocessing: str = "genaudit",
         interpolation: str = "bicubic",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:

@@ -11,10 +11,11 @@ import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
     import torch
@@ -34,11 +35,11 @@ class TimmModel(FeatureModel):
         self,
         name: str,
         *,
-        size: int | None = None,
+        size: Count | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
         pretrained: bool = True,
         weight_seed: int = 0,
         kwargs: Mapping[str, Any] | None = None,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
     import torch
@@ -34,11 +35,11 @@ class TorchvisionModel(FeatureModel):
         architecture: str,
         *,
         name: str | None = None,
-        size: int = 224,
+        size: Count = 224,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
         pretrained: bool = True,
         weight_seed: int = 0,
         checkpoint: str | None = None,

@@ -21,7 +21,7 @@ def list_file_of_names(path: Path, role: str) -> Listing:
     end like an image file.
 
     Raises:
-        UserError: not UTF-8 text.
+        UserError: not UTF-8 text, or NUL bytes between the names.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -32,6 +32,8 @@ def list_file_of_names(path: Path, role: str) -> Listing:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{role}: {path} is not a list of files in UTF-8 text ({error}).") from error
     names = [name for name in names if name]
+    if any("\0" in name for name in names):
+        raise UserError(f"{role}: {path} holds NUL bytes; it must name one file a line (find -print, not -print0)")
     return Listing(names, FileReader(path.parent, names))
 
 

@@ -12,7 +12,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ import torch.autograd.forward_ad as fwd
 from genaudit.backbones.cpu_layout import arrange_for_cpu
 from genaudit.errors import UserError
 from genaudit.measures.measure import to_unit_range
+from genaudit.stats.bounds import Bounds, Count, Positive
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
@@ -280,15 +281,15 @@ class Anomaly:
         self,
         feature_model: FeatureModel,
         *,
-        eps: float = 0.01,
-        path_steps: int = 10,
-        directions: int = 1,
-        direction: str = "gaussian",
-        alpha: float = 0.01,
-        attack_steps: int = 10,
-        radius: float | None = None,
-        starts: int = 1,
-        start: float = START_RADIUS,
+        eps: Positive = 0.01,
+        path_steps: Annotated[int, Bounds(2)] = 10,
+        directions: Count = 1,
+        direction: Literal["gaussian", "uniform"] = "gaussian",
+        alpha: Positive = 0.01,
+        attack_steps: Count = 10,
+        radius: Positive | None = None,
+        starts: Count = 1,
+        start: Positive = START_RADIUS,
         seed: int = 0,
         precision: str = "auto",
     ) -> None:

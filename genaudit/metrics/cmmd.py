@@ -20,6 +20,7 @@ from scipy import special
 from genaudit.metrics.kernel import Kernel, check_pair, mmd
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import as_rows
+from genaudit.stats.bounds import Positive
 
 SCALE = 1000.0  # the authors', for legible numbers
 
@@ -78,7 +79,7 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    sigma: float = 10.0,
+    sigma: Positive = 10.0,
     normalise: bool = True,
     confidence: float = 0.95,
     feature_model: str | None = None,

@@ -24,6 +24,7 @@ from scipy import special, stats
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.bounds import Count
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import nearest
 
@@ -97,8 +98,8 @@ def judge(
     generated: Any,
     reference: Any,
     train: Any,
-    cells: int = 3,
-    min_generated: int = MIN_GENERATED,
+    cells: Count = 3,
+    min_generated: Count = MIN_GENERATED,
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "cpu",

@@ -12,7 +12,7 @@ for all models that are compared with that set. N generated images, P subsets, D
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -20,6 +20,7 @@ from scipy import special
 from genaudit.metrics import frechet
 from genaudit.metrics.result import Caution, Curve, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Bounds
 from genaudit.stats.chosen import Chosen
 
 LARGEST_START = 5000  # the authors' smallest subset of 50,000 images
@@ -79,8 +80,8 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    points: int = 15,
-    smallest: int | None = None,
+    points: Annotated[int, Bounds(3)] = 15,
+    smallest: Annotated[int, Bounds(2)] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> FDInfinityResult:

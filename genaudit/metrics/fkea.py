@@ -20,6 +20,7 @@ from scipy.spatial import distance
 from genaudit.metrics import vendi
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Count, Positive
 from genaudit.stats.chosen import Chosen
 
 WIDTH_SAMPLE = 1000  # rows whose median distance is the default width
@@ -105,8 +106,8 @@ def judge(
     *,
     generated: Any,
     reference: Any = None,
-    sigma: float | None = None,
-    frequencies: int = 500,
+    sigma: Positive | None = None,
+    frequencies: Count = 500,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> FKEAResult:

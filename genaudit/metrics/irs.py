@@ -22,6 +22,7 @@ from scipy.special import gammaln
 
 from genaudit.metrics.result import Caution, Curve, Retrieval, Unavailable, value
 from genaudit.stats.arrays import as_rows
+from genaudit.stats.bounds import Count, Probability
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.neighbours import nearest
@@ -177,8 +178,8 @@ def judge(
     generated: Any,
     train: Any = None,
     reference: Any = None,
-    alpha: float = 0.05,
-    folds: int = 5,
+    alpha: Probability = 0.05,
+    folds: Count = 5,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     confidence: float = 0.95,
     seed: int = 0,

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, Unavailable, per_image, value
 from genaudit.stats.auroc import auroc, bootstrap_areas, roc
+from genaudit.stats.bounds import Bounds, Count
 from genaudit.stats.resampling import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
@@ -91,8 +92,8 @@ def judge(
     generated: Rows,
     reference: Rows | None = None,
     anomalies: Rows | None = None,
-    bootstraps: int = 1000,
-    floor: float = FLOOR,
+    bootstraps: Count = 1000,
+    floor: Annotated[float, Bounds(high=0)] = FLOOR,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> LLR:

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.result import Caution, value
+from genaudit.stats.bounds import Count
 from genaudit.stats.sliced import random_directions, sliced_wasserstein
 
 
@@ -68,7 +69,7 @@ def mind(x: Any, y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any, directions: int = 1000, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any, directions: Count = 1000, confidence: float = 0.95, seed: int = 0
 ) -> MINDResult:
     """MIND of generated images to reference images.
 

@@ -18,6 +18,7 @@ import numpy as np
 from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.auroc import auroc
+from genaudit.stats.bounds import Natural
 from genaudit.stats.resampling import bootstrap, bootstrap_mean
 
 GRID = 200  # points of a drawn curve
@@ -60,7 +61,7 @@ def judge(
     generated: Any,
     reference: Any = None,
     anomalies: Any = None,
-    shown: int = 5,
+    shown: Natural = 5,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PIADResult:

@@ -22,6 +22,7 @@ import numpy as np
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Count
 from genaudit.stats.resampling import bootstrap_mean, wilson_interval
 
 FEW_IMAGES = 500  # below, a share's 95 % interval is wider than 0.08 and the balls are wide too
@@ -103,7 +104,7 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    k: int = 5,
+    k: Count = 5,
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "cpu",

@@ -16,6 +16,7 @@ import numpy as np
 from genaudit.metrics.result import Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Count
 from genaudit.stats.resampling import bootstrap_mean
 
 
@@ -69,7 +70,7 @@ def rarity(reference: Any, generated: Any, *, k: int = 3, device: str = "cpu") -
 
 
 def judge(
-    *, generated: Any, reference: Any, k: int = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
+    *, generated: Any, reference: Any, k: Count = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
 ) -> RarityResult:
     """Rarity of generated images, as a column and in summary, beside that of the reference images themselves.
 

@@ -17,6 +17,7 @@ import numpy as np
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Count
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.resampling import bootstrap_mean, wilson_interval
 
@@ -77,7 +78,7 @@ def realism(reference: Any, generated: Any, *, k: int = 3, device: str = "cpu") 
 
 
 def judge(
-    *, generated: Any, reference: Any, k: int = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
+    *, generated: Any, reference: Any, k: Count = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
 ) -> RealismResult:
     """Realism of generated images, as a column and in summary.
 

@@ -9,13 +9,14 @@ X'X/N have the same eigenvalues but for zeros, so the smaller one is solved. N i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy import linalg, special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.bounds import Positive
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.one_core import one_core
 
@@ -62,7 +63,12 @@ def vendi_score(x: Any, *, q: float = 1) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any = None, q: float | str = 1, confidence: float = 0.95, seed: int = 0
+    *,
+    generated: Any,
+    reference: Any = None,
+    q: Positive | Literal["infinity"] = 1,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> VendiResult:
     """Vendi score of generated images, beside that of equally many reference images where there are any.
 

@@ -6,10 +6,13 @@ part of it is a step whose result is kept in the recipe's folder, so that a run 
 
 from __future__ import annotations
 
+import _thread
 import json
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,10 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from genaudit.errors import UserError
+from genaudit import interrupts, output
+from genaudit.errors import INTERRUPTED, UserError
 from genaudit.papers.table import Table
 
 Scale = Literal["laptop", "paper"]
+PATIENCE_SECONDS = 8.0  # that a step has, when the run is interrupted, to keep what it has in hand
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Context:
 
         Raises:
             UserError: a process was ended from outside.
+            KeyboardInterrupt: the run was interrupted; the processes keep what they have, and end within seconds.
         """
         missing = {name: compute for name, compute in computes.items() if not self._path(name).exists()}
         if self.at_once > 1 and len(missing) > 1:
@@ -100,9 +106,10 @@ class Context:
     def _side_by_side(self, computes: Mapping[str, Callable[[], Any]]) -> None:
         workers = min(self.at_once, len(computes))
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        begin, threads = _begin_worker, self.at_once // workers
-        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin, initargs=(threads,)) as pool:
-            running = [pool.submit(self.step, name, compute) for name, compute in computes.items()]
+        stop = spawn.Event()
+        given = (self.at_once // workers, stop)
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker, initargs=given) as pool:
+            running = [pool.submit(_step_in_worker, self, name, compute) for name, compute in computes.items()]
             try:
                 for each in running:
                     each.result()
@@ -111,6 +118,10 @@ class Context:
                     f"one of {workers} processes that ran steps side by side was ended, perhaps for want of "
                     "memory; what was finished is kept, and OMP_NUM_THREADS=1 runs one step after the other"
                 ) from None
+            except KeyboardInterrupt:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -119,21 +130,48 @@ class Context:
         return self.folder / "steps" / f"{name}.json"
 
 
-def _begin_worker(threads: int) -> None:
-    """Threads for networks and linear algebra; the process ends where the one that began it does, killed too."""
+def _begin_worker(threads: int, stop: Any) -> None:
+    """Threads for networks and linear algebra; the process ends with the one that began it, or where `stop` is set.
+
+    A terminal sends its Ctrl-C to every process: only the one that began them acts on it, by `stop`.
+    """
     import torch
     from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_in_time, args=(stop,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+_working = threading.Event()  # a step is running in this process
+
+
+def _step_in_worker(context: Context, name: str, compute: Callable[[], Any]) -> Any:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which `interrupts` takes over, for `_end_in_time`
+    with output.forgiving(), interrupts.handled():
+        _working.set()
+        try:
+            return context.step(name, compute)
+        except KeyboardInterrupt:  # what there was is kept
+            os._exit(INTERRUPTED)
+        finally:
+            _working.clear()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_in_time(stop: Any) -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    while not stop.wait(0.5):
+        if parent is not None and not parent.is_alive():
+            os._exit(1)
+    if _working.is_set():
+        if hasattr(signal, "pthread_kill"):  # to that thread itself, so that it wakes where it waits
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            _thread.interrupt_main()
+        time.sleep(PATIENCE_SECONDS)
+    os._exit(INTERRUPTED)
 
 
 class Recipe(Protocol):

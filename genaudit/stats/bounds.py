@@ -45,6 +45,20 @@ class Bounds:
         return f"{a} {noun} {lower} and {upper}"
 
 
+@dataclass(frozen=True)
+class Among:
+    """One of a few numbers."""
+
+    values: tuple[int, ...]
+
+    def hold(self, value: float) -> bool:
+        return value in self.values
+
+    def describe(self, noun: str) -> str:
+        return " or ".join(map(str, self.values))
+
+
+Channels = Annotated[int, Among((1, 3))]
 Count = Annotated[int, Bounds(1)]
 Natural = Annotated[int, Bounds(0)]
 Positive = Annotated[float, Bounds(0, above=True)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import ImageSet
+from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.store.prefetch import prepared_batches
 from genaudit.store.rows import Rows
@@ -127,7 +129,12 @@ class Store:
         return StoredRows(folder, _Index.read(folder), lambda: self._describe(folder, measure, engine))
 
     def _describe(self, folder: Path, measure: Measure, engine: Engine) -> None:
-        """Leaves beside the shards what they are rows of, for people who look into the folder."""
+        """Leaves beside the shards what they are rows of, for people who look into the folder.
+
+        Raises:
+            UserError: the folder cannot be written, before anything is measured for it.
+        """
+        _try_writing(self.root, folder)
         path = folder / "measure.json"
         if path.exists():
             return
@@ -135,6 +142,18 @@ class Store:
         temporary = folder / f"measure.{os.getpid()}.tmp"
         temporary.write_text(json.dumps(measure.describe(engine.precision), indent=1, sort_keys=True))
         os.replace(temporary, path)
+
+
+def _try_writing(root: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(1 << 16))
+            probe.flush()
+    except OSError as error:
+        raise UserError(
+            f"store={root}: it cannot be written ({error.strerror}); store=DIR or GENAUDIT_STORE=DIR names another"
+        ) from error
 
 
 class StoredRows:
@@ -234,9 +253,9 @@ def _fill(
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
     )
-    with exact_float32(), _ShardWriter(folder) as writer, running(engine.device) as run:
+    pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
+    with exact_float32(), _ShardWriter(folder) as writer, _in_flight(pending, writer), running(engine.device) as run:
         meter = measure.open(engine.device, engine.precision)
-        pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
 
         def collect(leave: int) -> None:
             while len(pending) > leave:
@@ -257,6 +276,18 @@ def _fill(
             collect(run.ahead)
         collect(0)
     return damaged
+
+
+@contextlib.contextmanager
+def _in_flight(pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]], writer: _ShardWriter) -> Iterator[None]:
+    """Keeps the rows of batches that had begun when measuring was interrupted; `running` has waited for them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for digests, rows in pending:
+            with contextlib.suppress(Exception):  # it had not begun, or failed by itself
+                writer.add(digests, rows().cpu().numpy()[: len(digests)])
+        raise
 
 
 class _Running:

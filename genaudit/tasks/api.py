@@ -28,7 +28,8 @@ def evaluate(
         generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) uint8, a tensor
             (N, C, H, W) uint8 or float in [0, 1], a torch `Dataset`, or a callable `f(n, generator) -> (n, C, H, W)`
             that samples a model (n is `limit`, 1,000 unless given).
-        metrics: names as `genaudit list metrics` shows them; the default is that of the command line.
+        metrics: names as `genaudit list metrics` shows them; the default is that of the command line. One that lacks a
+            role is an error (`skip=True` goes on without it); `.skipped_metrics` says why others are absent.
         feature_model: its name.
         config_dir: a folder with your own YAML files, as `--config-dir`.
         **keys: the command line's keys: `seed=1`, `device="cuda"`, `limit=1000`; dotted ones in a dictionary:
@@ -51,7 +52,8 @@ def evaluate(
     for role, source in given.items():
         if source is not None:
             overrides.append(f"{role}={as_override(described(source))}")
-    report = task.evaluate(compose("evaluate", overrides, config_dir), given, "genaudit.evaluate(...)")
+    cfg = compose("evaluate", overrides, config_dir)
+    report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=metrics is not None)
     assert report is not None
     return report
 

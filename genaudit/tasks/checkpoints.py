@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.data.array_files import ARRAY_EXTENSIONS
+from genaudit.reports.console import show_files
 from genaudit.reports.gate import WORDS, GateRun, show_run
 from genaudit.reports.trajectory import Trajectory
 from genaudit.stats.sequential import Outcome
 from genaudit.tasks.environment import command_line, now
 from genaudit.tasks.gating import Yardstick
+from genaudit.tasks.places import saving
 from genaudit.tasks.run_folder import run_folder
 
 ARCHIVES = {".zip", ".tar", *ARRAY_EXTENSIONS}
@@ -45,16 +47,19 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
     labels = _labels(checkpoints)
     for label, checkpoint in zip(labels, checkpoints, strict=True):
         run = gate_set(cfg, yardstick, checkpoint)
-        run.write(out / label)
         runs.append((label, run))
         verdict = run.verdict
         estimate = f"IRS_inf {verdict.irs_inf.value:.3f} [{verdict.irs_inf.lower:.3f}, {verdict.irs_inf.upper:.3f}]"
         print(f"{label}: {WORDS[verdict.decision].lower()}, {estimate}, {verdict.n_sampled:,} samples", flush=True)
+        with saving("out", out):
+            run.write(out / label)
     trajectory = Trajectory(runs, now(), command_line("reject"))
-    files = trajectory.write(out)
     last = runs[-1][1]
     trajectory.show()
-    show_run(last, {**files, **last.write(out)})
+    show_run(last)
+    with saving("out", out):
+        files = {**trajectory.write(out), **last.write(out)}
+    show_files(files)
     return last.verdict.decision
 
 

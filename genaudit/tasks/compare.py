@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
+from genaudit.tasks.places import saving
 from genaudit.tasks.run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def main(cfg: Any) -> int:
     comparison = compare(runs)
     if cfg.column:
         correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
-    comparison.write(out := run_folder(cfg, "compare"))
-    show(comparison, out)
+    show_and_save(comparison, run_folder(cfg, "compare"))
     return DONE
 
 
@@ -100,10 +100,12 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
     return numbers, name
 
 
-def show(comparison: Comparison, out: Path) -> None:
-    """Prints the table and where its files are."""
+def show_and_save(comparison: Comparison, out: Path) -> None:
+    """Prints the table, then writes its files and says where they are."""
     from genaudit.reports.console import make_console
 
     console = make_console()
     console.print(comparison.console(plain=not console.is_terminal))
+    with saving("out", out):
+        comparison.write(out)
     console.print(f"\nwritten {out}/ comparison.csv, comparison.json, comparison.html", markup=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
@@ -14,6 +16,7 @@ from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
 from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.moments import moments_warnings
+from genaudit.tasks.places import saving
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.roles import ROLES, Role, open_roles, source_of
@@ -25,24 +28,55 @@ def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
     ranks = Ranks.join()
     try:
-        report = evaluate(cfg, {role: source_of(cfg[role]) for role in ROLES}, command_line("evaluate"), ranks)
+        named = metrics_are_named()
+        sources = {role: source_of(cfg[role]) for role in ROLES}
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note)
         if report is not None:
-            out = run_folder(cfg, "evaluate")
-            show(report, report.save(out))
+            show_and_save(report, run_folder(cfg, "evaluate"))
+            require_all(report.skipped_metrics, cfg, named)
     finally:
         ranks.leave()
     return DONE
 
 
-def show(report: Report, files: Mapping[str, Any]) -> None:
-    """Prints the console table."""
+def show_and_save(report: Report, out: Path) -> None:
+    """Prints the console table, then writes the files and says where: a full disk costs no result."""
     from genaudit.reports import console
 
-    console.show(report, files)
+    console.show(report)
+    with saving("out", out):
+        files = report.save(out)
+    console.show_files(files)
+
+
+def metrics_are_named() -> bool:
+    """Whether the command line says which metrics; those of the default list may be absent without more ado."""
+    from hydra.core.hydra_config import HydraConfig
+
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return any(override.lstrip("+").startswith("metric=") for override in given)
+
+
+def require_all(absent: Mapping[str, str], cfg: Any, named: bool) -> None:
+    """Raises `UserError` where metrics that were named are absent, unless skip=true."""
+    if named and absent and not cfg.get("skip"):
+        listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true goes on without")
+
+
+def _note(text: str) -> None:
+    print(f"genaudit: {text}", file=sys.stderr)
 
 
 def evaluate(
-    cfg: Any, sources: Mapping[str, Any], command: str, ranks: Ranks | None = None, *, store: Store | None = None
+    cfg: Any,
+    sources: Mapping[str, Any],
+    command: str,
+    ranks: Ranks | None = None,
+    *,
+    store: Store | None = None,
+    named: bool = False,
+    notify: Callable[[str], None] | None = None,
 ) -> Report | None:
     """Measures and judges; None on the ranks that only measure.
 
@@ -50,6 +84,11 @@ def evaluate(
         cfg: the composed configuration of the verb.
         sources: role => source (see `genaudit.data.open_images`), None where it is not played.
         command: how the report names the run.
+        named: the metrics were named, and one that lacks a role is an error before anything is measured.
+        notify: told of each metric that lacks a role, before anything is measured.
+
+    Raises:
+        UserError: a source or key that cannot be used; a metric that was named and lacks a role (but skip=true).
     """
     ranks = ranks or Ranks()
     settings = Settings.of(cfg)
@@ -57,6 +96,10 @@ def evaluate(
     specs, measures = metrics_of(cfg, instances, settings)
     roles = open_roles(sources, settings)
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
+    require_all(reasons, cfg, named)
+    if notify is not None and ranks.judges:
+        for name, reason in reasons.items():
+            notify(f"metric {name} will not be computed: it {reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
     needed = {name: roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}

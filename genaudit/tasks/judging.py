@@ -39,6 +39,7 @@ class MetricSpec:
         of_features: rows are a feature model's embedding, which features given in place of images can stand for.
         accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
             ("spatial") or neither ("").
+        one_of: roles that `fn` does without one by one, but not without all of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MetricSpec:
     measures: Mapping[str, str]
     of_features: bool
     accepts_moments: str
+    one_of: tuple[str, ...] = ()
 
     @property
     def measure(self) -> str:
@@ -76,7 +78,8 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
-    spec = MetricSpec(name, fn, measures, of_features, _accepted_moments(name, node.get("accepts_moments", False)))
+    moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -94,6 +97,8 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
             return f"needs images as {role}, or moments of spatial features (mu_s and sigma_s), which {role} lacks"
         if isinstance(played, FeatureSet) and not spec.of_features:
             return f"needs images; {role} holds features"
+    if spec.one_of and not set(spec.one_of) & set(roles):
+        return f"needs {' or '.join(f'{role}=' for role in spec.one_of)}"
     return None
 
 

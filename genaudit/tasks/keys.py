@@ -12,7 +12,7 @@ from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds
-from genaudit.tasks.places import check_folder, expanded
+from genaudit.tasks.places import check_folder
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
@@ -32,7 +32,8 @@ COUNT, NATURAL = integer(Bounds(1)), integer(Bounds(0))
 AUTO = one_of("auto")
 PATH = Check("a path", _is_path)
 NODE = Check("a config", lambda value: isinstance(value, (Mapping, list)))  # its own keys are checked elsewhere
-SOURCE = PATH | list_of(PATH) | NODE | NULL
+DATASET = Check("a dataset config", lambda value: isinstance(value, Mapping))
+SOURCE = PATH | list_of(PATH) | DATASET | NULL
 WORDS = list_of(WORD)
 ANY = Check("anything", lambda value: True)
 
@@ -42,7 +43,7 @@ MEASURING: dict[str, Check] = {
     "precision": one_of(*PRECISIONS),
     "batch_size": AUTO | COUNT,
     "workers": AUTO | NATURAL,
-    "limit": COUNT | NULL,
+    **dict.fromkeys(("limit", "limit_reference", "limit_train", "limit_anomalies"), COUNT | NULL),
     "store": Check("a path or null", lambda value: value in (None, "") or _is_path(value)),  # GENAUDIT_STORE may be ""
     "out": PATH | NULL,
     "on_error": one_of("fail", "skip"),
@@ -177,7 +178,7 @@ def check_store(cfg: Any) -> None:
 
 def empty(key: str) -> str:
     """The message about a key without a value."""
-    return f"{key}= is empty: a value is needed (a shell variable that is not set?), or leave the key out"
+    return f"{key}= is empty and needs a value (is a shell variable not set?); omit it for its default"
 
 
 def _check_missing(cfg: Any) -> None:
@@ -205,5 +206,3 @@ def _plain(value: Any) -> Any:
     from omegaconf import ListConfig, OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
-
-

@@ -12,7 +12,7 @@ from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.store.store import Engine
-from genaudit.tasks.keys import MEASURING, PRECISIONS, check_values
+from genaudit.tasks.keys import MEASURING, check_values
 from genaudit.tasks.places import expanded
 
 # What drivers of NVIDIA's (Tegra's too) and AMD's accelerators, and Windows beneath Linux, show in /dev.

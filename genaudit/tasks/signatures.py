@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Bounds
+from genaudit.stats.bounds import Among, Bounds
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,22 @@ def shown(value: Any) -> str:
     return "an empty word" if value == "" else str(value)
 
 
-def integer(bounds: Bounds) -> Check:
+def integer(bounds: Bounds | Among) -> Check:
     return Check(
         "an integer" if bounds == Bounds() else bounds.describe("integer"),
         lambda value: isinstance(value, int) and not isinstance(value, bool) and bounds.hold(value),
     )
 
 
-def number(bounds: Bounds) -> Check:
+def number(bounds: Bounds | Among) -> Check:
     return Check(
         "a number" if bounds == Bounds() else bounds.describe("number"),
-        lambda value: isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and not math.isnan(value)
-        and bounds.hold(value),
+        lambda value: (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and not math.isnan(value)
+            and bounds.hold(value)
+        ),
     )
 
 
@@ -75,7 +77,7 @@ def one_of(*words: Any) -> Check:
 
 def list_of(each: Check) -> Check:
     return Check(
-        f"a list, each of it {each.what}",
+        f"a list (each entry {each.what})",
         lambda value: isinstance(value, (list, tuple)) and all(map(each.accepts, value)),
     )
 
@@ -99,15 +101,28 @@ def check_node(node: Any, prefix: str = "") -> None:
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Check]:
-    """A check for each argument of a callable whose annotation says what it takes."""
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    """A check for each argument of a callable whose annotation says what it takes.
+
+    A class that hands further arguments on (`**shared`) is asked together with those that it inherits from.
+    """
+    if not inspect.isclass(target):
+        return _hints(target)
+    checks: dict[str, Check] = {}
+    for each in target.__mro__:
+        if "__init__" in vars(each):
+            checks = {**_hints(vars(each)["__init__"]), **checks}
+            parameters = inspect.signature(vars(each)["__init__"]).parameters.values()
+            if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+                break
+    return checks
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Check]:
     try:
-        parameters = inspect.signature(target).parameters
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return {}
     names = vars(sys.modules.get(getattr(function, "__module__", ""), types.SimpleNamespace()))
-    if inspect.isclass(target):
-        names = {**names, **vars(sys.modules.get(target.__module__, types.SimpleNamespace()))}
     checks = {name: _check_of(_evaluated(each.annotation, names)) for name, each in parameters.items()}
     return {name: check for name, check in checks.items() if check is not None}
 
@@ -124,7 +139,7 @@ def _evaluated(annotation: Any, names: Mapping[str, Any]) -> Any:
 def _check_of(hint: Any) -> Check | None:
     if get_origin(hint) is Annotated:
         base, *rest = get_args(hint)
-        bounds = next((each for each in rest if isinstance(each, Bounds)), Bounds())
+        bounds = next((each for each in rest if isinstance(each, (Bounds, Among))), Bounds())
         return {int: integer, float: number}[base](bounds) if base in (int, float) else _check_of(base)
     if hint is bool:
         return SWITCH

@@ -74,6 +74,33 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_an_interrupted_run_ends_its_processes_within_seconds_and_says_nothing_of_them(tmp_path: Path) -> None:
+    program = PROGRAM.replace("import functools", "import functools, signal").replace(
+        "    Context(", "    signal.signal(signal.SIGTERM, signal.default_int_handler)\n    Context("
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(2, tmp_path)
+        workers = [Path("/proc", path.stem) for path in tmp_path.glob("*.started")]
+        run.send_signal(signal.SIGTERM)
+        said = run.communicate(timeout=30)[1]
+        assert not [worker for worker in workers if worker.exists()]
+        assert said.count("Traceback") == 1  # of the program itself, which is not the command line
+        assert said.strip().endswith("KeyboardInterrupt")
+    finally:
+        run.kill()
+
+
+def wait_for(count: int, folder: Path) -> None:
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("*.started"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_no_process_outlives_a_run_that_was_killed(tmp_path: Path) -> None:
     """Else the next run would find it training in the same folder."""
     (tmp_path / "program.py").write_text(PROGRAM)
