@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.errors import UserError
+from genaudit import interrupts
+from genaudit.errors import Diverged, UserError
 from genaudit.training import fit, read_log
 
 ITERATIONS = 23
@@ -128,3 +131,54 @@ def test_the_log_holds_every_nth_row_and_the_last_in_full_precision(tmp_path: Pa
 def test_reading_no_log_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no log"):
         read_log(tmp_path)
+
+
+class Diverging(Toy):
+    """Its weights are NaN from some iteration on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def step(self) -> float:
+        loss = super().step()
+        if self.iteration < self.at:
+            return loss
+        with torch.no_grad():
+            self.weight.fill_(math.nan)
+        return math.nan
+
+
+def test_a_training_that_diverges_ends_with_the_last_finite_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"diverged: at iteration 11 .* checkpoint of iteration 10 is kept"):
+        train(tmp_path, Diverging(11))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["trainer"]
+    assert state["iteration"] == 10
+    assert torch.isfinite(state["weight"]).all()
+    assert torch.equal(train(tmp_path).weight, train(tmp_path / "other").weight)  # one that does not diverge resumes
+
+
+def test_a_training_that_diverges_before_its_first_checkpoint_leaves_none(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="no checkpoint from before"):
+        fit(Diverging(1), tmp_path, log=("loss",), record=lambda loss: {"loss": loss}, every=1)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_step_keeps_that_step_and_a_resumed_run_is_the_same(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    class Signalled(Toy):
+        def step(self) -> float:
+            if self.iteration == 7:
+                os.kill(os.getpid(), number)
+            return super().step()
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt), interrupts.handled():
+        fit(
+            Signalled(), tmp_path / "cut", log=("loss", "twice"), record=lambda loss: {"loss": loss}, every=3
+        )  # its own checkpoints would come after 30 seconds
+    assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["trainer"]["iteration"] == 8
+    assert torch.equal(train(tmp_path / "cut").weight, whole.weight)
+    assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
