@@ -186,7 +186,7 @@ def _check_missing(cfg: Any) -> None:
 
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise UserError(f"{missing[0]} is missing and needed: give {missing[0]}=...")
+        raise UserError(f"a value is missing: give {', '.join(f'{key}=...' for key in missing)}")
 
 
 def _check_within(cfg: Any, key: str) -> None:

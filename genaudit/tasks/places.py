@@ -36,7 +36,7 @@ def check_folder(key: str, folder: Path, files: Iterable[str] = ()) -> None:
     """
     there = folder
     try:
-        while not os.path.lexists(there):
+        while not _is_there(there):
             there = there.parent
         if not there.is_dir():
             inside = "" if there == folder else f" and {folder} would lie within it"
@@ -50,6 +50,15 @@ def check_folder(key: str, folder: Path, files: Iterable[str] = ()) -> None:
             os.fsync(probe.fileno())
     except (OSError, ValueError) as error:
         raise UserError(_sentence(key, folder, error)) from error
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something of that name is there, a dangling link too; what cannot be a name is an error."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 @contextlib.contextmanager

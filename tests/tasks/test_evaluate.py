@@ -243,7 +243,11 @@ def test_features_stand_in_for_images(tmp_path: Path) -> None:
         paths[role] = tmp_path / f"{role}.npz"
         np.savez(paths[role], features=(rng.normal(size=(60, 4)) + shift).astype(np.float32))
     document = _run(
-        tmp_path / "out", str(paths["generated"]), *(f"{k}={paths[k]}" for k in ("reference", "train")), ALL, "skip=true"
+        tmp_path / "out",
+        str(paths["generated"]),
+        *(f"{k}={paths[k]}" for k in ("reference", "train")),
+        ALL,
+        "skip=true",
     )
     assert {"irs", "fd", "kd", "prdc", "vendi", "authpct"} <= set(document["metrics"])
     assert "features" in document["skipped_metrics"]["as"]
