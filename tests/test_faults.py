@@ -115,7 +115,7 @@ def test_a_full_disk_is_found_before_measuring(
 ) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
     assert "No space left" in sentence(capfd, "evaluate", *sets, f"out={tmp_path / 'out'}")
-    with pytest.raises(UserError, match="store=.* cannot be written"):
+    with pytest.raises(UserError, match=r"store=.* cannot be written"):
         check_folder("store", tmp_path / "rows")
     assert not (tmp_path / "out").exists()
 
@@ -145,7 +145,7 @@ def test_results_are_printed_before_they_are_saved_and_a_fault_of_saving_is_a_se
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("genaudit.reports.files.os.fsync", full)
+    monkeypatch.setattr("genaudit.reports.files.write_images", full)
     out = tmp_path / "out"
     assert main(["evaluate", *sets, f"out={out}"]) == USER
     said = capfd.readouterr()

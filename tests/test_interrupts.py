@@ -44,21 +44,34 @@ def test_signals_that_are_ignored_stay_ignored() -> None:
 
 def test_work_under_deferred_is_finished_first() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), interrupts.handled(), interrupts.deferred():
-        send(signal.SIGTERM)
-        assert interrupts.requested()
-        done.append("finished")
+
+    def work() -> None:
+        with interrupts.handled(), interrupts.deferred():
+            send(signal.SIGTERM)
+            assert interrupts.requested()
+            done.append("finished")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["finished"]
     assert not interrupts.requested()
 
 
 def test_a_later_signal_insists_and_one_sent_twice_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KeyboardInterrupt), interrupts.handled(), interrupts.deferred():
-        send(signal.SIGINT)
-        send(signal.SIGINT)
-        monkeypatch.setattr(interrupts, "AGAIN_SECONDS", 0.0)
-        send(signal.SIGINT)
-        pytest.fail("the second wish was not heard")
+    done = []
+
+    def work() -> None:
+        with interrupts.handled(), interrupts.deferred():
+            send(signal.SIGINT)
+            send(signal.SIGINT)
+            done.append("sent twice")
+            monkeypatch.setattr(interrupts, "AGAIN_SECONDS", 0.0)
+            send(signal.SIGINT)
+            done.append("the later one was not heard")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["sent twice"]
 
 
 def test_without_the_command_line_deferred_leaves_signals_alone() -> None:
