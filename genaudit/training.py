@@ -15,6 +15,7 @@ was never killed. Under torchrun rank 0 alone reads and writes files, and hands 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -235,11 +236,18 @@ def _save(trainer: Trainable, path: Path, settings: dict[str, Any], seconds: flo
     import torch
 
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}); a checkpoint from before is kept"
+        ) from error
 
 
 def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:

@@ -45,12 +45,14 @@ Keys that every measuring verb knows:
   seed=0  limit=N  confidence=0.95
   device=auto|cpu|cuda|cuda:N|mps  precision=float32|bfloat16|float64  batch_size=auto|N  workers=auto|N
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  offline=false  progress=true
+  skip=false                    true: goes on without a metric that was named and cannot be computed (else exit code 2)
 """
 
 HYDRA = """\
 Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
 --multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 a defect of genaudit, 2 your input or
-configuration, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted.
+configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C, SIGTERM: what was
+measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
 """
 
 VERBS = {
@@ -94,7 +96,7 @@ The gate's keys:
 A pattern of folders, quoted, decides for each in the order of their numbers; the exit code is the last one's.
 
 """
-        + MEASURING.replace("  metric=[NAME,...]             genaudit list metrics shows them\n", ""),
+        + "\n".join(line for line in MEASURING.split("\n") if not line.startswith(("  metric=", "  skip="))),
         module="reject",
         bare_key="generated",
         flags=frozenset({"--plan"}),
@@ -113,6 +115,7 @@ genaudit train piad-statistics images=photos/ out=statistics.json
 torchrun --nproc-per-node 2 -m genaudit train likelihood=glow train=images/ out=runs/mine
 """,
         """\
+A training whose loss or parameters are not finite ends with exit code 2, its last finite checkpoint and no model.
 RUN then is density_model=RUN (or general_model=RUN) of `genaudit evaluate ... metric=[llr]`, or piad_model=RUN of
 metric=[piad]. The same command goes on with a training that was stopped or killed, bit for bit; a finished one is done.
 The run folder holds model.safetensors, model.json, log.csv, samples.png, train.html and the checkpoint.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -182,3 +183,23 @@ def test_a_signal_in_the_middle_of_a_step_keeps_that_step_and_a_resumed_run_is_t
     assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["trainer"]["iteration"] == 8
     assert torch.equal(train(tmp_path / "cut").weight, whole.weight)
     assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
+
+
+def test_a_disk_that_fills_costs_no_checkpoint_from_before_and_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = torch.save, []
+
+    def fills(state: Any, file: Any) -> None:
+        calls.append(state)
+        if len(calls) == 3:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", fills)
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be written \(No space left on device\)"):
+        train(tmp_path)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
+    assert torch.equal(train(tmp_path).weight, train(tmp_path / "other").weight)
