@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         except UserError as error:
             return _complain(str(error))
         except KeyboardInterrupt:
-            print(f"\n{INTERRUPTION}", file=sys.stderr)
+            beside = "\n" if sys.stderr.isatty() else ""  # a terminal has written ^C there
+            print(f"{beside}{INTERRUPTION}", file=sys.stderr)
             return INTERRUPTED
         except Exception as error:
             return _failed(error)

@@ -44,7 +44,7 @@ def environment_fault(error: BaseException) -> str | None:
     while seen is not None:
         if sentence := _fault(seen):
             return sentence
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__  # not what merely was being handled: a mistake there would be taken for the machine's
     return None
 
 

@@ -51,8 +51,8 @@ Keys that every measuring verb knows:
 HYDRA = """\
 Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
 --multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 a defect of genaudit, 2 your input or
-configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C, SIGTERM: what was
-measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
+configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C or SIGTERM;
+what was measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
 """
 
 VERBS = {

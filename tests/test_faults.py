@@ -253,6 +253,9 @@ def test_what_comes_of_the_machine_is_told_from_what_does_not() -> None:
     chained = RuntimeError("a writer failed")
     chained.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     assert "No space left" in str(environment_fault(chained))
+    chained.__cause__ = None
+    chained.__context__ = OSError(errno.ENOSPC, "handled when the mistake happened")
+    assert environment_fault(chained) is None
     for defect in (ValueError("x"), KeyError("x"), FileNotFoundError(errno.ENOENT, "no such file", "x")):
         assert environment_fault(defect) is None
 

@@ -156,7 +156,7 @@ def check_places(verb: str, cfg: Any) -> None:
             check_folder("out", out.parent, (out.name,))
         else:
             check_folder("out", out, FILES[verb])
-    if verb in STORES:
+    if verb in STORES and not cfg.get("plan"):
         check_store(cfg)
 
 

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any, cast
 
-from genaudit.errors import DEFECT, DONE, UserError
+from genaudit.errors import DEFECT, DONE, UserError, environment_fault
 from genaudit.papers.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.reports.console import show_files
@@ -122,6 +122,8 @@ def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
         except UserError as error:
             reasons = [str(error)]
         except Exception as error:  # the others are made all the same, and the exit code tells
+            if fault := environment_fault(error):
+                raise UserError(fault) from error  # the others would fare no better
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{name}.traceback.txt").write_text(traceback.format_exc())
             reasons = [f"a defect of genaudit ({type(error).__name__}: {error}): {name}.traceback.txt"]
