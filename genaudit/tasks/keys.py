@@ -43,13 +43,13 @@ MEASURING: dict[str, Check] = {
     "precision": one_of(*PRECISIONS),
     "batch_size": AUTO | COUNT,
     "workers": AUTO | NATURAL,
-    **dict.fromkeys(("limit", "limit_reference", "limit_train", "limit_anomalies"), COUNT | NULL),
+    **dict.fromkeys(("limit", "limit_reference", "limit_train", "limit_anomalies", "n_samples"), COUNT | NULL),
     "store": Check("a path or null", lambda value: value in (None, "") or _is_path(value)),  # GENAUDIT_STORE may be ""
     "out": PATH | NULL,
     "on_error": one_of("fail", "skip"),
     "max_skipped": number(Bounds(0, 1)),
     "max_pixels": COUNT,
-    "offline": SWITCH,
+    **dict.fromkeys(("offline", "trust"), SWITCH),
     "progress": SWITCH,
     "confidence": number(Bounds(0, 1, above=True, below=True)),
 }
