@@ -95,4 +95,4 @@ def test_what_users_forget_is_told(samples: Path, capsys: pytest.CaptureFixture[
     assert main(["sample", "generator=demo_vae", "n=3", f"out={samples}"]) == USER
     assert "not empty" in capsys.readouterr().err
     assert main(["sample", "generator=demo_vae", "n=0"]) == USER
-    assert "n=0" in capsys.readouterr().err
+    assert "n must be a positive integer, got 0" in capsys.readouterr().err

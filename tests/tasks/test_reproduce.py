@@ -121,7 +121,7 @@ def test_all_makes_what_can_be_made_and_lists_the_rest(
     [
         (["reproduce"], ["table=NAME", "genaudit list tables"]),
         (["reproduce", "irs_fig99"], ["unknown table 'irs_fig99'", "did you mean irs_fig9"]),
-        (["reproduce", "irs_fig9", "scale=huge"], ["scale=huge", "laptop or paper"]),
+        (["reproduce", "irs_fig9", "scale=huge"], ["scale must be laptop or paper, got huge"]),
         (["reproduce", "irs_fig9", "data=/does/not/exist"], ["data=/does/not/exist"]),
         (["reproduce", "irs_fig9", "table.nonesuch=1"], ["table.nonesuch"]),
         (["reproduce", "irs_table6", "scale=paper", "offline=true"], ["Missing", "weights of CLIP", "images of FFHQ"]),
