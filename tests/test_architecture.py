@@ -20,7 +20,7 @@ ALLOWED = {
     "piad": {"errors", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
-    "store": {"errors", "data", "measures"},  # of measures only the protocol
+    "store": {"errors", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "metrics", "papers"},  # of papers only the tables' containers
     "training.py": {"errors"},
     "papers": {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.errors import UserError
+from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,6 @@ class TorchvisionModel(FeatureModel):
 
     @cached_property
     def _untrained(self) -> torch.nn.Module:
-        import torch
         import torchvision
 
         if self.architecture not in torchvision.models.list_models():
@@ -73,8 +73,7 @@ class TorchvisionModel(FeatureModel):
         # `init_weights` gives Inception its documented truncated-normal initialisation (and silences a warning);
         # the auxiliary classifier is not part of the features
         extra = {"init_weights": True, "aux_logits": True} if self.architecture == "inception_v3" else {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.weight_seed)
+        with seeded(self.weight_seed):
             model: torch.nn.Module = torchvision.models.get_model(self.architecture, weights=None, **extra)
         return model
 

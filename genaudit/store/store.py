@@ -23,6 +23,7 @@ import numpy as np
 
 from genaudit.data import ImageSet
 from genaudit.measures.measure import Measure, fingerprint
+from genaudit.stats.torch_state import exact_float32, neutral, one_thread
 from genaudit.store.prefetch import prepared_batches
 from genaudit.store.rows import Rows
 from genaudit.store.shards import DIGEST, SUFFIX, Shard, TornShard, read_shard, set_aside, write_shard
@@ -234,7 +235,7 @@ def _fill(
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
     )
-    with exact_float32(), _ShardWriter(folder) as writer, running(engine.device) as run:
+    with neutral(), exact_float32(engine.device), _ShardWriter(folder) as writer, running(engine.device) as run:
         meter = measure.open(engine.device, engine.precision)
         pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
 
@@ -288,12 +289,11 @@ def running(device: str) -> Iterator[_Running]:
         yield _Running(None, ahead=1)
         return
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads, "measure", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(threads, "measure", initializer=one_thread) as pool:
         try:
             yield _Running(pool, ahead=2 * threads)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            torch.set_num_threads(threads)
 
 
 class _ShardWriter:
@@ -350,19 +350,6 @@ def to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
     if device.startswith("cuda"):
         return batch.pin_memory().to(device, non_blocking=True)
     return batch.to(device)
-
-
-@contextlib.contextmanager
-def exact_float32() -> Iterator[None]:
-    """float32 means float32: no TF32 in matrix products and convolutions."""
-    import torch
-
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

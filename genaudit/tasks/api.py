@@ -8,6 +8,7 @@ from typing import Any
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
 from genaudit.reports.report import Report
+from genaudit.tasks.guest import guest
 
 
 def evaluate(
@@ -39,8 +40,6 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
-    from genaudit.tasks import evaluate as task
-
     overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
     if metrics is not None:
         overrides.append(f"metric=[{','.join(metrics)}]")
@@ -50,7 +49,10 @@ def evaluate(
     for role, source in given.items():
         if source is not None:
             overrides.append(f"{role}={as_override(described(source))}")
-    report = task.evaluate(compose("evaluate", overrides, config_dir), given, "genaudit.evaluate(...)")
+    with guest():
+        from genaudit.tasks import evaluate as task
+
+        report = task.evaluate(compose("evaluate", overrides, config_dir), given, "genaudit.evaluate(...)")
     assert report is not None
     return report
 
@@ -61,19 +63,15 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     Raises:
         genaudit.UserError: an unknown key or option.
     """
-    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from genaudit import composing
     from genaudit.hydra_errors import explain
 
-    overrides = list(overrides)
-    if config_dir:
-        overrides.append(f"hydra.searchpath=[{as_override(f'file://{config_dir}')}]")
-    arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
+    arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
-        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return hydra.compose(verb, overrides=overrides)
+        return composing.compose(config_folder(), verb, overrides, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, verb, arguments, config_folder())) from error
 
