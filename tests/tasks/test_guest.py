@@ -22,6 +22,7 @@ from hydra.version import VersionBase
 from PIL import ImageFile
 
 import genaudit
+from genaudit.backbones.folding import fold_batch_norms
 from genaudit.integrations.torchmetrics import Audit
 from .process_state import changed, open_files, snapshot
 
@@ -183,7 +184,7 @@ def test_the_gate_and_torchmetrics_too(name: str, tmp_path: Path) -> None:
 
 
 def test_threads_with_different_configurations_do_not_disturb_each_other(tmp_path: Path) -> None:
-    configurations: list[dict[str, Any]] = [{}, {"feature_model.weight_seed": 1}, {"feature_model.size": 48}, {"limit": 4}]
+    configurations: list[dict[str, Any]] = [{}, {"feature_model.weight_seed": 1}, {"feature_model.size": 48}]
     expected = [evaluated(tmp_path / f"alone{i}", **keys) for i, keys in enumerate(configurations)]
     assert len({str(values) for values in expected}) == len(configurations)
     found: dict[int, Any] = {}
@@ -227,6 +228,32 @@ def test_what_a_thread_sees_while_another_measures_is_its_own(tmp_path: Path) ->
     torch.set_num_threads(before)
     assert seen
     assert set(seen) == {2}
+
+
+def test_networks_of_other_threads_run_as_ever_while_one_is_rearranged() -> None:
+    """torch.fx calls every module of the process through its tracer while it traces."""
+    theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs(images)
+    found: list[Any] = []
+
+    def call() -> None:
+        try:
+            with torch.no_grad():
+                found.append(theirs(images))
+        except BaseException as error:
+            found.append(error)
+
+    class Meanwhile(torch.nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            thread = threading.Thread(target=call)
+            thread.start()
+            thread.join()
+            return super().forward(x)
+
+    assert fold_batch_norms(Meanwhile(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()) == 1
+    assert torch.equal(found[0], expected)
 
 
 def test_an_unknown_key_is_explained_inside_an_application_too(tmp_path: Path) -> None:
