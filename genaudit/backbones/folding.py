@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-
 _TRACING = threading.Lock()
 
 

@@ -45,7 +45,7 @@ class Reader(ABC):
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         """The image as `(H, W, 3)` uint8; `digest` is what the scan found."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most have nothing open)
         """Closes what is open; the next read opens it again. No other thread may be reading."""
 
 

@@ -67,7 +67,7 @@ def snapshot() -> dict[str, Any]:
         ),
         "generators": (
             torch.get_rng_state().numpy().tobytes(),
-            np.random.get_state()[1].tobytes(),  # type: ignore[index,union-attr]
+            np.random.get_state()[1].tobytes(),  # type: ignore[index,union-attr]  # noqa: NPY002
             hash(random.getstate()),
             torch.initial_seed(),
         ),

@@ -24,6 +24,7 @@ from PIL import ImageFile
 import genaudit
 from genaudit.backbones.folding import fold_batch_norms
 from genaudit.integrations.torchmetrics import Audit
+
 from .process_state import changed, open_files, snapshot
 
 KEYS: dict[str, Any] = {
