@@ -27,6 +27,7 @@ NAME = "index"
 MAGIC = b"genaudit index 1\n"
 ENTRY = np.dtype([("digest", f"S{DIGEST}"), ("shard", "<u4"), ("row", "<u4")])
 UNKNOWN = 32  # shards that may be unknown to the file before it is written again, or an eighth of those that it knows
+KEPT_BYTES = 64 << 20  # of rows that are kept in memory once they were read to be verified
 STALE_SECONDS = 86_400  # a temporary file of that age is of a process that was killed
 
 
@@ -35,8 +36,8 @@ class Index:
     """The digests of a folder's shards.
 
     Attributes:
-        folder: of the shards. names: (S) file names, sorted by time. entries: (N,) sorted by digest, equal ones by shard.
-        torn: what was set aside, for people.
+        folder: of the shards. names: (S) file names, sorted by time.
+        entries: (N,) sorted by digest, equal ones by shard. torn: what was set aside, for people.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Index:
     entries: np.ndarray = field(default_factory=lambda: np.empty(0, ENTRY))
     torn: list[str] = field(default_factory=list)
     _heads: dict[str, Shard] = field(default_factory=dict)
+    _kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # what `_read` gave to `verify`
 
     @classmethod
     def read(cls, folder: Path, known: Index | None = None) -> Index:
@@ -87,17 +89,41 @@ class Index:
         """Reads the rows of the digests that the index knows; shards that do not give them are set aside."""
         while True:
             position, found = self._find(wanted)
+            position = np.unique(position[found])
             try:
-                for shard, rows in self._by_shard(np.unique(position[found])):
-                    shard.read(rows)
+                self._kept = self._read(position)
                 return
             except TornShard as error:
                 self._set_aside(error)
             except FileNotFoundError:  # set aside, removed or compacted by another process just now
                 self._refresh()
 
+    def _read(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Digests of entries, where their rows are, and rows; None where they are too many to keep."""
+        kept: list[np.ndarray] | None = None
+        order: list[np.ndarray] = []
+        for shard, rows, places in self._by_shard(position):
+            if kept is None and 4 * shard.dim * len(position) <= KEPT_BYTES:
+                kept = []
+            step = max(1, KEPT_BYTES // (4 * shard.dim))
+            for start in range(0, len(rows), step):
+                read = shard.read(rows[start : start + step])
+                if kept is not None:
+                    kept.append(read)
+            order.append(places)
+        if kept is None:
+            return None
+        place_of = np.empty(len(position), np.int64)
+        place_of[np.concatenate(order)] = np.arange(len(position))
+        return self.entries["digest"][position], place_of, kept[0] if len(kept) == 1 else np.concatenate(kept)
+
     def rows(self, wanted: np.ndarray, columns: tuple[str, ...] | None) -> Rows:
         """The rows of digests that all have one."""
+        if self._kept is not None and len(self._kept[0]):
+            digests, place_of, rows = self._kept
+            position = np.minimum(np.searchsorted(digests, wanted), len(digests) - 1)
+            if np.array_equal(digests[position], wanted):
+                return Rows(lambda again: self._located(wanted, again), columns, rows[place_of[position]])
         return Rows(lambda again: self._located(wanted, again), columns)
 
     def _located(self, wanted: np.ndarray, again: bool) -> tuple[list[Shard], np.ndarray, np.ndarray]:
@@ -118,19 +144,22 @@ class Index:
             except FileNotFoundError:
                 self._refresh()
 
-    def _by_shard(self, position: np.ndarray) -> Iterator[tuple[Shard, np.ndarray]]:
-        """Each shard of some entries with their rows, after a look at whether it holds those digests there."""
+    def _by_shard(self, position: np.ndarray) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+        """Each shard of some entries, their rows and places, after a look at whether it holds those digests there."""
         entries = self.entries[position]
         if not len(entries):
             return
         order = np.argsort(entries["shard"], kind="stable")
         numbers, starts = np.unique(entries["shard"][order], return_index=True)
-        for number, group in zip(numbers, np.split(entries[order], starts[1:]), strict=True):
+        for number, places in zip(numbers, np.split(order, starts[1:]), strict=True):
+            group = entries[places]
+            places = places[np.argsort(group["row"], kind="stable")]
+            group = entries[places]
             shard = self._head(self.names[number])
             rows = group["row"].astype(np.int64)
             if int(rows.max()) >= len(shard) or not np.array_equal(shard.digests[rows], group["digest"]):
                 raise TornShard("does not hold the images that the index says", shard.path)
-            yield shard, rows
+            yield shard, rows, places
 
     def _head(self, name: str) -> Shard:
         if name not in self._heads:
@@ -209,7 +238,7 @@ def _heads(folder: Path, names: Iterable[str], torn: list[str]) -> list[Shard]:
 
 
 def _merged(before: Index, shards: Sequence[Shard], names: Sequence[str]) -> np.ndarray:
-    """The entries of the shards that are left and of new ones, by digest, equal ones by age: the oldest is found first."""
+    """The entries of the shards that are left and of new ones, by digest; of equal ones the oldest comes first."""
     number = {name: i for i, name in enumerate(names)}
     renumbered = np.array([number.get(name, len(names)) for name in before.names], dtype=np.int64)
     kept = before.entries.copy()

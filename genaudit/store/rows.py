@@ -27,17 +27,26 @@ class Rows:
 
     Args:
         locate: says where the rows lie; asked again with True where a shard is gone: another process compacted it.
-        columns: names of the D numbers, or None.
+        columns: names of the D numbers, or None. memory: the rows, where they were read already.
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
-    def __init__(self, locate: Callable[[bool], Located], columns: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        locate: Callable[[bool], Located],
+        columns: tuple[str, ...] | None = None,
+        memory: np.ndarray | None = None,
+    ) -> None:
         self._files: OrderedDict[int, int] = OrderedDict()
         self._locate = locate
-        self._shards, self._shard_of, self._row_of = locate(False)
+        self._memory = memory
         self.columns = columns
+        if memory is not None:
+            self.shape = memory.shape
+            return
+        self._shards, self._shard_of, self._row_of = locate(False)
         self.shape = (len(self._shard_of), self._shards[0].dim if self._shards else 0)
 
     def __len__(self) -> int:
@@ -55,6 +64,9 @@ class Rows:
         return rows if dtype is None else rows.astype(dtype, copy=False)
 
     def _read(self, index: np.ndarray) -> np.ndarray:
+        if self._memory is not None:
+            rows: np.ndarray = self._memory[index]
+            return rows
         try:
             return self._gather(index)
         except FileNotFoundError:
