@@ -22,7 +22,7 @@ ALLOWED = {
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "metrics", "papers"},  # of papers only the tables' containers
-    "training.py": {"errors"},
+    "training.py": {"errors", "folder_lock"},
     "papers": {
         *("errors", "stats", "metrics", "data", "backbones", "likelihood", "piad", "demo", "measures", "store"),
         "training",
