@@ -27,11 +27,12 @@ from genaudit.store import store
 from genaudit.tasks import ranks
 from genaudit.cli import main
 fill, join = store._fill, ranks.Ranks.join.__func__
+own = "own group" in sys.argv
 def counted(folder, images, missing, *rest):
     print("share", len(missing), flush=True)
     return fill(folder, images, missing, *rest)
 def joined(cls):
-    if "own group" in sys.argv:  # a program that has joined already, with PyTorch's timeout
+    if own:  # a program that has joined already, with PyTorch's timeout
         dist.init_process_group("gloo", timeout=datetime.timedelta(minutes=30))
     found = join(cls)
     backend = found.group._get_backend(__import__("torch").device("cpu"))
