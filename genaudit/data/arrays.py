@@ -49,9 +49,10 @@ class LazyRows:
         return self.rows[item]
 
     def close(self) -> None:
-        """Lets the file go; the next use opens it again. An array is kept: it holds no file, or was unpacked."""
+        """Lets the file go; the next use opens it again. An array in memory is kept: it may have been unpacked."""
         with self._lock:
-            if isinstance(self._rows, np.ndarray) or is_tensor(self._rows):
+            mapped = isinstance(self._rows, np.memmap)  # Python keeps the file of a map open
+            if (isinstance(self._rows, np.ndarray) and not mapped) or is_tensor(self._rows):
                 return
             rows, self._rows = self._rows, None
         file = getattr(rows, "file", None)  # an HDF5 dataset's
