@@ -180,7 +180,7 @@ genaudit reproduce table=all out=tables
 """,
         """\
 `genaudit list tables` shows the tables, what each needs and what is on this machine. Before it starts, a run says what
-is missing. A run that was cut off goes on from its last step; steps are kept beside the row store.
+is missing. A run that was cut off goes on from its last step; steps are kept in the row store.
 
   scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
   scale=paper           the paper's own settings, on the datasets under data=DIR

@@ -177,6 +177,8 @@ def _fill(
     """Measures images into new shards; returns the damaged ones, index => reason."""
 
     batch_size = engine.batch_size or measure.batch_size(engine.device)
+    unit = measure.batch_unit(engine.device) if hasattr(measure, "batch_unit") else 1
+    batch_size = -(-batch_size // unit) * unit
     damaged: dict[int, str] = {}
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
