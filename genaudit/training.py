@@ -17,20 +17,25 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
+import hashlib
 import io
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 
 from genaudit import interrupts
 from genaudit.errors import Diverged, UserError
+from genaudit.folder_lock import locked
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
+SEAL = b"genaudit sha256:"
+P = ParamSpec("P")
 
 
 class Trainable(Protocol):
@@ -60,6 +65,23 @@ class Fitted:
     seconds: float
 
 
+def _alone(
+    train: Callable[Concatenate[Trainable, Path | str, P], Fitted],
+) -> Callable[Concatenate[Trainable, Path | str, P], Fitted]:
+    """Holds the folder's lock while it trains: of two trainings in one folder, one would cut the other's log."""
+
+    @functools.wraps(train)
+    def alone(trainer: Trainable, folder: Path | str, *args: P.args, **knobs: P.kwargs) -> Fitted:
+        if _rank() != 0:
+            return train(trainer, folder, *args, **knobs)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with locked(Path(folder), "trained"):
+            return train(trainer, folder, *args, **knobs)
+
+    return alone
+
+
+@_alone
 def fit(
     trainer: Trainable,
     folder: Path | str,
@@ -90,7 +112,7 @@ def fit(
             images, for example.
 
     Raises:
-        UserError: the folder's checkpoint is of other settings, or cannot be read.
+        UserError: the folder's checkpoint is of other settings, or damaged, or another process trains there.
         Diverged: losses or parameters are not finite.
         KeyboardInterrupt: a signal came; the checkpoint is of the step that was in hand.
     """
@@ -215,6 +237,8 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
     where = folder / CHECKPOINT
     anew = f"remove {where} to begin anew, or give another out="
     try:
+        if not _whole(data):
+            raise ValueError("its checksum does not agree")
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         then, seconds, of_trainer = state["settings"], float(state["seconds"]), state["trainer"]
     except Exception as error:  # whatever a damaged or foreign file makes of the reader
@@ -235,10 +259,12 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
 def _save(trainer: Trainable, path: Path, settings: dict[str, Any], seconds: float) -> None:
     import torch
 
+    buffer = io.BytesIO()
+    torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, buffer)
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:
-            torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, file)
+            file.write(_with_checksum(buffer.getvalue()))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -248,6 +274,20 @@ def _save(trainer: Trainable, path: Path, settings: dict[str, Any], seconds: flo
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); a checkpoint from before is kept"
         ) from error
+
+
+def _with_checksum(data: bytes) -> bytes:
+    """A file of `torch.save`, which is a zip, with the SHA-256 of what stands before it as the zip's comment."""
+    end = data.rfind(b"PK\x05\x06")
+    head = data[: end + 20] + (len(SEAL) + 64).to_bytes(2, "little") + data[end + 22 :] + SEAL
+    return head + hashlib.sha256(head).hexdigest().encode()
+
+
+def _whole(data: bytes) -> bool:
+    """Whether a checkpoint's checksum agrees; one from before there was a checksum is taken as it is."""
+    if SEAL not in data[-200:]:
+        return data[-2:] == b"\x00\x00"  # a zip without a comment
+    return hashlib.sha256(data[:-64]).hexdigest().encode() == data[-64:]
 
 
 def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:

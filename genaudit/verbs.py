@@ -183,7 +183,7 @@ genaudit reproduce table=all out=tables
 """,
         """\
 `genaudit list tables` shows the tables, what each needs and what is on this machine. Before it starts, a run says what
-is missing. A run that was cut off goes on from its last step; steps are kept beside the row store.
+is missing. A run that was cut off goes on from its last step; steps are kept in the row store.
 
   scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
   scale=paper           the paper's own settings, on the datasets under data=DIR
@@ -236,6 +236,31 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
         "genaudit list metrics\ngenaudit list feature_models",
         "",
         module="listing",
+        bare_key="what",
+    ),
+    "cache": Verb(
+        "Shows where the row store is and how big, by measure; prunes, verifies and compacts it.",
+        "genaudit cache [prune|verify|compact] [older_than=DAYS] [measure=NAME] [store=DIR]",
+        """
+genaudit cache
+genaudit cache prune older_than=90
+genaudit cache prune measure=dinov2
+genaudit cache verify
+genaudit cache compact
+""",
+        """\
+  prune                 removes rows for good: those written more than older_than=DAYS ago, those of measure=NAME, or of
+                        both where both are given
+  verify                reads every shard; a damaged one is set aside (exit code 2), its images are measured again
+  compact               writes the rows of many small shards into few large ones, each image's once
+  measure=NAME          a part of the measure's name as `genaudit cache` shows it, or the start of its fingerprint
+  store=DIR             another row store than the user's (GENAUDIT_STORE)
+
+All of it may run while other processes measure. prune, verify and compact remove the temporary files of processes that
+were killed more than a day ago.
+
+""",
+        module="cache",
         bare_key="what",
     ),
     "demo": Verb(

@@ -21,9 +21,9 @@ ALLOWED = {
     "piad": {"errors", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
-    "store": {"errors", "data", "measures"},  # of measures only the protocol
+    "store": {"errors", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "metrics", "papers"},  # of papers only the tables' containers
-    "training.py": {"errors", "interrupts"},
+    "training.py": {"errors", "interrupts", "folder_lock"},
     "papers": {
         *("errors", "stats", "metrics", "data", "backbones", "likelihood", "piad", "demo", "measures", "store"),
         *("training", "interrupts", "output"),

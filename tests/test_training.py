@@ -115,6 +115,72 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(tmp_path)
 
 
+@pytest.mark.parametrize("place", [60, 500, -100, -1])
+def test_a_bit_that_flipped_in_a_checkpoint_is_noticed(place: int, tmp_path: Path) -> None:
+    """Weights that decayed by a bit would train on without a word."""
+    train(tmp_path)
+    data = bytearray((tmp_path / "checkpoint.pt").read_bytes())
+    data[place] ^= 4
+    (tmp_path / "checkpoint.pt").write_bytes(data)
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        train(tmp_path)
+
+
+def test_a_checkpoint_is_a_file_of_torch_save_and_one_without_a_checksum_is_read(tmp_path: Path) -> None:
+    whole = train(tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert torch.equal(train(tmp_path).weight, whole.weight)
+
+
+def test_a_second_training_in_the_folder_is_refused_and_the_first_is_not_disturbed(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def meanwhile(iteration: int) -> None:
+        if not refused:
+            with pytest.raises(UserError, match=f"trained by another process .process {os.getpid()} on ") as error:
+                train(tmp_path)
+            refused.append(str(error.value))
+
+    whole = train(tmp_path / "whole")
+    assert torch.equal(train(tmp_path, watch=meanwhile).weight, whole.weight)
+    assert refused
+    assert (tmp_path / "log.csv").read_bytes() == (tmp_path / "whole/log.csv").read_bytes()
+    assert train(tmp_path).iteration == ITERATIONS  # the lock is gone
+    assert not list(tmp_path.glob(".lock"))
+
+
+HELD = """
+import sys, time
+from pathlib import Path
+from genaudit.folder_lock import locked
+with locked(Path(sys.argv[1]), "trained"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_lock_dies_with_its_process(supported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HELD, str(tmp_path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    if not supported:  # a file system without locks: the file itself is one
+        monkeypatch.setattr("genaudit.folder_lock._lock", lambda descriptor: None)
+    with pytest.raises(UserError, match=f"process {holder.pid} on"):
+        train(tmp_path)
+    holder.kill()
+    holder.wait()
+    assert train(tmp_path).iteration == ITERATIONS
+
+
+def test_without_locks_the_process_of_another_host_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genaudit.folder_lock._lock", lambda descriptor: None)
+    (tmp_path / ".lock").write_text('{"pid": 1, "host": "elsewhere"}')
+    with pytest.raises(UserError, match="process 1 on elsewhere"):
+        train(tmp_path)
+
+
 def test_the_log_holds_every_nth_row_and_the_last_in_full_precision(tmp_path: Path) -> None:
     shown: list[Any] = []
     advanced: list[int] = []

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Count
+from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -111,10 +112,8 @@ class TimmModel(FeatureModel):
     @cached_property
     def _untrained(self) -> torch.nn.Module:
         import timm
-        import torch
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.weight_seed)
+        with seeded(self.weight_seed):
             model: torch.nn.Module = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
         return model
 

@@ -15,6 +15,7 @@ from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, Featur
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Count
+from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +67,6 @@ class TorchvisionModel(FeatureModel):
 
     @cached_property
     def _untrained(self) -> torch.nn.Module:
-        import torch
         import torchvision
 
         if self.architecture not in torchvision.models.list_models():
@@ -74,8 +74,7 @@ class TorchvisionModel(FeatureModel):
         # `init_weights` gives Inception its documented truncated-normal initialisation (and silences a warning);
         # the auxiliary classifier is not part of the features
         extra = {"init_weights": True, "aux_logits": True} if self.architecture == "inception_v3" else {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.weight_seed)
+        with seeded(self.weight_seed):
             model: torch.nn.Module = torchvision.models.get_model(self.architecture, weights=None, **extra)
         return model
 

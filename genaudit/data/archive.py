@@ -58,6 +58,9 @@ class ZipReader(EncodedReader):
             raise BadImage("is damaged inside the zip (size or checksum does not match)")
         return data
 
+    def close(self) -> None:
+        self.file.close()
+
 
 class TarReader(EncodedReader):
     """Members of an uncompressed tar by offset and size."""
@@ -76,6 +79,9 @@ class TarReader(EncodedReader):
         if len(data) != size:
             raise BadImage("is cut off: the archive ends inside it")
         return data
+
+    def close(self) -> None:
+        self.file.close()
 
 
 def list_zip(path: Path, role: str, max_pixels: int) -> Listing:

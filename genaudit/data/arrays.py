@@ -48,6 +48,17 @@ class LazyRows:
     def __getitem__(self, item: Any) -> Any:
         return self.rows[item]
 
+    def close(self) -> None:
+        """Lets the file go; the next use opens it again. An array in memory is kept: it may have been unpacked."""
+        with self._lock:
+            mapped = isinstance(self._rows, np.memmap)  # Python keeps the file of a map open
+            if (isinstance(self._rows, np.ndarray) and not mapped) or is_tensor(self._rows):
+                return
+            rows, self._rows = self._rows, None
+        file = getattr(rows, "file", None)  # an HDF5 dataset's
+        if file is not None:
+            file.close()
+
     def __getstate__(self) -> Any:
         return self._opener
 
@@ -64,6 +75,10 @@ class ArrayReader(PixelReader):
 
     def pixels(self, index: int) -> tuple[np.ndarray, str]:
         return canonical(to_numpy(self.rows[index]), self.layout)
+
+    def close(self) -> None:
+        if isinstance(self.rows, LazyRows):
+            self.rows.close()
 
 
 def list_array(rows: Any, label: str, role: str, layout: Layout, limit: int | None = None) -> Listing:

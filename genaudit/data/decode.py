@@ -34,6 +34,8 @@ from PIL import (  # the plugins register themselves in Image.OPEN when they are
     WebPImagePlugin,
 )
 
+from genaudit.stats.shared import Shared, Undo
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 _FORMATS = tuple(
@@ -85,17 +87,30 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
         BadImage: as `probe`, and truncated or damaged pixel data. A PNG must be whole: every critical chunk's
             checksum and the end chunk are verified, since Pillow decodes some truncated files silently.
     """
-    if ImageFile.LOAD_TRUNCATED_IMAGES:  # set by another package: truncated images would pass as grey areas
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
     image, kind = _open(data, max_pixels)
     if kind == "PNG":
         _verify_png(data)
     with image:
         try:
-            image.load()
+            with _WHOLE():
+                image.load()
         except Exception as error:
             raise BadImage(f"is a truncated or damaged {kind} file ({_say(error)})") from error
         return to_rgb(image)
+
+
+def _whole() -> Undo:
+    """Truncated images are errors, whatever another package has set; else they would pass with grey areas."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def undo() -> None:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+    return undo
+
+
+_WHOLE = Shared(_whole)
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

@@ -125,7 +125,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # NumPy 1 shifts no uint64 by an int
 
 
 def _generator(*key: int) -> torch.Generator:

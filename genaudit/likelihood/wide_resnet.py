@@ -236,4 +236,4 @@ def logits(model: WideResNet, images: Any, *, batch_size: int = 128) -> np.ndarr
 
 
 def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # NumPy 1 shifts no uint64 by an int

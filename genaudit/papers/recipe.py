@@ -7,6 +7,8 @@ part of it is a step whose result is kept in the recipe's folder, so that a run 
 from __future__ import annotations
 
 import _thread
+import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -70,16 +72,17 @@ class Context:
             name: of the step, a file name; tells apart everything that the result depends on within this recipe.
         """
         path = self._path(name)
-        if path.exists():
-            return json.loads(path.read_text())
+        found, result = _read_step(path)
+        if found:
+            return result
         self.report(name)
-        result = compute()
+        # what a first and a later run see must not differ: tuples become lists now, not only when read back
+        result = json.loads(json.dumps(compute()))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(result))
+        temporary.write_text(json.dumps({"sha256": _checksum(result), "result": result}))
         os.replace(temporary, path)
-        # what a first and a later run see must not differ: tuples become lists now, not only when read back
-        return json.loads(path.read_text())
+        return result
 
     def steps(self, computes: Mapping[str, Callable[[], Any]]) -> list[Any]:
         """The results of several steps, none of which needs another's.
@@ -95,7 +98,7 @@ class Context:
             UserError: a process was ended from outside.
             KeyboardInterrupt: the run was interrupted; the processes keep what they have, and end within seconds.
         """
-        missing = {name: compute for name, compute in computes.items() if not self._path(name).exists()}
+        missing = {name: compute for name, compute in computes.items() if not _read_step(self._path(name))[0]}
         if self.at_once > 1 and len(missing) > 1:
             names = list(missing)
             full = len(names) - len(names) % self.at_once
@@ -128,6 +131,25 @@ class Context:
 
     def _path(self, name: str) -> Path:
         return self.folder / "steps" / f"{name}.json"
+
+
+def _read_step(path: Path) -> tuple[bool, Any]:
+    """Whether a step's result is there, and the result. A damaged file is set aside: the step is computed again."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["sha256"] != _checksum(document["result"]):
+            raise ValueError
+        return True, document["result"]
+    except FileNotFoundError:
+        return False, None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(OSError):
+            os.replace(path, path.with_suffix(".damaged"))
+        return False, None
+
+
+def _checksum(result: Any) -> str:
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
 
 def _begin_worker(threads: int, stop: Any) -> None:

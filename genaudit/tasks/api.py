@@ -8,6 +8,7 @@ from typing import Any
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
 from genaudit.reports.report import Report
+from genaudit.tasks.guest import guest
 from genaudit.tasks.keys import check
 
 
@@ -41,8 +42,6 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
-    from genaudit.tasks import evaluate as task
-
     overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
     if metrics is not None:
         overrides.append(f"metric=[{','.join(metrics)}]")
@@ -52,8 +51,11 @@ def evaluate(
     for role, source in given.items():
         if source is not None:
             overrides.append(f"{role}={as_override(described(source))}")
-    cfg = compose("evaluate", overrides, config_dir)
-    report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=metrics is not None)
+    with guest():
+        from genaudit.tasks import evaluate as task
+
+        cfg = compose("evaluate", overrides, config_dir)
+        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=metrics is not None)
     assert report is not None
     return report
 
@@ -64,20 +66,16 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     Raises:
         genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
-    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from genaudit import composing
     from genaudit.hydra_errors import explain
 
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
-    overrides = list(overrides)
-    if config_dir:
-        overrides.append(f"hydra.searchpath=[{as_override(f'file://{config_dir}')}]")
-    arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
+    arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
-        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            cfg = hydra.compose(verb, overrides=overrides)
+        cfg = composing.compose(config_folder(), verb, overrides, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, verb, arguments, config_folder())) from error
     check(verb, cfg, keys)

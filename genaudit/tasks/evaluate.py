@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError
@@ -147,7 +150,7 @@ def evaluate(
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
-        pictures={name: role.read for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
+        pictures={name: _picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
 
 
@@ -200,6 +203,20 @@ def _role_images(role: Role) -> RoleImages:
         return RoleImages(role.source, len(role), role.digest)
     skipped = [(image.name, image.reason) for image in role.skipped]
     return RoleImages(role.source, len(role), role.digest, skipped, role.converted)
+
+
+def _picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+    """Reads single images and keeps no file open between them, however long the report lives."""
+    lock = threading.Lock()
+
+    def read(index: int) -> np.ndarray:
+        with lock:
+            try:
+                return images.read(index)
+            finally:
+                images.close()
+
+    return read
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

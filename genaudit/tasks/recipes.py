@@ -44,7 +44,7 @@ class NamedRecipe:
         code = _sources(type(self.recipe).__module__)
         identity = [self.node, __version__, code, str(data), sorted(_weights(self.recipe))]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        return store_folder(cfg["store"]).parent / "tables" / f"{self.name}-{scale}-{seed}-{digest[:12]}"
+        return store_folder(cfg["store"]) / "tables" / f"{self.name}-{scale}-{seed}-{digest[:12]}"
 
 
 def _sources(module: str) -> list[str]:

@@ -57,6 +57,28 @@ def test_a_process_that_was_killed_is_explained(tmp_path: Path) -> None:
         context(tmp_path, 2).steps(computes)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data.replace(b"16", b"17"),
+        lambda data: b"[1, 2]",
+        lambda data: b"\xff\xfe",
+        lambda data: b"",
+    ],
+)
+def test_a_damaged_step_is_computed_again(damage: Any, tmp_path: Path) -> None:
+    computes = {f"power{i}": functools.partial(operator.pow, i, 2) for i in (3, 4)}
+    assert context(tmp_path, 1).steps(computes) == [9, 16]
+    file = tmp_path / "steps" / "power4.json"
+    file.write_bytes(damage(file.read_bytes()))
+    shown: list[str] = []
+    again = context(tmp_path, 1)
+    again.report = shown.append
+    assert again.steps(computes) == [9, 16]
+    assert shown == ["power4"]
+
+
 PROGRAM = """\
 import functools, os, sys, time
 from pathlib import Path

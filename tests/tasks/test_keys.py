@@ -28,7 +28,7 @@ def test_every_key_of_every_verb_is_in_the_table(verb: str) -> None:
     """A key that is added to a YAML without a check would be found wrong only after hours of measuring."""
     keys = {str(key) for key in compose(verb, [])}
     assert not keys - set(MEASURING) - set(VERB_KEYS[verb])
-    assert verb in FILES or verb in ("check", "list")
+    assert verb in FILES or verb in ("cache", "check", "list")  # they write nothing but what they print
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
