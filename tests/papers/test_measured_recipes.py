@@ -16,7 +16,8 @@ from genaudit.papers.recipe import Context
 from genaudit.papers.recipes import as_correlations
 from genaudit.papers.recipes.as_correlations import Correlations, human_error_rates
 from genaudit.papers.recipes.as_tables import Means, Regression, Settings
-from genaudit.papers.recipes.irs_measured import Agreement, RealRetrieval, RemovedClasses
+from genaudit.papers.recipes.irs_agreement import Agreement, Retrievals
+from genaudit.papers.recipes.irs_measured import RealRetrieval, RemovedClasses
 from genaudit.papers.table import Cell, Table
 from genaudit.stats.occupancy import expected_distinct
 
