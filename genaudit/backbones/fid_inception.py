@@ -87,6 +87,9 @@ class FidInception(FeatureModel):
             )
         return self.weights_of_file(path)
 
+    def how_to_get(self, key: str) -> str:
+        return f"{self.name}: {WEIGHTS_FILE} in {hub_checkpoints()}, or give {key}.checkpoint=FILE"
+
     def build(self) -> torch.nn.Module:
         import torch
 

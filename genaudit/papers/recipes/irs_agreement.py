@@ -28,7 +28,7 @@ NONE = -1
 LEVEL = 0.95
 OVER_QUERIES = f"Intervals: {LEVEL:.0%}, exact binomial, over queries, for these training images."
 MNIST = "MNIST"
-MNIST_IMAGES = 1500
+MNIST_IMAGES = 600
 
 
 class Agreement(Measured):
@@ -206,6 +206,10 @@ class Retrievals(Measured):
             ),
         )
 
+    def _differs(self, scale: Scale) -> str:
+        more = f" {MNIST_IMAGES} images of MNIST's training set stand for the second dataset." if scale == "laptop" else ""
+        return super()._differs(scale) + more
+
     def _picture_sets(self, scale: Scale) -> dict[str, tuple[str, ...]]:
         found = dict(self._sets(scale))
         return found | ({MNIST: (MNIST,)} if scale == "laptop" else {})
@@ -228,7 +232,8 @@ class Retrievals(Measured):
         parts, places = [], []
         for source in sources:
             if source == MNIST:
-                found, names = rows(context, MNIST, embedding(model), pixels=_mnist())
+                found, _ = rows(context, MNIST, embedding(model), pixels=_mnist())
+                names = [str(index) for index in range(len(found))]
             else:
                 sample = None if source.startswith("demo:") else self.total
                 found, names = rows(context, source, embedding(model), sample=sample)
@@ -270,7 +275,9 @@ def _pictures(context: Context, source: str, wanted: set[str]) -> dict[str, np.n
     """The wanted images of a source, (H, W, 3) uint8, by their places."""
     from genaudit.data import ImageSet, open_images
 
-    images = open_images(_mnist() if source == MNIST else str(find_set(context.data, source)))
+    if source == MNIST:
+        return {place: image for index, image in enumerate(_mnist()) if (place := f"{MNIST}\n{index}") in wanted}
+    images = open_images(str(find_set(context.data, source)))
     assert isinstance(images, ImageSet)
     places = ((index, f"{source}\n{name}") for index, name in enumerate(images.names))
     return {place: images.read(index) for index, place in places if place in wanted}
