@@ -58,7 +58,9 @@ def _prefixes(tensors: Tensors) -> list[str]:
     """What stands before the names of each ResNet in a file, shortest first."""
     first = (name.removesuffix(stem[0]) for stem in (STEM, NUMBERED_STEM) for name in tensors if name.endswith(stem[0]))
     places = dict.fromkeys(first)
-    whole = (place for place in places if any(all(place + name in tensors for name in s) for s in (STEM, NUMBERED_STEM)))
+    whole = (
+        place for place in places if any(all(place + name in tensors for name in s) for s in (STEM, NUMBERED_STEM))
+    )
     return sorted(whole, key=lambda place: (len(place), place))
 
 
@@ -126,7 +128,7 @@ def data2vec_tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
     import torch
 
     plain = {name.removeprefix("data2vec_vision."): tensor for name, tensor in tensors.items()}
-    if any(".relative_position_bias_table" in name and "layer." in name or "attn.relative" in name for name in plain):
+    if any((".relative_position_bias_table" in name and "layer." in name) or "attn.relative" in name for name in plain):
         raise ValueError("fine-tuned to classes, with position biases of each layer; the pretrained file is needed")
     found: dict[str, torch.Tensor] = {}
     for name, tensor in plain.items():

@@ -27,7 +27,7 @@ class Data2Vec(LocalCheckpoint):
     """The class token: (N, 3, S, S) => (N, 1024) for the large network at S = 224.
 
     Args:
-        size, mean, std, interpolation, fit, checkpoint, offline: see `FeatureModel`; size is that of the file's network.
+        size, mean, std, interpolation, fit, checkpoint, offline: see `FeatureModel`; the size is the network's.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ def _beit(tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
         depth=depth,
         num_heads=heads,
         mlp_ratio=tensors["blocks.0.mlp.fc1.weight"].shape[0] / width,
-        norm_layer=partial(nn.LayerNorm, eps=EPS),
+        norm_layer=partial(nn.LayerNorm, eps=EPS),  # type: ignore[arg-type]
         init_values=0.1,
         use_abs_pos_emb=False,
         use_shared_rel_pos_bias=True,

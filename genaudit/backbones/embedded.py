@@ -56,7 +56,9 @@ class EfficientNetLite0(FeatureModel):
             offline=offline,
         )
         if stage is not None and stage not in range(1, STAGES + 1):
-            raise UserError(f"feature_model {name}: stage must be 1 to {STAGES}, or null for the last features; got {stage}")
+            raise UserError(
+                f"feature_model {name}: stage must be 1 to {STAGES}, or null for the last features; got {stage}"
+            )
         self.stage = stage
 
     def options(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
@@ -108,6 +109,11 @@ class FeatureModel:
     def find_weights(self) -> str | None:
         """Where the weights lie on this machine, without loading them; None where they would have to be downloaded."""
         raise NotImplementedError
+
+    def weight_files(self) -> list[str]:
+        """The files on this machine that the features depend on; none for weights drawn from a seed."""
+        found = self.find_weights()
+        return [found] if found and Path(found).is_file() else []
 
     def how_to_get(self, key: str) -> str:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""

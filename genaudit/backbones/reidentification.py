@@ -49,6 +49,9 @@ class ReIdentification(LocalCheckpoint):
             return None
         return super().find_weights()
 
+    def weight_files(self) -> list[str]:
+        return super().weight_files() + ([str(vae)] if self.vae and (vae := Path(self.vae).expanduser()).is_file() else [])
+
     def how_to_get(self, key: str) -> str:
         if self.vae and not Path(self.vae).expanduser().is_file():
             return f"{key}.vae: no weight file at {self.vae}"
@@ -72,7 +75,9 @@ class ReIdentification(LocalCheckpoint):
         if channels == LATENTS:
             return nn.Sequential(_Latents(self._encoder()), _Stretch(), network, nn.Sigmoid())
         if self.vae:
-            raise UserError(f"feature_model {self.name}: its network takes frames; feature_model.vae has no use with it")
+            raise UserError(
+                f"feature_model {self.name}: its network takes frames; feature_model.vae has no use with it"
+            )
         return nn.Sequential(_Channels(channels), _Stretch(), network, nn.Sigmoid())
 
     def _encoder(self) -> nn.Module:

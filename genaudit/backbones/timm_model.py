@@ -238,9 +238,7 @@ def resampled_as_dinov2(state_dict: Mapping[str, torch.Tensor], size: int) -> di
 
 def _is_clip(name: str) -> bool:
     """Whether timm's head of this model is CLIP's projection: a CLIP image tower that was not fine-tuned to classes."""
-    import timm
-
-    return "clip" in name and "_ft_" not in name and timm.get_pretrained_cfg(name).num_classes not in (0, 1000, 11821)
+    return "clip" in name and "_ft_" not in name and _pretrained_cfg(name).num_classes not in (0, 1000, 11821)
 
 
 def _refuse_other_activation(name: str) -> None:
@@ -251,7 +249,7 @@ def _refuse_other_activation(name: str) -> None:
     twin = base.replace("_clip_", "_clip_quickgelu_")
     if twin == base or "quickgelu" in base or not timm.is_model(twin):
         return
-    tag = tag or timm.get_pretrained_cfg(name).tag or ""
+    tag = tag or _pretrained_cfg(name).tag or ""
     if f"{twin}.{tag}" in timm.list_pretrained(f"{twin}.*"):
         raise UserError(
             f"feature_model.name={name}: these weights were trained with QuickGELU, and this network has GELU; "

@@ -6,6 +6,7 @@ N images, C channels, h x w positions.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -77,7 +78,7 @@ class _Downsample(nn.Module):
 class _Block(nn.Module):
     def __init__(self, widths: list[int], downsamples: bool) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList([_Residual(*pair) for pair in zip(widths, widths[1:], strict=False)])
+        self.resnets = nn.ModuleList([_Residual(*pair) for pair in itertools.pairwise(widths)])
         self.downsamplers = nn.ModuleList([_Downsample(widths[-1])] if downsamples else [])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -108,7 +109,7 @@ class _Encoder(nn.Module):
         channels = tensors["conv_in.weight"].shape[1]
         width = tensors["conv_in.weight"].shape[0]
         self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
-        blocks = []
+        blocks: list[_Block] = []
         while f"down_blocks.{len(blocks)}.resnets.0.conv1.weight" in tensors:
             place = f"down_blocks.{len(blocks)}."
             widths = [width]

@@ -1,4 +1,4 @@
-"""Published weight files of BYOL and SwAV in each of their layouts give the network that they hold, or a clear error."""
+"""Published files of BYOL and SwAV in each of their layouts give the network that they hold, or a clear error."""
 
 from __future__ import annotations
 
@@ -54,13 +54,17 @@ LAYOUTS: dict[str, Callable[[], State]] = {
     "SwAV": lambda: prefixed(
         "module.", tiny(1) | heads("projection_head.0.weight", "projection_head.1.running_mean", "prototypes.weight")
     ),
-    "byol-pytorch's learner": lambda: prefixed("net.", tiny(1))
-    | prefixed("online_encoder.net.", tiny(1))
-    | prefixed("target_encoder.net.", tiny(2))
-    | heads("online_encoder.projector.0.weight", "online_predictor.0.weight"),
-    "solo-learn": lambda: prefixed("backbone.", tiny(1))
-    | prefixed("momentum_backbone.", tiny(2))
-    | heads("projector.0.weight", "classifier.weight"),
+    "byol-pytorch's learner": lambda: (
+        prefixed("net.", tiny(1))
+        | prefixed("online_encoder.net.", tiny(1))
+        | prefixed("target_encoder.net.", tiny(2))
+        | heads("online_encoder.projector.0.weight", "online_predictor.0.weight")
+    ),
+    "solo-learn": lambda: (
+        prefixed("backbone.", tiny(1))
+        | prefixed("momentum_backbone.", tiny(2))
+        | heads("projector.0.weight", "classifier.weight")
+    ),
     "PyTorch-BYOL": lambda: numbered("encoder.", tiny(1)) | heads("projetion.net.0.weight"),
     "re-identification": lambda: prefixed("model.", tiny(1) | heads("fc.weight")) | heads("fc_end.weight"),
 }
@@ -77,10 +81,10 @@ def test_every_published_layout_gives_the_online_network_without_its_heads(layou
 
 def test_several_networks_that_differ_need_a_prefix() -> None:
     both = prefixed("left.", tiny(1)) | prefixed("right.", tiny(2))
-    with pytest.raises(ValueError, match="prefix= chooses one; prefixes there: 'left.', 'right.'"):
+    with pytest.raises(ValueError, match=r"prefix= chooses one; prefixes there: 'left\.', 'right\.'"):
         resnet_tensors(both, tiny(9))
     assert resnet_tensors(both, tiny(9), prefix="right.")["bn1.weight"].equal(tiny(2)["bn1.weight"])
-    with pytest.raises(ValueError, match="no ResNet under the prefix 'middle.'"):
+    with pytest.raises(ValueError, match=r"no ResNet under the prefix 'middle\.'"):
         resnet_tensors(both, tiny(9), prefix="middle.")
 
 
@@ -139,7 +143,9 @@ def test_a_swav_file_gives_its_features_with_imagenets_normalisation(tmp_path: P
 def test_byols_wrappers_are_taken_off(tmp_path: Path, resnet18: torch.nn.Module, wrapper: str) -> None:
     path = tmp_path / "byol.pth.tar"
     torch.save({"epoch": 3, wrapper: prefixed("module.", dict(resnet18.state_dict())), "target_backbone": {}}, path)
-    model = CheckpointResNet("byol", architecture="resnet18", size=64, mean=(0,) * 3, std=(1,) * 3, checkpoint=str(path))
+    model = CheckpointResNet(
+        "byol", architecture="resnet18", size=64, mean=(0,) * 3, std=(1,) * 3, checkpoint=str(path)
+    )
     with torch.no_grad():
         expected = resnet18(images())
         assert float((model.network()(images()) - expected).abs().max()) < 1e-5 * float(expected.abs().max())
@@ -161,7 +167,9 @@ def test_tensorflows_padding_is_one_less_on_the_left_and_top(tmp_path: Path, res
         assert torch.equal(same.get_submodule("maxpool")(positive), pooled)
         plain = CheckpointResNet("byol", **options).build()
         assert not torch.allclose(same(x), plain(x), atol=1e-3)
-    assert CheckpointResNet("byol", padding="same", **options).describe() != CheckpointResNet("byol", **options).describe()
+    assert (
+        CheckpointResNet("byol", padding="same", **options).describe() != CheckpointResNet("byol", **options).describe()
+    )
 
 
 def test_without_a_file_the_message_says_which_and_where_to_give_it() -> None:

@@ -1,4 +1,4 @@
-"""data2vec's two published layouts give the class token of a BEiT with shared position biases, computed here by hand."""
+"""data2vec's two layouts give the class token of a BEiT with shared position biases, computed here by hand."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def hugging_face(state: State) -> State:
         "embeddings.mask_token": state["mask_token"],
         "embeddings.patch_embeddings.projection.weight": state["patch_embed.proj.weight"],
         "embeddings.patch_embeddings.projection.bias": state["patch_embed.proj.bias"],
-        "encoder.relative_position_bias.relative_position_bias_table": state["rel_pos_bias.relative_position_bias_table"],
+        "encoder.relative_position_bias.relative_position_bias_table": state[
+            "rel_pos_bias.relative_position_bias_table"
+        ],
         "encoder.relative_position_bias.relative_position_index": state["rel_pos_bias.relative_position_index"],
         "layernorm.weight": state["norm.weight"],
         "layernorm.bias": state["norm.bias"],

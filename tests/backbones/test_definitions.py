@@ -146,7 +146,11 @@ def test_dinov2_without_registers_gets_them_from_its_file(tmp_path: Path) -> Non
     state = timm.create_model(name, num_classes=0, **kwargs).state_dict()
     state["pos_embed"] = torch.randn_like(state["pos_embed"])
     torch.save(state, tmp_path / "dinov2.pth")
-    options: dict[str, Any] = {"size": 42, "kwargs": kwargs | {"img_size": 42}, "checkpoint": str(tmp_path / "dinov2.pth")}
+    options: dict[str, Any] = {
+        "size": 42,
+        "kwargs": kwargs | {"img_size": 42},
+        "checkpoint": str(tmp_path / "dinov2.pth"),
+    }
     authors = TimmModel(name, position_embedding="dinov2", **options)
     expected = resampled_as_dinov2(state, 42)["pos_embed"]
     assert torch.equal(authors.build().get_parameter("pos_embed"), expected)

@@ -90,7 +90,11 @@ def vae(seed: int = 0, width: int = 32) -> State:
     shapes |= {f"{attention}group_norm": (wide,), "conv_norm_out": (wide,)}
     state = {f"encoder.{name}.weight": layer(*shape) for name, shape in shapes.items()}
     state |= {f"encoder.{name}.bias": layer(shape[0]) for name, shape in shapes.items()}
-    return state | {"quant_conv.weight": layer(8, 8, 1, 1), "quant_conv.bias": layer(8), "decoder.conv_in.bias": layer(4)}
+    return state | {
+        "quant_conv.weight": layer(8, 8, 1, 1),
+        "quant_conv.bias": layer(8),
+        "decoder.conv_in.bias": layer(4),
+    }
 
 
 def encoded_by_hand(state: State, x: torch.Tensor) -> torch.Tensor:
@@ -160,7 +164,7 @@ def test_what_does_not_fit_is_said(
     with pytest.raises(UserError, match=r"takes latents of a VAE; give feature_model\.vae=FILE"):
         ReIdentification(checkpoint=latents[1]).network()
     torch.save(vae(), tmp_path / "vae.pth")
-    with pytest.raises(UserError, match="takes frames; feature_model.vae has no use"):
+    with pytest.raises(UserError, match=r"takes frames; feature_model\.vae has no use"):
         ReIdentification(checkpoint=frames[1], vae=str(tmp_path / "vae.pth")).network()
     torch.save({"quant_conv.weight": torch.ones(1)}, tmp_path / "no_vae.pth")
     with pytest.raises(UserError, match="not the encoder of a diffusers VAE"):
@@ -173,4 +177,7 @@ def test_what_does_not_fit_is_said(
 def test_a_vae_that_is_not_there_counts_as_missing_weights(frames: tuple[torch.nn.Module, str], tmp_path: Path) -> None:
     model = ReIdentification(checkpoint=frames[1], vae=str(tmp_path / "absent.safetensors"))
     assert model.find_weights() is None
+    (tmp_path / "vae.safetensors").write_bytes(b"")
+    both = ReIdentification(checkpoint=frames[1], vae=str(tmp_path / "vae.safetensors")).weight_files()
+    assert both == [frames[1], str(tmp_path / "vae.safetensors")]
     assert "table.models.x.vae: no weight file" in model.how_to_get("table.models.x")

