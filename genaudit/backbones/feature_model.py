@@ -83,7 +83,10 @@ class FeatureModel:
         as_validated: bool = False,
     ) -> None:
         self.name = name
-        own = Recipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
+        try:
+            own = Recipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
+        except ValueError as error:
+            raise UserError(f"feature_model {name}: {error}") from None
         self.recipe: Recipe | RecipeOfTool = own
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from genaudit.backbones.checkpoint_layouts import resnet_tensors
+from genaudit.backbones.feature_model import Weights
 from genaudit.backbones.local_checkpoint import LocalCheckpoint, empty_resnet
 from genaudit.backbones.vae_encoder import vae_encoder
 from genaudit.backbones.weight_files import WeightFile
@@ -49,8 +50,15 @@ class ReIdentification(LocalCheckpoint):
             return None
         return super().find_weights()
 
+    def load_weights(self) -> Weights:
+        if self.vae:
+            self._vae_file()  # says so where it is not there
+        return super().load_weights()
+
     def weight_files(self) -> list[str]:
-        return super().weight_files() + ([str(vae)] if self.vae and (vae := Path(self.vae).expanduser()).is_file() else [])
+        return super().weight_files() + (
+            [str(vae)] if self.vae and (vae := Path(self.vae).expanduser()).is_file() else []
+        )
 
     def how_to_get(self, key: str) -> str:
         if self.vae and not Path(self.vae).expanduser().is_file():

@@ -26,7 +26,7 @@ class TorchvisionModel(FeatureModel):
         architecture: torchvision's name ("resnet50", "inception_v3").
         pretrained: False gives random weights drawn from `weight_seed`.
         weight_seed: seed of the random weights.
-        name, size, mean, std, interpolation, fit, checkpoint, offline, as_validated: see `FeatureModel`.
+        name, size, mean, std, interpolation, fit, crop_pct, checkpoint, offline, as_validated: see `FeatureModel`.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class TorchvisionModel(FeatureModel):
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
         fit: str = "squash",
+        crop_pct: float = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
         checkpoint: str | None = None,
@@ -52,6 +53,7 @@ class TorchvisionModel(FeatureModel):
             std=std,
             interpolation=interpolation,
             fit=fit,
+            crop_pct=crop_pct,
             checkpoint=checkpoint,
             offline=offline,
             as_validated=as_validated,

@@ -181,6 +181,14 @@ def test_a_crop_that_cannot_be_is_refused(fit: Any, share: float, message: str) 
         Recipe(8, "bicubic", fit, share)
 
 
+@pytest.mark.parametrize(
+    "options", [{"crop_pct": 2, "fit": "crop"}, {"interpolation": "cubic"}, {"fit": "pad"}, {"size": 0}]
+)
+def test_a_resize_that_cannot_be_is_the_users_mistake(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"feature_model efficientnet_lite0: {next(iter(options))} must be"):
+        EfficientNetLite0(**options)
+
+
 @pytest.mark.parametrize(("stage", "features"), [(1, 16), (3, 40), (5, 112), (7, 320)])
 def test_an_earlier_stage_is_the_average_of_its_map(stage: int, features: int) -> None:
     model = EfficientNetLite0(size=64, stage=stage)

@@ -177,6 +177,8 @@ def test_what_does_not_fit_is_said(
 def test_a_vae_that_is_not_there_counts_as_missing_weights(frames: tuple[torch.nn.Module, str], tmp_path: Path) -> None:
     model = ReIdentification(checkpoint=frames[1], vae=str(tmp_path / "absent.safetensors"))
     assert model.find_weights() is None
+    with pytest.raises(UserError, match="vae: no weight file at"):
+        model.network()
     (tmp_path / "vae.safetensors").write_bytes(b"")
     both = ReIdentification(checkpoint=frames[1], vae=str(tmp_path / "vae.safetensors")).weight_files()
     assert both == [frames[1], str(tmp_path / "vae.safetensors")]

@@ -70,9 +70,9 @@ class Agreement(Measured):
                 Curve("Queries by models that agree", "models at least", "% of queries", at_least, {dataset: line}),
             ),
             notes=(
-                f"Consensus: {needed} or more of {len(models)} models retrieve the same image. A model's agreement with "
-                "it counts the model itself, as in the paper, and models of one network (its stages) agree more "
-                "than independent ones.",
+                f"Consensus: {needed} or more of {len(models)} models retrieve the same image. A model's agreement "
+                "with it counts the model itself, as in the paper, and models of one network (its stages) "
+                "agree more than independent ones.",
                 OVER_QUERIES,
                 *self._notes(context.scale),
             ),
