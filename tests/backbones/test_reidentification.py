@@ -151,7 +151,9 @@ def test_a_network_on_latents_sees_the_stretched_latents_of_the_grey_frame(
     model = ReIdentification(checkpoint=path, vae=str(tmp_path / "vae.pth"))
     grey = images().mean(1, keepdim=True).repeat(1, 3, 1, 1)
     with torch.no_grad():
-        expected = torch.sigmoid(network(stretched(encoded_by_hand(vae(), grey * 255 / 128 - 1))))
+        encoded = encoded_by_hand(vae(), grey * 255 / 128 - 1)
+        assert float((model.build()[0](images()) - encoded).abs().max()) < 1e-5 * float(encoded.abs().max())
+        expected = torch.sigmoid(network(stretched(encoded)))
         assert torch.allclose(model.network()(images()), expected, atol=1e-4)
     torch.save(vae(seed=1), tmp_path / "other.pth")
     other = ReIdentification(checkpoint=path, vae=str(tmp_path / "other.pth"))
