@@ -36,7 +36,7 @@ PATH_KEYS = {
     "density_model", "general_model", "piad_model", "generator.file", "generator.checkpoint", "generator.folder",
     "outliers", "general", "finetune", "images",
     "data", "labels",
-    "piad.perceptual.weights", "piad.perceptual.statistics",
+    "piad.perceptual.weights", "piad.perceptual.statistics", "feature_model.vae",
 }  # fmt: skip
 
 INTERRUPTION = "genaudit: interrupted; what was measured or trained is kept, and the same command resumes"

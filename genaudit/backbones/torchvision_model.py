@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Count, Share
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class TorchvisionModel(FeatureModel):
         architecture: torchvision's name ("resnet50", "inception_v3").
         pretrained: False gives random weights drawn from `weight_seed`.
         weight_seed: seed of the random weights.
-        name, size, mean, std, interpolation, fit, checkpoint, offline, as_validated: see `FeatureModel`.
+        name, size, mean, std, interpolation, fit, crop_pct, checkpoint, offline, as_validated: see `FeatureModel`.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class TorchvisionModel(FeatureModel):
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
         fit: Literal["squash", "crop"] = "squash",
+        crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
         checkpoint: str | None = None,
@@ -54,6 +55,7 @@ class TorchvisionModel(FeatureModel):
             std=std,
             interpolation=interpolation,
             fit=fit,
+            crop_pct=crop_pct,
             checkpoint=checkpoint,
             offline=offline,
             as_validated=as_validated,

@@ -101,9 +101,7 @@ def _weights(recipe: Any) -> Iterator[str]:
     """Path, size and time of every weight file that the recipe's feature models would read."""
     for value in vars(recipe).values():
         for each in value.values() if isinstance(value, dict) else [value]:
-            find = getattr(each, "find_weights", None)
-            where = find() if find else None
-            path = Path(where) if where else None
-            if path is not None and path.is_file():
-                stat = path.stat()
+            files = getattr(each, "weight_files", None)
+            for path in files() if files else []:
+                stat = Path(path).stat()
                 yield f"{path} {stat.st_size} {stat.st_mtime_ns}"
