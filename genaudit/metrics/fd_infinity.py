@@ -71,8 +71,7 @@ def fd_infinity(
         ValueError: shapes that do not fit, too few images for the points, or values that are not finite.
     """
     rows = as_rows(generated, "generated")
-    line = _fit(rows, _reference(reference, rows.shape[1])[0], _sizes(len(rows), points, smallest), seed)
-    return line.intercept
+    return _fit(rows, reference, _sizes(len(rows), points, smallest), seed).intercept
 
 
 def judge(
@@ -103,9 +102,8 @@ def judge(
     n, dimensions = rows.shape
     if n < 20 or n - (smallest or 2) < points:
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
-    target, n_reference = _reference(reference, dimensions)
     sizes = _sizes(n, points, smallest)
-    line = _fit(rows, target, sizes, seed)
+    line = _fit(rows, reference, sizes, seed)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
     z = float(special.ndtri(0.5 + confidence / 2))
     error: float | None = None
@@ -130,7 +128,7 @@ def judge(
         subset_sizes=tuple(int(size) for size in sizes),
         dimensions=dimensions,
         n_generated=n,
-        n_reference=n_reference,
+        n_reference=whole.n_reference,
         interval="none: as for fd" if error is None else "delta method of fd, and the subsets' scatter about the line",
         line=Curve(
             title="Fréchet distance over 1/N",
@@ -165,32 +163,28 @@ def _sizes(n: int, points: int, smallest: int | None) -> np.ndarray:
     return np.linspace(start, n, points).astype(np.int64)
 
 
-def _reference(reference: Any, dimensions: int) -> tuple[frechet.Gaussian, int | None]:
+def _fit(rows: RowsLike, reference: Any, sizes: np.ndarray, seed: int) -> _Line:
+    """FD of random subsets, and the least-squares line through them over 1/n.
+
+    A reference of rows shrinks by the same share as the generated images: then both sets' biases follow 1/n, and the
+    intercept is free of both. Moments stay as they are.
+    """
+    dimensions = rows.shape[1]
     given = frechet.given_moments(reference)
-    if given is not None:
-        frechet.check_dimensions(dimensions, len(given.mu))
-        return frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference"), given.n
-    rows = as_rows(reference, "reference")
-    frechet.check_dimensions(dimensions, rows.shape[1])
-    return frechet.fit_gaussian(rows, "reference"), len(rows)
-
-
-def _fit(rows: RowsLike, target: frechet.Gaussian, sizes: np.ndarray, seed: int) -> _Line:
-    """FD of a random subset of each size, and the least-squares line through them over 1/n."""
+    real = None if given is not None else as_rows(reference, "reference")
+    frechet.check_dimensions(dimensions, len(given.mu) if given is not None else real.shape[1])  # type: ignore[union-attr]
+    fixed = None if given is None else frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference")
     rng = np.random.default_rng(seed)
-    distances = np.array(
-        [
-            sum(
-                frechet.distance_terms(
-                    frechet.fit_gaussian(
-                        Chosen(rows, np.sort(rng.choice(len(rows), size=size, replace=False))), "generated"
-                    ),
-                    target,
-                )
-            )
-            for size in sizes
-        ]
-    )
+
+    def subset(of: RowsLike, size: int, name: str) -> frechet.Gaussian:
+        return frechet.fit_gaussian(Chosen(of, np.sort(rng.choice(len(of), size=size, replace=False))), name)
+
+    distances = np.empty(len(sizes))
+    for place, size in enumerate(sizes):
+        made = subset(rows, size, "generated")
+        target = fixed if real is None else subset(real, max(2, round(size / len(rows) * len(real))), "reference")
+        assert target is not None
+        distances[place] = sum(frechet.distance_terms(made, target))
     design = np.stack([np.ones(len(sizes)), 1 / sizes], axis=1)
     (intercept, slope), *_ = np.linalg.lstsq(design, distances, rcond=None)
     residuals = distances - design @ [intercept, slope]

@@ -82,6 +82,12 @@ class Members:
         chosen = level < place.astype(np.uint8)[centre]
         return centre[chosen], point[chosen]
 
+    def radii(self, kept_centres: np.ndarray) -> np.ndarray:
+        """The radii (N,) that the kept centres have among themselves."""
+        place = kth_kept(self.neighbours.indices, kept_centres, self.k)
+        found: np.ndarray = np.take_along_axis(self.neighbours.distances, place[:, None], 1)[:, 0]
+        return found
+
 
 @dataclass(frozen=True)
 class Tile:
