@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.kernel import Kernel, check_pair, mmd
+from genaudit.metrics.kernel import OVER_BOTH, Kernel, check_pair, mmd
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import as_rows
 
@@ -88,8 +88,8 @@ def judge(
     The interval says how the value would vary over new images in the same numbers; it does not hold the upward bias.
 
     Args:
-        generated: rows (M, D), M >= 3 for an interval.
-        reference: rows (N, D), N >= 3 for an interval.
+        generated: rows (M, D), M >= 10 for an interval.
+        reference: rows (N, D), N >= 10 for an interval.
         sigma, normalise: see `cmmd`.
         confidence: of the interval, in (0, 1).
         feature_model: its name, where it is known: another than CLIP gives a caution.
@@ -119,7 +119,7 @@ def judge(
         sigma=float(sigma),
         n_generated=len(x),
         n_reference=len(y),
-        interval="none: fewer than 3 images" if error is None else "delete-one jackknife over the images of both sets",
+        interval=OVER_BOTH if error is not None else "none: fewer than 10 images",
         cautions=tuple(cautions),
     )
 

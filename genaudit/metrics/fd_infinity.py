@@ -1,12 +1,13 @@
-"""Fréchet distance extrapolated to endless generated images (Chong & Forsyth 2020).
+"""Fréchet distance extrapolated to endless images (Chong & Forsyth 2020).
 
 FD of N generated images is biased upward by about c/N, where c depends on the model, so that two models' FDs at
 equal N can stand in the wrong order. Over subsets of n_1 < ... < n_P = N images a line
 
     FD_n = FD_inf + c / n
 
-is fitted by least squares, and its intercept is told. The bias of a finite reference set stays in it: it is the same
-for all models that are compared with that set. N generated images, P subsets, D features.
+is fitted by least squares, and its intercept is told. Departure from the authors: a reference set of rows has a bias
+of its own, and shrinks with the generated images, by the same share, so that both sets are extrapolated. Where the
+reference is given by its moments, as with the authors, its bias stays. N generated images, P subsets, D features.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class FDInfinityResult:
     n_generated: int
     n_reference: int | None
     interval: str
+    extrapolated: str
     line: Curve
     cautions: tuple[Caution, ...] = ()
 
@@ -102,6 +104,7 @@ def judge(
     n, dimensions = rows.shape
     if n < 20 or n - (smallest or 2) < points:
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
+    given = frechet.given_moments(reference) is not None
     sizes = _sizes(n, points, smallest)
     line = _fit(rows, reference, sizes, seed)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
@@ -129,7 +132,14 @@ def judge(
         dimensions=dimensions,
         n_generated=n,
         n_reference=whole.n_reference,
-        interval="none: as for fd" if error is None else "delta method of fd, and the subsets' scatter about the line",
+        interval=(
+            "none: as for fd"
+            if error is None
+            else f"over new {'generated' if given else 'generated and reference'} images, about the value at endless ones: "
+            "delta method of fd, and the subsets' scatter about the line"
+            + ("; the reference's moments, and their bias, count as fixed" if given else "")
+        ),
+        extrapolated="generated images" if given else "generated and reference images",
         line=Curve(
             title="Fréchet distance over 1/N",
             x_label="1 / number of generated images",

@@ -155,14 +155,14 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     first = fit_gaussian(rows["generated"], "generated")
 
     counts = {"generated": n_generated, "reference": n_reference}
-    if all(count is None or count > 2 * dimensions for count in counts.values()):
+    if all(count is None or count > max(2 * dimensions, 9) for count in counts.values()):
         mean_term, covariance_term, error = distance_terms_and_error(first, second, rows)
-        note = "delta method: how the value varies over new images in these numbers, without its upward bias"
+        note = "over new generated and reference images in these numbers: delta method, without the value's upward bias"
         if given is not None:
-            note += "; the reference's moments count as fixed"
+            note = "over new generated images in this number, this reference: delta method, without its upward bias"
     else:
         (mean_term, covariance_term), error = distance_terms(first, second), None
-        note = "none: a set has at most two images a dimension"
+        note = "none: a set has at most two images a dimension, or fewer than 10"
     if error is None and not note.startswith("none"):
         note = "none: a covariance matrix is singular"
     distance = mean_term + covariance_term

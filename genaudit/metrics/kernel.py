@@ -20,6 +20,8 @@ from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+OVER_BOTH = "over new generated and reference images in these numbers: delete-one jackknife of both sets"
+LEAST = 10  # images of a set: with fewer there is no standard error
 BLOCK = 2048  # rows: a tile of kernels takes 32 MiB
 
 
@@ -68,8 +70,8 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     simulations at a nominal 95 %). Far apart, with skewed kernels and some hundred images, 92 to 95 % were seen.
 
     Args:
-        generated: rows (M, D), M >= 3 for an interval.
-        reference: rows (N, D), N >= 3 for an interval.
+        generated: rows (M, D), M >= 10 for an interval.
+        reference: rows (N, D), N >= 10 for an interval.
         confidence: of the interval, in (0, 1).
     """
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
@@ -83,12 +85,12 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
         standard_error=error,
         n_generated=len(x),
         n_reference=len(y),
-        interval="none: fewer than 3 images" if error is None else "delete-one jackknife over the images of both sets",
+        interval=OVER_BOTH if error is not None else "none: fewer than 10 images",
     )
 
 
 class MMD(NamedTuple):
-    """Squared MMD by the wanted estimate, its standard error (None below 3 images), and the unbiased estimate."""
+    """Squared MMD by the wanted estimate, its standard error (None below 10 images), and the unbiased estimate."""
 
     value: float
     error: float | None
@@ -122,7 +124,7 @@ def mmd(x: RowsLike, y: RowsLike, kernel: Kernel, *, names: tuple[str, str], dia
     estimate = unbiased if diagonal is None else biased
 
     error: float | None = None
-    if min(m, n) >= 3:
+    if min(m, n) >= LEAST:
         without_x = estimate(a - 2 * within_x, m - 1, b, n, c - across_x)
         without_y = estimate(a, m, b - 2 * within_y, n - 1, c - across_y)
         error = float(np.sqrt((m - 1) * without_x.var() + (n - 1) * without_y.var()))

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.result import Caution, value
-from genaudit.stats.sliced import random_directions, sliced_wasserstein
+from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,15 @@ class MINDResult:
         "arXiv:2605.06797, 2026."
     )
     mind: float = value("lower")
-    mind_lower: float
-    mind_upper: float
+    mind_lower: float | None
+    mind_upper: float | None
     directions: int
     dimensions: int
     n_generated: int
     n_reference: int
     interval: str = (
-        "del Barrio's and Loubes' normal limit: how the value varies over new images and directions, without its "
-        "upward bias"
+        "over new generated and reference images in these numbers, and new directions: del Barrio's and Loubes' normal "
+        "limit; none from one direction or fewer than 10 images; the value's upward bias is not in it"
     )
     cautions: tuple[Caution, ...] = ()
 
@@ -83,6 +83,7 @@ def judge(
     drawn = random_directions(directions, dimensions, seed)
     found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
     half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
+    enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
     smallest = min(len(generated), len(reference))
     cautions: tuple[Caution, ...] = ()
     if smallest < 1000:
@@ -95,8 +96,8 @@ def judge(
         )
     return MINDResult(
         mind=3 * dimensions * found.mean,
-        mind_lower=3 * dimensions * max(found.mean - half, 0.0),
-        mind_upper=3 * dimensions * (found.mean + half),
+        mind_lower=3 * dimensions * max(found.mean - half, 0.0) if enough else None,
+        mind_upper=3 * dimensions * (found.mean + half) if enough else None,
         directions=directions,
         dimensions=dimensions,
         n_generated=len(generated),

@@ -22,7 +22,7 @@ import numpy as np
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.subsampling import NOTHING, Spread, over_parts, positive_ends, share_ends
+from genaudit.stats.subsampling import NONE, NOTHING, Spread, over_parts, positive_ends, share_ends
 
 FEW_IMAGES = 500  # below, a share's 95 % interval is wider than 0.08 and the balls are wide too
 
@@ -140,6 +140,8 @@ def judge(
     recall = share_ends(summary.recall, spread["recall"], n, confidence)
     coverage = share_ends(summary.coverage, spread["coverage"], n, confidence)
     density = positive_ends(summary.density, spread["density"], confidence)
+    if summary.density > 0.95 * n / k:  # nearly every ball holds every image: the value cannot move
+        density = NONE
     cautions = []
     if min(n, m) < FEW_IMAGES:
         cautions.append(
