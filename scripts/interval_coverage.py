@@ -1,6 +1,6 @@
 """Do the intervals cover? Every metric's, by simulation, at equal, shifted and mode-collapsed laws.
 
-    python scripts/interval_coverage.py                        # the table of docs/metrics.md, about half an hour on a core
+    python scripts/interval_coverage.py                       # the table of docs/metrics.md, resumes
     python scripts/interval_coverage.py --simulations 40 --counts 100 --metrics prdc,fld
     python scripts/interval_coverage.py --table                # prints the table of what is in the JSON
 
@@ -13,10 +13,10 @@ images, N of each, and judges them with all metrics. An interval covers where it
 - for metrics of a generator and of scores (`as`, `as_i`, `llr`, `piad`, `ais`, `inversion`, `flatness`, `ppl`) rows are
   made of the features' first coordinates, in the shape of the measures' rows.
 
-The JSON holds one entry a cell (metric, law, N, D) and is written after each: a run that was stopped resumes, and a cell with
-fewer simulations than are asked for is made again. A cell's
-entry: by value the share of intervals that hold the target, the share of simulations with an interval, the values'
-mean and deviation, the intervals' mean half width.
+The JSON holds one entry a cell (metric, law, N, D) and is written after each: a run that was stopped resumes, and a
+cell with fewer simulations than are asked for is made again. A cell's entry: by value the share of intervals that
+hold the target, the share of simulations with an interval, the values' mean and deviation, the intervals' mean half
+width.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def population_fd(law: str, dimensions: int) -> float:
 
 def _features(module: str, **options: Any) -> Callable[[Rows], Any]:
     def judge(rows: Rows) -> Any:
-        fn = getattr(__import__(f"genaudit.metrics.{module}", fromlist=["judge"]), "judge")
+        fn = __import__(f"genaudit.metrics.{module}", fromlist=["judge"]).judge
         taken = inspect.signature(fn).parameters
         return fn(**{role: each for role, each in rows.items() if role in taken}, **options)
 
@@ -150,7 +150,9 @@ def _ais(rows: Rows) -> Any:
     from genaudit.metrics.ais import judge
 
     return judge(
-        generated=_ais_rows(rows["train"]), reference=_ais_rows(rows["reference"]), anomalies=_ais_rows(rows["generated"])
+        generated=_ais_rows(rows["train"]),
+        reference=_ais_rows(rows["reference"]),
+        anomalies=_ais_rows(rows["generated"]),
     )
 
 
@@ -269,10 +271,14 @@ def table(document: dict[str, Any]) -> str:
             shown = []
             for place in laws:
                 cell = found.get(place)
-                text = [
-                    "–" if each is None else f"{each:.2f}".replace("0.", ".", 1).replace("1.00", "1")
-                    for each in (cell.get(n) for n in COUNTS)
-                ] if cell else []
+                text = (
+                    [
+                        "–" if each is None else f"{each:.2f}".replace("0.", ".", 1).replace("1.00", "1")
+                        for each in (cell.get(n) for n in COUNTS)
+                    ]
+                    if cell
+                    else []
+                )
                 shown.append(" ".join(text))
             lines.append(f"| `{name}` | " + " | ".join(shown) + " |")
     return "\n".join(lines)

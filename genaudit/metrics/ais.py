@@ -47,8 +47,8 @@ class AISResult:
     auroc_anomalies_lower: float | None = None
     auroc_anomalies_upper: float | None = None
     interval: str = (
-        "over new images of each role in these numbers, this generator: percentile bootstrap; the sampler's own error, a "
-        "lower bound's, is not in it"
+        "over new images of each role in these numbers, this generator: percentile bootstrap; the sampler's own error, "
+        "a lower bound's, is not in it"
     )
     sigma2: float
     psnr: float

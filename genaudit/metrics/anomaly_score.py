@@ -107,10 +107,10 @@ class AnomalyScoreImagesResult:
     """
 
     citation: ClassVar[str] = CITATION
-    as_i_mean: float | None = value("lower")
+    as_i_mean: float | None = value("none")
     as_i_mean_lower: float | None
     as_i_mean_upper: float | None
-    as_i_median: float | None = value("lower")
+    as_i_median: float | None = value("none")
     as_i_median_lower: float | None
     as_i_median_upper: float | None
     as_i_mean_reference: float | None

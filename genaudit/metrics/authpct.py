@@ -40,7 +40,7 @@ class AuthPctResult:
     n_train: int
     authpct_reference: float | None
     interval: str = (
-        "over new generated and training images in these numbers: Wilson's form, the error from random parts of both sets"
+        "over new generated and training images in these numbers: from random parts of both sets, in Wilson's form"
     )
     authentic: np.ndarray | None = per_image()  # noqa: RUF009
     nearest: Retrieval

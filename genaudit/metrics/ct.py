@@ -24,8 +24,8 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
-from genaudit.stats.chosen import Chosen
 from genaudit.stats.auroc import auroc
+from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import nearest
 from genaudit.stats.subsampling import Spread, kth_kept, normal_ends, over_parts
 
@@ -180,7 +180,9 @@ def judge(
         n_reference=len(rows["reference"]),
         n_train=len(rows["train"]),
         cells=tuple(found),
-        interval="none: in some cell all pairs of a generated and a held-out image agree" if lower is None else INTERVAL,
+        interval="none: in some cell all pairs of a generated and a held-out image agree"
+        if lower is None
+        else INTERVAL,
         cautions=tuple(cautions),
     )
 
@@ -208,12 +210,14 @@ class _Searched:
         self.inside = inside
         training = Chosen(rows["train"], inside["train"])
         self.found = {
-            role: nearest(Chosen(rows[role], inside[role]), training, k=min(LISTED, len(inside["train"])), device=device)
+            role: nearest(
+                Chosen(rows[role], inside[role]), training, k=min(LISTED, len(inside["train"])), device=device
+            )
             for role in ("generated", "reference")
         }
 
     def distances(self, **kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the generated and of the held-out images to the nearest training image; of the kept ones if given."""
+        """Those of the generated and of the held-out images to the nearest training image; of the kept ones."""
         if not kept:
             return self.found["generated"].distances[:, 0], self.found["reference"].distances[:, 0]
         training = kept["train"][self.inside["train"]]

@@ -135,8 +135,8 @@ def judge(
         interval=(
             "none: as for fd"
             if error is None
-            else f"over new {'generated' if given else 'generated and reference'} images, about the value at endless ones: "
-            "delta method of fd, and the subsets' scatter about the line"
+            else f"over new {'generated' if given else 'generated and reference'} images, about the value at endless "
+            "ones: delta method of fd, and the subsets' scatter about the line"
             + ("; the reference's moments, and their bias, count as fixed" if given else "")
         ),
         extrapolated="generated images" if given else "generated and reference images",

@@ -107,13 +107,13 @@ def judge(
     learned = scale.read(training, "train", _draw(rng, len(training), PAIRS // len(centres)))
     density = _Mixture(centres, device)
     density.fit(learned)
-    at_reference, without_centre = density.nll(real, scale, "reference")
+    at_reference, without_centre = density.nll_and_gains(real, scale, "reference")
 
     shuffled = learned[rng.permutation(len(learned))]
     half = min(len(centres), len(learned) // 2)
     baseline = _Mixture(shuffled[:half], device)
     baseline.fit(shuffled[half:])
-    at_baseline, without_half = baseline.nll(real, scale, "reference")
+    at_baseline, without_half = baseline.nll_and_gains(real, scale, "reference")
     excess = 100 * (at_reference - at_baseline)
     variances = (excess.var(ddof=1) / len(excess), *(_jackknife(100 * each) for each in (without_centre, without_half)))
     enough = min(len(real), len(centres), half) >= LEAST
@@ -131,7 +131,7 @@ def judge(
         fld=float(excess.mean()),
         fld_lower=float(excess.mean()) - margin if enough else None,
         fld_upper=float(excess.mean()) + margin if enough else None,
-        fld_gap=100 * float(density.nll(learned, None, "train")[0].mean() - at_reference.mean()),
+        fld_gap=100 * float(density.nll(learned, None, "train").mean() - at_reference.mean()),
         nll=float(at_reference.mean()),
         nll_baseline=float(at_reference.mean() - excess.mean() / 100),
         dimensions=int(scale.kept.sum()),
@@ -244,10 +244,16 @@ class _Mixture:
         nll = loss / (count * dims) + 0.5 * float(np.log(2 * np.pi))
         return nll, gradient / (2 * count * dims), gradient_middle / (2 * count * dims)
 
-    def nll(self, rows: RowsLike | np.ndarray, scale: _Scale | None, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Negative log-likelihood a feature of each row (N,), in nats, and what its mean gains without each centre (M,).
+    def nll(self, rows: RowsLike | np.ndarray, scale: _Scale | None, name: str) -> np.ndarray:
+        """Negative log-likelihood a feature of each row (N,), in nats; rows are standardised by `scale` if given."""
+        return self.nll_and_gains(rows, scale, name)[0]
 
-        Rows are standardised by `scale` if given. Without a centre whose share of p(x) is r, log p(x) falls by
+    def nll_and_gains(
+        self, rows: RowsLike | np.ndarray, scale: _Scale | None, name: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Negative log-likelihood a feature of each row (N,), and what its mean gains without each centre (M,).
+
+        In nats; rows are standardised by `scale` if given. Without a centre whose share of p(x) is r, log p(x) falls by
         -log(1 - r), but for a constant.
         """
         import torch

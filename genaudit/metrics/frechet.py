@@ -159,7 +159,8 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
         mean_term, covariance_term, error = distance_terms_and_error(first, second, rows)
         note = "over new generated and reference images in these numbers: delta method, without the value's upward bias"
         if given is not None:
-            note = "over new generated images in this number, this reference: delta method, without its upward bias"
+            note = "over new generated images in this number, this reference (its moments count as fixed): delta "
+            note += "method, without the value's upward bias"
     else:
         (mean_term, covariance_term), error = distance_terms(first, second), None
         note = "none: a set has at most two images a dimension, or fewer than 10"

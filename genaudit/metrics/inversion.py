@@ -129,7 +129,7 @@ def _with_interval(name: str, number: float, interval: Interval) -> dict[str, fl
 
 
 def _compared(name: str, of: Any, samples: tuple[np.ndarray, ...], confidence: float, seed: int) -> dict[str, Any]:
-    of_repeats = dict(repeats=500, confidence=confidence, seed=seed)
+    of_repeats: dict[str, Any] = {"repeats": 500, "confidence": confidence, "seed": seed}
     ends = auroc_interval(*samples, **of_repeats) if of is auroc else bootstrap(of, *samples, **of_repeats)
     return _with_interval(name, of(*samples), ends)
 

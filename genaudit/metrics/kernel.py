@@ -21,7 +21,7 @@ from genaudit.stats.arrays import RowsLike, as_rows, blocks
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 OVER_BOTH = "over new generated and reference images in these numbers: delete-one jackknife of both sets"
-LEAST = 10  # images of a set: with fewer there is no standard error
+LEAST = 10  # images of a set: with fewer there is no interval
 BLOCK = 2048  # rows: a tile of kernels takes 32 MiB
 
 
@@ -77,7 +77,8 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
     check_pair(x, "generated", y, "reference")
     distance, error, _ = mmd(x, y, cubic, names=("generated", "reference"))
-    half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
+    enough = error is not None and min(len(x), len(y)) >= LEAST
+    half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
     return KernelResult(
         kd=distance,
         kd_lower=None if half is None else distance - half,
@@ -85,12 +86,12 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
         standard_error=error,
         n_generated=len(x),
         n_reference=len(y),
-        interval=OVER_BOTH if error is not None else "none: fewer than 10 images",
+        interval=OVER_BOTH if enough else "none: fewer than 10 images",
     )
 
 
 class MMD(NamedTuple):
-    """Squared MMD by the wanted estimate, its standard error (None below 10 images), and the unbiased estimate."""
+    """Squared MMD by the wanted estimate, its standard error (None below 3 images), and the unbiased estimate."""
 
     value: float
     error: float | None
@@ -124,7 +125,7 @@ def mmd(x: RowsLike, y: RowsLike, kernel: Kernel, *, names: tuple[str, str], dia
     estimate = unbiased if diagonal is None else biased
 
     error: float | None = None
-    if min(m, n) >= LEAST:
+    if min(m, n) >= 3:
         without_x = estimate(a - 2 * within_x, m - 1, b, n, c - across_x)
         without_y = estimate(a, m, b - 2 * within_y, n - 1, c - across_y)
         error = float(np.sqrt((m - 1) * without_x.var() + (n - 1) * without_y.var()))

@@ -48,9 +48,7 @@ class PIADResult:
     piad_mean_reference: float | None = None
     generated_above_reference: float | None = None
     normal: str | None = None
-    interval: str = (
-        "over new images of every set in these numbers, the detector held fixed: percentile bootstrap"
-    )
+    interval: str = "over new images of every set in these numbers, the detector held fixed: percentile bootstrap"
     piad: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     scores: Curve
     pictures: tuple[Pictures, ...] = ()

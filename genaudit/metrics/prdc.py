@@ -114,8 +114,8 @@ def judge(
     """Precision, recall, density and coverage of generated images, with intervals and each image's number of balls.
 
     The intervals say how each value varies over new images of both sets in the same numbers, their balls included:
-    from random parts of both sets, as Wilson's interval for the shares. A wrong assumption of independence is not in them, nor is the
-    values' dependence on the numbers of images.
+    from random parts of both sets, in Wilson's form for the shares. The values' dependence on the numbers of images is
+    not in them.
 
     Args:
         generated: rows (M, D).
@@ -214,9 +214,7 @@ def _spread(of_reference: balls.Members, of_generated: balls.Members, k: int, se
     return over_parts(of_part, sizes, seed=seed)
 
 
-def _membership(
-    reference: RowsLike, generated: RowsLike, k: int, device: str, *, spare: bool = False
-) -> _Membership:
+def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str, *, spare: bool = False) -> _Membership:
     """Which points of either set lie in which balls of the other, over all tiles of pairs; `spare` for the errors."""
     n, m = len(reference), len(generated)
     if reference.shape[1] != generated.shape[1]:

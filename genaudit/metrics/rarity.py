@@ -41,7 +41,8 @@ class RarityResult:
     n_generated: int
     n_reference: int
     interval: str = (
-        "over new generated and reference images in these numbers, those that have a rarity: from random parts of both sets"
+        "over new generated and reference images in these numbers: from random parts of both sets; images without a "
+        "rarity do not count"
     )
     rarity: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
 

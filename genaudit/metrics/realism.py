@@ -164,9 +164,7 @@ def _spread(
     return over_parts(of_part, sizes, halves=0, seed=seed)
 
 
-def _best_centres(
-    centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _best_centres(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str) -> tuple[np.ndarray, np.ndarray]:
     """The centres (M, LISTED) with the highest ratios of each point, and the float32 distances to them."""
     import torch
 

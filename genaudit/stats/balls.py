@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from genaudit.stats.arrays import RowsLike, blocks
-from genaudit.stats.subsampling import kth_kept, neighbours_for
 from genaudit.stats.neighbours import Neighbours, nearest
+from genaudit.stats.subsampling import kth_kept, neighbours_for
 
 CENTRE_TILE, POINT_TILE = 2048, 4096  # products of a tile take 32 MiB, its list of inside pairs at most 128
 PAIR_BYTES = 64 << 20  # float64 differences formed at a time

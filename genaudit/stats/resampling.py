@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-
 LEAST = 10  # images of a set: with fewer a bootstrap's interval is too narrow, and there is none
 
 

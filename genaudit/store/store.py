@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import ImageSet
+from genaudit.data.image_set import set_digest
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.store.prefetch import prepared_batches
 from genaudit.store.rows import Rows
@@ -125,6 +126,32 @@ class Store:
         key = fingerprint(measure, engine.precision)
         folder = self.root / key[:2] / key
         return StoredRows(folder, _Index.read(folder), lambda: self._describe(folder, measure, engine))
+
+    def remember(self, digests: np.ndarray, digest: str) -> None:
+        """Keeps the digests (N, 16) of a set's images in order under the set's own digest (hex), for `rows_of`."""
+        folder = self.root / "sets"
+        path = folder / f"{digest}.npy"
+        if path.exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{digest}.{os.getpid()}.tmp"
+        with open(temporary, "wb") as file:
+            np.save(file, np.ascontiguousarray(digests, np.uint8))
+        os.replace(temporary, path)
+
+    def rows_of(self, digest: str, key: str) -> Rows | None:
+        """The rows of a remembered set by its digest and a measure's fingerprint; None where some are not here."""
+        if not (digest.isalnum() and key.isalnum()):
+            return None
+        path, folder = self.root / "sets" / f"{digest}.npy", self.root / key[:2] / key
+        try:
+            digests = np.load(path, allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        if digests.ndim != 2 or digests.shape[1] != DIGEST or set_digest(digests) != digest:
+            return None
+        index, wanted = _Index.read(folder), _as_bytes(digests)
+        return None if len(index.missing(wanted)) else index.rows(wanted, None)
 
     def _describe(self, folder: Path, measure: Measure, engine: Engine) -> None:
         """Leaves beside the shards what they are rows of, for people who look into the folder."""

@@ -15,16 +15,33 @@ if TYPE_CHECKING:
 def main(cfg: Any) -> int:
     """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html."""
     from genaudit.reports.comparison import compare
+    from genaudit.tasks.differences import equalise, tell_apart
+    from genaudit.tasks.progress import Progress
+    from genaudit.tasks.run_rows import RunRows
+    from genaudit.tasks.settings import Settings
 
     runs = [str(run) for run in cfg.runs]
     if len(runs) < 2:
         raise UserError("compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second")
+    settings = Settings.of(cfg)
+    relabellings = _relabellings(cfg)
     comparison = compare(runs)
+    rows = RunRows(settings.store)
+    if cfg.equal_n:
+        equalise(comparison, rows, seed=settings.seed)
+    tell_apart(comparison, rows, Progress(settings.progress), repeats=relabellings, seed=settings.seed)
     if cfg.column:
         correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
     comparison.write(out := run_folder(cfg, "compare"))
     show(comparison, out)
     return DONE
+
+
+def _relabellings(cfg: Any) -> int:
+    given = cfg.relabellings
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0 or 0 < given < 10:
+        raise UserError(f"relabellings={given}: must be 0 (differences by the intervals) or an integer of 10 or more")
+    return given
 
 
 def correlate(comparison: Comparison, source: str, name: str | None, confidence: float, seed: int) -> None:

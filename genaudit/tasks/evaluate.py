@@ -61,11 +61,13 @@ def evaluate(
     needed = {name: roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
-    measurements = measure_roles(
-        roles, wanted, needed, store or Store(settings.store), settings.engine, ranks, progress
-    )
+    store = store or Store(settings.store)
+    measurements = measure_roles(roles, wanted, needed, store, settings.engine, ranks, progress)
     if not ranks.judges:
         return None
+    for role in measurements.roles.values():
+        if isinstance(role, ImageSet) and wanted:
+            store.remember(role.digests, role.digest)
     entries = {}
     with progress.bar("judge", len(runnable)) as advance:
         for name, spec in runnable.items():

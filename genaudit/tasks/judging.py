@@ -59,7 +59,7 @@ class MetricSpec:
     @property
     def role_parameters(self) -> dict[str, bool]:
         """The roles that `fn` takes, and whether each is required."""
-        parameters = _parameters(self.fn)
+        parameters = parameters_of(self.fn)
         return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
 
 
@@ -117,7 +117,7 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
             f"reference: {moments.source} holds moments of {len(moments.mu)} features, the generated images have "
             f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
         )
-    taken = _parameters(spec.fn)
+    taken = parameters_of(spec.fn)
     common = {"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device}
     already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
     arguments |= {key: value for key, value in common.items() if key in taken and key not in already}
@@ -155,5 +155,6 @@ def _function(path: str) -> Callable[..., Any]:
         raise UserError(f"fn: {path} cannot be imported ({error})") from None
 
 
-def _parameters(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters_of(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """What a metric's function takes, by name."""
     return inspect.signature(fn).parameters
