@@ -147,8 +147,8 @@ def judge(
         cautions.append(
             Caution(
                 "few-images",
-                f"Precision, recall, density and coverage rest on {m} generated and {n} reference images; below "
-                f"{FEW_IMAGES} the balls are wide and the values move by several hundredths from set to set.",
+                f"Precision, recall, density and coverage rest on {m} generated and {n} reference images, and depend "
+                f"on these numbers{_dependence(summary, spread)}: compare them only with values of equally many images.",
             )
         )
     if max(n, m) > 2 * min(n, m):
@@ -181,6 +181,16 @@ def judge(
         reference_balls=found.counts,
         cautions=tuple(cautions),
     )
+
+
+def _dependence(summary: PRDC, spread: dict[str, Spread]) -> str:
+    """What the values are at half of the images, measured on these sets; empty where that is not known."""
+    told = [
+        f"{name} {getattr(summary, name):.2f}, at half of them {each.at_half:.2f}"
+        for name, each in spread.items()
+        if np.isfinite(each.at_half)
+    ]
+    return f" ({'; '.join(told)}: measured)" if told else ""
 
 
 def _summary(found: _Membership, k: int) -> PRDC:

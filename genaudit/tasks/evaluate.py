@@ -11,7 +11,7 @@ from genaudit.reports.report import Report, RoleImages
 from genaudit.store import Store
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
+from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
 from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.progress import Progress
@@ -102,6 +102,7 @@ def evaluate(
             *skipped_images(measurements.roles),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *unequal_counts(entries),
             *measurements.warnings,
         ],
         images=_image_columns(measurements.roles["generated"]),
