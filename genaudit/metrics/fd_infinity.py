@@ -54,7 +54,13 @@ class FDInfinityResult:
 
 
 def fd_infinity(
-    generated: Any, reference: Any, *, points: int = 15, smallest: int | None = None, seed: int = 0
+    generated: Any,
+    reference: Any,
+    *,
+    points: int = 15,
+    smallest: int | None = None,
+    both: bool = False,
+    seed: int = 0,
 ) -> float:
     """Fréchet distance extrapolated in 1/N to endless generated images, Chong & Forsyth 2020.
 
@@ -64,6 +70,7 @@ def fd_infinity(
         points: P subsets, 3 or more, their sizes evenly spaced from `smallest` to N.
         smallest: images of the smallest subset; None: half of the images, but no more than 5,000. The bias follows 1/n
             only well above D: a smaller start bends the line and the intercept falls below the truth.
+        both: a reference of rows shrinks as well, as in `judge`; the authors keep it whole, and its bias stays.
         seed: of the subsets, each drawn without replacement.
 
     Returns:
@@ -73,7 +80,7 @@ def fd_infinity(
         ValueError: shapes that do not fit, too few images for the points, or values that are not finite.
     """
     rows = as_rows(generated, "generated")
-    return _fit(rows, reference, _sizes(len(rows), points, smallest), seed).intercept
+    return _fit(rows, reference, _sizes(len(rows), points, smallest), seed, both).intercept
 
 
 def judge(
@@ -106,7 +113,7 @@ def judge(
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
     given = frechet.given_moments(reference) is not None
     sizes = _sizes(n, points, smallest)
-    line = _fit(rows, reference, sizes, seed)
+    line = _fit(rows, reference, sizes, seed, True)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
     z = float(special.ndtri(0.5 + confidence / 2))
     error: float | None = None
@@ -173,17 +180,22 @@ def _sizes(n: int, points: int, smallest: int | None) -> np.ndarray:
     return np.linspace(start, n, points).astype(np.int64)
 
 
-def _fit(rows: RowsLike, reference: Any, sizes: np.ndarray, seed: int) -> _Line:
+def _fit(rows: RowsLike, reference: Any, sizes: np.ndarray, seed: int, both: bool) -> _Line:
     """FD of random subsets, and the least-squares line through them over 1/n.
 
-    A reference of rows shrinks by the same share as the generated images: then both sets' biases follow 1/n, and the
-    intercept is free of both. Moments stay as they are.
+    With `both` a reference of rows shrinks by the same share as the generated images: then both sets' biases follow
+    1/n, and the intercept is free of both. Moments stay as they are.
     """
     dimensions = rows.shape[1]
     given = frechet.given_moments(reference)
     real = None if given is not None else as_rows(reference, "reference")
     frechet.check_dimensions(dimensions, len(given.mu) if given is not None else real.shape[1])  # type: ignore[union-attr]
-    fixed = None if given is None else frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    fixed = None
+    if given is not None:
+        fixed = frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    elif not both:
+        assert real is not None
+        fixed, real = frechet.fit_gaussian(real, "reference"), None
     rng = np.random.default_rng(seed)
 
     def subset(of: RowsLike, size: int, name: str) -> frechet.Gaussian:

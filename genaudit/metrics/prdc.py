@@ -148,7 +148,7 @@ def judge(
             Caution(
                 "few-images",
                 f"Precision, recall, density and coverage rest on {m} generated and {n} reference images, and depend "
-                f"on these numbers{_dependence(summary, spread)}: compare them only with values of equally many images.",
+                f"on their number{_dependence(summary, spread)}: compare them only with values of equally many.",
             )
         )
     if max(n, m) > 2 * min(n, m):
