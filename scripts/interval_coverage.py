@@ -268,20 +268,17 @@ def table(document: dict[str, Any]) -> str:
         for (owner, name), found in rows.items():
             if owner != metric or all(each is None for cell in found.values() for each in cell.values()):
                 continue
-            shown = []
-            for place in laws:
-                cell = found.get(place)
-                text = (
-                    [
-                        "–" if each is None else f"{each:.2f}".replace("0.", ".", 1).replace("1.00", "1")
-                        for each in (cell.get(n) for n in COUNTS)
-                    ]
-                    if cell
-                    else []
-                )
-                shown.append(" ".join(text))
+            shown = [" ".join(_text(found.get(place, {}), n) for n in COUNTS) for place in laws]
             lines.append(f"| `{name}` | " + " | ".join(shown) + " |")
     return "\n".join(lines)
+
+
+def _text(cell: dict[int, float | None], n: int) -> str:
+    """A coverage as `.95`, a dash where no interval is shown, a dot where nothing was simulated."""
+    if n not in cell:
+        return "·"
+    share = cell[n]
+    return "–" if share is None else f"{share:.2f}".removeprefix("0").replace("1.00", "1")
 
 
 def main() -> None:
