@@ -111,3 +111,14 @@ def test_holms_correction_counts_questions_that_were_not_asked() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.01, float("nan")], 10)[0] == pytest.approx(0.1)
     assert np.isnan(holm([0.01, float("nan")])[1])
+
+
+def test_unequal_numbers_are_said_for_the_metrics_that_they_bias_and_intervals_say_what_they_are_about(
+    laws: Any, tmp_path: Path
+) -> None:
+    reference, good, _ = laws
+    run = Path(_run(tmp_path / "a", tmp_path / "store", good[:60], reference, METRICS))
+    report = json.loads((run / "report.json").read_text())
+    (warning,) = [each for each in report["warnings"] if each["code"] == "unequal-counts"]
+    assert warning["message"].startswith("fd, prdc: 60 generated and 120 reference images")
+    assert "over new generated and reference images" in report["metrics"]["kd"]["values"]["kd"]["interval"]
