@@ -200,10 +200,13 @@ order" within a factor of 10, and otherwise "differs".
         bare_key="table",
     ),
     "compare": Verb(
-        "Ranks finished runs in one table, with which differences are within the intervals.",
-        "genaudit compare RUN RUN ... [column=FILE.csv] [out=DIR]",
+        "Ranks finished runs in one table, and tests which of them differ from the best.",
+        "genaudit compare RUN RUN ... [equal_n=true] [column=FILE.csv] [out=DIR]",
         "genaudit compare runs/evaluate/first runs/evaluate/second",
         """A RUN is the folder of a finished run, or its report.json.
+Whether a run differs from the best is tested by relabelling the generated images of both against the reference that
+they share, from the rows in the store (store=), corrected for all values and pairs; relabellings=N sets how often, 0
+decides by the intervals. equal_n=true judges all runs again on equally many images.
 column=FILE.csv correlates every value with a number a run, over the runs (Pearson, Spearman, Kendall, with intervals by
 bootstrap over runs): a CSV with columns `run` (the label in the table) and one of numbers; column_name=NAME picks it.
 column=human_error_rates takes dgm-eval's human study: runs are told by their label, DATASET/MODEL.

@@ -43,7 +43,10 @@ class InceptionScoreResult:
     splits_deviation: float
     classes: int
     n_generated: int
-    interval: str = "Student's over the splits; delta method on the logarithm for the unsplit score"
+    interval: str = (
+        "over new generated images in this number: Student's over the splits; delta method on the logarithm for the "
+        "unsplit score"
+    )
     cautions: tuple[Caution, ...] = ()
 
 

@@ -39,7 +39,7 @@ class PathLengthResult:
     discarded: int
     distance: str
     steps: int
-    interval: str = "bootstrap over the steps"
+    interval: str = "over new steps in this number, this generator: percentile bootstrap"
     cautions: tuple[Caution, ...] = ()
 
 

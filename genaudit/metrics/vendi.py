@@ -20,6 +20,8 @@ from genaudit.stats.bounds import Positive
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.one_core import one_core
 
+LEAST = 10  # images, for an interval
+
 
 @dataclass(frozen=True, kw_only=True)
 class VendiResult:
@@ -98,7 +100,7 @@ def judge(
         raise Unavailable(f"{error}; the cosine kernel needs features that are not all zero") from error
     score = float(np.exp(_entropy(eigenvalues, q)))
     factor: float | None = None
-    if influence is not None and n >= 4 * score and n > 1:
+    if influence is not None and n >= 4 * score and n >= LEAST:
         error_of_log = float(np.std(influence, ddof=1)) / np.sqrt(n)
         factor = float(np.exp(special.ndtri(0.5 + confidence / 2) * error_of_log))
     return VendiResult(
@@ -111,9 +113,9 @@ def judge(
         vendi_reference=reference_score,
         n_reference=None if reference_score is None else n,
         interval=(
-            "delta method: how the score varies over new sets of as many images"
+            "over new generated images in this number: delta method"
             if factor is not None
-            else "none for q < 1 or fewer than four images to each effective one"
+            else "none: q < 1, fewer than 10 images, or fewer than four to each effective one"
         ),
     )
 

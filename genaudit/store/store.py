@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import ImageSet
+from genaudit.data.image_set import set_digest
 from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.stats.torch_state import exact_float32, neutral, one_thread
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 FIRST_SHARD_SECONDS = 5.0  # a run that is killed loses at most the shard in flight;
 LAST_SHARD_SECONDS = 60.0  # its span doubles, so that a long run does not leave thousands of small files
 SHARD_BYTES = 64 << 20
+SETS = "sets"  # the folder of the image sets that are remembered
 
 Advance = Callable[[int], None]
 
@@ -132,6 +134,44 @@ class Store:
         key = fingerprint(measure, engine.precision)
         folder = self.root / key[:2] / key
         return StoredRows(folder, Index.read(folder), lambda: self._describe(folder, measure, engine))
+
+    def remember(self, digests: np.ndarray, digest: str) -> None:
+        """Keeps the digests (N, 16) of a set's images in order under the set's own digest (hex), for `rows_of`.
+
+        A store that cannot be written keeps none: the rows are there, and no result is lost for it.
+        """
+        if self._digests_of(digest) is not None:
+            return
+        folder = self.root / SETS
+        temporary = folder / f"{digest}.{os.getpid()}.tmp"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "wb") as file:
+                    np.save(file, np.ascontiguousarray(digests, np.uint8))
+                os.replace(temporary, folder / f"{digest}.npy")
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def rows_of(self, digest: str, key: str) -> Rows | None:
+        """The rows of a remembered set by its digest and a measure's fingerprint; None where some are not here."""
+        if not (digest.isalnum() and key.isalnum()):
+            return None
+        digests, folder = self._digests_of(digest), self.root / key[:2] / key
+        if digests is None:
+            return None
+        index, wanted = Index.read(folder), as_keys(digests)
+        index.verify(wanted)
+        return None if len(index.missing(wanted)) else index.rows(wanted, None)
+
+    def _digests_of(self, digest: str) -> np.ndarray | None:
+        """The digests (N, 16) of a remembered set; None where it is not here or damaged."""
+        try:
+            digests: np.ndarray = np.load(self.root / SETS / f"{digest}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        whole = digests.ndim == 2 and digests.shape[1] == DIGEST and set_digest(digests) == digest
+        return digests if whole else None
 
     def _describe(self, folder: Path, measure: Measure, engine: Engine) -> None:
         """Leaves beside the shards what they are rows of, for people who look into the folder.

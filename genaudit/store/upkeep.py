@@ -20,7 +20,7 @@ import numpy as np
 
 from genaudit.store.index import NAME, STALE_SECONDS, Index, as_keys, sweep
 from genaudit.store.shards import SUFFIX, TornShard, read_shard, set_aside, write_shard
-from genaudit.store.store import SHARD_BYTES
+from genaudit.store.store import SETS, SHARD_BYTES
 
 DAY = 86_400.0
 
@@ -106,7 +106,18 @@ def prune(root: Path, *, older_than: float | None, measure: str | None) -> tuple
                 path.unlink(missing_ok=True)
                 files, size = files + 1, size + stat.st_size
         _after_removal(folder)
+    if measure is None:
+        _prune_sets(root / SETS, older_than)
     return files, size
+
+
+def _prune_sets(folder: Path, older_than: float | None) -> None:
+    """Removes lists of image sets that are too old; the next evaluation of a set writes its list again."""
+    sweep(folder)
+    for path in folder.glob("*.npy"):
+        stat = _stat(path)
+        if stat is not None and (older_than is None or time.time() - stat.st_mtime > older_than * DAY):
+            path.unlink(missing_ok=True)
 
 
 def verify(root: Path, measure: str | None = None) -> tuple[int, list[str]]:

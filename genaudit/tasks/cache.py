@@ -9,6 +9,7 @@ from typing import Any
 
 from genaudit.errors import DONE, USER, UserError
 from genaudit.store import upkeep
+from genaudit.store.store import SETS
 from genaudit.tasks.settings import store_folder
 
 ACTIONS = ("prune", "verify", "compact")
@@ -83,8 +84,9 @@ def _show(root: Path, measure: str | None) -> None:
             each.folder.name[:12],
         )
     console.print(table)
-    steps = _bytes_under(root / STEPS)
-    console.print(f"in all {_bytes(sum(each.bytes for each in found))}; steps of genaudit reproduce {_bytes(steps)}")
+    steps, sets = _bytes(_bytes_under(root / STEPS)), _bytes(_bytes_under(root / SETS))
+    rows = _bytes(sum(each.bytes for each in found))
+    console.print(f"in all {rows}; lists of image sets {sets}; steps of genaudit reproduce {steps}")
 
 
 def _bytes_under(folder: Path) -> int:

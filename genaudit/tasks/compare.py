@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 def main(cfg: Any) -> int:
     """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html."""
     from genaudit.reports.comparison import compare
+    from genaudit.tasks.differences import equalise, tell_apart
+    from genaudit.tasks.progress import Progress
+    from genaudit.tasks.run_rows import RunRows
+    from genaudit.tasks.settings import Settings
 
     runs = [str(run) for run in cfg.runs]
     if len(runs) < 2:
         raise UserError("compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second")
+    settings = Settings.of(cfg)
     comparison = compare(runs)
+    rows = RunRows(settings.store)
+    if cfg.equal_n:
+        equalise(comparison, rows, seed=settings.seed)
+    tell_apart(comparison, rows, Progress(settings.progress), repeats=cfg.relabellings, seed=settings.seed)
     if cfg.column:
         correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
     show_and_save(comparison, run_folder(cfg, "compare"))

@@ -16,7 +16,7 @@ from genaudit.reports.report import Report, RoleImages
 from genaudit.store import Store
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
+from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
 from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.places import saving
@@ -107,11 +107,13 @@ def evaluate(
     needed = {name: roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
-    measurements = measure_roles(
-        roles, wanted, needed, store or Store(settings.store), settings.engine, ranks, progress
-    )
+    store = store or Store(settings.store)
+    measurements = measure_roles(roles, wanted, needed, store, settings.engine, ranks, progress)
     if not ranks.judges:
         return None
+    for role in measurements.roles.values():
+        if isinstance(role, ImageSet) and wanted:
+            store.remember(role.digests, role.digest)
     entries = {}
     with progress.bar("judge", len(runnable)) as advance:
         for name, spec in runnable.items():
@@ -146,6 +148,7 @@ def evaluate(
             *skipped_images(measurements.roles),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *unequal_counts(entries),
             *measurements.warnings,
         ],
         images=_image_columns(measurements.roles["generated"]),

@@ -84,7 +84,13 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     },
     "moments": {"reference": SOURCE, "feature_model": NODE, "spatial": SWITCH},
     "reproduce": {"table": NODE | NULL, "scale": one_of("laptop", "paper"), "data": PATH | NULL},
-    "compare": {"runs": list_of(PATH), "column": PATH | NULL, "column_name": WORD | NULL},
+    "compare": {
+        "runs": list_of(PATH),
+        "relabellings": one_of(0) | integer(Bounds(10)),  # 0: differences by the intervals
+        "equal_n": SWITCH,
+        "column": PATH | NULL,
+        "column_name": WORD | NULL,
+    },
     "check": {"paths": list_of(PATH)},
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
     "list": {"what": WORD | NULL, "data": PATH | NULL},

@@ -303,11 +303,14 @@ def test_a_half_precision_embedding_has_rows_of_its_own(sets: tuple[str, ...], t
 
 
 def test_compare_ranks_two_runs(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    _run(tmp_path / "a", *sets, *tiny, "metric=[fd,irs]")
-    _run(tmp_path / "b", sets[2].partition("=")[2], *sets[1:], *tiny, "metric=[fd,irs]")
+    _run(tmp_path / "a", *sets, *tiny, "metric=[fd,irs,kd]")
+    _run(tmp_path / "b", sets[2].partition("=")[2], *sets[1:], *tiny, "metric=[fd,irs,kd]")
     out = tmp_path / "comparison"
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), f"out={out}"]) == DONE
     assert {path.name for path in out.iterdir()} >= {"comparison.csv", "comparison.json", "comparison.html"}
+    rows = {row["name"]: row for row in json.loads((out / "comparison.json").read_text())["rows"]}
+    assert "relabelling" in rows["kd"]["test"]  # the rows were found in the store
+    assert rows["fd"]["unranked"] == "there is no interval"  # fewer images than dimensions
 
 
 def test_renaming_a_folder_measures_nothing_anew(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def test_a_setting_that_is_not_valid_is_named(setting: str, right: str, capsys: 
         (["explain", "gen", "alpha=0"], "alpha must be a positive number, got 0"),
         (["moments", "gen", "spatial=yes"], "spatial must be true or false, got yes"),
         (["compare", "a", "b", "confidence=2"], "confidence must be"),
+        (["compare", "a", "b", "relabellings=5"], "relabellings must be 0 or an integer of 10 or more, got 5"),
+        (["compare", "a", "b", "equal_n=yes"], "equal_n must be true or false, got yes"),
         (["reject", "gen", "train=t", "plan=perhaps"], "plan must be true or false, got perhaps"),
         (["reject", "--plan", "n_train=0"], "n_train must be a positive integer or null, got 0"),
         (["train", "likelihood=glow_laptop", "train=t", "checkpoint_seconds=-1"], "checkpoint_seconds must be"),
