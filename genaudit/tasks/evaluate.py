@@ -153,7 +153,7 @@ def evaluate(
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
-        pictures={name: _picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
+        pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
 
 
@@ -208,7 +208,7 @@ def _role_images(role: Role) -> RoleImages:
     return RoleImages(role.source, len(role), role.digest, skipped, role.converted)
 
 
-def _picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
     """Reads single images and keeps no file open between them, however long the report lives."""
     lock = threading.Lock()
 

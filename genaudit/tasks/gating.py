@@ -18,6 +18,7 @@ from genaudit.reports.report import MeasureUse, RoleImages, Warning
 from genaudit.stats.neighbours import Index
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
+from genaudit.tasks.evaluate import picture_of
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.progress import Progress
@@ -211,7 +212,7 @@ class Yardstick:
             raise UserError(f"generated: {samples.describe().source} holds no image to judge")
         verdict = gate.verdict(finished=finished, seed=self.settings.seed)
         train = self.roles["train"]
-        pictures = {"train": train.read} if isinstance(train, ImageSet) else {}
+        pictures = {"train": picture_of(train)} if isinstance(train, ImageSet) else {}
         if pictures:
             pictures["generated"] = samples.read
         horizon = gate.horizon or gate.n_sampled
