@@ -62,6 +62,15 @@ def test_out_and_store_that_cannot_be_written_are_found_before_measuring(
             assert f"{key}={place}" in said
 
 
+def test_a_store_where_reproduce_cannot_keep_its_steps_is_found_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tables").write_text("in the way")  # the store holds something: rows might be all there
+    said = sentence(capfd, "reproduce", "table=irs_section11", f"store={tmp_path}", f"out={tmp_path / 'out'}")
+    assert "is not a folder" in said
+    assert f"store={tmp_path}" in said
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -10,10 +10,10 @@ from typing import Any
 from genaudit.errors import DONE, USER, UserError
 from genaudit.store import upkeep
 from genaudit.store.store import SETS
+from genaudit.tasks.places import STEPS
 from genaudit.tasks.settings import store_folder
 
 ACTIONS = ("prune", "verify", "compact")
-STEPS = "tables"  # the folder of `genaudit reproduce` in the store
 
 
 def main(cfg: Any) -> int:

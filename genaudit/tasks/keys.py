@@ -12,7 +12,7 @@ from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds
-from genaudit.tasks.places import check_folder
+from genaudit.tasks.places import STEPS, check_folder
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
@@ -164,21 +164,21 @@ def check_places(verb: str, cfg: Any) -> None:
         else:
             check_folder("out", out, FILES[verb])
     if verb in STORES and not cfg.get("plan"):
-        check_store(cfg)
+        check_store(cfg, steps=verb == "reproduce")
 
 
-def check_store(cfg: Any) -> None:
-    """Tries whether the row store can be written; one that holds rows already may be read-only."""
+def check_store(cfg: Any, *, steps: bool = False) -> None:
+    """Tries whether the row store can be written; one that holds rows already may be read-only, but not for steps."""
     from genaudit.tasks.settings import store_folder
 
     store = store_folder(cfg["store"])
     try:
-        if store.is_dir() and any(store.iterdir()):
+        if not steps and store.is_dir() and any(store.iterdir()):
             return
     except OSError:
         pass  # what is wrong with it is found out below
     try:
-        check_folder("store", store)
+        check_folder("store", store / STEPS if steps else store)
     except UserError as error:
         raise UserError(f"{error}; store=DIR or GENAUDIT_STORE=DIR names another") from None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genaudit.errors import UserError
 
+STEPS = "tables"  # the folder of the steps of `genaudit reproduce` in the row store
 ROOM = 256 << 10  # bytes that a report needs at the least: a disk with less is full
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from genaudit import __version__
 from genaudit.papers.recipe import Need, Recipe, Scale
 from genaudit.tasks.instantiate import instantiate
+from genaudit.tasks.places import STEPS
 from genaudit.tasks.settings import store_folder
 
 ALL = "all"
@@ -44,7 +45,7 @@ class NamedRecipe:
         code = _sources(type(self.recipe).__module__)
         identity = [self.node, __version__, code, str(data), sorted(_weights(self.recipe))]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        return store_folder(cfg["store"]) / "tables" / f"{self.name}-{scale}-{seed}-{digest[:12]}"
+        return store_folder(cfg["store"]) / STEPS / f"{self.name}-{scale}-{seed}-{digest[:12]}"
 
 
 def _sources(module: str) -> list[str]:
