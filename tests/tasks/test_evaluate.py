@@ -201,7 +201,7 @@ def test_ranks_share_the_measuring_and_one_judges(sets: tuple[str, ...], tiny: l
     assert done.returncode == DONE, done.stderr
     together = json.loads((tmp_path / "ranks" / "report.json").read_text())
     use = next(iter(together["measures"].values()))
-    assert use["computed"] == 45  # its half of three times 30
+    assert use["computed"] == 90  # three times 30: of both ranks
     assert _exempt(together)["metrics"].keys() == _exempt(alone)["metrics"].keys()
     for metric in ("fd", "irs"):
         for name, value in alone["metrics"][metric]["values"].items():
