@@ -11,13 +11,14 @@ import difflib
 import importlib
 import os
 import sys
+import tempfile
 import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genaudit import __version__
-from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, one_line
+from genaudit import __version__, interrupts, output
+from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
 from genaudit.hydra_words import is_override, literal, override_of, own_folders
 from genaudit.verbs import OVERVIEW, VERBS
 
@@ -31,10 +32,27 @@ SWITCHES_WITH_VALUE = {
 }  # fmt: skip
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 
+INTERRUPTION = "genaudit: interrupted; what was measured or trained is kept, and the same command resumes"
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
+    """Runs the command line; returns the exit code, which is the verb's own whatever becomes of the output."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    with output.forgiving():
+        try:
+            with interrupts.handled():
+                return _main(argv)
+        except UserError as error:
+            return _complain(str(error))
+        except KeyboardInterrupt:
+            beside = "\n" if sys.stderr.isatty() else ""  # a terminal has written ^C there
+            print(f"{beside}{INTERRUPTION}", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            return _failed(error)
+
+
+def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(OVERVIEW, end="")
         return DONE
@@ -52,13 +70,16 @@ def main(argv: list[str] | None = None) -> int:
     # timm and torch announce their own future changes on import: nothing that a user of genaudit can act on
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    _look_around()
+    return _run(verb, hydra_arguments(verb, rest))
+
+
+def _look_around() -> None:
+    """Hydra asks for the working folder before anything of ours runs."""
     try:
-        return _run(verb, hydra_arguments(verb, rest))
-    except UserError as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        print("\ngenaudit: interrupted; what was measured is kept", file=sys.stderr)
-        return INTERRUPTED
+        os.getcwd()
+    except OSError as error:
+        raise UserError(environment_fault(error)) from error
 
 
 def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
@@ -86,11 +107,27 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
             overrides.append(word)
         else:
             bare.append(word)
+    _refuse_empty(bare, overrides, verb)
     sweeping = bool({"--multirun", "-m"} & set(switches))
     pairs = [override.partition("=") for override in overrides]
     overrides = [override_of(key, value, configs, verb, sweeping=sweeping) for key, _, value in pairs]
     overrides = own_folders(overrides) if sweeping else overrides
     return [*switches, *_bare_arguments(verb, bare), *overrides]
+
+
+def _refuse_empty(bare: list[str], overrides: list[str], verb: str) -> None:
+    """An unset shell variable: the empty path would be the current folder with all below it.
+
+    Raises:
+        UserError: names the key.
+    """
+    values = [(VERBS[verb].bare_key or "argument", word) for word in bare]
+    values += [(key, value) for key, _, value in (override.partition("=") for override in overrides)]
+    for key, value in values:
+        if not value.strip(" \t'\"") and not key.startswith("hydra"):
+            raise UserError(
+                f"{key}= is empty and needs a value (is a shell variable not set?); omit it for its default"
+            )
 
 
 def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
@@ -140,29 +177,48 @@ def _run(verb: str, arguments: list[str]) -> int:
 def _run_task(verb: str, cfg: DictConfig) -> int:
     """One job: the verb's task, with whatever it raises turned into an exit code."""
     try:
+        from genaudit.tasks.keys import before
+
+        before(verb, cfg)
         task = importlib.import_module(f"genaudit.tasks.{VERBS[verb].module}")
         code: int = task.main(cfg)
         return code
     except UserError as error:
         return _complain(str(error))
-    except KeyboardInterrupt:
-        print("\ngenaudit: interrupted; what was measured is kept", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return DONE
-    except Exception as error:
-        from genaudit.tasks.run_folder import run_folder
+    except Exception as error:  # an interruption goes on: it ends the other jobs of a sweep too
+        return _failed(error, verb, cfg)
 
-        folder = run_folder(cfg, verb)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "traceback.txt").write_text(traceback.format_exc())
-        print(
-            f"genaudit: a defect of genaudit ({type(error).__name__}: {one_line(error)}). "
-            f"Please report it with {folder / 'traceback.txt'}",
-            file=sys.stderr,
-        )
-        return DEFECT
+
+def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> int:
+    """The machine's fault as a sentence, exit code 2; else an internal error, whose traceback is kept in a file."""
+    if fault := environment_fault(error):
+        return _complain(fault)
+    kept = _keep_traceback("".join(traceback.format_exception(error)), verb, cfg)
+    where = f"Please report it with {kept}" if kept else "Please report it; its traceback could not be written anywhere"
+    print(f"genaudit: a defect of genaudit ({type(error).__name__}: {one_line(error)}). {where}", file=sys.stderr)
+    return DEFECT
+
+
+def _keep_traceback(text: str, verb: str, cfg: DictConfig | None) -> Path | None:
+    """Writes the traceback into the run folder, or where that cannot be into the folder of temporary files."""
+    for folder in (_run_folder, lambda *_: Path(tempfile.mkdtemp(prefix="genaudit_"))):
+        try:
+            path = folder(verb, cfg) / "traceback.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return path
+        except Exception:  # whatever it is, the next place may do
+            continue
+    return None
+
+
+def _run_folder(verb: str, cfg: DictConfig | None) -> Path:
+    from genaudit.tasks.run_folder import run_folder
+
+    if cfg is None:
+        raise LookupError("there is no configuration yet, and so no run folder")
+    folder = run_folder(cfg, verb)
+    return folder.parent if folder.suffix in (".npz", ".json") else folder  # moments writes a file
 
 
 def _complain(message: str) -> int:

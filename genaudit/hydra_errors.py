@@ -54,10 +54,9 @@ def _unknown_key(key: str, verb: str, configs: Path) -> str:
 
 
 def _known_keys(verb: str, configs: Path) -> list[str]:
-    from hydra import compose, initialize_config_dir
+    from genaudit.composing import compose
 
-    with initialize_config_dir(str(configs), version_base="1.3"):
-        return list(_flat(compose(config_name=verb)))
+    return list(_flat(compose(configs, verb)))
 
 
 def _flat(node: Any, prefix: str = "") -> list[str]:

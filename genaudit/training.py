@@ -6,27 +6,37 @@ its state alone (`genaudit.likelihood.trainer`, `genaudit.piad.trainer`). In the
     checkpoint.pt   the latest state; written beside it, flushed to the disk, then renamed: whole or absent
     log.csv         a row every so many iterations, each number in full; no times, so that two runs can be compared
 
+A signal (`genaudit.interrupts`) ends a run after the step in hand, with a checkpoint of it. A run that diverges ends
+with an error: no checkpoint is taken of values that are not finite, so that the last one that is stays.
+
 A run that goes on first cuts the rows that were logged after its checkpoint: log and weights are those of a run that
 was never killed. Under torchrun rank 0 alone reads and writes files, and hands the state to the others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
+import hashlib
 import io
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 
-from genaudit.errors import UserError
+from genaudit import interrupts
+from genaudit.errors import Diverged, UserError
+from genaudit.folder_lock import locked
 from genaudit.reading import load_torch, open_regular, read_bytes
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
+SEAL = b"genaudit sha256:"
+P = ParamSpec("P")
 
 
 class Trainable(Protocol):
@@ -44,6 +54,9 @@ class Trainable(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
+    def finite(self, look: bool) -> bool:
+        """Whether parameters and losses are finite; `look`: and what the model makes of a batch, too."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -53,6 +66,23 @@ class Fitted:
     seconds: float
 
 
+def _alone(
+    train: Callable[Concatenate[Trainable, Path | str, P], Fitted],
+) -> Callable[Concatenate[Trainable, Path | str, P], Fitted]:
+    """Holds the folder's lock while it trains: of two trainings in one folder, one would cut the other's log."""
+
+    @functools.wraps(train)
+    def alone(trainer: Trainable, folder: Path | str, *args: P.args, **knobs: P.kwargs) -> Fitted:
+        if _rank() != 0:
+            return train(trainer, folder, *args, **knobs)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with locked(Path(folder), "trained"):
+            return train(trainer, folder, *args, **knobs)
+
+    return alone
+
+
+@_alone
 def fit(
     trainer: Trainable,
     folder: Path | str,
@@ -83,7 +113,9 @@ def fit(
             images, for example.
 
     Raises:
-        UserError: the folder's checkpoint is of other settings, or cannot be read.
+        UserError: the folder's checkpoint is of other settings, or damaged, or another process trains there.
+        Diverged: losses or parameters are not finite.
+        KeyboardInterrupt: a signal came; the checkpoint is of the step that was in hand.
     """
     folder = Path(folder)
     writes = _rank() == 0
@@ -91,35 +123,68 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
     seconds = _resume(trainer, folder, dict(settings or {}))
     resumed = trainer.iteration
-    started = saved = time.monotonic()
-    before = seconds
+    started, before = time.monotonic(), seconds
+    keeper = _Keeper(trainer, folder, dict(settings or {}), resumed)
     if resumed and on_resume is not None:
         on_resume(resumed)
     if resumed and advance is not None:
         advance(resumed)
     lines = _open_log(folder / LOG, log, resumed) if writes else None
     try:
-        while trainer.iteration < trainer.iterations:
-            result = trainer.step()
-            i = trainer.iteration
-            if i % every == 0 or i == trainer.iterations:
-                row = {"iteration": i, **record(result), **((watch(i) if watch is not None else None) or {})}
-                if lines is not None:
-                    _write_row(lines, row, log)
-                    if show is not None:
-                        show(row)
-            if advance is not None:
-                advance(1)
-            now = time.monotonic()
-            seconds = before + now - started
-            if lines is not None and (now - saved >= checkpoint_seconds or i == trainer.iterations):
-                os.fsync(lines.fileno())  # a checkpoint never knows of rows that the disk doesn't
-                _save(trainer, folder / CHECKPOINT, dict(settings or {}), seconds)
-                saved = time.monotonic()
+        with interrupts.deferred():
+            while trainer.iteration < trainer.iterations:
+                result = trainer.step()
+                i = trainer.iteration
+                last = i == trainer.iterations
+                if i % every == 0 or last:
+                    row = {"iteration": i, **record(result), **((watch(i) if watch is not None else None) or {})}
+                    if lines is not None:
+                        _write_row(lines, row, log)
+                        if show is not None:
+                            show(row)
+                    keeper.check(look=last)
+                if advance is not None:
+                    advance(1)
+                seconds = before + time.monotonic() - started
+                stopped = _on_any_rank(interrupts.requested())
+                if lines is not None and (stopped or last or keeper.due(checkpoint_seconds)):
+                    os.fsync(lines.fileno())  # a checkpoint never knows of rows that the disk doesn't
+                    keeper.save(seconds)
+                if stopped and not last:
+                    raise KeyboardInterrupt
     finally:
         if lines is not None:
             lines.close()
     return Fitted(resumed, seconds)
+
+
+class _Keeper:
+    """The checkpoints of a run: none is of values that are not finite."""
+
+    def __init__(self, trainer: Trainable, folder: Path, settings: dict[str, Any], kept: int) -> None:
+        self.trainer, self.path, self.settings = trainer, folder / CHECKPOINT, settings
+        self.kept = kept  # the iteration of the checkpoint on the disk; 0 for none
+        self.saved = time.monotonic()
+
+    def due(self, seconds: float) -> bool:
+        return time.monotonic() - self.saved >= seconds
+
+    def check(self, *, look: bool = False) -> None:
+        """Raises `Diverged` where the training did."""
+        if self.trainer.finite(look):
+            return
+        there = f"the checkpoint of iteration {self.kept:,} is kept in {self.path.parent}" if self.kept else (
+            "there is no checkpoint from before"
+        )  # fmt: skip
+        raise Diverged(
+            f"the training diverged: at iteration {self.trainer.iteration:,} its loss or its parameters are not "
+            f"finite; {there}, and no model is written. A lower learning rate, in another out=, may help."
+        )
+
+    def save(self, seconds: float) -> None:
+        self.check()
+        _save(self.trainer, self.path, self.settings, seconds)
+        self.kept, self.saved = self.trainer.iteration, time.monotonic()
 
 
 def read_log(folder: Path | str) -> dict[str, np.ndarray]:
@@ -144,6 +209,18 @@ def _rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def _on_any_rank(wish: bool) -> bool:
+    """Whether any rank has the wish: one that stopped alone would leave the others waiting for it."""
+    import torch
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return wish
+    flag = torch.tensor([float(wish)])
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
+
+
 def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float:
     """Sets the trainer to the folder's checkpoint and returns the seconds spent until it was taken."""
     import torch.distributed as dist
@@ -163,6 +240,8 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
     where = folder / CHECKPOINT
     anew = f"remove {where} to begin anew, or give another out="
     try:
+        if not _whole(data):
+            raise ValueError("its checksum does not agree")
         state = load_torch(data)
         then, seconds, of_trainer = state["settings"], float(state["seconds"]), state["trainer"]
     except Exception as error:  # whatever a damaged or foreign file makes of the reader
@@ -183,12 +262,35 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
 def _save(trainer: Trainable, path: Path, settings: dict[str, Any], seconds: float) -> None:
     import torch
 
+    buffer = io.BytesIO()
+    torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, buffer)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(_with_checksum(buffer.getvalue()))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}); a checkpoint from before is kept"
+        ) from error
+
+
+def _with_checksum(data: bytes) -> bytes:
+    """A file of `torch.save`, which is a zip, with the SHA-256 of what stands before it as the zip's comment."""
+    end = data.rfind(b"PK\x05\x06")
+    head = data[: end + 20] + (len(SEAL) + 64).to_bytes(2, "little") + data[end + 22 :] + SEAL
+    return head + hashlib.sha256(head).hexdigest().encode()
+
+
+def _whole(data: bytes) -> bool:
+    """Whether a checkpoint's checksum agrees; one from before there was a checksum is taken as it is."""
+    if SEAL not in data[-200:]:
+        return data[-2:] == b"\x00\x00"  # a zip without a comment
+    return hashlib.sha256(data[:-64]).hexdigest().encode() == data[-64:]
 
 
 def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:

@@ -49,12 +49,14 @@ Keys that every measuring verb knows:
                                 limit_train=N, limit_anomalies=N: of other roles, which changes what values mean
   device=auto|cpu|cuda|cuda:N|mps  precision=float32|bfloat16|float64  batch_size=auto|N  workers=auto|N
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  offline=false  progress=true
+  skip=false                    true: goes on without a metric that was named and cannot be computed (else exit code 2)
 """
 
 HYDRA = """\
 Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
 --multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 a defect of genaudit, 2 your input or
-configuration, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted.
+configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C or SIGTERM;
+what was measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
 """
 
 VERBS = {
@@ -109,7 +111,7 @@ A pattern of folders, quoted, decides for each in the order of their numbers; th
 judges all as one set. limit=N judges a random subset of the samples (of a stream the first N), never of train.
 
 """
-        + MEASURING.replace("  metric=[NAME,...]             genaudit list metrics shows them\n", ""),
+        + "\n".join(line for line in MEASURING.split("\n") if not line.startswith(("  metric=", "  skip="))),
         module="reject",
         bare_key="generated",
         flags=frozenset({"--plan"}),
@@ -128,6 +130,7 @@ genaudit train piad-statistics images=photos/ out=statistics.json
 torchrun --nproc-per-node 2 -m genaudit train likelihood=glow train=images/ out=runs/mine
 """,
         """\
+A training whose loss or parameters are not finite ends with exit code 2, its last finite checkpoint and no model.
 RUN then is density_model=RUN (or general_model=RUN) of `genaudit evaluate ... metric=[llr]`, or piad_model=RUN of
 metric=[piad]. The same command goes on with a training that was stopped or killed, bit for bit; a finished one is done.
 The run folder holds model.safetensors, model.json, log.csv, samples.png, train.html and the checkpoint.
@@ -195,7 +198,7 @@ genaudit reproduce table=all out=tables
 """,
         """\
 `genaudit list tables` shows the tables, what each needs and what is on this machine. Before it starts, a run says what
-is missing. A run that was cut off goes on from its last step; steps are kept beside the row store.
+is missing. A run that was cut off goes on from its last step; steps are kept in the row store.
 
   scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
   scale=paper           the paper's own settings, on the datasets under data=DIR
@@ -212,10 +215,13 @@ order" within a factor of 10, and otherwise "differs".
         bare_key="table",
     ),
     "compare": Verb(
-        "Ranks finished runs in one table, with which differences are within the intervals.",
-        "genaudit compare RUN RUN ... [column=FILE.csv] [out=DIR]",
+        "Ranks finished runs in one table, and tests which of them differ from the best.",
+        "genaudit compare RUN RUN ... [equal_n=true] [column=FILE.csv] [out=DIR]",
         "genaudit compare runs/evaluate/first runs/evaluate/second",
         """A RUN is the folder of a finished run, or its report.json.
+Whether a run differs from the best is tested by relabelling the generated images of both against the reference that
+they share, from the rows in the store (store=), corrected for all values and pairs; relabellings=N sets how often, 0
+decides by the intervals. equal_n=true judges all runs again on equally many images.
 column=FILE.csv correlates every value with a number a run, over the runs (Pearson, Spearman, Kendall, with intervals by
 bootstrap over runs): a CSV with columns `run` (the label in the table) and one of numbers; column_name=NAME picks it.
 column=human_error_rates takes dgm-eval's human study: runs are told by their label, DATASET/MODEL.
@@ -250,6 +256,31 @@ column=human_error_rates takes dgm-eval's human study: runs are told by their la
         "genaudit list metrics\ngenaudit list feature_models",
         "",
         module="listing",
+        bare_key="what",
+    ),
+    "cache": Verb(
+        "Shows where the row store is and how big, by measure; prunes, verifies and compacts it.",
+        "genaudit cache [prune|verify|compact] [older_than=DAYS] [measure=NAME] [store=DIR]",
+        """
+genaudit cache
+genaudit cache prune older_than=90
+genaudit cache prune measure=dinov2
+genaudit cache verify
+genaudit cache compact
+""",
+        """\
+  prune                 removes rows for good: those written more than older_than=DAYS ago, those of measure=NAME, or of
+                        both where both are given
+  verify                reads every shard; a damaged one is set aside (exit code 2), its images are measured again
+  compact               writes the rows of many small shards into few large ones, each image's once
+  measure=NAME          a part of the measure's name as `genaudit cache` shows it, or the start of its fingerprint
+  store=DIR             another row store than the user's (GENAUDIT_STORE)
+
+All of it may run while other processes measure. prune, verify and compact remove the temporary files of processes that
+were killed more than a day ago.
+
+""",
+        module="cache",
         bare_key="what",
     ),
     "demo": Verb(

@@ -154,8 +154,8 @@ def bench_rows(count: int) -> None:
     """Synthetic rows are written into a store as a measure's, read back in another order and judged."""
     from genaudit.metrics.frechet import frechet_distance
     from genaudit.metrics.irs import irs
+    from genaudit.store.index import Index
     from genaudit.store.shards import write_shard
-    from genaudit.store.store import _Index
 
     dim, queries = 1280, 2000
     with tempfile.TemporaryDirectory() as folder:
@@ -163,12 +163,14 @@ def bench_rows(count: int) -> None:
         digests = np.frombuffer(rng.bytes(16 * count), dtype=np.uint8).reshape(count, 16)
         for start in range(0, count, 12_500):
             stop = min(start + 12_500, count)
-            write_shard(Path(folder), digests[start:stop], rng.standard_normal((stop - start, dim), dtype=np.float32))
+            part = rng.standard_normal((stop - start, dim), dtype=np.float32)
+            write_shard(Path(folder), digests[start:stop], part, Path(folder).name)
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**30
         print(f"{count:,} rows of {dim} written: {size:.1f} GiB")
         written = _resident()
         started = time.perf_counter()
-        index = _Index.read(Path(folder))
+        index = Index.read(Path(folder))
+        index.verify(digests.view("S16").reshape(count))
         rows = index.rows(digests.view("S16").reshape(count), None)
         seconds = time.perf_counter() - started
         print(f"store opened and verified in {seconds:.1f} s, peak resident {_resident():.2f} GiB")

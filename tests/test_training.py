@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.errors import UserError
+from genaudit import interrupts
+from genaudit.errors import Diverged, UserError
 from genaudit.training import fit, read_log
 
 ITERATIONS = 23
@@ -38,6 +42,9 @@ class Toy:
     def state_dict(self) -> dict[str, Any]:
         state = {"weight": self.weight.detach(), "adam": self.adam.state_dict()}
         return {"iteration": self.iteration, "rate": self.rate, **state}
+
+    def finite(self, look: bool) -> bool:
+        return bool(torch.isfinite(self.weight).all())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["rate"] != self.rate:
@@ -108,6 +115,72 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(tmp_path)
 
 
+@pytest.mark.parametrize("place", [60, 500, -100, -1])
+def test_a_bit_that_flipped_in_a_checkpoint_is_noticed(place: int, tmp_path: Path) -> None:
+    """Weights that decayed by a bit would train on without a word."""
+    train(tmp_path)
+    data = bytearray((tmp_path / "checkpoint.pt").read_bytes())
+    data[place] ^= 4
+    (tmp_path / "checkpoint.pt").write_bytes(data)
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        train(tmp_path)
+
+
+def test_a_checkpoint_is_a_file_of_torch_save_and_one_without_a_checksum_is_read(tmp_path: Path) -> None:
+    whole = train(tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert torch.equal(train(tmp_path).weight, whole.weight)
+
+
+def test_a_second_training_in_the_folder_is_refused_and_the_first_is_not_disturbed(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def meanwhile(iteration: int) -> None:
+        if not refused:
+            with pytest.raises(UserError, match=f"trained by another process .process {os.getpid()} on ") as error:
+                train(tmp_path)
+            refused.append(str(error.value))
+
+    whole = train(tmp_path / "whole")
+    assert torch.equal(train(tmp_path, watch=meanwhile).weight, whole.weight)
+    assert refused
+    assert (tmp_path / "log.csv").read_bytes() == (tmp_path / "whole/log.csv").read_bytes()
+    assert train(tmp_path).iteration == ITERATIONS  # the lock is gone
+    assert not list(tmp_path.glob(".lock"))
+
+
+HELD = """
+import sys, time
+from pathlib import Path
+from genaudit.folder_lock import locked
+with locked(Path(sys.argv[1]), "trained"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_lock_dies_with_its_process(supported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HELD, str(tmp_path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    if not supported:  # a file system without locks: the file itself is one
+        monkeypatch.setattr("genaudit.folder_lock._lock", lambda descriptor: None)
+    with pytest.raises(UserError, match=f"process {holder.pid} on"):
+        train(tmp_path)
+    holder.kill()
+    holder.wait()
+    assert train(tmp_path).iteration == ITERATIONS
+
+
+def test_without_locks_the_process_of_another_host_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genaudit.folder_lock._lock", lambda descriptor: None)
+    (tmp_path / ".lock").write_text('{"pid": 1, "host": "elsewhere"}')
+    with pytest.raises(UserError, match="process 1 on elsewhere"):
+        train(tmp_path)
+
+
 def test_the_log_holds_every_nth_row_and_the_last_in_full_precision(tmp_path: Path) -> None:
     shown: list[Any] = []
     advanced: list[int] = []
@@ -125,3 +198,73 @@ def test_the_log_holds_every_nth_row_and_the_last_in_full_precision(tmp_path: Pa
 def test_reading_no_log_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no log"):
         read_log(tmp_path)
+
+
+class Diverging(Toy):
+    """Its weights are NaN from some iteration on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def step(self) -> float:
+        loss = super().step()
+        if self.iteration < self.at:
+            return loss
+        with torch.no_grad():
+            self.weight.fill_(math.nan)
+        return math.nan
+
+
+def test_a_training_that_diverges_ends_with_the_last_finite_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"diverged: at iteration 11 .* checkpoint of iteration 10 is kept"):
+        train(tmp_path, Diverging(11))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["trainer"]
+    assert state["iteration"] == 10
+    assert torch.isfinite(state["weight"]).all()
+    assert torch.equal(train(tmp_path).weight, train(tmp_path / "other").weight)  # one that does not diverge resumes
+
+
+def test_a_training_that_diverges_before_its_first_checkpoint_leaves_none(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="no checkpoint from before"):
+        fit(Diverging(1), tmp_path, log=("loss",), record=lambda loss: {"loss": loss}, every=1)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_step_keeps_that_step_and_a_resumed_run_is_the_same(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    class Signalled(Toy):
+        def step(self) -> float:
+            if self.iteration == 7:
+                os.kill(os.getpid(), number)
+            return super().step()
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt), interrupts.handled():
+        fit(
+            Signalled(), tmp_path / "cut", log=("loss", "twice"), record=lambda loss: {"loss": loss}, every=3
+        )  # its own checkpoints would come after 30 seconds
+    assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["trainer"]["iteration"] == 8
+    assert torch.equal(train(tmp_path / "cut").weight, whole.weight)
+    assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
+
+
+def test_a_disk_that_fills_costs_no_checkpoint_from_before_and_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, calls = os.fsync, []
+
+    def fills(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 6:  # the log's and the checkpoint's in turn: with the third checkpoint
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fills)
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be written \(No space left on device\)"):
+        train(tmp_path)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
+    assert torch.equal(train(tmp_path).weight, train(tmp_path / "other").weight)

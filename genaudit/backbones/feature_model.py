@@ -13,11 +13,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
 from genaudit.data.resize import Recipe, RecipeOfTool
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Count, Share
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +63,7 @@ class FeatureModel:
         mean, std: normalisation per channel on [0, 1]-scaled images.
         interpolation: "bicubic", "bilinear", "box", "lanczos" or "nearest"; always antialiased.
         fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre.
+        crop_pct: with "crop", the share of the central square's side that is kept.
         checkpoint: a local weight file (safetensors, or a torch file of tensors) in place of the usual weights.
         offline: never ask the network for weights.
         as_validated: whether the authors of the anomaly score validated it on this model (Hwang et al. 2024).
@@ -70,17 +73,21 @@ class FeatureModel:
         self,
         name: str,
         *,
-        size: int,
+        size: Count,
         mean: Sequence[float],
         std: Sequence[float],
         interpolation: str = "bicubic",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
+        crop_pct: Share = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,
         as_validated: bool = False,
     ) -> None:
         self.name = name
-        own = Recipe(size=int(size), interpolation=interpolation, fit=fit)  # type: ignore[arg-type]
+        try:
+            own = Recipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
+        except ValueError as error:
+            raise UserError(f"feature_model {name}: {error}") from None
         self.recipe: Recipe | RecipeOfTool = own
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)
@@ -106,6 +113,15 @@ class FeatureModel:
     def find_weights(self) -> str | None:
         """Where the weights lie on this machine, without loading them; None where they would have to be downloaded."""
         raise NotImplementedError
+
+    def weight_files(self) -> list[str]:
+        """The files on this machine that the features depend on; none for weights drawn from a seed."""
+        found = self.find_weights()
+        return [found] if found and Path(found).is_file() else []
+
+    def how_to_get(self, key: str) -> str:
+        """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""
+        return f"{self.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
 
     def build_classifier(self) -> torch.nn.Module:
         """The network with its classifier and with weights: normalised (N, 3, S, S) => logits (N, C).

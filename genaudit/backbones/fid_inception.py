@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import RecipeOfTool
 from genaudit.errors import UserError
+from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ class FidInception(FeatureModel):
     Args:
         preprocessing: "genaudit", or the resize and normalisation of "clean-fid", "pytorch-fid", "torch-fidelity" or
             "torchmetrics", whose FIDs it reproduces for images of any size. `interpolation` and `fit` are genaudit's.
+        pretrained: False gives the IRS paper's "Random": the same network with the weights that its authors' code draws
+            from `weight_seed`, which is 42 there.
         checkpoint: torch-fidelity's or pytorch-fid's weight file; otherwise looked for in the torch hub cache.
     """
 
@@ -38,10 +41,15 @@ class FidInception(FeatureModel):
         *,
         preprocessing: str = "genaudit",
         interpolation: str = "bicubic",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
+        pretrained: bool = True,
+        weight_seed: int = 42,
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:
+        self.pretrained, self.weight_seed = bool(pretrained), int(weight_seed)
+        if checkpoint and not pretrained:
+            raise UserError(f"feature_model {name}: a checkpoint and pretrained=false exclude each other")
         # the original network computes (255·x - 128)/128, pytorch-fid 2·x - 1
         middle = 0.5 if preprocessing == "pytorch-fid" else 128 / 255
         super().__init__(
@@ -61,12 +69,16 @@ class FidInception(FeatureModel):
                 raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
 
     def find_weights(self) -> str | None:
+        if not self.pretrained:
+            return f"random, weight_seed={self.weight_seed}"
         if self.checkpoint:
             return str(Path(self.checkpoint).expanduser())
         folder = hub_checkpoints()
         return next((str(folder / name) for name in WEIGHTS_FILES if (folder / name).is_file()), None)
 
     def load_weights(self) -> Weights:
+        if not self.pretrained:
+            return self.random_weights(_untrained(self.weight_seed), self.weight_seed)
         path = self.find_weights()
         if path is None:
             raise UserError(
@@ -75,6 +87,9 @@ class FidInception(FeatureModel):
                 "there."
             )
         return self.weights_of_file(path)
+
+    def how_to_get(self, key: str) -> str:
+        return f"{self.name}: {WEIGHTS_FILE} in {hub_checkpoints()}, or give {key}.checkpoint=FILE"
 
     def build(self) -> torch.nn.Module:
         import torch
@@ -86,6 +101,9 @@ class FidInception(FeatureModel):
     def build_classifier(self) -> torch.nn.Module:
         """Logits (N, 1008) without the classifier's bias, from which the original Inception Score is computed."""
         import torch
+
+        if not self.pretrained:
+            return super().build_classifier()
 
         *layers, classifier = self._extractor().children()
         classifier.register_parameter("bias", None)
@@ -120,3 +138,26 @@ class FidInception(FeatureModel):
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
             )
         return extractor
+
+
+def _untrained(seed: int) -> torch.nn.Module:
+    """FID's Inception as BeyondFID, the IRS paper's code, draws it: torchvision's, then the blocks that FID replaces.
+
+    A replaced block has the parameters of torchvision's block of its kind; only how it pools differs, which the network
+    that the weights are loaded into knows. What is drawn and in which order decides the weights of a seed.
+    """
+    from torchvision.models import inception_v3
+    from torchvision.models.inception import InceptionA, InceptionC, InceptionE
+
+    with seeded(seed):
+        network: torch.nn.Module = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
+        network.Mixed_5b = InceptionA(192, pool_features=32)
+        network.Mixed_5c = InceptionA(256, pool_features=64)
+        network.Mixed_5d = InceptionA(288, pool_features=64)
+        network.Mixed_6b = InceptionC(768, channels_7x7=128)
+        network.Mixed_6c = InceptionC(768, channels_7x7=160)
+        network.Mixed_6d = InceptionC(768, channels_7x7=160)
+        network.Mixed_6e = InceptionC(768, channels_7x7=192)
+        network.Mixed_7b = InceptionE(1280)
+        network.Mixed_7c = InceptionE(2048)
+    return network

@@ -7,12 +7,35 @@ element-wise layers.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import fx, nn
 
+_TRACING = threading.Lock()
+
 
 class _Tracer(fx.Tracer):
-    """Keeps convolutions and normalisations whole, whoever's subclass they are (timm's have control flow inside)."""
+    """Keeps convolutions and normalisations whole, whoever's subclass they are (timm's have control flow inside).
+
+    While it traces, PyTorch calls the modules of the whole process through it: those of other threads run as ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(m, module_qualified_name)
@@ -31,7 +54,8 @@ def fold_batch_norms(network: nn.Module) -> int:
         How many normalisations were folded.
     """
     try:
-        graph = _Tracer().trace(network)
+        with _TRACING:
+            graph = _Tracer().trace(network)
     except Exception:  # tracing runs the network's own code on proxies: any exception means "not traceable"
         return 0
     calls = [node.target for node in graph.nodes if node.op == "call_module"]

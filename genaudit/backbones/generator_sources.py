@@ -8,19 +8,19 @@ Arguments that all share: `Generator`.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.generator import Generator, Source, _first_line
 from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
 from genaudit.errors import UserError
+from genaudit.stats.shared import Shared, Undo
 
 if TYPE_CHECKING:
     import torch
@@ -114,8 +114,7 @@ class FileGenerator(Generator):
                 "generator.checkpoint) or an ONNX file needs no trust"
             )
         try:
-            with warnings.catch_warnings(), _quiet():  # that TorchScript is old, how an archive could not be read
-                warnings.simplefilter("ignore")
+            with _QUIET():  # that TorchScript is old, how an archive could not be read
                 network = self.read(device)
         except UserError:
             raise
@@ -182,15 +181,22 @@ class ONNXGenerator(FileGenerator):
         return "generator.latent= must be what it was exported with, and the first axis must be dynamic"
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """PyTorch logs, with a traceback, what it then raises."""
+def _quiet() -> Undo:
+    """No warnings and no logging: PyTorch logs, with a traceback, what it then raises."""
+    ignoring = warnings.catch_warnings()
+    ignoring.__enter__()
+    warnings.simplefilter("ignore")
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
+
+    def undo() -> None:
         logging.disable(before)
+        ignoring.__exit__(None, None, None)
+
+    return undo
+
+
+_QUIET = Shared(_quiet)
 
 
 def _frozen(network: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +22,9 @@ class Pixels(FeatureModel):
         self,
         name: str = "pixels",
         *,
-        size: int = 32,
+        size: Count = 32,
         interpolation: str = "bicubic",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:

@@ -23,6 +23,19 @@ class FirstChannels(nn.Module):
         return x[:, :channels].permute(0, 2, 3, 1)
 
 
+class _Mean(nn.Module):
+    """(N, C, h, w) => (N, C): the average over positions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+
+def pooled_stage(network: nn.Module, stage: int) -> nn.Module:
+    """A timm EfficientNet up to the end of a stage of blocks, counted from 1, averaged over positions: (N, C)."""
+    stem, norm, blocks = (network.get_submodule(name) for name in ("conv_stem", "bn1", "blocks"))
+    return nn.Sequential(stem, norm, *list(blocks.children())[:stage], _Mean())
+
+
 class _Intermediate(nn.Module):
     """A timm network up to one of its stages."""
 

@@ -1,4 +1,4 @@
-"""Any timm model by name as a feature model: pooled features in front of the classifier.
+"""Any timm model by name as a feature model: pooled features in front of the classifier, or CLIP's projection of them.
 
 Weights come from `checkpoint=FILE`, or from the caches that timm fills (Hugging Face hub, torch hub), or, unless
 `offline`, from the hub.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Count, Share
+from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -27,21 +30,31 @@ class TimmModel(FeatureModel):
         name: timm's name, with or without a weight tag ("resnet50", "vit_small_patch16_224.dino").
         pretrained: False gives random weights from `weight_seed`; the report then warns.
         kwargs: further arguments of `timm.create_model`, such as `img_size`.
-        size, mean, std, interpolation, fit, checkpoint, offline, as_validated: see `FeatureModel`.
+        projection: for a CLIP model: its embedding, (N, 512) for ViT-B/32, in place of the (N, 768) before the
+            projection. timm keeps the projection where a classifier would stand.
+        position_embedding: how position embeddings of another image size are resampled: "timm" (bicubic, antialiased,
+            on the given grid), as DINOv2's models with registers do, or "dinov2", as those without do.
+        size, mean, std, interpolation, fit, crop_pct, checkpoint, offline, as_validated: see `FeatureModel`.
+
+    Raises:
+        UserError: timm knows no such model, or the weights were trained with another activation.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        size: int | None = None,
+        size: Count | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
+        crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
         kwargs: Mapping[str, Any] | None = None,
+        projection: bool = False,
+        position_embedding: Literal["timm", "dinov2"] = "timm",
         checkpoint: str | None = None,
         offline: bool = False,
         as_validated: bool = False,
@@ -50,6 +63,13 @@ class TimmModel(FeatureModel):
         self.pretrained = bool(pretrained)
         self.weight_seed = int(weight_seed)
         self.kwargs = dict(kwargs or {})
+        self.projection, self.position_embedding = bool(projection), str(position_embedding)
+        if self.pretrained:
+            _refuse_other_activation(name)
+        if self.projection and not (_is_clip(name) and self.pretrained):
+            raise UserError(f"feature_model.projection=true is for CLIP models with their weights, not for {name}")
+        if self.position_embedding not in ("timm", "dinov2"):
+            raise UserError(f"feature_model.position_embedding must be timm or dinov2, got {position_embedding}")
         super().__init__(
             name,
             size=size or self.pretrained_cfg.input_size[-1],
@@ -57,18 +77,31 @@ class TimmModel(FeatureModel):
             std=std or self.pretrained_cfg.std,
             interpolation=interpolation or self.pretrained_cfg.interpolation,
             fit=fit,
+            crop_pct=crop_pct,
             checkpoint=checkpoint,
             offline=offline,
             as_validated=as_validated,
         )
 
     def options(self) -> dict[str, Any]:
-        return {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
+        found: dict[str, Any] = {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
+        if self.projection:
+            found["projection"] = True
+        if self.position_embedding != "timm":
+            found["position_embedding"] = self.position_embedding
+        return found
 
     def build(self) -> torch.nn.Module:
         if not self.weights.trained:
             return copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
         model, classes = self._with_classifier()
+        if self.projection:
+            if not classes:
+                raise UserError(
+                    f"feature_model {self.name}: {self.weights.source} holds no projection; "
+                    "feature_model.projection=false takes the features before it"
+                )
+            return model
         if classes:
             model.reset_classifier(0)  # type: ignore[operator]
         return model
@@ -76,6 +109,8 @@ class TimmModel(FeatureModel):
     def build_classifier(self) -> torch.nn.Module:
         if not self.weights.trained:
             return super().build_classifier()
+        if _is_clip(self.name):
+            return super().build_classifier()  # what stands there is a projection, not a classifier
         model, classes = self._with_classifier()
         return model if classes else super().build_classifier()
 
@@ -94,6 +129,10 @@ class TimmModel(FeatureModel):
         head = self.pretrained_cfg.classifier
         head = head[0] if isinstance(head, (tuple, list)) else head
         classes = len(state_dict[f"{head}.weight"]) if f"{head}.weight" in state_dict else 0
+        if "visual.proj" in state_dict:  # OpenAI's and OpenCLIP's names, which timm translates: (width, embedding)
+            classes = state_dict["visual.proj"].shape[1]
+        if self.position_embedding == "dinov2":
+            state_dict = resampled_as_dinov2(state_dict, self.recipe.size)
         # timm adapts old layouts (position embeddings, separate q, k, v) while it loads; load_state_dict would not
         overlay = {"state_dict": state_dict, "custom_load": False, "num_classes": classes}
         try:
@@ -110,10 +149,8 @@ class TimmModel(FeatureModel):
     @cached_property
     def _untrained(self) -> torch.nn.Module:
         import timm
-        import torch
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.weight_seed)
+        with seeded(self.weight_seed):
             model: torch.nn.Module = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
         return model
 
@@ -169,6 +206,54 @@ class TimmModel(FeatureModel):
             f"feature_model {self.name}: its weights are not on this machine ({reason}). Looked in "
             f"{' and '.join(looked)}. Give feature_model.checkpoint=FILE (safetensors or a torch state dict), run once "
             "with a network connection, or use feature_model=efficientnet_lite0, whose weights come with genaudit."
+        )
+
+
+def resampled_as_dinov2(state_dict: Mapping[str, torch.Tensor], size: int) -> dict[str, torch.Tensor]:
+    """Weights of a DINOv2 model without registers with position embeddings for images of another size.
+
+    The authors' `interpolate_pos_encoding` of these models resamples bicubically without antialiasing, on a grid that
+    is spaced by M/(m + 0.1) in place of M/m (their `interpolate_offset`), for m of M patches a side. That is how these
+    models were evaluated at 224 pixels; timm antialiases and leaves the 0.1 out.
+
+    Args:
+        state_dict: with `pos_embed` (1, 1 + M·M, D) and `patch_embed.proj.weight` (D, 3, P, P). size: of the images.
+    """
+    import torch
+
+    found = dict(state_dict)
+    if "pos_embed" not in found or "patch_embed.proj.weight" not in found:
+        return found  # timm says what is wrong with the file
+    positions = found["pos_embed"]
+    side, new = math.isqrt(positions.shape[1] - 1), size // found["patch_embed.proj.weight"].shape[-1]
+    if side == new:
+        return found
+    grid = positions[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2).float()
+    scale = (new + 0.1) / side
+    grid = torch.nn.functional.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", antialias=False)
+    patches = grid.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)
+    found["pos_embed"] = torch.cat((positions[:, :1], patches), dim=1)
+    return found
+
+
+def _is_clip(name: str) -> bool:
+    """Whether timm's head of this model is CLIP's projection: a CLIP image tower that was not fine-tuned to classes."""
+    return "clip" in name and "_ft_" not in name and _pretrained_cfg(name).num_classes not in (0, 1000, 11821)
+
+
+def _refuse_other_activation(name: str) -> None:
+    """OpenAI's, MetaCLIP's and DFN's CLIP were trained with QuickGELU; timm also loads them into GELU networks."""
+    import timm
+
+    base, _, tag = name.partition(".")
+    twin = base.replace("_clip_", "_clip_quickgelu_")
+    if twin == base or "quickgelu" in base or not timm.is_model(twin):
+        return
+    tag = tag or _pretrained_cfg(name).tag or ""
+    if f"{twin}.{tag}" in timm.list_pretrained(f"{twin}.*"):
+        raise UserError(
+            f"feature_model.name={name}: these weights were trained with QuickGELU, and this network has GELU; "
+            f"feature_model.name={twin}.{tag} is right"
         )
 
 

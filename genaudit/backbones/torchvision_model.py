@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Count, Share
+from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +28,7 @@ class TorchvisionModel(FeatureModel):
         architecture: torchvision's name ("resnet50", "inception_v3").
         pretrained: False gives random weights drawn from `weight_seed`.
         weight_seed: seed of the random weights.
-        name, size, mean, std, interpolation, fit, checkpoint, offline, as_validated: see `FeatureModel`.
+        name, size, mean, std, interpolation, fit, crop_pct, checkpoint, offline, as_validated: see `FeatureModel`.
     """
 
     def __init__(
@@ -34,11 +36,12 @@ class TorchvisionModel(FeatureModel):
         architecture: str,
         *,
         name: str | None = None,
-        size: int = 224,
+        size: Count = 224,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
-        fit: str = "squash",
+        fit: Literal["squash", "crop"] = "squash",
+        crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
         checkpoint: str | None = None,
@@ -52,6 +55,7 @@ class TorchvisionModel(FeatureModel):
             std=std,
             interpolation=interpolation,
             fit=fit,
+            crop_pct=crop_pct,
             checkpoint=checkpoint,
             offline=offline,
             as_validated=as_validated,
@@ -65,7 +69,6 @@ class TorchvisionModel(FeatureModel):
 
     @cached_property
     def _untrained(self) -> torch.nn.Module:
-        import torch
         import torchvision
 
         if self.architecture not in torchvision.models.list_models():
@@ -73,8 +76,7 @@ class TorchvisionModel(FeatureModel):
         # `init_weights` gives Inception its documented truncated-normal initialisation (and silences a warning);
         # the auxiliary classifier is not part of the features
         extra = {"init_weights": True, "aux_logits": True} if self.architecture == "inception_v3" else {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.weight_seed)
+        with seeded(self.weight_seed):
             model: torch.nn.Module = torchvision.models.get_model(self.architecture, weights=None, **extra)
         return model
 

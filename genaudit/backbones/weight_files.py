@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     import torch
 
 
+# the last ones are BEiT's and those of two reimplementations of BYOL, which keep the averaged network beside
+WRAPPERS = (
+    *("state_dict_ema", "model_ema", "state_dict", "model", "teacher", "module"),
+    *("online_backbone", "online_network_state_dict"),
+)
+
+
 def sha256_of_tensors(state_dict: Mapping[str, torch.Tensor]) -> str:
     """The SHA-256 over names, types, shapes and bytes of all tensors, in the order of their names."""
     import torch
@@ -91,7 +98,7 @@ def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
 
     Args:
         path: the file. Wrappers that training scripts leave around the tensors ("state_dict", "model",
-            "state_dict_ema", "module." prefixes) are taken off.
+            "state_dict_ema", BYOL's "online_backbone", "module." prefixes) are taken off.
         what: for the message, e.g. "feature_model resnet50".
 
     Raises:
@@ -111,7 +118,7 @@ def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _not_weights(what, path, first_line) from None
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
+    for key in WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break

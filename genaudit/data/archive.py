@@ -76,6 +76,9 @@ class ZipReader(EncodedReader):
         except zlib.error:
             return b""
 
+    def close(self) -> None:
+        self.file.close()
+
 
 class TarReader(EncodedReader):
     """Members of a tar by offset and size."""
@@ -97,6 +100,9 @@ class TarReader(EncodedReader):
         if len(data) != size:
             raise BadImage("is cut off: the archive ends inside it")
         return data
+
+    def close(self) -> None:
+        self.file.close()
 
 
 def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -> Listing:

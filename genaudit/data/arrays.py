@@ -57,6 +57,17 @@ class LazyRows:
     def __getitem__(self, item: Any) -> Any:
         return self.rows[item]
 
+    def close(self) -> None:
+        """Lets the file go; the next use opens it again. An array in memory is kept: it may have been unpacked."""
+        with self._lock:
+            mapped = isinstance(self._rows, np.memmap)  # Python keeps the file of a map open
+            if (isinstance(self._rows, np.ndarray) and not mapped) or is_tensor(self._rows):
+                return
+            rows, self._rows = self._rows, None
+        file = getattr(rows, "file", None)  # an HDF5 dataset's
+        if file is not None:
+            file.close()
+
     def __getstate__(self) -> Any:
         return self._opener
 
@@ -86,6 +97,10 @@ class ArrayReader(PixelReader):
             # what readers of damaged files raise
             raise BadImage(f"cannot be read ({str(error).strip() or type(error).__name__})") from error
         return canonical(numbers, self.layout, rounding_of(row, getattr(self.rows, "stored", "")))
+
+    def close(self) -> None:
+        if isinstance(self.rows, LazyRows):
+            self.rows.close()
 
 
 class OnePicture:

@@ -47,6 +47,7 @@ from genaudit.data.bad_image import BadImage as BadImage
 from genaudit.data.containers import Pixels, orientation, pixels_only
 from genaudit.data.memory import DECODING_BYTES, PIXELS
 from genaudit.data.tiff import Tiff, read_tiff
+from genaudit.stats.shared import Shared, Undo
 
 _BUILT_IN = {
     PngImagePlugin.PngImageFile: (".png", ".apng"),
@@ -148,11 +149,26 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
         _verify_png(data)
     with image, PIXELS.claim(image.height * image.width * DECODING_BYTES):
         try:
-            image.load()
+            with _WHOLE():
+                image.load()
         except Exception as error:
             raise BadImage(f"is a truncated or damaged {kind} file ({_say(error)})") from error
         levels, inverted = (parts.levels, parts.inverted) if isinstance(parts, Tiff) else (65535, False)
         return upright(to_rgb(image, levels=levels, inverted=inverted), _turn(image, parts))
+
+
+def _whole() -> Undo:
+    """Truncated images are errors, whatever another package has set; else they would pass with grey areas."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def undo() -> None:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+    return undo
+
+
+_WHOLE = Shared(_whole)
 
 
 def to_rgb(image: Image.Image, *, levels: int = 65535, inverted: bool = False) -> np.ndarray:

@@ -173,6 +173,10 @@ class ImageSet:
         except BadImage as error:
             raise DamagedImage(self.names[index], str(error)) from error
 
+    def close(self) -> None:
+        """Closes the source's files; the next `read` opens them again. No other thread may be reading."""
+        self._reader.close()
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
         """The images at `indices` (integers, or a mask of N booleans), in that order."""
         chosen = np.arange(len(self))[np.asarray(indices, dtype=bool if _is_mask(indices) else np.int64)]
@@ -314,6 +318,7 @@ def scan(
                 ignored[PAGES] += entry.frames - 1
         if progress is not None:
             progress(index + 1, total)
+    listing.reader.close()
     policy.judge(source, skipped, total)
     positions = np.flatnonzero(keep)
     names = listing.names if not skipped else [listing.names[i] for i in positions]

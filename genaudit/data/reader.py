@@ -57,6 +57,9 @@ class Reader(ABC):
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         """The image as `(H, W, 3)` uint8; `digest` is what the scan found."""
 
+    def close(self) -> None:  # noqa: B027 (most have nothing open)
+        """Closes what is open; the next read opens it again. No other thread may be reading."""
+
 
 class EncodedReader(Reader):
     """Images that are encoded files, wherever their bytes lie."""
@@ -166,6 +169,10 @@ class JoinedReader(Reader):
         reader, inner = self._locate(index)
         return reader.read(inner, digest, max_pixels)
 
+    def close(self) -> None:
+        for reader in self.readers:
+            reader.close()
+
 
 class PositionedFile:
     """A file read at offsets by many threads at once; opened at the first read, reopened after pickling."""
@@ -195,6 +202,16 @@ class PositionedFile:
     def whole(self) -> Any:
         """All of it as a file of its own, from the beginning; to be closed by the caller."""
         return open_regular(self.path)
+
+    def close(self) -> None:
+        with self._lock:
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}

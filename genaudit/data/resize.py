@@ -39,11 +39,14 @@ class Recipe:
         interpolation: the filter; bicubic has a = -0.5.
         fit: "squash" changes the aspect ratio; "crop" keeps it and takes the central square: a resize of the
             short side to S and a central crop, in one step and so without rounding the long side.
+        crop_pct: with "crop", the share of the central square's side that is kept: 0.875 is a resize of the short
+            side to 256 and a central crop of 224.
     """
 
     size: int
     interpolation: Interpolation = "bicubic"
     fit: Fit = "squash"
+    crop_pct: float = 1.0
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -52,23 +55,27 @@ class Recipe:
             raise ValueError(f"interpolation must be one of {', '.join(_FILTERS)}, not {self.interpolation!r}")
         if self.fit not in ("squash", "crop"):
             raise ValueError(f"fit must be squash or crop, not {self.fit!r}")
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must be above 0 and at most 1, not {self.crop_pct}")
+        if self.crop_pct < 1 and self.fit != "crop":
+            raise ValueError(f"crop_pct={self.crop_pct} needs fit=crop; fit={self.fit} keeps the whole image")
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """`(H, W, 3)` uint8 to `(S, S, 3)` uint8; the image itself where it has that size already."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
         height, width = image.shape[:2]
-        if height == width == self.size:
+        if height == width == self.size and self.crop_pct == 1:
             return image
         box: tuple[float, float, float, float] = (0, 0, width, height)
         if self.fit == "crop":
-            side = min(height, width)
+            side = min(height, width) * self.crop_pct
             left, top = (width - side) / 2, (height - side) / 2
             box = (left, top, left + side, top + side)
         resized = Image.fromarray(image).resize((self.size, self.size), _FILTERS[self.interpolation], box=box)
         return np.array(resized)
 
-    def describe(self) -> dict[str, str | int | bool]:
+    def describe(self) -> dict[str, str | int | bool | float]:
         """The recipe for a measure's fingerprint and for the report."""
         return {
             "size": self.size,
@@ -76,6 +83,7 @@ class Recipe:
             "fit": self.fit,
             "antialias": self.interpolation != "nearest",
             "algorithm": _ALGORITHM,
+            **({"crop_pct": self.crop_pct} if self.crop_pct < 1 else {}),  # rows without it keep their fingerprint
         }
 
 

@@ -45,19 +45,22 @@ class BatchRows:
         Raises:
             UserError: an unknown name or key. TypeError: no feature model.
         """
-        from genaudit.tasks.api import compose
-        from genaudit.tasks.evaluate import metrics_of
-        from genaudit.tasks.instantiate import Instances
-        from genaudit.tasks.settings import Settings
+        from genaudit.tasks.guest import guest
 
         by_name = isinstance(feature_model, str)
         keys = [f"metric=[{','.join(metrics)}]", "device=cpu", *([f"feature_model={feature_model}"] if by_name else [])]
-        cfg = compose("evaluate", [*keys, *overrides])
-        instances = Instances()
-        if not by_name:
-            instances.put(cfg.feature_model, _as_feature_model(feature_model))
-        settings = Settings.of(cfg)
-        return cls(*metrics_of(cfg, instances, settings), settings)
+        with guest():
+            from genaudit.tasks.api import compose
+            from genaudit.tasks.evaluate import metrics_of
+            from genaudit.tasks.instantiate import Instances
+            from genaudit.tasks.settings import Settings
+
+            cfg = compose("evaluate", [*keys, *overrides])
+            instances = Instances()
+            if not by_name:
+                instances.put(cfg.feature_model, _as_feature_model(feature_model))
+            settings = Settings.of(cfg)
+            return cls(*metrics_of(cfg, instances, settings), settings)
 
     def roles(self, measure: str) -> set[str]:
         """The roles whose rows of a measure some metric takes."""
@@ -72,12 +75,13 @@ class BatchRows:
         """
         import torch
 
-        from genaudit.store.store import exact_float32, padded, repeated, running, to_device
+        from genaudit.stats.torch_state import exact_float32, neutral
+        from genaudit.store.store import padded, repeated, running, to_device
 
         measure, place = self.measures[name], str(device)
         size = measure.batch_size(place)
         waiting: list[tuple[int, Callable[[], torch.Tensor]]] = []
-        with exact_float32(), running(place) as run:
+        with neutral(), exact_float32(place), running(place) as run:
             if (name, place) not in self._meters:
                 self._meters[name, place] = measure.open(place, self.settings.engine.precision)
             for start in range(0, len(pixels), size):

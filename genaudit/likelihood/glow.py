@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genaudit.likelihood.flow_layers import AffineCoupling, Coupling, FixedRotation, InvertibleLinear, Prior
+from genaudit.stats.bounds import Channels, Count
 
 
 class FlowStep(nn.Module):
@@ -53,12 +54,12 @@ class Glow(nn.Module):
 
     def __init__(
         self,
-        channels: int = 3,
-        size: int = 32,
+        channels: Channels = 3,
+        size: Count = 32,
         *,
-        scales: int = 3,
-        steps: int = 32,
-        hidden: int = 512,
+        scales: Count = 3,
+        steps: Count = 32,
+        hidden: Count = 512,
         coupling: Coupling = "sigmoid",
         layers: Literal["convolutional", "fully_connected"] = "convolutional",
         classes: int = 1,

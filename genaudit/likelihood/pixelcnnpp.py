@@ -15,6 +15,7 @@ N images, C channels, H height, W width, F filters, D = C·H·W.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from genaudit.likelihood.logistic_mixture import draw, log_mass, parameter_count
+from genaudit.stats.bounds import Bounds, Channels, Count
 
 Window = tuple[int, int, int, int, int]
 # (kernel height, kernel width, padding left, right, top) of the two streams: what an output may see.
@@ -127,14 +129,14 @@ class PixelCNNpp(nn.Module):
 
     def __init__(
         self,
-        channels: int = 3,
-        size: int = 32,
+        channels: Channels = 3,
+        size: Count = 32,
         *,
-        filters: int = 120,
-        blocks: int = 5,
-        resolutions: int = 3,
-        components: int = 10,
-        dropout: float = 0.5,
+        filters: Count = 120,
+        blocks: Count = 5,
+        resolutions: Count = 3,
+        components: Count = 10,
+        dropout: Annotated[float, Bounds(0, 1, below=True)] = 0.5,
         bins: int = 256,
     ) -> None:
         """

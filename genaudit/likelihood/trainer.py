@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -30,6 +30,7 @@ from genaudit.likelihood.losses import bits_per_dim, margin_loss, outlier_loss
 
 Model = TypeVar("Model", bound=nn.Module)
 
+STALLED = 20  # steps in a row without an update: the model has diverged, and later ones will make none either
 LARGEST_LOSS = 0.75  # a batch that would lose a larger share of its images is skipped (S4.3)
 ORDER, OUTLIERS, NOISE, DROPOUT, FIRST = range(5)  # streams of random numbers
 
@@ -117,8 +118,14 @@ def finetune_from(general: Model) -> Model:
     return copy.deepcopy(general).requires_grad_(True)
 
 
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number of any tensor is NaN or infinite."""
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in floating)
+
+
 def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # NumPy 1 shifts no uint64 by an int
 
 
 def _generator(*key: int) -> torch.Generator:
@@ -171,6 +178,7 @@ class Trainer:
         self.iteration = 0
         self.dropped = 0  # images left out so far
         self.skipped = 0  # updates left out so far
+        self._stalled = 0  # updates left out since the last one that was made, in this process
         self._orders: dict[int, tuple[int, Tensor]] = {}
         kinds = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -226,7 +234,25 @@ class Trainer:
         self.iteration += 1
         self.dropped += dropped
         self.skipped += not updated
+        self._stalled = 0 if updated else self._stalled + 1
         return Step(self.iteration, bpd, outer, rate, norm, dropped, not updated)
+
+    @torch.no_grad()
+    def finite(self, look: bool = False) -> bool:
+        """Whether the parameters are finite and updates are still made; single steps without one are harmless (S4.3).
+
+        Args:
+            look: also whether enough images of a batch have a finite log-likelihood. Every rank must look, or none.
+        """
+        if self._stalled >= STALLED or not all_finite(self.model.state_dict().values()):
+            return False
+        if not look:
+            return True
+        self.model.eval()
+        batch = self._batch(max(0, self.iteration - 1))
+        kept = torch.isfinite(self._log_prob(batch.x, batch.outlier, batch.labels)[~batch.outlier])
+        good, bad = self._over_ranks(torch.stack([kept.sum(), (~kept).sum()])).tolist()
+        return bool(good > 0 and bad <= LARGEST_LOSS * (good + bad))
 
     @torch.no_grad()
     def initialise(self) -> None:

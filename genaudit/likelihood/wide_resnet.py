@@ -13,6 +13,7 @@ N images, C channels, H height, W width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
+from genaudit.likelihood.trainer import all_finite
+from genaudit.stats.bounds import Channels, Count
 
 INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
 DROPS, DROP = (0.3, 0.6, 0.8), 0.2  # shares of the run at which the rate falls, and to what share of itself
@@ -51,7 +54,7 @@ class WideResNet(nn.Module):
     """WRN-depth-width with one output, the logit of being in-distribution."""
 
     def __init__(
-        self, channels: int = 3, size: int = 32, *, depth: int = 28, width: int = 10, dropout: float = 0.3
+        self, channels: Channels = 3, size: Count = 32, *, depth: int = 28, width: Count = 10, dropout: float = 0.3
     ) -> None:
         """
         Args:
@@ -141,6 +144,7 @@ class ClassifierTrainer:
         self.model = model.to(self.device)
         self.sides, self.recipe = (inside, outside), recipe
         self.iterations, self.iteration = recipe.iterations, 0
+        self._loss = 0.0  # of the latest step
         self.optimiser = torch.optim.SGD(
             model.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -170,8 +174,16 @@ class ClassifierTrainer:
         loss.backward()
         self.optimiser.step()
         self.iteration += 1
+        self._loss = float(loss.detach())
         right = ((logits.detach() > 0) == (truth > 0.5)).double().mean()
-        return ClassifierStep(self.iteration, float(loss.detach()), float(right), rate)
+        return ClassifierStep(self.iteration, self._loss, float(right), rate)
+
+    def finite(self, look: bool = False) -> bool:
+        """Whether loss and parameters are finite; `look`: also the logits of some training images."""
+        if not math.isfinite(self._loss) or not all_finite(self.model.state_dict().values()):
+            return False
+        some = np.arange(min(len(self.sides[INSIDE]), self.recipe.batch_size))
+        return not look or bool(np.isfinite(logits(self.model, self.sides[INSIDE][some])).all())
 
     def _batch(self, side: int, i: int, count: int) -> Tensor:
         """`count` augmented images of a side, drawn with replacement: the sides may differ in size."""
@@ -224,4 +236,4 @@ def logits(model: WideResNet, images: Any, *, batch_size: int = 128) -> np.ndarr
 
 
 def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # NumPy 1 shifts no uint64 by an int

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
+from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
     import torch
@@ -56,10 +57,10 @@ class AIS(MeasureOfGenerator):
         self,
         generator: Generator | None,
         *,
-        temperatures: int = 500,
-        chains: int = 4,
-        leapfrog: int = 10,
-        schedule: str = "sigmoidal",
+        temperatures: Count = 500,
+        chains: Count = 4,
+        leapfrog: Count = 10,
+        schedule: Literal["sigmoidal", "power"] = "sigmoidal",
         seed: int = 0,
     ) -> None:
         super().__init__(generator)

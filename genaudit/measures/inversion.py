@@ -17,6 +17,7 @@ import numpy as np
 from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
+from genaudit.stats.bounds import Count, Natural, Positive
 
 if TYPE_CHECKING:
     import torch
@@ -60,11 +61,11 @@ class Inverted(MeasureOfGenerator):
         generator: Generator | None,
         *,
         distance: str = "l2",
-        restarts: int = 4,
-        samples: int = 500,
-        steps: int = 500,
-        learning_rate: float = 0.1,
-        picture: int = 32,
+        restarts: Count = 4,
+        samples: Count = 500,
+        steps: Natural = 500,
+        learning_rate: Positive = 0.1,
+        picture: Natural = 32,
         seed: int = 0,
     ) -> None:
         super().__init__(generator)

@@ -15,6 +15,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator
+from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +113,7 @@ class Patches(MeasureOfGenerator):
     kind = "patches"
     columns: tuple[str, ...] | None = ("patch_variation", "left_out")
 
-    def __init__(self, generator: Generator | None, *, patch: int = 8) -> None:
+    def __init__(self, generator: Generator | None, *, patch: Count = 8) -> None:
         super().__init__(generator)
         if int(patch) < 1:
             raise UserError(f"metric.flatness.measure.patches.patch={patch}: at least 1 is needed")

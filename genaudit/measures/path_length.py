@@ -11,7 +11,7 @@ B images of a batch, L latent dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator
 from genaudit.measures.inversion import DISTANCES, make_distance
+from genaudit.stats.bounds import Probability
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +49,9 @@ class PathLength(MeasureOfGenerator):
         generator: Generator | None,
         *,
         distance: str = "perceptual",
-        epsilon: float = 1e-4,
-        interpolation: str = "slerp",
-        sampling: str = "full",
+        epsilon: Probability = 1e-4,
+        interpolation: Literal["slerp", "lerp"] = "slerp",
+        sampling: Literal["full", "end"] = "full",
     ) -> None:
         super().__init__(generator)
         for key, chosen, known in (

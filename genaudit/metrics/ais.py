@@ -16,8 +16,7 @@ import numpy as np
 
 from genaudit.metrics.generator_rows import AIS, by_role, densities, disagreement, ends, leading
 from genaudit.metrics.result import Caution, Curve, per_image, value
-from genaudit.stats.auroc import auroc
-from genaudit.stats.resampling import bootstrap
+from genaudit.stats.auroc import auroc, auroc_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,10 @@ class AISResult:
     auroc_anomalies: float | None = value("higher", default=None)
     auroc_anomalies_lower: float | None = None
     auroc_anomalies_upper: float | None = None
-    interval: str = "percentile bootstrap over images; the sampler's own error, a lower bound's, is not in it"
+    interval: str = (
+        "over new images of each role in these numbers, this generator: percentile bootstrap; the sampler's own error, "
+        "a lower bound's, is not in it"
+    )
     sigma2: float
     psnr: float
     mean_nats: dict[str, float]
@@ -85,7 +87,7 @@ def judge(
         found[f"bits_{role}_lower"], found[f"bits_{role}_upper"] = interval
     if "anomalies" in bits:
         belonging = next(bits[role] for role in ("reference", "train", "generated") if role in bits)
-        interval = bootstrap(auroc, belonging, bits["anomalies"], repeats=500, confidence=confidence, seed=seed)
+        interval = auroc_interval(belonging, bits["anomalies"], repeats=500, confidence=confidence, seed=seed)
         found["auroc_anomalies"] = auroc(belonging, bits["anomalies"])
         found["auroc_anomalies_lower"], found["auroc_anomalies_upper"] = interval
     disagree, cautions = disagreement(columns)

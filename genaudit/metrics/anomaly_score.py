@@ -19,8 +19,9 @@ from scipy import stats
 
 from genaudit.metrics.result import Caution, Cloud, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike
+from genaudit.stats.bounds import Count
 from genaudit.stats.ks2d import Gap, ks2d_2samp
-from genaudit.stats.resampling import bootstrap_indices, bootstrap_mean, percentile_interval
+from genaudit.stats.resampling import LEAST, NO_INTERVAL, bootstrap_indices, bootstrap_mean, percentile_interval
 
 COLUMNS = ("complexity", "vulnerability", "complexity_lag2", "complexity_se", "vulnerability_se")
 COMPLEXITY, VULNERABILITY, LAG2, COMPLEXITY_SE, VULNERABILITY_SE = range(5)
@@ -75,8 +76,8 @@ class AnomalyScoreResult:
 
     citation: ClassVar[str] = CITATION
     statistic: float = value("lower", name="as")
-    statistic_lower: float
-    statistic_upper: float
+    statistic_lower: float | None
+    statistic_upper: float | None
     pvalue: float | None
     pvalue_asymptotic: float | None
     null_mean: float | None
@@ -90,7 +91,7 @@ class AnomalyScoreResult:
     n_generated: int
     n_reference: int
     gap: dict[str, float | str] | None
-    interval: str = "bootstrap over the images of both sets, recentred on the value"
+    interval: str = "over new generated and reference images in these numbers: bootstrap, recentred on the value"
     note: str = (
         "AS does not see mode collapse: copies of a few real images score like real images. Recall, coverage and IRS "
         "see it."
@@ -107,10 +108,10 @@ class AnomalyScoreImagesResult:
     """
 
     citation: ClassVar[str] = CITATION
-    as_i_mean: float | None = value("lower")
+    as_i_mean: float | None = value("none")
     as_i_mean_lower: float | None
     as_i_mean_upper: float | None
-    as_i_median: float | None = value("lower")
+    as_i_median: float | None = value("none")
     as_i_median_lower: float | None
     as_i_median_upper: float | None
     as_i_mean_reference: float | None
@@ -118,7 +119,7 @@ class AnomalyScoreImagesResult:
     n_generated: int
     n_without_as_i: int
     noise_share_generated: float | None
-    interval: str = "bootstrap over images"
+    interval: str = "over new generated images in this number: percentile bootstrap"
     complexity: np.ndarray | None = per_image()  # noqa: RUF009
     vulnerability: np.ndarray | None = per_image()  # noqa: RUF009
     as_i: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
@@ -178,8 +179,8 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    permutations: int = 499,
-    bootstraps: int = 200,
+    permutations: Count = 499,
+    bootstraps: Count = 200,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AnomalyScoreResult:
@@ -216,13 +217,14 @@ def judge(
             for i, j in bootstrap_indices((len(real), len(made)), repeats=bootstraps, seed=seed)
         ]
     )
-    spread = percentile_interval(repeats - repeats.mean(), confidence)
+    enough = min(len(made), len(real)) >= LEAST
+    spread = percentile_interval(repeats - repeats.mean(), confidence) if enough else NO_INTERVAL
     noise = {role: _noise_share(table) for role, table in tables.items()}
     left_out = {role: len(table) - len(points[role]) for role, table in tables.items()}
     return AnomalyScoreResult(
         statistic=found.statistic,
-        statistic_lower=max(found.statistic + spread.lower, 0.0),
-        statistic_upper=min(found.statistic + spread.upper, 1.0),
+        statistic_lower=max(found.statistic + spread.lower, 0.0) if enough else None,
+        statistic_upper=min(found.statistic + spread.upper, 1.0) if enough else None,
         pvalue=found.pvalue,
         pvalue_asymptotic=asymptotic,
         null_mean=found.null_mean,
@@ -272,14 +274,14 @@ def judge_images(
         relative = [error / table[:, index] for error, index in zip(errors, (COMPLEXITY, VULNERABILITY), strict=True)]
         score_error = scores * np.hypot(*relative)
     noise = _noise_share(table)
-    some = len(known) > 0
+    some, enough = len(known) > 0, len(known) >= LEAST
     return AnomalyScoreImagesResult(
         as_i_mean=float(known.mean()) if some else None,
-        as_i_mean_lower=mean_lower if some else None,
-        as_i_mean_upper=mean_upper if some else None,
+        as_i_mean_lower=mean_lower if enough else None,
+        as_i_mean_upper=mean_upper if enough else None,
         as_i_median=float(np.median(known)) if some else None,
-        as_i_median_lower=median_lower if some else None,
-        as_i_median_upper=median_upper if some else None,
+        as_i_median_lower=median_lower if enough else None,
+        as_i_median_upper=median_upper if enough else None,
         as_i_mean_reference=float(beside.mean()) if len(beside) else None,
         as_i_median_reference=float(np.median(beside)) if len(beside) else None,
         n_generated=len(scores),

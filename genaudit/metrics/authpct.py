@@ -16,7 +16,9 @@ from genaudit.metrics.result import Caution, Retrieval, Unavailable, per_image, 
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import Neighbours, nearest
-from genaudit.stats.resampling import wilson_interval
+from genaudit.stats.subsampling import Spread, kth_kept, over_parts, share_ends
+
+LISTED = 4  # nearest training images of each image: the chance that none is in a part is 1/256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,15 @@ class AuthPctResult:
         "train": "the neighbour of a training image that has a copy lies at distance 0, so that every generated image "
         "near it counts as authentic",
     }
-    authpct: float = value("higher")
-    authpct_lower: float
-    authpct_upper: float
+    authpct: float = value("none")
+    authpct_lower: float | None
+    authpct_upper: float | None
     n_generated: int
     n_train: int
     authpct_reference: float | None
-    interval: str = "Wilson's over generated images, the training images held fixed"
+    interval: str = (
+        "over new generated and training images in these numbers: from random parts of both sets, in Wilson's form"
+    )
     authentic: np.ndarray | None = per_image()  # noqa: RUF009
     nearest: Retrieval
     cautions: tuple[Caution, ...] = ()
@@ -73,7 +77,7 @@ def authpct(train: Any, generated: Any, *, device: str = "cpu") -> float:
 
 
 def judge(
-    *, generated: Any, train: Any, reference: Any = None, confidence: float = 0.95, device: str = "cpu"
+    *, generated: Any, train: Any, reference: Any = None, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
 ) -> AuthPctResult:
     """AuthPct of generated images against training images, beside that of reference images where there are any.
 
@@ -82,6 +86,7 @@ def judge(
         train: rows (N, D).
         reference: rows (R, D) of real images outside the training set, or None.
         confidence: of the interval, in (0, 1).
+        seed: of the parts behind the interval.
         device: where the matrix products run.
 
     Raises:
@@ -90,7 +95,8 @@ def judge(
     rows = as_rows(train, "train")
     if len(rows) < 2:
         raise Unavailable("AuthPct compares with the distances between training images and needs at least 2 of them")
-    flags, found, flat = _authentic(rows, as_rows(generated, "generated"), device)
+    made = as_rows(generated, "generated")
+    flags, found, flat = _authentic(rows, made, device)
     cautions = []
     if flat.any():
         message = (
@@ -98,14 +104,15 @@ def judge(
             f"copy (in features), at distance 0: all but copies of it count as authentic, and AuthPct is too high."
         )
         cautions.append(Caution("duplicates", message))
-    interval = wilson_interval(int(flags.sum()), len(flags), confidence)
+    share = float(flags.mean())
+    lower, upper = share_ends(share, _spread(rows, made, device, seed), len(flags), confidence)
     beside: float | None = None
     if reference is not None:
         beside = 100.0 * float(_authentic(rows, as_rows(reference, "reference"), device)[0].mean())
     return AuthPctResult(
-        authpct=100.0 * float(flags.mean()),
-        authpct_lower=100.0 * interval.lower,
-        authpct_upper=100.0 * interval.upper,
+        authpct=100.0 * share,
+        authpct_lower=None if lower is None else 100.0 * lower,
+        authpct_upper=None if upper is None else 100.0 * upper,
         n_generated=len(flags),
         n_train=len(rows),
         authpct_reference=beside,
@@ -125,3 +132,23 @@ def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.nd
     own_distance = np.where(first_is_self, near.distances[:, 1], near.distances[:, 0])
     flags: np.ndarray = found.distances[:, 0] > own_distance[back]
     return flags, found, own_distance[back] == 0
+
+
+def _spread(train: RowsLike, generated: RowsLike, device: str, seed: int) -> Spread:
+    """The spread of the authentic share over new generated and training images."""
+    listed = nearest(generated, train, k=min(LISTED, len(train)), device=device)
+    retrieved, back = np.unique(listed.indices, return_inverse=True)
+    back = back.reshape(listed.indices.shape)
+    near = nearest(Chosen(train, retrieved), train, k=min(LISTED + 2, len(train)), device=device)
+    others = near.indices != retrieved[:, None]  # a copy's own place may be anywhere among the copies
+    order = np.argsort(~others, axis=1, kind="stable")[:, : max(near.indices.shape[1] - 1, 1)]
+    neighbours, own = (np.take_along_axis(each, order, 1) for each in (near.indices, near.distances))
+
+    def of_part(generated: np.ndarray, train: np.ndarray) -> dict[str, float]:
+        at = kth_kept(listed.indices, train, 1)[:, None]
+        distances, image = (np.take_along_axis(each, at, 1)[:, 0] for each in (listed.distances, back))
+        kept = np.take_along_axis(own, kth_kept(neighbours, train, 1)[:, None], 1)[:, 0]
+        return {"share": float((distances > kept[image])[generated].mean())}
+
+    sizes = {"generated": len(generated), "train": len(train)}
+    return over_parts(of_part, sizes, halves=0, seed=seed)["share"]

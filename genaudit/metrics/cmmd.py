@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.kernel import Kernel, check_pair, mmd
+from genaudit.metrics.kernel import LEAST, OVER_BOTH, Kernel, check_pair, mmd
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import as_rows
+from genaudit.stats.bounds import Positive
 
 SCALE = 1000.0  # the authors', for legible numbers
 
@@ -78,7 +79,7 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    sigma: float = 10.0,
+    sigma: Positive = 10.0,
     normalise: bool = True,
     confidence: float = 0.95,
     feature_model: str | None = None,
@@ -88,8 +89,8 @@ def judge(
     The interval says how the value would vary over new images in the same numbers; it does not hold the upward bias.
 
     Args:
-        generated: rows (M, D), M >= 3 for an interval.
-        reference: rows (N, D), N >= 3 for an interval.
+        generated: rows (M, D), M >= 10 for an interval.
+        reference: rows (N, D), N >= 10 for an interval.
         sigma, normalise: see `cmmd`.
         confidence: of the interval, in (0, 1).
         feature_model: its name, where it is known: another than CLIP gives a caution.
@@ -98,7 +99,8 @@ def judge(
     check_pair(x, "generated", y, "reference")
     found = mmd(x, y, gaussian_less_one(sigma, normalise), names=("generated", "reference"), diagonal=0.0)
     error = None if found.error is None else SCALE * found.error
-    half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
+    enough = error is not None and min(len(x), len(y)) >= LEAST
+    half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
     distance = SCALE * max(found.value, 0.0)  # rounding alone can make it negative
     cautions = []
     if feature_model is not None and "clip" not in feature_model.lower():
@@ -119,7 +121,7 @@ def judge(
         sigma=float(sigma),
         n_generated=len(x),
         n_reference=len(y),
-        interval="none: fewer than 3 images" if error is None else "delete-one jackknife over the images of both sets",
+        interval=OVER_BOTH if enough else "none: fewer than 10 images",
         cautions=tuple(cautions),
     )
 

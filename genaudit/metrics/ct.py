@@ -20,14 +20,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.auroc import auroc
+from genaudit.stats.bounds import Count
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import nearest
+from genaudit.stats.subsampling import Spread, kth_kept, normal_ends, over_parts
 
 MIN_GENERATED = 20  # in a cell: below, U is too far from normal (Meehan et al. 2020, section 4)
+LISTED = 4  # nearest training images of each image: the chance that none is in a part is 1/256
+INTERVAL = "over new generated, held-out and training images in these numbers, the cells held fixed: from random parts"
 FIT_ROWS = 20_000  # training images that k-means is fitted to: bounds its memory; all of them are assigned to cells
 
 
@@ -97,8 +102,8 @@ def judge(
     generated: Any,
     reference: Any,
     train: Any,
-    cells: int = 3,
-    min_generated: int = MIN_GENERATED,
+    cells: Count = 3,
+    min_generated: Count = MIN_GENERATED,
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "cpu",
@@ -131,21 +136,15 @@ def judge(
     labels = _assign(rows, cells, seed)
 
     found: list[Cell] = []
-    variances: list[float] = []
+    searched: list[_Searched] = []
     for cell in range(cells):
         inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
         n, m = len(inside["reference"]), len(inside["generated"])
         z = farther = None
         if m >= max(min_generated, 1) and n > 0 and len(inside["train"]) > 0:
-            training = Chosen(rows["train"], inside["train"])
-            held_out, made = (
-                nearest(Chosen(rows[role], inside[role]), training, device=device).distances[:, 0]
-                for role in ("reference", "generated")
-            )
-            spread = np.sqrt(n * m * (n + m + 1) / 12)
-            farther, variance = _farther(made, held_out)
-            z = float((farther - 0.5) * n * m / spread)
-            variances.append(variance * (n * m / spread) ** 2)
+            searched.append(_Searched(rows, inside, device))
+            made, held_out = searched[-1].distances()
+            z, farther = _score(made, held_out)
         found.append(Cell(len(inside["train"]), n, m, z, farther))
 
     counted = [cell for cell in found if cell.z is not None]
@@ -157,9 +156,10 @@ def judge(
     weights = np.array([cell.n_reference for cell in counted], dtype=np.float64)
     weights /= weights.sum()
     statistic = float(weights @ [cell.z for cell in counted])
-    half: float | None = None
-    if all(variances):
-        half = float(special.ndtri(0.5 + confidence / 2) * np.sqrt(np.square(weights) @ variances))
+    spread = _spread(searched, {role: len(each) for role, each in rows.items()}, seed)
+    lower, upper = normal_ends(statistic, spread, confidence)
+    if any(cell.farther in (0.0, 1.0) for cell in counted):
+        lower = upper = None  # the parts agree as well, and show no error
     share = sum(cell.n_generated for cell in counted) / len(rows["generated"])
     cautions = []
     if len(counted) < cells:
@@ -172,8 +172,8 @@ def judge(
         )
     return CTResult(
         ct=statistic,
-        ct_lower=None if half is None else statistic - half,
-        ct_upper=None if half is None else statistic + half,
+        ct_lower=lower,
+        ct_upper=upper,
         pvalue=float(special.ndtr(statistic / np.sqrt(np.square(weights).sum()))),
         farther=float(weights @ [cell.farther for cell in counted]),
         share_generated_in_cells=share,
@@ -181,11 +181,9 @@ def judge(
         n_reference=len(rows["reference"]),
         n_train=len(rows["train"]),
         cells=tuple(found),
-        interval=(
-            "none: in some cell all pairs of a generated and a held-out image agree"
-            if half is None
-            else "DeLong's variance of each cell's U, cells and training images held fixed"
-        ),
+        interval="none: in some cell all pairs of a generated and a held-out image agree"
+        if lower is None
+        else INTERVAL,
         cautions=tuple(cautions),
     )
 
@@ -206,11 +204,50 @@ def _assign(rows: dict[str, RowsLike], cells: int, seed: int) -> dict[str, np.nd
     }
 
 
-def _farther(made: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
-    """P(made > held_out) + P(tie)/2 over all pairs, and its DeLong variance (DeLong et al. 1988)."""
+class _Searched:
+    """A cell's images and their nearest training images in the cell."""
+
+    def __init__(self, rows: dict[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
+        self.inside = inside
+        training = Chosen(rows["train"], inside["train"])
+        self.found = {
+            role: nearest(
+                Chosen(rows[role], inside[role]), training, k=min(LISTED, len(inside["train"])), device=device
+            )
+            for role in ("generated", "reference")
+        }
+
+    def distances(self, **kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the generated and of the held-out images to the nearest training image; of the kept ones."""
+        if not kept:
+            return self.found["generated"].distances[:, 0], self.found["reference"].distances[:, 0]
+        training = kept["train"][self.inside["train"]]
+        made, held_out = (
+            np.take_along_axis(each.distances, kth_kept(each.indices, training, 1)[:, None], 1)[:, 0][
+                kept[role][self.inside[role]]
+            ]
+            for role, each in self.found.items()
+        )
+        return made, held_out
+
+
+def _spread(cells: list[_Searched], sizes: dict[str, int], seed: int) -> Spread:
+    """The spread of C_T over new images of all three sets; C_T of a part is scaled up to all images."""
+
+    def of_part(**kept: np.ndarray) -> dict[str, float]:
+        pairs = [cell.distances(**kept) for cell in cells]
+        pairs = [(made, held_out) for made, held_out in pairs if len(made) and len(held_out)]
+        held = np.array([len(held_out) for _, held_out in pairs], float)
+        share = np.mean([each.mean() for each in kept.values()])
+        if not len(pairs):
+            return {"ct": float("nan")}
+        return {"ct": float(held @ [_score(*pair)[0] for pair in pairs] / held.sum() / np.sqrt(share))}
+
+    return over_parts(of_part, sizes, halves=0, seed=seed)["ct"]
+
+
+def _score(made: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
+    """A cell's Z, and P(made > held_out) + P(tie)/2 over all pairs."""
     m, n = len(made), len(held_out)
-    ranks = stats.rankdata(np.concatenate([made, held_out]))
-    beaten_by_made = (ranks[:m] - stats.rankdata(made)) / n  # share of held-out images below each generated one
-    beating_held_out = 1 - (ranks[m:] - stats.rankdata(held_out)) / m
-    variance = sum(float(s.var(ddof=1)) / len(s) for s in (beaten_by_made, beating_held_out) if len(s) > 1)
-    return float(beaten_by_made.mean()), variance
+    farther = auroc(made, held_out)
+    return float((farther - 0.5) * n * m / np.sqrt(n * m * (n + m + 1) / 12)), farther

@@ -1,18 +1,19 @@
-"""Fréchet distance extrapolated to endless generated images (Chong & Forsyth 2020).
+"""Fréchet distance extrapolated to endless images (Chong & Forsyth 2020).
 
 FD of N generated images is biased upward by about c/N, where c depends on the model, so that two models' FDs at
 equal N can stand in the wrong order. Over subsets of n_1 < ... < n_P = N images a line
 
     FD_n = FD_inf + c / n
 
-is fitted by least squares, and its intercept is told. The bias of a finite reference set stays in it: it is the same
-for all models that are compared with that set. N generated images, P subsets, D features.
+is fitted by least squares, and its intercept is told. Departure from the authors: a reference set of rows has a bias
+of its own, and shrinks with the generated images, by the same share, so that both sets are extrapolated. Where the
+reference is given by its moments, as with the authors, its bias stays. N generated images, P subsets, D features.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -20,6 +21,7 @@ from scipy import special
 from genaudit.metrics import frechet
 from genaudit.metrics.result import Caution, Curve, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Bounds
 from genaudit.stats.chosen import Chosen
 
 LARGEST_START = 5000  # the authors' smallest subset of 50,000 images
@@ -47,12 +49,19 @@ class FDInfinityResult:
     n_generated: int
     n_reference: int | None
     interval: str
+    extrapolated: str
     line: Curve
     cautions: tuple[Caution, ...] = ()
 
 
 def fd_infinity(
-    generated: Any, reference: Any, *, points: int = 15, smallest: int | None = None, seed: int = 0
+    generated: Any,
+    reference: Any,
+    *,
+    points: int = 15,
+    smallest: int | None = None,
+    both: bool = False,
+    seed: int = 0,
 ) -> float:
     """Fréchet distance extrapolated in 1/N to endless generated images, Chong & Forsyth 2020.
 
@@ -62,6 +71,7 @@ def fd_infinity(
         points: P subsets, 3 or more, their sizes evenly spaced from `smallest` to N.
         smallest: images of the smallest subset; None: half of the images, but no more than 5,000. The bias follows 1/n
             only well above D: a smaller start bends the line and the intercept falls below the truth.
+        both: a reference of rows shrinks as well, as in `judge`; the authors keep it whole, and its bias stays.
         seed: of the subsets, each drawn without replacement.
 
     Returns:
@@ -71,16 +81,15 @@ def fd_infinity(
         ValueError: shapes that do not fit, too few images for the points, or values that are not finite.
     """
     rows = as_rows(generated, "generated")
-    line = _fit(rows, _reference(reference, rows.shape[1])[0], _sizes(len(rows), points, smallest), seed)
-    return line.intercept
+    return _fit(rows, reference, _sizes(len(rows), points, smallest), seed, both).intercept
 
 
 def judge(
     *,
     generated: Any,
     reference: Any,
-    points: int = 15,
-    smallest: int | None = None,
+    points: Annotated[int, Bounds(3)] = 15,
+    smallest: Annotated[int, Bounds(2)] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> FDInfinityResult:
@@ -103,9 +112,9 @@ def judge(
     n, dimensions = rows.shape
     if n < 20 or n - (smallest or 2) < points:
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
-    target, n_reference = _reference(reference, dimensions)
+    given = frechet.given_moments(reference) is not None
     sizes = _sizes(n, points, smallest)
-    line = _fit(rows, target, sizes, seed)
+    line = _fit(rows, reference, sizes, seed, True)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
     z = float(special.ndtri(0.5 + confidence / 2))
     error: float | None = None
@@ -130,8 +139,15 @@ def judge(
         subset_sizes=tuple(int(size) for size in sizes),
         dimensions=dimensions,
         n_generated=n,
-        n_reference=n_reference,
-        interval="none: as for fd" if error is None else "delta method of fd, and the subsets' scatter about the line",
+        n_reference=whole.n_reference,
+        interval=(
+            "none: as for fd"
+            if error is None
+            else f"over new {'generated' if given else 'generated and reference'} images, about the value at endless "
+            "ones: delta method of fd, and the subsets' scatter about the line"
+            + ("; the reference's moments, and their bias, count as fixed" if given else "")
+        ),
+        extrapolated="generated images" if given else "generated and reference images",
         line=Curve(
             title="Fréchet distance over 1/N",
             x_label="1 / number of generated images",
@@ -165,32 +181,33 @@ def _sizes(n: int, points: int, smallest: int | None) -> np.ndarray:
     return np.linspace(start, n, points).astype(np.int64)
 
 
-def _reference(reference: Any, dimensions: int) -> tuple[frechet.Gaussian, int | None]:
+def _fit(rows: RowsLike, reference: Any, sizes: np.ndarray, seed: int, both: bool) -> _Line:
+    """FD of random subsets, and the least-squares line through them over 1/n.
+
+    With `both` a reference of rows shrinks by the same share as the generated images: then both sets' biases follow
+    1/n, and the intercept is free of both. Moments stay as they are.
+    """
+    dimensions = rows.shape[1]
     given = frechet.given_moments(reference)
+    real = None if given is not None else as_rows(reference, "reference")
+    frechet.check_dimensions(dimensions, len(given.mu) if given is not None else real.shape[1])  # type: ignore[union-attr]
+    fixed = None
     if given is not None:
-        frechet.check_dimensions(dimensions, len(given.mu))
-        return frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference"), given.n
-    rows = as_rows(reference, "reference")
-    frechet.check_dimensions(dimensions, rows.shape[1])
-    return frechet.fit_gaussian(rows, "reference"), len(rows)
-
-
-def _fit(rows: RowsLike, target: frechet.Gaussian, sizes: np.ndarray, seed: int) -> _Line:
-    """FD of a random subset of each size, and the least-squares line through them over 1/n."""
+        fixed = frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    elif not both:
+        assert real is not None
+        fixed, real = frechet.fit_gaussian(real, "reference"), None
     rng = np.random.default_rng(seed)
-    distances = np.array(
-        [
-            sum(
-                frechet.distance_terms(
-                    frechet.fit_gaussian(
-                        Chosen(rows, np.sort(rng.choice(len(rows), size=size, replace=False))), "generated"
-                    ),
-                    target,
-                )
-            )
-            for size in sizes
-        ]
-    )
+
+    def subset(of: RowsLike, size: int, name: str) -> frechet.Gaussian:
+        return frechet.fit_gaussian(Chosen(of, np.sort(rng.choice(len(of), size=size, replace=False))), name)
+
+    distances = np.empty(len(sizes))
+    for place, size in enumerate(sizes):
+        made = subset(rows, size, "generated")
+        target = fixed if real is None else subset(real, max(2, round(size / len(rows) * len(real))), "reference")
+        assert target is not None
+        distances[place] = sum(frechet.distance_terms(made, target))
     design = np.stack([np.ones(len(sizes)), 1 / sizes], axis=1)
     (intercept, slope), *_ = np.linalg.lstsq(design, distances, rcond=None)
     residuals = distances - design @ [intercept, slope]

@@ -40,7 +40,7 @@ class FlatnessResult:
     pearson_lower: float
     pearson_upper: float
     over: str
-    interval: str = "percentile bootstrap over images"
+    interval: str = "over new images in this number, this generator: percentile bootstrap"
     by_role: dict[str, dict[str, float]]
     patches_left_out: dict[str, float]
     patch_variation: np.ndarray | None = per_image()  # noqa: RUF009

@@ -20,6 +20,7 @@ from scipy import linalg, special
 
 from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.chosen import Chosen
 from genaudit.stats.one_core import one_core
 
 
@@ -158,17 +159,20 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     first = fit_gaussian(rows["generated"], "generated")
 
     counts = {"generated": n_generated, "reference": n_reference}
-    if all(count is None or count > 2 * dimensions for count in counts.values()):
+    if all(count is None or count > max(2 * dimensions, 9) for count in counts.values()):
         mean_term, covariance_term, error = distance_terms_and_error(first, second, rows)
-        note = "delta method: how the value varies over new images in these numbers, without its upward bias"
+        note = "over new generated and reference images in these numbers: delta method, without the value's upward bias"
         if given is not None:
-            note += "; the reference's moments count as fixed"
+            note = "over new generated images in this number, this reference (its moments count as fixed): delta "
+            note += "method, without the value's upward bias"
     else:
         (mean_term, covariance_term), error = distance_terms(first, second), None
-        note = "none: a set has at most two images a dimension"
+        note = "none: a set has at most two images a dimension, or fewer than 10"
     if error is None and not note.startswith("none"):
         note = "none: a covariance matrix is singular"
     distance = mean_term + covariance_term
+    few = any(count is not None and count <= dimensions for count in counts.values())
+    at_half = _at_half(rows, second, distance) if few else ""
     half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
     return FrechetResult(
         fd=distance,
@@ -184,13 +188,24 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
             Caution(
                 "fewer-samples-than-dimensions",
                 f"The {role} set has N = {count} images for D = {dimensions} features, so its covariance matrix is "
-                f"singular and the Fréchet distance is far above what more images would give: compare it only with "
-                f"distances of equally many images.",
+                f"singular and the Fréchet distance is far above what more images would give{at_half}: compare it only "
+                f"with distances of equally many images.",
             )
             for role, count in counts.items()
             if count is not None and count <= dimensions
         ),
     )
+
+
+def _at_half(rows: dict[str, RowsLike], reference: Gaussian, distance: float) -> str:
+    """What the distance is at every other image of each set, measured; empty where a set is too small."""
+    if min(map(len, rows.values())) < 4:
+        return ""
+    first, second = (
+        fit_gaussian(Chosen(rows[role], np.arange(0, len(rows[role]), 2)), role) if role in rows else reference
+        for role in ("generated", "reference")
+    )
+    return f" ({distance:.4g} here, {sum(distance_terms(first, second)):.4g} at half of these images)"
 
 
 def fit_gaussian(rows: RowsLike, name: str) -> Gaussian:

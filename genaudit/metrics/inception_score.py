@@ -18,6 +18,7 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.bounds import Count, Natural
 
 SHUFFLE_SEED = 2020  # torch-fidelity's: equal logits in equal order have equal scores
 
@@ -42,7 +43,10 @@ class InceptionScoreResult:
     splits_deviation: float
     classes: int
     n_generated: int
-    interval: str = "Student's over the splits; delta method on the logarithm for the unsplit score"
+    interval: str = (
+        "over new generated images in this number: Student's over the splits; delta method on the logarithm for the "
+        "unsplit score"
+    )
     cautions: tuple[Caution, ...] = ()
 
 
@@ -69,7 +73,7 @@ def inception_score(logits: Any, *, splits: int = 1, shuffle_seed: int | None = 
 
 
 def judge(
-    *, generated: Any, splits: int = 10, shuffle_seed: int = SHUFFLE_SEED, confidence: float = 0.95
+    *, generated: Any, splits: Count = 10, shuffle_seed: Natural = SHUFFLE_SEED, confidence: float = 0.95
 ) -> InceptionScoreResult:
     """Inception Score of generated images from their class logits, split and unsplit.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from genaudit.metrics.generator_rows import INVERSION, by_role, densities, ends, leading
 from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, per_image, value
-from genaudit.stats.auroc import auroc
+from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.resampling import Interval, bootstrap
 
 SHOWN = 4  # images a role beside their reconstructions, from the best recovered to the worst
@@ -59,7 +59,7 @@ class InversionResult:
     sigma2_lower: float | None = None
     sigma2_upper: float | None = None
     psnr: float | None = value("none", default=None)
-    interval: str = "percentile bootstrap over images"
+    interval: str = "over new images of each role in these numbers, this generator: percentile bootstrap"
     mean_error: dict[str, float]
     restarts_differ: dict[str, float]  # share of images whose restarts differ by more than the best one's distance
     inversion_error: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
@@ -129,7 +129,9 @@ def _with_interval(name: str, number: float, interval: Interval) -> dict[str, fl
 
 
 def _compared(name: str, of: Any, samples: tuple[np.ndarray, ...], confidence: float, seed: int) -> dict[str, Any]:
-    return _with_interval(name, of(*samples), bootstrap(of, *samples, repeats=500, confidence=confidence, seed=seed))
+    of_repeats: dict[str, Any] = {"repeats": 500, "confidence": confidence, "seed": seed}
+    ends = auroc_interval(*samples, **of_repeats) if of is auroc else bootstrap(of, *samples, **of_repeats)
+    return _with_interval(name, of(*samples), ends)
 
 
 def _ratio(real: np.ndarray, made: np.ndarray) -> float:

@@ -20,6 +20,8 @@ from genaudit.metrics.result import Caution, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+OVER_BOTH = "over new generated and reference images in these numbers: delete-one jackknife of both sets"
+LEAST = 10  # images of a set: with fewer there is no interval
 BLOCK = 2048  # rows: a tile of kernels takes 32 MiB
 
 
@@ -72,14 +74,15 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     simulations at a nominal 95 %). Far apart, with skewed kernels and some hundred images, 92 to 95 % were seen.
 
     Args:
-        generated: rows (M, D), M >= 3 for an interval.
-        reference: rows (N, D), N >= 3 for an interval.
+        generated: rows (M, D), M >= 10 for an interval.
+        reference: rows (N, D), N >= 10 for an interval.
         confidence: of the interval, in (0, 1).
     """
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
     check_pair(x, "generated", y, "reference")
     distance, error, _ = mmd(x, y, cubic, names=("generated", "reference"))
-    half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
+    enough = error is not None and min(len(x), len(y)) >= LEAST
+    half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
     return KernelResult(
         kd=distance,
         kd_lower=None if half is None else distance - half,
@@ -87,7 +90,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
         standard_error=error,
         n_generated=len(x),
         n_reference=len(y),
-        interval="none: fewer than 3 images" if error is None else "delete-one jackknife over the images of both sets",
+        interval=OVER_BOTH if enough else "none: fewer than 10 images",
     )
 
 

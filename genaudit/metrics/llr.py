@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, Unavailable, per_image, value
-from genaudit.stats.auroc import auroc, bootstrap_areas, roc
+from genaudit.stats.auroc import area_interval, auroc, bootstrap_areas, roc
+from genaudit.stats.bounds import Bounds, Count
 from genaudit.stats.resampling import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
@@ -76,7 +77,7 @@ class LLR:
     n_out: int
     ratio_to: str
     ratio_minus_control: tuple[float, float, float]  # and its interval's ends
-    interval: str = "percentile bootstrap over the images of both sides, the models held fixed"
+    interval: str = "over new images of both sides in these numbers, the models held fixed: percentile bootstrap"
     llr: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     log_prob: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     log_prob_general: np.ndarray | None = per_image()  # noqa: RUF009
@@ -91,8 +92,8 @@ def judge(
     generated: Rows,
     reference: Rows | None = None,
     anomalies: Rows | None = None,
-    bootstraps: int = 1000,
-    floor: float = FLOOR,
+    bootstraps: Count = 1000,
+    floor: Annotated[float, Bounds(high=0)] = FLOOR,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> LLR:
@@ -125,7 +126,7 @@ def judge(
     areas: dict[str, np.ndarray] = {}
     for name in ours:
         areas[name] = bootstrap_areas(ours[name], others[name], repeats=bootstraps, seed=seed)
-        ends = percentile_interval(areas[name], confidence)
+        ends = area_interval(areas[name], min(len(ours[name]), len(others[name])), confidence)
         numbers[f"auroc_{name}"] = auroc(ours[name], others[name])
         numbers |= {f"auroc_{name}_lower": ends.lower, f"auroc_{name}_upper": ends.upper}
     control = "general" if "general" in ours else "code"

@@ -14,18 +14,20 @@ of a few training images go unpunished; here, as in the paper and Kaggle's code,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from genaudit.metrics import frechet
 from genaudit.metrics.result import Caution, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.bounds import Bounds
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import Index
 
 EPSILON = 1e-14  # Kaggle's: copies alone have a huge score, not an infinite one
 QUERIES = 4096
+Threshold = Annotated[float, Bounds(0, 1, above=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,12 @@ def mifid(train: Any, generated: Any, *, reference: Any = None, threshold: float
 
 
 def judge(
-    *, generated: Any, train: Any, reference: Any = None, threshold: float = 0.1, device: str = "cpu"
+    *,
+    generated: Any,
+    train: Any,
+    reference: Any = None,
+    threshold: Threshold = 0.1,
+    device: str = "cpu",
 ) -> MiFIDResult:
     """MiFID of generated images against training images; FD against reference images where there are any.
 

@@ -17,7 +17,9 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.result import Caution, value
-from genaudit.stats.sliced import random_directions, sliced_wasserstein
+from genaudit.stats.arrays import as_rows
+from genaudit.stats.bounds import Count
+from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +34,15 @@ class MINDResult:
         "arXiv:2605.06797, 2026."
     )
     mind: float = value("lower")
-    mind_lower: float
-    mind_upper: float
+    mind_lower: float | None
+    mind_upper: float | None
     directions: int
     dimensions: int
     n_generated: int
     n_reference: int
     interval: str = (
-        "del Barrio's and Loubes' normal limit: how the value varies over new images and directions, without its "
-        "upward bias"
+        "over new generated and reference images in these numbers, and new directions: del Barrio's and Loubes' normal "
+        "limit; none from one direction or fewer than 10 images; the value's upward bias is not in it"
     )
     cautions: tuple[Caution, ...] = ()
 
@@ -68,7 +70,7 @@ def mind(x: Any, y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any, directions: int = 1000, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any, directions: Count = 1000, confidence: float = 0.95, seed: int = 0
 ) -> MINDResult:
     """MIND of generated images to reference images.
 
@@ -83,20 +85,26 @@ def judge(
     drawn = random_directions(directions, dimensions, seed)
     found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
     half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
+    enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
     smallest = min(len(generated), len(reference))
     cautions: tuple[Caution, ...] = ()
     if smallest < 1000:
+        at_half = ""
+        if smallest >= 4:
+            made, real = as_rows(generated, "generated")[::2], as_rows(reference, "reference")[::2]
+            half_value = 3 * dimensions * sliced_wasserstein(made, real, drawn).mean
+            at_half = f" ({3 * dimensions * found.mean:.4g} here, {half_value:.4g} at half of these images)"
         cautions = (
             Caution(
                 "few-images",
                 f"MIND rests on {smallest} images in the smaller set; the paper finds it informative from 1,000 on, "
-                f"and below its upward bias shows: compare it only with values of equally many images.",
+                f"and below its upward bias shows{at_half}: compare it only with values of equally many images.",
             ),
         )
     return MINDResult(
         mind=3 * dimensions * found.mean,
-        mind_lower=3 * dimensions * max(found.mean - half, 0.0),
-        mind_upper=3 * dimensions * (found.mean + half),
+        mind_lower=3 * dimensions * max(found.mean - half, 0.0) if enough else None,
+        mind_upper=3 * dimensions * (found.mean + half) if enough else None,
         directions=directions,
         dimensions=dimensions,
         n_generated=len(generated),

@@ -8,13 +8,16 @@ code. N steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import as_rows, blocks
+from genaudit.stats.bounds import Bounds
 from genaudit.stats.resampling import bootstrap
+
+Percent = Annotated[float, Bounds(0, 50, below=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class PathLengthResult:
     discarded: int
     distance: str
     steps: int
-    interval: str = "bootstrap over the steps"
+    interval: str = "over new steps in this number, this generator: percentile bootstrap"
     cautions: tuple[Caution, ...] = ()
 
 
@@ -55,7 +58,12 @@ def trimmed_mean(lengths: Any, *, discard: float = 1.0) -> float:
 
 
 def judge(
-    *, generated: Any, discard: float = 1.0, distance: str = "perceptual", confidence: float = 0.95, seed: int = 0
+    *,
+    generated: Any,
+    discard: Percent = 1.0,
+    distance: str = "perceptual",
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> PathLengthResult:
     """Perceptual path length from the lengths of single steps.
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
-from genaudit.stats.auroc import auroc
-from genaudit.stats.resampling import bootstrap, bootstrap_mean
+from genaudit.stats.auroc import auroc, auroc_interval
+from genaudit.stats.bounds import Natural
+from genaudit.stats.resampling import bootstrap_mean
 
 GRID = 200  # points of a drawn curve
 FRACTION = 8  # a heat map is drawn at least so many pixels a cell wide
@@ -48,7 +49,7 @@ class PIADResult:
     piad_mean_reference: float | None = None
     generated_above_reference: float | None = None
     normal: str | None = None
-    interval: str = "percentile bootstrap over images, the detector held fixed"
+    interval: str = "over new images of every set in these numbers, the detector held fixed: percentile bootstrap"
     piad: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     scores: Curve
     pictures: tuple[Pictures, ...] = ()
@@ -60,7 +61,7 @@ def judge(
     generated: Any,
     reference: Any = None,
     anomalies: Any = None,
-    shown: int = 5,
+    shown: Natural = 5,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PIADResult:
@@ -88,7 +89,7 @@ def judge(
     if anomalies is not None:
         normal = "reference" if reference is not None else "generated"
         area = auroc(scores["anomalies"], scores[normal])
-        ends = bootstrap(auroc, scores["anomalies"], scores[normal], confidence=confidence, seed=seed)
+        ends = auroc_interval(scores["anomalies"], scores[normal], confidence=confidence, seed=seed)
         if ends[1] is not None and ends[1] < 0.5:
             cautions.append(Caution("anomalies-score-lower", _LOWER.format(normal=normal)))
     mean_reference = above = None

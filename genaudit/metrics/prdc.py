@@ -22,7 +22,8 @@ import numpy as np
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.resampling import bootstrap_mean, wilson_interval
+from genaudit.stats.bounds import Count
+from genaudit.stats.subsampling import NONE, NOTHING, Spread, over_parts, positive_ends, share_ends
 
 FEW_IMAGES = 500  # below, a share's 95 % interval is wider than 0.08 and the balls are wide too
 
@@ -55,22 +56,24 @@ class PRDCResult:
         "generated": "balls around copies are narrower, so that recall is too low",
     }
     precision: float = value("higher")
-    precision_lower: float
-    precision_upper: float
+    precision_lower: float | None
+    precision_upper: float | None
     recall: float = value("higher")
-    recall_lower: float
-    recall_upper: float
+    recall_lower: float | None
+    recall_upper: float | None
     density: float = value("higher")
-    density_lower: float
-    density_upper: float
+    density_lower: float | None
+    density_upper: float | None
     coverage: float = value("higher")
-    coverage_lower: float
-    coverage_upper: float
+    coverage_lower: float | None
+    coverage_upper: float | None
     k: int
     n_generated: int
     n_reference: int
     coverage_of_equal_laws: float
-    interval: str = "over images, the balls held fixed: Wilson's for shares, bootstrap for density"
+    interval: str = (
+        "over new generated and reference images in these numbers: from random parts, Wilson's form for shares"
+    )
     reference_balls: np.ndarray | None = per_image()  # noqa: RUF009
     cautions: tuple[Caution, ...] = ()
 
@@ -81,6 +84,7 @@ class _Membership(NamedTuple):
     recalled: np.ndarray  # (N,) bool: the reference image lies in a generated image's ball
     flat_reference: int  # balls of radius 0, which hold nothing
     flat_generated: int
+    spare: tuple[balls.Members, balls.Members] | None  # of the reference's balls, and of the generated images'
 
 
 def prdc(reference: Any, generated: Any, *, k: int = 5, device: str = "cpu") -> PRDC:
@@ -109,24 +113,23 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    k: int = 5,
+    k: Count = 5,
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "cpu",
 ) -> PRDCResult:
     """Precision, recall, density and coverage of generated images, with intervals and each image's number of balls.
 
-    The intervals hold the balls fixed. Those of precision and density say how the value varies over generated images
-    against these reference balls, that of recall over reference images against these generated balls, that of
-    coverage over reference images with their balls, as if these were independent. The other set's share of the
-    variance is not in them.
+    The intervals say how each value varies over new images of both sets in the same numbers, their balls included:
+    from random parts of both sets, in Wilson's form for the shares. The values' dependence on the numbers of images is
+    not in them.
 
     Args:
         generated: rows (M, D).
         reference: rows (N, D).
         k: the neighbour whose distance is an image's radius.
         confidence: of the intervals, in (0, 1).
-        seed: of the bootstrap of density.
+        seed: of the parts.
         device: where the matrix products run.
 
     Raises:
@@ -136,14 +139,18 @@ def judge(
     n, m = len(a), len(b)
     if min(n, m) <= k:
         raise Unavailable(f"precision and recall with k = {k} need more than {k} images in each set, not {min(n, m)}")
-    found = _membership(a, b, k, device)
+    found = _membership(a, b, k, device, spare=True)
     if found.flat_reference == n:
         raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
     summary = _summary(found, k)
-    precision = wilson_interval(int(np.count_nonzero(found.counts)), m, confidence)
-    recall = wilson_interval(int(found.recalled.sum()), n, confidence)
-    coverage = wilson_interval(int(found.covered.sum()), n, confidence)
-    density = bootstrap_mean(found.counts / k, confidence=confidence, seed=seed)
+    assert found.spare is not None
+    spread = _spread(*found.spare, k, seed)
+    precision = share_ends(summary.precision, spread["precision"], m, confidence)
+    recall = share_ends(summary.recall, spread["recall"], n, confidence)
+    coverage = share_ends(summary.coverage, spread["coverage"], n, confidence)
+    density = positive_ends(summary.density, spread["density"], confidence)
+    if summary.density > 0.95 * n / k:  # nearly every ball holds every image: the value cannot move
+        density = NONE
     cautions = [
         Caution(
             "duplicates",
@@ -160,8 +167,8 @@ def judge(
         cautions.append(
             Caution(
                 "few-images",
-                f"Precision, recall, density and coverage rest on {m} generated and {n} reference images; below "
-                f"{FEW_IMAGES} the balls are wide and the values move by several hundredths from set to set.",
+                f"Precision, recall, density and coverage rest on {m} generated and {n} reference images, and depend "
+                f"on their number{_dependence(summary, spread)}: compare them only with values of equally many.",
             )
         )
     if max(n, m) > 2 * min(n, m):
@@ -175,17 +182,17 @@ def judge(
     others = np.arange(n - 1, n - 1 - k, -1.0)
     return PRDCResult(
         precision=summary.precision,
-        precision_lower=precision.lower,
-        precision_upper=precision.upper,
+        precision_lower=precision[0],
+        precision_upper=precision[1],
         recall=summary.recall,
-        recall_lower=recall.lower,
-        recall_upper=recall.upper,
+        recall_lower=recall[0],
+        recall_upper=recall[1],
         density=summary.density,
-        density_lower=density.lower,
-        density_upper=density.upper,
+        density_lower=density[0],
+        density_upper=density[1],
         coverage=summary.coverage,
-        coverage_lower=coverage.lower,
-        coverage_upper=coverage.upper,
+        coverage_lower=coverage[0],
+        coverage_upper=coverage[1],
         k=k,
         n_generated=m,
         n_reference=n,
@@ -194,6 +201,16 @@ def judge(
         reference_balls=found.counts,
         cautions=tuple(cautions),
     )
+
+
+def _dependence(summary: PRDC, spread: dict[str, Spread]) -> str:
+    """What the values are at half of the images, measured on these sets; empty where that is not known."""
+    told = [
+        f"{name} {getattr(summary, name):.2f}, at half of them {each.at_half:.2f}"
+        for name, each in spread.items()
+        if np.isfinite(each.at_half)
+    ]
+    return f" ({'; '.join(told)}: measured)" if told else ""
 
 
 def _summary(found: _Membership, k: int) -> PRDC:
@@ -205,8 +222,30 @@ def _summary(found: _Membership, k: int) -> PRDC:
     )
 
 
-def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str) -> _Membership:
-    """Which points of either set lie in which balls of the other, over all tiles of pairs."""
+def _spread(of_reference: balls.Members, of_generated: balls.Members, k: int, seed: int) -> dict[str, Spread]:
+    """Errors of the four values over new images of both sets, and their means at half of the images."""
+    sizes = {"reference": len(of_reference.widest), "generated": len(of_generated.widest)}
+    if not (of_reference.complete and of_generated.complete):
+        return dict.fromkeys(("precision", "recall", "density", "coverage"), NOTHING)
+
+    def of_part(reference: np.ndarray, generated: np.ndarray) -> dict[str, float]:
+        centre, point = of_reference.inside(reference)
+        shown = generated[point]
+        centre, point = centre[shown], point[shown]
+        recalled = of_generated.inside(generated)[1]
+        n, m = int(reference.sum()), int(generated.sum())
+        return {
+            "precision": np.count_nonzero(np.bincount(point, minlength=1)) / m,
+            "recall": np.count_nonzero(np.bincount(recalled[reference[recalled]], minlength=1)) / n,
+            "density": len(point) / (k * m),
+            "coverage": np.count_nonzero(np.bincount(centre, minlength=1)) / n,
+        }
+
+    return over_parts(of_part, sizes, seed=seed)
+
+
+def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str, *, spare: bool = False) -> _Membership:
+    """Which points of either set lie in which balls of the other, over all tiles of pairs; `spare` for the errors."""
     n, m = len(reference), len(generated)
     if reference.shape[1] != generated.shape[1]:
         raise ValueError(
@@ -215,13 +254,22 @@ def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str) -
         )
     if not 1 <= k < min(n, m):
         raise ValueError(f"k must be at least 1 and below the number of images in each set ({n} and {m}), not {k}")
-    radii_reference = balls.radii(reference, k, device=device)
-    radii_generated = balls.radii(generated, k, device=device)
+    if spare:
+        of_reference = balls.Members(balls.spare_neighbours(reference, k, device=device), k, m)
+        of_generated = balls.Members(balls.spare_neighbours(generated, k, device=device), k, n)
+        members = (of_reference, of_generated)
+        radii_reference, radii_generated = (each.neighbours.distances[:, k - 1] for each in members)
+    else:
+        members = None
+        radii_reference = balls.radii(reference, k, device=device)
+        radii_generated = balls.radii(generated, k, device=device)
     counts, covered, recalled = np.zeros(m, np.int64), np.zeros(n, bool), np.zeros(n, bool)
     for tile in balls.tiles(reference, generated, names=("reference", "generated"), device=device):
         at_reference, at_generated = tile.points_inside(radii_reference)
         counts += np.bincount(at_generated, minlength=m)
         covered[at_reference] = True
         recalled[tile.centres_inside(radii_generated)[0]] = True
+        if members is not None:
+            tile.add_members(*members)
     flat = [int(np.count_nonzero(radii == 0)) for radii in (radii_reference, radii_generated)]
-    return _Membership(counts, covered, recalled, *flat)
+    return _Membership(counts, covered, recalled, flat[0], flat[1], members)

@@ -16,7 +16,8 @@ import numpy as np
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.resampling import bootstrap_mean
+from genaudit.stats.bounds import Count
+from genaudit.stats.subsampling import NOTHING, Spread, over_parts, positive_ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +37,17 @@ class RarityResult:
         "reference": "balls around copies are narrower, so that rarity is too low and fewer images have one",
     }
     rarity_mean: float = value("none")
-    rarity_mean_lower: float
-    rarity_mean_upper: float
+    rarity_mean_lower: float | None
+    rarity_mean_upper: float | None
     rarity_reference: float
     share_rated: float
     k: int
     n_generated: int
     n_reference: int
-    interval: str = "bootstrap over the generated images that have a rarity, the balls held fixed"
+    interval: str = (
+        "over new generated and reference images in these numbers: from random parts of both sets; images without a "
+        "rarity do not count"
+    )
     rarity: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     cautions: tuple[Caution, ...] = ()
 
@@ -73,7 +77,7 @@ def rarity(reference: Any, generated: Any, *, k: int = 3, device: str = "cpu") -
 
 
 def judge(
-    *, generated: Any, reference: Any, k: int = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
+    *, generated: Any, reference: Any, k: Count = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
 ) -> RarityResult:
     """Rarity of generated images, as a column and in summary, beside that of the reference images themselves.
 
@@ -82,7 +86,7 @@ def judge(
         reference: rows (N, D).
         k: the neighbour whose distance is a real image's radius.
         confidence: of the interval, in (0, 1).
-        seed: of the bootstrap.
+        seed: of the parts.
         device: where the matrix products run.
 
     Raises:
@@ -93,19 +97,21 @@ def judge(
         raise Unavailable(f"rarity with k = {k} needs more than {k} reference images, not {len(rows)}")
     if rows.shape[1] != made.shape[1]:
         raise ValueError(f"generated must have {rows.shape[1]} columns as the reference has, not {made.shape[1]}")
-    radii = balls.radii(rows, k, device=device)
-    found = _smallest_balls(rows, radii, made, device)
+    members = balls.Members(balls.spare_neighbours(rows, k, device=device), k, len(made))
+    radii = members.neighbours.distances[:, k - 1]
+    found = _smallest_balls(rows, radii, made, device, members=members)
     rated = np.isfinite(found)
     flat = int(np.count_nonzero(radii == 0))
     if flat == len(rows):
         raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
     if not rated.any():
         raise Unavailable("no generated image lies in the neighbourhood of a reference image: none has a rarity")
-    interval = bootstrap_mean(found, confidence=confidence, seed=seed)
+    mean = float(found[rated].mean())
+    lower, upper = positive_ends(mean, _spread(members, seed), confidence)
     return RarityResult(
-        rarity_mean=float(found[rated].mean()),
-        rarity_mean_lower=interval.lower,
-        rarity_mean_upper=interval.upper,
+        rarity_mean=mean,
+        rarity_mean_lower=lower,
+        rarity_mean_upper=upper,
         rarity_reference=float(np.nanmean(_smallest_balls(rows, radii, rows, device, others=True))),
         share_rated=float(rated.mean()),
         k=k,
@@ -125,8 +131,30 @@ def _flat(flat: int, total: int, k: int) -> tuple[Caution, ...]:
     return (Caution("duplicates", message),) if flat else ()
 
 
+def _spread(members: balls.Members, seed: int) -> Spread:
+    """The spread of the mean rarity over new images of both sets."""
+    if not members.complete:
+        return NOTHING
+
+    def of_part(reference: np.ndarray, generated: np.ndarray) -> dict[str, float]:
+        centre, point = members.inside(reference)
+        smallest = np.full(members.points, np.inf)
+        np.minimum.at(smallest, point, members.radii(reference)[centre])
+        rated = generated & np.isfinite(smallest)
+        return {"mean": float(smallest[rated].mean()) if rated.any() else float("nan")}
+
+    sizes = {"reference": len(members.widest), "generated": members.points}
+    return over_parts(of_part, sizes, halves=0, seed=seed)["mean"]
+
+
 def _smallest_balls(
-    centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str, *, others: bool = False
+    centres: RowsLike,
+    radii: np.ndarray,
+    points: RowsLike,
+    device: str,
+    *,
+    others: bool = False,
+    members: balls.Members | None = None,
 ) -> np.ndarray:
     """The least radius of the balls around each point, (M,), NaN in none; with `others` its own doesn't count."""
     smallest = np.full(len(points), np.inf)
@@ -135,4 +163,5 @@ def _smallest_balls(
         if others:
             at_centre, at_point = at_centre[at_centre != at_point], at_point[at_centre != at_point]
         np.minimum.at(smallest, at_point, radii[at_centre])
+        tile.add_members(members)
     return np.where(np.isfinite(smallest), smallest, np.nan)

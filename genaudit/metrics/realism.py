@@ -17,11 +17,15 @@ import numpy as np
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
+from genaudit.stats.bounds import Count
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.resampling import bootstrap_mean, wilson_interval
+from genaudit.stats.neighbours import Neighbours
+from genaudit.stats.subsampling import Spread, kth_kept, over_parts, positive_ends, share_ends
 
 EPSILON = 1e-5  # the authors' code adds it to distances: copies of real images have a high realism, not an infinite one
 CANDIDATES = 4  # pairs a tile whose float32 ratios are highest and whose float64 ratios decide
+LISTED = 12  # centres of each image that may be its best without some of the reference images
+NARROW = 0.65  # share of the centres, by radius, that may be kept then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +43,18 @@ class RealismResult:
         "reference": "balls around copies are narrower, so that realism is too low",
     }
     realism_median: float = value("higher")
-    realism_median_lower: float
-    realism_median_upper: float
+    realism_median_lower: float | None
+    realism_median_upper: float | None
     realistic: float = value("higher")
-    realistic_lower: float
-    realistic_upper: float
+    realistic_lower: float | None
+    realistic_upper: float | None
     k: int
     n_generated: int
     n_reference: int
-    interval: str = "over generated images, the balls held fixed: bootstrap for the median, Wilson's for the share"
+    interval: str = (
+        "over new generated and reference images in these numbers: from random parts of both sets, Wilson's form for "
+        "the share"
+    )
     realism: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
     cautions: tuple[Caution, ...] = ()
 
@@ -78,7 +85,7 @@ def realism(reference: Any, generated: Any, *, k: int = 3, device: str = "cpu") 
 
 
 def judge(
-    *, generated: Any, reference: Any, k: int = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
+    *, generated: Any, reference: Any, k: Count = 3, confidence: float = 0.95, seed: int = 0, device: str = "cpu"
 ) -> RealismResult:
     """Realism of generated images, as a column and in summary.
 
@@ -87,7 +94,7 @@ def judge(
         reference: rows (N, D).
         k: the neighbour whose distance is a real image's radius.
         confidence: of the intervals, in (0, 1).
-        seed: of the bootstrap.
+        seed: of the parts.
         device: where the matrix products run.
 
     Raises:
@@ -96,21 +103,25 @@ def judge(
     rows = as_rows(reference, "reference")
     if len(rows) <= k:
         raise Unavailable(f"realism with k = {k} needs more than {k} reference images, not {len(rows)}")
-    radii = balls.radii(rows, k, device=device)
-    flat = int(np.count_nonzero(radii == 0))
-    if np.median(radii) == 0:
+    points = as_rows(generated, "generated", columns=rows.shape[1])
+    neighbours = balls.spare_neighbours(rows, k, device=device)
+    own = neighbours.distances[:, k - 1]
+    flat = int(np.count_nonzero(own == 0))
+    if np.median(own) == 0:
         raise Unavailable(f"{flat} of {len(rows)} reference images have {k} copies or more: their balls have radius 0")
-    found = _realism(rows, as_rows(generated, "generated", columns=rows.shape[1]), radii, device)
-    median = bootstrap_mean(found, confidence=confidence, seed=seed, median=True)
-    inside = int((found >= 1).sum())
-    share = wilson_interval(inside, len(found), confidence)
+    kept = np.nonzero(own <= np.median(own))[0]
+    found = _ratios(Chosen(rows, kept), own[kept], points, device)
+    spread = _spread(rows, neighbours, points, k, device, seed)
+    middle, share = float(np.median(found)), float((found >= 1).mean())
+    median = positive_ends(middle, spread["median"], confidence)
+    inside = share_ends(share, spread["realistic"], len(found), confidence)
     return RealismResult(
-        realism_median=float(np.median(found)),
-        realism_median_lower=median.lower,
-        realism_median_upper=median.upper,
-        realistic=inside / len(found),
-        realistic_lower=share.lower,
-        realistic_upper=share.upper,
+        realism_median=middle,
+        realism_median_lower=median[0],
+        realism_median_upper=median[1],
+        realistic=share,
+        realistic_lower=inside[0],
+        realistic_upper=inside[1],
         k=k,
         n_generated=len(found),
         n_reference=len(rows),
@@ -150,3 +161,47 @@ def _ratios(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str)
             distance = balls.distances(tile.x[candidate], tile.y)
             best[tile.columns] = np.maximum(best[tile.columns], radii[tile.rows][candidate] / (distance + EPSILON))
     return best
+
+
+def _spread(
+    rows: RowsLike, neighbours: Neighbours, points: RowsLike, k: int, device: str, seed: int
+) -> dict[str, Spread]:
+    """The spreads of the median and of the share over new images of both sets."""
+    own = neighbours.distances[:, k - 1]
+    narrow = np.nonzero(own <= np.quantile(own, NARROW))[0]
+    place, distance = _best_centres(Chosen(rows, narrow), own[narrow], points, device)
+    centre = narrow[place]
+
+    def of_part(reference: np.ndarray, generated: np.ndarray) -> dict[str, float]:
+        at = kth_kept(neighbours.indices, reference, k)
+        radii = np.take_along_axis(neighbours.distances, at[:, None], 1)[:, 0]
+        kept = reference & (radii <= np.median(radii[reference]))
+        listed = centre[generated]
+        ratios = np.where(kept[listed], radii[listed] / (distance[generated] + EPSILON), 0.0).max(axis=1)
+        return {"median": float(np.median(ratios)), "realistic": float((ratios >= 1).mean())}
+
+    sizes = {"reference": len(own), "generated": len(points)}
+    return over_parts(of_part, sizes, halves=0, seed=seed)
+
+
+def _best_centres(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """The centres (M, LISTED) with the highest ratios of each point, and the float32 distances to them."""
+    import torch
+
+    count = min(LISTED, len(centres))
+    parts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for tile in balls.tiles(centres, points, names=("reference", "generated"), device=device):
+        own = torch.from_numpy(radii[tile.rows].astype(np.float32)).to(tile.closeness.device)
+        squares = torch.clamp(tile.closeness * -2, min=1e-30)
+        top = torch.topk(own[:, None] ** 2 / squares, min(count, len(tile.x)), dim=0)
+        distance = torch.sqrt(torch.gather(squares, 0, top.indices)).cpu().numpy().T
+        found = (top.values.cpu().numpy().T, top.indices.cpu().numpy().T + tile.rows.start, distance)
+        held = parts.setdefault(tile.columns.start, [])
+        held.append(found)
+        ratio, place, distance = (np.concatenate(each, axis=1) for each in zip(*held, strict=True))
+        order = np.argsort(-ratio, axis=1, kind="stable")[:, :count]
+        parts[tile.columns.start] = [
+            tuple(np.take_along_axis(each, order, 1) for each in (ratio, place, distance))  # type: ignore[list-item]
+        ]
+    _, place, distance = (np.concatenate(each) for each in zip(*(parts[i][0] for i in sorted(parts)), strict=True))
+    return place, distance

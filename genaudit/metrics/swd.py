@@ -15,7 +15,8 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.result import value
-from genaudit.stats.sliced import random_directions, sliced_wasserstein
+from genaudit.stats.bounds import Count
+from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +31,15 @@ class SWDResult:
         "Mathematical Imaging and Vision 2015."
     )
     swd: float = value("lower")
-    swd_lower: float
-    swd_upper: float
+    swd_lower: float | None
+    swd_upper: float | None
     squared: float
     directions: int
     n_generated: int
     n_reference: int
     interval: str = (
-        "del Barrio's and Loubes' normal limit: how the value varies over new images and directions, without its "
-        "upward bias"
+        "over new generated and reference images in these numbers, and new directions: del Barrio's and Loubes' normal "
+        "limit; none from one direction or fewer than 10 images; the value's upward bias is not in it"
     )
 
 
@@ -65,7 +66,7 @@ def swd(x: Any, y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any, directions: int = 1000, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any, directions: Count = 1000, confidence: float = 0.95, seed: int = 0
 ) -> SWDResult:
     """Sliced Wasserstein distance of generated images to reference images.
 
@@ -79,10 +80,11 @@ def judge(
     drawn = random_directions(directions, np.shape(generated)[1], seed)
     found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
     half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
+    enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
     return SWDResult(
         swd=float(np.sqrt(found.mean)),
-        swd_lower=float(np.sqrt(max(found.mean - half, 0.0))),
-        swd_upper=float(np.sqrt(found.mean + half)),
+        swd_lower=float(np.sqrt(max(found.mean - half, 0.0))) if enough else None,
+        swd_upper=float(np.sqrt(found.mean + half)) if enough else None,
         squared=found.mean,
         directions=directions,
         n_generated=len(generated),

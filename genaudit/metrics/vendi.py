@@ -9,15 +9,18 @@ X'X/N have the same eigenvalues but for zeros, so the smaller one is solved. N i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy import linalg, special
 
 from genaudit.metrics.result import Caution, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.bounds import Positive
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.one_core import one_core
+
+LEAST = 10  # images, for an interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,12 @@ def vendi_score(x: Any, *, q: float = 1) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any = None, q: float | str = 1, confidence: float = 0.95, seed: int = 0
+    *,
+    generated: Any,
+    reference: Any = None,
+    q: Positive | Literal["infinity"] = 1,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> VendiResult:
     """Vendi score of generated images, beside that of equally many reference images where there are any.
 
@@ -92,7 +100,7 @@ def judge(
         raise Unavailable(f"{error}; the cosine kernel needs features that are not all zero") from error
     score = float(np.exp(_entropy(eigenvalues, q)))
     factor: float | None = None
-    if influence is not None and n >= 4 * score and n > 1:
+    if influence is not None and n >= 4 * score and n >= LEAST:
         error_of_log = float(np.std(influence, ddof=1)) / np.sqrt(n)
         factor = float(np.exp(special.ndtri(0.5 + confidence / 2) * error_of_log))
     return VendiResult(
@@ -105,9 +113,9 @@ def judge(
         vendi_reference=reference_score,
         n_reference=None if reference_score is None else n,
         interval=(
-            "delta method: how the score varies over new sets of as many images"
+            "over new generated images in this number: delta method"
             if factor is not None
-            else "none for q < 1 or fewer than four images to each effective one"
+            else "none: q < 1, fewer than 10 images, or fewer than four to each effective one"
         ),
     )
 

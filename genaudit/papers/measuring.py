@@ -42,12 +42,12 @@ def weights_need(label: str, model: FeatureModel, key: str) -> Need:
     """That a feature model's weights are on this machine; `key` is the YAML's key of the model."""
     what = f"weights of {label}"
     try:
-        have = model.find_weights() is not None
+        where = model.find_weights()
     except UserError as error:
         return Need(what, False, str(error))
-    return Need(
-        what, have, f"{model.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
-    )
+    if model.checkpoint and where and not Path(where).is_file():
+        return Need(what, False, f"{key}.checkpoint: no weight file at {where}")
+    return Need(what, where is not None, model.how_to_get(key))
 
 
 def rows(

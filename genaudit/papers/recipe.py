@@ -6,10 +6,15 @@ part of it is a step whose result is kept in the recipe's folder, so that a run 
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,10 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from genaudit.errors import UserError
+from genaudit import interrupts, output
+from genaudit.errors import INTERRUPTED, UserError
 from genaudit.papers.table import Table
 
 Scale = Literal["laptop", "paper"]
+PATIENCE_SECONDS = 8.0  # that a step has, when the run is interrupted, to keep what it has in hand
 
 
 @dataclass(frozen=True)
@@ -65,16 +72,17 @@ class Context:
             name: of the step, a file name; tells apart everything that the result depends on within this recipe.
         """
         path = self._path(name)
-        if path.exists():
-            return json.loads(path.read_text())
+        found, result = _read_step(path)
+        if found:
+            return result
         self.report(name)
-        result = compute()
+        # what a first and a later run see must not differ: tuples become lists now, not only when read back
+        result = json.loads(json.dumps(compute()))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(result))
+        temporary.write_text(json.dumps({"sha256": _checksum(result), "result": result}))
         os.replace(temporary, path)
-        # what a first and a later run see must not differ: tuples become lists now, not only when read back
-        return json.loads(path.read_text())
+        return result
 
     def steps(self, computes: Mapping[str, Callable[[], Any]]) -> list[Any]:
         """The results of several steps, none of which needs another's.
@@ -88,8 +96,9 @@ class Context:
 
         Raises:
             UserError: a process was ended from outside.
+            KeyboardInterrupt: the run was interrupted; the processes keep what they have, and end within seconds.
         """
-        missing = {name: compute for name, compute in computes.items() if not self._path(name).exists()}
+        missing = {name: compute for name, compute in computes.items() if not _read_step(self._path(name))[0]}
         if self.at_once > 1 and len(missing) > 1:
             names = list(missing)
             full = len(names) - len(names) % self.at_once
@@ -100,9 +109,10 @@ class Context:
     def _side_by_side(self, computes: Mapping[str, Callable[[], Any]]) -> None:
         workers = min(self.at_once, len(computes))
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        begin, threads = _begin_worker, self.at_once // workers
-        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin, initargs=(threads,)) as pool:
-            running = [pool.submit(self.step, name, compute) for name, compute in computes.items()]
+        stop = spawn.Event()
+        given = (self.at_once // workers, stop)
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker, initargs=given) as pool:
+            running = [pool.submit(_step_in_worker, self, name, compute) for name, compute in computes.items()]
             try:
                 for each in running:
                     each.result()
@@ -111,6 +121,10 @@ class Context:
                     f"one of {workers} processes that ran steps side by side was ended, perhaps for want of "
                     "memory; what was finished is kept, and OMP_NUM_THREADS=1 runs one step after the other"
                 ) from None
+            except KeyboardInterrupt:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -119,21 +133,67 @@ class Context:
         return self.folder / "steps" / f"{name}.json"
 
 
-def _begin_worker(threads: int) -> None:
-    """Threads for networks and linear algebra; the process ends where the one that began it does, killed too."""
+def _read_step(path: Path) -> tuple[bool, Any]:
+    """Whether a step's result is there, and the result. A damaged file is set aside: the step is computed again."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["sha256"] != _checksum(document["result"]):
+            raise ValueError
+        return True, document["result"]
+    except FileNotFoundError:
+        return False, None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        with contextlib.suppress(OSError):
+            os.replace(path, path.with_suffix(".damaged"))
+        return False, None
+
+
+def _checksum(result: Any) -> str:
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+
+
+def _begin_worker(threads: int, stop: Any) -> None:
+    """Threads for networks and linear algebra; the process ends with the one that began it, or where `stop` is set.
+
+    A terminal sends its Ctrl-C to every process: only the one that began them acts on it, by `stop`.
+    """
     import torch
     from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_in_time, args=(stop,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+_working = threading.Event()  # a step is running in this process
+
+
+def _step_in_worker(context: Context, name: str, compute: Callable[[], Any]) -> Any:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which `interrupts` takes over, for `_end_in_time`
+    with output.forgiving(), interrupts.handled():
+        _working.set()
+        try:
+            return context.step(name, compute)
+        except KeyboardInterrupt:  # what there was is kept
+            os._exit(INTERRUPTED)
+        finally:
+            _working.clear()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_in_time(stop: Any) -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    while not stop.wait(0.5):
+        if parent is not None and not parent.is_alive():
+            os._exit(1)
+    if _working.is_set():
+        if hasattr(signal, "pthread_kill"):  # to that thread itself, so that it wakes where it waits
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            _thread.interrupt_main()
+        time.sleep(PATIENCE_SECONDS)
+    os._exit(INTERRUPTED)
 
 
 class Recipe(Protocol):

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genaudit.stats.torch_state import seeded
+
 SLOPE = 0.2  # of every leaky ReLU
 
 
@@ -193,8 +195,7 @@ def build(name: str | Architecture, channels: int, *, seed: int | None = None) -
         raise ValueError(f"images have 1 or more channels, not {channels}")
     if seed is None:
         return _build(name, channels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return _build(name, channels)
 
 

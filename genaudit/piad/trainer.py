@@ -9,6 +9,7 @@ N images, B images of a batch, C channels, S side.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from genaudit.errors import UserError
+from genaudit.errors import Diverged, UserError
 from genaudit.piad import losses
 from genaudit.piad.networks import PIADNetworks
 from genaudit.piad.perceptual import Perceptual
@@ -133,6 +134,7 @@ class Trainer:
             perceptual.to(self.device).to(memory_format=torch.channels_last)
         self.images, self.schedule, self.reconstruction = images, schedule, reconstruction
         self.iteration = 0
+        self._latest: StepLosses | None = None
         self.gamma_generator, self.gamma_encoder = schedule.gamma_generator, schedule.gamma_encoder
         self._random = torch.Generator().manual_seed(seed)
         self._order, self._position = torch.empty(0, dtype=torch.int64), 0
@@ -167,7 +169,7 @@ class Trainer:
         """One iteration of Algorithm 1; the critics' losses are those of its last critic step.
 
         Raises:
-            UserError: the training diverged (looked for once in n_weight iterations), or an image is bad.
+            Diverged: the training did (looked for once in n_weight iterations). UserError: an image is bad.
         """
         for _ in range(self.schedule.n_dis):
             critic_image, critic_latent = self._step_critics()
@@ -180,9 +182,28 @@ class Trainer:
             # the authors' code stops at 1e6 too; written so that NaN stops as well
             bad = [name for name, value in result.numbers().items() if not abs(value) <= 1e6]
             if bad:
-                raise UserError(f"PIAD's training diverged at iteration {self.iteration}: {', '.join(bad)} beyond 1e6")
+                raise Diverged(f"PIAD's training diverged at iteration {self.iteration}: {', '.join(bad)} beyond 1e6")
         self.iteration += 1
+        self._latest = result
         return result
+
+    @torch.inference_mode()
+    def finite(self, look: bool = False) -> bool:
+        """Whether losses and parameters are finite; `look`: also the scores of a batch, from the networks as they are.
+
+        Reads the latest losses from the device, and so waits for it.
+        """
+        numbers = {} if self._latest is None else self._latest.numbers()
+        weights = (p for network in self.networks for p in network.state_dict().values())
+        if not all(map(math.isfinite, numbers.values())) or not all(bool(torch.isfinite(p).all()) for p in weights):
+            return False
+        if not look:
+            return True
+        n = self.networks
+        x = prepare(self._rows(torch.arange(self._batch)), n, self.device)
+        scores = dissimilarity(x, n.generator(n.encoder(x)), self.perceptual, self.reconstruction)
+        judged = torch.cat([scores.flatten(), n.image_critic(x).flatten()])
+        return bool(torch.isfinite(judged).all())
 
     def _step_critics(self) -> tuple[Tensor, Tensor]:
         """Lines 3 to 5."""
@@ -251,7 +272,7 @@ class Trainer:
                 history["adversarial"], history["reconstruction"], last=s.last, alpha=s.alpha, variant=variant
             )
         except ValueError as error:
-            raise UserError(f"PIAD's training diverged at iteration {self.iteration}, {network}: {error}") from error
+            raise Diverged(f"PIAD's training diverged at iteration {self.iteration}, {network}: {error}") from error
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Fresh x from shuffled epochs, whose incomplete last batch is dropped, and fresh z from the prior."""

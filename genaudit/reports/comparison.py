@@ -1,8 +1,11 @@
-"""Sets finished runs side by side: values with intervals, ranks, and which differences lie within the intervals.
+"""Sets finished runs side by side: values with intervals, ranks, and which runs differ from the best by a test.
 
-Runs are read from their report.json, so that runs of other machines and of earlier days compare alike. Two
-overlapping intervals leave open which run is better; intervals that don't overlap are stronger evidence than a test at
-the same level. Runs that are not comparable (measured differently, other reference, other numbers of images) are named.
+Runs are read from their report.json, so that runs of other machines and of earlier days compare alike. Whether a run
+differs from the best is decided by a test with Holm's correction for all values and pairs of runs: where the rows can
+be had by `tasks.differences`, else here, by the difference over the standard errors that the intervals imply.
+Runs that are not comparable (measured differently, other reference, other numbers of images) are named, and values
+that cannot be ranked have no rank: those without a better end, without an interval in some run, or with a caution that
+says so.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import UserError
 from genaudit.metrics.result import Better
+from genaudit.reports.decisions import decide, from_held_out, why_unrankable
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import Warning
 from genaudit.reports.values import Value, plain
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 SCHEMA = "genaudit/comparison/1"
-CSV_COLUMNS = ("metric", "name", "better", "run", "value", "lower", "upper", "rank", "overlaps_best")
+CSV_COLUMNS = (
+    *("metric", "name", "better", "run", "value", "lower", "upper", "rank", "overlaps_best"),
+    *("p_value", "differs_from_best"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,28 +40,50 @@ class Run:
     path: Path
     report: dict[str, Any]
 
+    @property
+    def confidence(self) -> float:
+        """Of its intervals."""
+        given = self.report["config"].get("confidence", 0.95)
+        return float(given) if isinstance(given, (int, float)) and 0 < given < 1 else 0.95
+
 
 @dataclass(frozen=True)
 class Cell:
     """A value of one run.
 
     `rank` counts from 1 in the value's direction, equal values share a rank; None without a direction or a
-    number. `overlaps_best` says whether the interval meets that of a run of rank 1; None where either has none.
+    number, and where the row is not ranked. `overlaps_best` says whether the interval meets that of a run of rank 1;
+    None where either has none. `p_value` is that of the difference from the best run, corrected for all questions, and
+    `differs` whether it is below the level; None for the best itself and where nothing was tested. `from_held_out` is
+    the distance to the value of held-out real images, for values whose better end that is.
     """
 
     value: Value
     rank: int | None = None
     overlaps_best: bool | None = None
+    p_value: float | None = None
+    differs: bool | None = None
+    from_held_out: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A value of a metric in all runs; None where a run doesn't have it."""
+    """A value of a metric in all runs; None where a run doesn't have it.
+
+    `test` says how differences were tested, `unranked` why there are no ranks; empty where neither holds.
+    """
 
     metric: str
     name: str
     better: Better
     cells: tuple[Cell | None, ...]
+    test: str = ""
+    unranked: str = ""
+
+    @property
+    def best(self) -> int | None:
+        """The place of the first run of rank 1."""
+        return next((place for place, cell in enumerate(self.cells) if cell is not None and cell.rank == 1), None)
 
 
 @dataclass(frozen=True)
@@ -116,6 +145,8 @@ class Comparison:
                     "metric": row.metric,
                     "name": row.name,
                     "better": row.better,
+                    "test": row.test or None,
+                    "unranked": row.unranked or None,
                     "cells": [
                         {
                             "run": run.label,
@@ -124,7 +155,10 @@ class Comparison:
                             "upper": cell.value.upper,
                             "rank": cell.rank,
                             "overlaps_best": cell.overlaps_best,
+                            "p_value": cell.p_value,
+                            "differs_from_best": cell.differs,
                         }
+                        | ({} if cell.from_held_out is None else {"from_held_out": cell.from_held_out})
                         for run, cell in zip(self.runs, row.cells, strict=True)
                         if cell is not None
                     ],
@@ -192,9 +226,17 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
         for name, value in entry["values"].items()
     )
     first = {(metric, name): better for metric, name, better in reversed(names)}
-    rows = [_row(metric, name, better, runs) for metric, name, better in names if first[metric, name] == better]
+    unrankable = why_unrankable(runs)
+    rows = [
+        make_row(metric, name, better, [_value(run, metric, name) for run in runs], runs, unrankable.get(metric, ""))
+        for metric, name, better in names
+        if first[metric, name] == better
+    ]
     order = {metric: place for place, metric in enumerate(dict.fromkeys(row.metric for row in rows))}
-    return Comparison(runs, sorted(rows, key=lambda row: order[row.metric]), list(_incomparable(runs)))
+    ordered = sorted(rows, key=lambda row: order[row.metric])
+    found = Comparison(runs, ordered, list(_incomparable(runs)))
+    decide(found, {})
+    return found
 
 
 def _labels(files: Sequence[Path], reports: Sequence[dict[str, Any]]) -> list[str]:
@@ -213,11 +255,26 @@ def _labels(files: Sequence[Path], reports: Sequence[dict[str, Any]]) -> list[st
     return [f"{label} ({time + 1})" if time else label for label, time in zip(labels, times, strict=True)]
 
 
-def _row(metric: str, name: str, better: Better, runs: Sequence[Run]) -> Row:
-    found = [run.report["metrics"].get(metric, {"values": {}})["values"].get(name) for run in runs]
-    values = [Value(each["value"], each["lower"], each["upper"], each["better"]) if each else None for each in found]
+def _value(run: Run, metric: str, name: str) -> Value | None:
+    found = run.report["metrics"].get(metric, {"values": {}})["values"].get(name)
+    return Value(found["value"], found["lower"], found["upper"], found["better"]) if found else None
+
+
+def make_row(
+    metric: str, name: str, better: Better, values: Sequence[Value | None], runs: Sequence[Run], unrankable: str
+) -> Row:
+    """A row with its ranks; `unrankable` says why it has none, else it is empty."""
     if better == "none":
-        return Row(metric, name, better, tuple(Cell(value) if value else None for value in values))
+        pairs = zip(runs, values, strict=True)
+        cells = (
+            Cell(value, from_held_out=from_held_out(run, metric, name, value)) if value else None
+            for run, value in pairs
+        )
+        return Row(metric, name, better, tuple(cells), unranked="neither end is better")
+    if not unrankable and any(v and v.value is not None and (v.lower is None or v.upper is None) for v in values):
+        unrankable = "there is no interval"
+    if unrankable:
+        return Row(metric, name, better, tuple(Cell(value) if value else None for value in values), unranked=unrankable)
     sign = -1 if better == "higher" else 1
     scores = [sign * value.value if value and value.value is not None else None for value in values]
     order = sorted(score for score in scores if score is not None)

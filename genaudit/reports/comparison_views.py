@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-LEGEND = "Best in bold; ≈ marks a run whose interval overlaps the best one's: the difference is within the intervals."
+LEGEND = (
+    "Best in bold; ≈ marks a run whose difference from the best is within chance, by a test corrected for all values "
+    "and pairs of runs. No rank: neither end is better, there is no interval, or a caution speaks against ranking."
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,6 @@ def _show(cell: Cell | None, between: tuple[float, float]) -> Shown:
         interval=show_interval(value.lower, value.upper),
         rank=cell.rank,
         best=cell.rank == 1,
-        near=bool(cell.overlaps_best) and cell.rank != 1,
+        near=cell.rank is not None and cell.rank != 1 and not cell.differs,
         bar=bar(value, between),
     )

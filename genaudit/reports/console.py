@@ -27,6 +27,11 @@ def show(report: Report, files: Mapping[str, Path] | None = None, *, stream: Tex
     console.print(render(report, files, plain=not console.is_terminal))
 
 
+def show_files(files: Mapping[str, Path], *, stream: TextIO | None = None) -> None:
+    """Says where the files are, below what `show` printed before they were written."""
+    make_console(stream).print(text(("written ", "dim"), *_places(files)))
+
+
 def make_console(stream: TextIO | None = None) -> Console:
     """A console on `stream` (standard output), wide enough for whole tables where it is not a terminal."""
     from rich.console import Console

@@ -1,7 +1,6 @@
-"""Writes a report's four files so that none is ever seen half written.
+"""Writes a report's four files so that none is ever seen half written, nor beside those of another run.
 
-Each file is written under a temporary name in the same folder; when all four are complete they are renamed,
-`report.json` last, so that a folder with a report.json has all of them, of the same run.
+`genaudit.reports.replace` says how; a folder with a report.json has all of them, of the same run.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import itertools
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from genaudit.reports.replace import replaced
 from genaudit.reports.report import ROLES, Report
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full-width
@@ -44,22 +43,14 @@ def write(report: Report, out: str | Path) -> dict[str, Path]:
 
 
 def write_together(out: Path, writers: Mapping[str, Callable[[TextIO], None]]) -> dict[str, Path]:
-    """Writes all files or none: under temporary names first, renamed in the given order once all are complete."""
-    out.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_hex(4)
-    temporary = {name: out / f".{name}.{token}.tmp" for name in writers}
-    try:
+    """Writes all files or none: the folder then holds these, or still those of an earlier run, never some of each."""
+    with replaced(out, list(writers)) as folder:
         for name, writer in writers.items():
             # A file name that is not UTF-8 reaches Python as lone surrogates; they are written as \udcXX.
-            with open(temporary[name], "x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            with open(folder / name, "x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
                 writer(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-        for name, path in temporary.items():
-            path.replace(out / name)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
     return {name: out / name for name in writers}
 
 

@@ -50,6 +50,7 @@ class Line:
     number: str
     exact: str
     interval: str
+    about: str
     bar: Bar | None
     arrow: str
     direction: str
@@ -145,6 +146,7 @@ def _line(name: str, value: Value) -> Line:
         number=show(value.value, value.lower, value.upper),
         exact=repr(value.value),
         interval=show_interval(value.lower, value.upper),
+        about=value.about,
         bar=bar(value, scale(name, [value])),
         arrow=arrow,
         direction=direction,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -97,8 +96,8 @@ def draw(plan: Plan) -> bytes:
     return stream.getvalue()
 
 
-def show(plan: Plan, files: Mapping[str, Path]) -> None:
-    """Prints the table and where the files are."""
+def show(plan: Plan) -> None:
+    """Prints the table."""
     from genaudit.reports.console import make_console, new_table, text
 
     console = make_console()
@@ -112,7 +111,6 @@ def show(plan: Plan, files: Mapping[str, Path]) -> None:
         table.add_row(text((f"{diversity:.3g}", "bold")), images, *(f"{n:,}" for n in samples))
     console.print(text((title(plan), "")))
     console.print(table)
-    console.print(text(("written ", "dim"), (f"{files['plan.csv'].parent}/", ""), (f" {', '.join(files)}", "dim")))
 
 
 def title(plan: Plan) -> str:

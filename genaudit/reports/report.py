@@ -110,6 +110,7 @@ class MetricEntry:
         return {
             "values": {
                 name: {"value": each.value, "lower": each.lower, "upper": each.upper, "better": each.better}
+                | ({"interval": each.about} if each.about else {})
                 for name, each in self.values.items()
             },
             "p_value": self.p_value,

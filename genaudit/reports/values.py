@@ -27,12 +27,16 @@ P_VALUE_NAMES = ("pvalue", "p_value")
 
 @dataclass(frozen=True)
 class Value:
-    """A headline number with its interval; `lower` and `upper` are None where there is no interval."""
+    """A headline number with its interval; `lower` and `upper` are None where there is no interval.
+
+    `about` says over what new draws the interval holds the value, and at what numbers; empty where nothing says it.
+    """
 
     value: float
     lower: float | None = None
     upper: float | None = None
     better: Better = "none"
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,10 @@ def _describe_dataclass(result: Any) -> Parts:
         if name in headline:
             number = _number(item, name)
             if number is not None:
-                lower, upper = (_number(held.get(name + end), name + end) for end in ("_lower", "_upper"))
+                lower, upper = _ends(*(_number(held.get(name + end), name + end) for end in ("_lower", "_upper")))
                 shown = metadata.get("name") or name
-                values[shown] = Value(number, lower, upper, metadata.get("better", "none"))
+                about = "" if lower is None and upper is None else str(held.get("interval") or "")
+                values[shown] = Value(number, lower, upper, metadata.get("better", "none"), about)
         elif kinds[name] == "per_image":
             if item is not None:
                 gallery, refers_to = metadata.get("gallery", False), metadata.get("refers_to")
@@ -133,6 +138,13 @@ def _describe_dataclass(result: Any) -> Parts:
     cautions = tuple(held.get("cautions") or ())
     citation = str(getattr(type(result), "citation", "") or "")
     return Parts(values, p_value, details, tuple(columns), tuple(drawings), cautions, citation, _summary(type(result)))
+
+
+def _ends(lower: float | None, upper: float | None) -> tuple[float | None, float | None]:
+    """Ends that are NaN stand for no interval, as in `stats.resampling`."""
+    if any(end is not None and math.isnan(end) for end in (lower, upper)):
+        return None, None
+    return lower, upper
 
 
 def _number(item: Any, name: str) -> float | None:

@@ -11,20 +11,82 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from genaudit.stats.arrays import RowsLike, blocks
-from genaudit.stats.neighbours import nearest
+from genaudit.stats.neighbours import Neighbours, nearest
+from genaudit.stats.subsampling import kth_kept, neighbours_for
 
 CENTRE_TILE, POINT_TILE = 2048, 4096  # products of a tile take 32 MiB, its list of inside pairs at most 128
 PAIR_BYTES = 64 << 20  # float64 differences formed at a time
 
 
+MOST_PAIRS = 1 << 23  # pairs inside the widest balls that are held: 72 MiB
+
+
 def radii(rows: RowsLike, k: int, *, device: str = "cpu") -> np.ndarray:
     """The distance (N,) of each row to its k-th nearest other row."""
     return nearest(rows, rows, k=k, exclude_self=True, device=device).distances[:, -1]
+
+
+def spare_neighbours(rows: RowsLike, k: int, *, device: str = "cpu") -> Neighbours:
+    """As many nearest other rows of each row as hold the k-th among a half of them: the radius is in column k - 1."""
+    return nearest(rows, rows, k=min(neighbours_for(k), len(rows) - 1), exclude_self=True, device=device)
+
+
+class Members:
+    """Pairs of a centre and a point that lie in the widest of the centre's balls, for the balls of parts of the images.
+
+    Args:
+        neighbours: of the centres among themselves, `spare_neighbours`. k: of the ball. points: how many there are.
+    """
+
+    def __init__(self, neighbours: Neighbours, k: int, points: int) -> None:
+        self.neighbours, self.k, self.points = neighbours, k, points
+        self.widest = neighbours.distances[:, -1]
+        self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._held = 0
+
+    def add(self, at_centre: np.ndarray, at_point: np.ndarray, squares: np.ndarray) -> None:
+        """Takes pairs with their squared distances (P,), float32."""
+        self._held += len(at_centre)
+        if not self.complete:
+            self._found = []
+            return
+        own = np.square(self.neighbours.distances).astype(np.float32)
+        level = np.zeros(len(at_centre), np.uint8)
+        for column in own.T:
+            level += column[at_centre] <= squares
+        self._found.append((at_centre.astype(np.int32), at_point.astype(np.int32), level))
+
+    @property
+    def complete(self) -> bool:
+        """False where there were too many pairs to hold."""
+        return self._held <= MOST_PAIRS
+
+    @cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Centres, points and levels (P,): the point lies in all balls of the (level + 1)-th neighbour on."""
+        parts = zip(*self._found, strict=True) if self._found else ([np.empty(0, np.int32)],) * 3
+        centre, point, level = (np.concatenate(list(part)) for part in parts)
+        return centre, point, level
+
+    def inside(self, kept_centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs (centre, point) in the balls that the kept centres have among themselves."""
+        centre, point, level = self.pairs
+        place = kth_kept(self.neighbours.indices, kept_centres, self.k) + 1
+        place[~kept_centres] = 0  # no level is below
+        chosen = level < place.astype(np.uint8)[centre]
+        return centre[chosen], point[chosen]
+
+    def radii(self, kept_centres: np.ndarray) -> np.ndarray:
+        """The radii (N,) that the kept centres have among themselves."""
+        place = kth_kept(self.neighbours.indices, kept_centres, self.k)
+        found: np.ndarray = np.take_along_axis(self.neighbours.distances, place[:, None], 1)[:, 0]
+        return found
 
 
 @dataclass(frozen=True)
@@ -49,6 +111,20 @@ class Tile:
         own = radii_x[self.rows]
         at_x, at_y = _inside(self.closeness, *self._thresholds(own, self.x_half), self.x, self.y, own)
         return at_x + self.rows.start, at_y + self.columns.start
+
+    def add_members(self, of_x: Members | None = None, of_y: Members | None = None) -> None:
+        """Hands the tile's pairs to the members of x's balls, and of y's."""
+        for members, closeness, rows, columns in (
+            (of_x, self.closeness, self.rows, self.columns),
+            (of_y, self.closeness.T, self.columns, self.rows),
+        ):
+            if members is not None and members.complete:
+                import torch
+
+                least = torch.from_numpy((np.square(members.widest[rows]) / -2).astype(np.float32))
+                at_centre, at_point = (closeness > least.to(closeness.device)[:, None]).nonzero(as_tuple=True)
+                squares = (closeness[at_centre, at_point] * -2).cpu().numpy()
+                members.add(at_centre.cpu().numpy() + rows.start, at_point.cpu().numpy() + columns.start, squares)
 
     def centres_inside(self, radii_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pairs (row of x, centre of y) with the row of x strictly inside y's ball; `radii_y` (M,)."""

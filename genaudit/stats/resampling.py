@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+LEAST = 10  # images of a set: with fewer a bootstrap's interval is too narrow, and there is none
+
 
 class Interval(NamedTuple):
     """The ends of a two-sided interval; NaN where there is none."""
@@ -19,13 +21,16 @@ class Interval(NamedTuple):
     upper: float
 
 
+NO_INTERVAL = Interval(float("nan"), float("nan"))
+
+
 def percentile_interval(values: Any, confidence: float = 0.95) -> Interval:
     """The central `confidence` share of `values` (B,); NaN values are left out."""
     _check(confidence)
     kept = np.asarray(values, np.float64).ravel()
     kept = kept[~np.isnan(kept)]
     if kept.size == 0:
-        return Interval(float("nan"), float("nan"))
+        return NO_INTERVAL
     lower, upper = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(lower), float(upper))
 
@@ -47,8 +52,13 @@ def bootstrap(
         samples: arrays with the images along the first axis; held in memory.
         repeats: B; the ends of a 95 % interval then rest on B/40 repeats each.
         seed: the same seed gives the same interval.
+
+    Returns:
+        the interval; none (NaN) where a sample has fewer than `LEAST` rows.
     """
     arrays = [np.asarray(sample) for sample in samples]
+    if min(map(len, arrays)) < LEAST:
+        return NO_INTERVAL
     draws = bootstrap_indices([len(array) for array in arrays], repeats=repeats, seed=seed)
     values = [statistic(*(array[index] for array, index in zip(arrays, drawn, strict=True))) for drawn in draws]
     return percentile_interval(values, confidence)
@@ -57,11 +67,11 @@ def bootstrap(
 def bootstrap_mean(
     values: Any, *, repeats: int = 1000, confidence: float = 0.95, seed: int = 0, median: bool = False
 ) -> Interval:
-    """Percentile bootstrap of the mean (or median) of `values` (N,), NaN values left out first."""
+    """Percentile bootstrap of the mean (or median) of `values` (N,), NaN values left out first; none below `LEAST`."""
     kept = np.asarray(values, np.float64).ravel()
     kept = kept[~np.isnan(kept)]
-    if kept.size == 0:
-        return Interval(float("nan"), float("nan"))
+    if kept.size < LEAST:
+        return NO_INTERVAL
     reduce = np.median if median else np.mean
     draws = bootstrap_indices((kept.size,), repeats=repeats, seed=seed)
     return percentile_interval([reduce(kept[index]) for (index,) in draws], confidence)

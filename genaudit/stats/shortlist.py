@@ -13,13 +13,13 @@ Q queries, R reference rows, D features, T rows of a tile, m shortlisted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from genaudit.stats.arrays import RowsLike, blocks
+from genaudit.stats.torch_state import exact_float32
 
 QUERY_TILE, REFERENCE_TILE = 4096, 4096  # a tile of products takes 64 MiB in float32
 GROUPS = 64  # a tile row of 4,096 products is reduced to the minima of 64 groups before any is sorted
@@ -133,7 +133,7 @@ class Reference:
         room = torch.empty(
             min(n, QUERY_TILE) * min(REFERENCE_TILE, self.given.shape[0]), device=self.device, dtype=held.dtype
         )
-        with torch.inference_mode(), _full_precision():
+        with torch.inference_mode(), exact_float32(self.device):
             for offset, tile, half in self._form() if self._held is None else self._held:
                 right, half = products.reference(tile, half)
                 for first in range(0, n, QUERY_TILE):
@@ -264,19 +264,6 @@ def _smallest(scores: Any, m: int) -> tuple[Any, Any]:
     values, order = members.topk(m, dim=1, largest=False)
     columns = order.div(m, rounding_mode="floor") * GROUPS + groups.gather(1, order % m)
     return values, columns
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Products in float32 proper: TF32 and bfloat16 passes would make every shortlist too short."""
-    import torch
-
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def kind(rows: RowsLike) -> Any:

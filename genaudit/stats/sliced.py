@@ -16,6 +16,7 @@ import numpy as np
 
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 
+LEAST = 10  # images of a set: with fewer there is no interval
 PROJECTED_BYTES = 64 << 20  # projections of both sets held at a time
 
 

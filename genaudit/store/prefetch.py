@@ -41,8 +41,11 @@ def prepared_batches(
 
     groups = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
     if workers == 0:
-        for group in groups:
-            yield _batch(group, [load(index) for index in group])
+        try:
+            for group in groups:
+                yield _batch(group, [load(index) for index in group])
+        finally:
+            images.close()
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         waiting: deque[tuple[list[int], list[Future[np.ndarray | DamagedImage]]]] = deque()
@@ -55,8 +58,9 @@ def prepared_batches(
             while waiting:
                 group, futures = waiting.popleft()
                 yield _batch(group, [future.result() for future in futures])
-        finally:  # the consumer stopped early: decode nothing more
-            pool.shutdown(wait=False, cancel_futures=True)
+        finally:  # where the consumer stopped early: decode nothing more
+            pool.shutdown(wait=True, cancel_futures=True)
+            images.close()
 
 
 def _batch(

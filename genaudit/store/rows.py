@@ -7,40 +7,47 @@ resident memory as long as the kernel sees no reason to drop them, and a million
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from genaudit.store.shards import Shard
+from genaudit.store.shards import Shard, TornShard
 
 OPEN_FILES = 128  # of at most 1,024 that a process may usually have
+
+# the shards with (N,) each row's shard and (N,) its row there
+Located = tuple[Sequence[Shard], np.ndarray, np.ndarray]
 
 
 class Rows:
     """Rows of a measure in the order of an ImageSet.
 
     Args:
-        shards: where rows lie.
-        shard_of: (N,) index of each image's shard. row_of: (N,) its row there.
-        columns: names of the D numbers, or None.
+        locate: says where the rows lie; asked again with True where a shard is gone: another process compacted it.
+        columns: names of the D numbers, or None. memory: the rows, where they were read already.
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
     def __init__(
-        self, shards: Sequence[Shard], shard_of: np.ndarray, row_of: np.ndarray, columns: tuple[str, ...] | None = None
+        self,
+        locate: Callable[[bool], Located],
+        columns: tuple[str, ...] | None = None,
+        memory: np.ndarray | None = None,
     ) -> None:
-        self._shards = list(shards)
-        self._shard_of = shard_of
-        self._row_of = row_of
         self._files: OrderedDict[int, int] = OrderedDict()
+        self._locate = locate
+        self._memory = memory
         self.columns = columns
-        self.shape = (len(shard_of), self._shards[0].dim if self._shards else 0)
+        if memory is not None:
+            self.shape = memory.shape
+            return
+        self._shards, self._shard_of, self._row_of = locate(False)
+        self.shape = (len(self._shard_of), self._shards[0].dim if self._shards else 0)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -57,25 +64,28 @@ class Rows:
         return rows if dtype is None else rows.astype(dtype, copy=False)
 
     def _read(self, index: np.ndarray) -> np.ndarray:
+        if self._memory is not None:
+            rows: np.ndarray = self._memory[index]
+            return rows
+        try:
+            return self._gather(index)
+        except FileNotFoundError:
+            self.close()
+            self._shards, self._shard_of, self._row_of = self._locate(True)
+            return self._gather(index)
+
+    def _gather(self, index: np.ndarray) -> np.ndarray:
         out = np.empty((len(index), self.shape[1]), dtype=np.float32)
         shard, row = self._shard_of[index], self._row_of[index]
-        # images measured one after the other lie one after the other: a run of them is one read
-        breaks = np.flatnonzero((np.diff(shard) != 0) | (np.diff(row) != 1)) + 1
-        edges = [0, *breaks.tolist(), len(index)]
-        for begin, end in itertools.pairwise(edges):
-            if begin < end:
-                self._fill(out[begin:end], int(shard[begin]), int(row[begin]))
+        order = np.argsort(shard, kind="stable")
+        numbers, starts = np.unique(shard[order], return_index=True)
+        for number, places in zip(numbers, np.split(order, starts[1:]) if len(index) else [], strict=True):
+            where = self._shards[number]
+            try:
+                out[places] = where.read(row[places], self._open(int(number)))
+            except TornShard as error:
+                raise OSError(f"{where.path}: {error}: it was altered while it was read; run again") from error
         return out
-
-    def _fill(self, out: np.ndarray, shard: int, row: int) -> None:
-        where = self._shards[shard]
-        offset = where.offset + row * where.dim * out.itemsize
-        target = memoryview(out.reshape(-1).view(np.uint8).data)
-        while len(target):
-            got = os.preadv(self._open(shard), [target], offset)
-            if got == 0:
-                raise OSError(f"{where.path} ended early: it was altered while it was read; run again")
-            target, offset = target[got:], offset + got
 
     def _open(self, shard: int) -> int:
         if shard in self._files:
@@ -87,9 +97,10 @@ class Rows:
         return self._files[shard]
 
     def close(self) -> None:
-        """Closes the files; reading again opens them anew."""
+        """Closes the files; reading again opens them again."""
         while self._files:
             os.close(self._files.popitem()[1])
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_files"):
+            self.close()

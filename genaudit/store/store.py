@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import ImageSet
+from genaudit.data.image_set import set_digest
+from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
+from genaudit.stats.torch_state import exact_float32, neutral, one_thread
+from genaudit.store.index import Index, as_keys
 from genaudit.store.prefetch import prepared_batches
 from genaudit.store.rows import Rows
-from genaudit.store.shards import DIGEST, SUFFIX, Shard, TornShard, read_shard, set_aside, write_shard
+from genaudit.store.shards import DIGEST, write_shard
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 FIRST_SHARD_SECONDS = 5.0  # a run that is killed loses at most the shard in flight;
 LAST_SHARD_SECONDS = 60.0  # its span doubles, so that a long run does not leave thousands of small files
 SHARD_BYTES = 64 << 20
+SETS = "sets"  # the folder of the image sets that are remembered
 
 Advance = Callable[[int], None]
 
@@ -88,32 +94,35 @@ class Store:
         engine: Engine,
         *,
         share: tuple[int, int] = (0, 1),
+        agree: Callable[[np.ndarray], np.ndarray] | None = None,
         advance: Callable[[int], contextlib.AbstractContextManager[Advance]] | None = None,
     ) -> Measured:
         """Rows of all images, measured where the store lacks them.
 
         Args:
             images: what to measure. measure: how. engine: on what.
-            share: (rank, ranks); this process measures the missing ones of every ranks-th image, from the rank-th on.
+            share: (rank, ranks); this process measures every ranks-th of the missing images, from the rank-th on.
                 With several ranks the rows are complete once all have come here: ask again after a barrier.
+            agree: this rank's missing images => those that all ranks share out: each must have the same list, and the
+                others may have filled in some by now.
             advance: called with the number of missing images; gives a context manager around a function that is
                 told how many were measured (a progress bar).
         """
         started = time.perf_counter()
         key = fingerprint(measure, engine.precision)
         folder = self.root / key[:2] / key
-        index = _Index.read(folder)
-        wanted = _as_bytes(images.digests)
+        index = Index.read(folder)
+        wanted = as_keys(images.digests)
+        index.verify(wanted)
         missing = index.missing(wanted)
-        # by the image's place in the set, not among the missing: another rank may have filled in some by now
-        mine = missing[missing % share[1] == share[0]]
+        mine = (missing if agree is None else agree(missing))[share[0] :: share[1]]
         result = Measured(None, key, torn=index.torn)
         if len(mine):
             self._describe(folder, measure, engine)
             with (advance or _silent)(len(mine)) as done:
                 result.damaged = _fill(folder, images, mine, measure, engine, done)
             result.computed = len(mine) - len(result.damaged)
-            index = _Index.read(folder, known=index)
+            index = Index.read(folder, known=index)
         result.reused = len(wanted) - result.computed - len(result.damaged)
         if not result.damaged and not len(index.missing(wanted)):
             result.rows = index.rows(wanted, measure.columns)
@@ -124,10 +133,53 @@ class Store:
         """What the store holds of a measure now, for rows that come one by one."""
         key = fingerprint(measure, engine.precision)
         folder = self.root / key[:2] / key
-        return StoredRows(folder, _Index.read(folder), lambda: self._describe(folder, measure, engine))
+        return StoredRows(folder, Index.read(folder), lambda: self._describe(folder, measure, engine))
+
+    def remember(self, digests: np.ndarray, digest: str) -> None:
+        """Keeps the digests (N, 16) of a set's images in order under the set's own digest (hex), for `rows_of`.
+
+        A store that cannot be written keeps none: the rows are there, and no result is lost for it.
+        """
+        if self._digests_of(digest) is not None:
+            return
+        folder = self.root / SETS
+        temporary = folder / f"{digest}.{os.getpid()}.tmp"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "wb") as file:
+                    np.save(file, np.ascontiguousarray(digests, np.uint8))
+                os.replace(temporary, folder / f"{digest}.npy")
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def rows_of(self, digest: str, key: str) -> Rows | None:
+        """The rows of a remembered set by its digest and a measure's fingerprint; None where some are not here."""
+        if not (digest.isalnum() and key.isalnum()):
+            return None
+        digests, folder = self._digests_of(digest), self.root / key[:2] / key
+        if digests is None:
+            return None
+        index, wanted = Index.read(folder), as_keys(digests)
+        index.verify(wanted)
+        return None if len(index.missing(wanted)) else index.rows(wanted, None)
+
+    def _digests_of(self, digest: str) -> np.ndarray | None:
+        """The digests (N, 16) of a remembered set; None where it is not here or damaged."""
+        try:
+            digests: np.ndarray = np.load(self.root / SETS / f"{digest}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        whole = digests.ndim == 2 and digests.shape[1] == DIGEST and set_digest(digests) == digest
+        return digests if whole else None
 
     def _describe(self, folder: Path, measure: Measure, engine: Engine) -> None:
-        """Leaves beside the shards what they are rows of, for people who look into the folder."""
+        """Leaves beside the shards what they are rows of, for people who look into the folder.
+
+        Raises:
+            UserError: the folder cannot be written, before anything is measured for it.
+        """
+        _try_writing(self.root, folder)
         path = folder / "measure.json"
         if path.exists():
             return
@@ -137,17 +189,30 @@ class Store:
         os.replace(temporary, path)
 
 
+def _try_writing(root: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(1 << 16))
+            probe.flush()
+    except OSError as error:
+        raise UserError(
+            f"store={root}: it cannot be written ({error.strerror}); store=DIR or GENAUDIT_STORE=DIR names another"
+        ) from error
+
+
 class StoredRows:
     """A measure's rows as they were in the store when it was read, and a writer of more."""
 
-    def __init__(self, folder: Path, index: _Index, describe: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, index: Index, describe: Callable[[], None]) -> None:
         self._folder, self._index, self._describe = folder, index, describe
 
     def find(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The row (D,) of each digest (16 bytes) that the store holds."""
         if not digests:
             return {}
-        wanted = _as_bytes(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST))
+        wanted = as_keys(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST))
+        self._index.verify(wanted)
         absent = set(self._index.missing(wanted).tolist())
         # a digest that occurs twice is missing once: compare by what it is
         lacking = {digests[place] for place in absent}
@@ -165,78 +230,27 @@ class StoredRows:
             yield writer
 
 
-class _Index:
-    """Where each digest's row lies in a folder of shards."""
-
-    def __init__(self, shards: list[Shard], torn: list[str]) -> None:
-        self.shards = shards
-        self.torn = torn
-        lengths = [len(shard) for shard in shards]
-        digests = np.concatenate([s.digests for s in shards]) if shards else np.empty(0, f"S{DIGEST}")
-        # stable: of equal digests the one of the oldest shard comes first
-        self._order = np.argsort(digests, kind="stable")
-        self._sorted = digests[self._order]
-        self._shard_of = np.repeat(np.arange(len(shards)), lengths)
-        self._row_of = np.concatenate([np.arange(n) for n in lengths]) if shards else np.empty(0, np.int64)
-
-    @classmethod
-    def read(cls, folder: Path, known: _Index | None = None) -> _Index:
-        """Reads and verifies the shards of a folder, but not again those that `known` holds."""
-        verified = {shard.path: shard for shard in known.shards} if known else {}
-        paths = sorted(path for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
-        torn = list(known.torn) if known else []
-
-        def verify(path: Path) -> Shard | None:
-            if path in verified:
-                return verified[path]
-            try:
-                return read_shard(path)
-            except FileNotFoundError:  # set aside by another process just now
-                return None
-            except TornShard as error:
-                set_aside(path)
-                torn.append(f"{path.name}: {error}")
-                return None
-
-        with ThreadPoolExecutor(4) as pool:  # hashing releases Python's lock
-            shards = [shard for shard in pool.map(verify, paths) if shard is not None and len(shard)]
-        return cls(shards, torn)
-
-    def _find(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The position of each wanted digest among the sorted ones, and whether it is there."""
-        if not len(self._sorted):
-            return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
-        position = np.searchsorted(self._sorted, wanted)
-        position[position == len(self._sorted)] = 0
-        return position, self._sorted[position] == wanted
-
-    def missing(self, wanted: np.ndarray) -> np.ndarray:
-        """Indices of the images without a row, each distinct image once, in order."""
-        _, found = self._find(wanted)
-        absent = np.flatnonzero(~found)
-        _, first = np.unique(wanted[absent], return_index=True)
-        return absent[np.sort(first)]
-
-    def rows(self, wanted: np.ndarray, columns: tuple[str, ...] | None) -> Rows:
-        position, found = self._find(wanted)
-        assert found.all()
-        entry = self._order[position]
-        return Rows(self.shards, self._shard_of[entry], self._row_of[entry], columns)
-
-
 def _fill(
     folder: Path, images: ImageSet, missing: np.ndarray, measure: Measure, engine: Engine, advance: Advance
 ) -> dict[int, str]:
     """Measures images into new shards; returns the damaged ones, index => reason."""
 
     batch_size = engine.batch_size or measure.batch_size(engine.device)
+    unit = measure.batch_unit(engine.device) if hasattr(measure, "batch_unit") else 1
+    batch_size = -(-batch_size // unit) * unit
     damaged: dict[int, str] = {}
     batches = prepared_batches(
         images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
     )
-    with exact_float32(), _ShardWriter(folder) as writer, running(engine.device) as run:
+    pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
+    with (
+        neutral(),
+        exact_float32(engine.device),
+        _ShardWriter(folder) as writer,
+        _in_flight(pending, writer),
+        running(engine.device) as run,
+    ):
         meter = measure.open(engine.device, engine.precision)
-        pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
 
         def collect(leave: int) -> None:
             while len(pending) > leave:
@@ -257,6 +271,18 @@ def _fill(
             collect(run.ahead)
         collect(0)
     return damaged
+
+
+@contextlib.contextmanager
+def _in_flight(pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]], writer: _ShardWriter) -> Iterator[None]:
+    """Keeps the rows of batches that had begun when measuring was interrupted; `running` has waited for them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for digests, rows in pending:
+            with contextlib.suppress(Exception):  # it had not begun, or failed by itself
+                writer.add(digests, rows().cpu().numpy()[: len(digests)])
+        raise
 
 
 class _Running:
@@ -288,12 +314,11 @@ def running(device: str) -> Iterator[_Running]:
         yield _Running(None, ahead=1)
         return
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads, "measure", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(threads, "measure", initializer=one_thread) as pool:
         try:
             yield _Running(pool, ahead=2 * threads)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            torch.set_num_threads(threads)
 
 
 class _ShardWriter:
@@ -320,7 +345,7 @@ class _ShardWriter:
 
     def flush(self) -> None:
         if self.rows:
-            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows))
+            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows), self.folder.name)
         self.digests, self.rows, self.bytes = [], [], 0
         self.started = time.monotonic()
 
@@ -353,24 +378,5 @@ def to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def exact_float32() -> Iterator[None]:
-    """float32 means float32: no TF32 in matrix products and convolutions."""
-    import torch
-
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-@contextlib.contextmanager
 def _silent(total: int) -> Iterator[Advance]:
     yield lambda done: None
-
-
-def _as_bytes(digests: np.ndarray | Sequence[bytes]) -> np.ndarray:
-    """(N, 16) uint8 => (N,) of 16-byte strings."""
-    array = np.ascontiguousarray(digests, dtype=np.uint8)
-    return array.view(f"S{DIGEST}").reshape(len(array))

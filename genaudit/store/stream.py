@@ -14,8 +14,9 @@ import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
 from genaudit.measures.measure import Measure, fingerprint
+from genaudit.stats.torch_state import exact_float32, neutral
 from genaudit.store.prefetch import prepared_batches
-from genaudit.store.store import Engine, Store, StoredRows, exact_float32, to_device
+from genaudit.store.store import Engine, Store, StoredRows, to_device
 
 if TYPE_CHECKING:
     from genaudit.measures.measure import Meter
@@ -66,7 +67,7 @@ class RowStream:
     def _measure(
         self, images: ImageSet, missing: list[int], known: dict[bytes, np.ndarray]
     ) -> list[tuple[int, DamagedImage]]:
-        with exact_float32():
+        with neutral(), exact_float32(self.engine.device):
             if self._meter is None:
                 self._meter = self.measure.open(self.engine.device, self.engine.precision)
             workers = min(self.engine.decode_workers, len(missing)) if len(missing) > 1 else 0

@@ -7,8 +7,10 @@ from typing import Any
 
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
-from genaudit.hydra_words import from_python, in_grammar, quoted
+from genaudit.hydra_words import from_python, in_grammar
 from genaudit.reports.report import Report
+from genaudit.tasks.guest import guest
+from genaudit.tasks.keys import check
 
 
 def evaluate(
@@ -30,7 +32,8 @@ def evaluate(
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
         metrics: a name or names as `genaudit list metrics` shows them; the default is that of the command line.
-            `metric` is the same.
+            `metric` is the same. One that lacks a role is an error (`skip=True` goes on without it);
+            `.skipped_metrics` says why others are absent.
         feature_model: its name.
         config_dir: a folder with your own YAML files, as `--config-dir`.
         **keys: the command line's keys: `seed=1`, `device="cuda"`, `limit=1000`; dotted ones in a dictionary:
@@ -42,15 +45,8 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
-    from genaudit.tasks import evaluate as task
-    from genaudit.tasks.checkpoints import find_sets
-    from genaudit.tasks.roles import source_of
-
-    overrides = (
-        [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"]
-        if (metrics is not None or "metric" in keys)
-        else []
-    )
+    named = metrics is not None or "metric" in keys
+    overrides = [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"] if named else []
     overrides += [from_python(key, value) for key, value in keys.items()]
     if feature_model is not None:
         overrides.append(f"feature_model={feature_model}")
@@ -60,15 +56,20 @@ def evaluate(
     for role, source in given.items():
         if source is not None:
             overrides.append(f"{role}={as_override(described(source))}")
-    cfg = compose("evaluate", overrides, config_dir)
-    for role, source in given.items():
-        given[role] = source_of(cfg[role]) if source is None else source
-    if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:
-        raise UserError(
-            f"generated: {generated} matches {len(matches)} sets, {matches[0]} first: evaluate each by itself, or give "
-            f"pool=True to judge them as one"
-        )
-    report = task.evaluate(cfg, given, "genaudit.evaluate(...)")
+    with guest():
+        from genaudit.tasks import evaluate as task
+        from genaudit.tasks.checkpoints import find_sets
+        from genaudit.tasks.roles import source_of
+
+        cfg = compose("evaluate", overrides, config_dir)
+        for role, source in given.items():
+            given[role] = source_of(cfg[role]) if source is None else source
+        if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:
+            raise UserError(
+                f"generated: {generated} matches {len(matches)} sets, {matches[0]} first: evaluate each by itself, or "
+                f"give pool=True to judge them as one"
+            )
+        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=named)
     assert report is not None
     return report
 
@@ -92,23 +93,22 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     """A verb's configuration with overrides in Hydra's grammar.
 
     Raises:
-        genaudit.UserError: an unknown key or option.
+        genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
-    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from genaudit import composing
     from genaudit.hydra_errors import explain
 
-    overrides = list(overrides)
-    if config_dir:
-        overrides.append(f"hydra.searchpath=[{quoted(f'file://{config_dir}')}]")  # Hydra takes it as it is
-    arguments = ["--config-dir", config_dir, *overrides] if config_dir else overrides
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
-        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return hydra.compose(verb, overrides=overrides)
+        cfg = composing.compose(config_folder(), verb, overrides, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, verb, arguments, config_folder())) from error
+    check(verb, cfg, keys)
+    return cfg
 
 
 def described(source: Any) -> Any:

@@ -13,11 +13,13 @@ from genaudit.data.decode import EXTENSIONS
 from genaudit.data.folder import home, matches_of
 from genaudit.data.sources import TARS
 from genaudit.errors import UserError, one_line
+from genaudit.reports.console import show_files
 from genaudit.reports.gate import WORDS, GateRun, show_run
 from genaudit.reports.trajectory import Trajectory
 from genaudit.stats.sequential import Outcome
 from genaudit.tasks.environment import command_line, now
 from genaudit.tasks.gating import Yardstick
+from genaudit.tasks.places import saving
 from genaudit.tasks.run_folder import run_folder
 
 ARCHIVES = (".zip", *TARS, *ARRAY_EXTENSIONS)
@@ -73,16 +75,19 @@ def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> 
     labels = labels_of(checkpoints)
     for label, checkpoint in zip(labels, checkpoints, strict=True):
         run = gate_set(cfg, yardstick, checkpoint)
-        run.write(out / label)
         runs.append((label, run))
         verdict = run.verdict
         seen = f"{verdict.n_learned:,} training images from {verdict.n_sampled:,} samples"
         print(f"{one_line(label)}: {WORDS[verdict.decision].lower()}, {seen}", flush=True)
+        with saving("out", out):
+            run.write(out / label)
     trajectory = Trajectory(runs, now(), command_line("reject"))
-    files = trajectory.write(out)
     last = runs[-1][1]
     trajectory.show()
-    show_run(last, {**files, **last.write(out)})
+    show_run(last)
+    with saving("out", out):
+        files = {**trajectory.write(out), **last.write(out)}
+    show_files(files)
     return last.verdict.decision
 
 

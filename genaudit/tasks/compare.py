@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
 from genaudit.reading import read_text
+from genaudit.tasks.places import saving
 from genaudit.tasks.run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
 def main(cfg: Any) -> int:
     """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html."""
     from genaudit.reports.comparison import compare
+    from genaudit.tasks.differences import equalise, tell_apart
+    from genaudit.tasks.progress import Progress
+    from genaudit.tasks.run_rows import RunRows
+    from genaudit.tasks.settings import Settings
 
     runs = [str(run) for run in cfg.runs]
     if len(runs) < 2:
         raise UserError("compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second")
+    settings = Settings.of(cfg)
     comparison = compare(runs)
+    rows = RunRows(settings.store)
+    if cfg.equal_n:
+        equalise(comparison, rows, seed=settings.seed)
+    tell_apart(comparison, rows, Progress(settings.progress), repeats=cfg.relabellings, seed=settings.seed)
     if cfg.column:
         correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
-    comparison.write(out := run_folder(cfg, "compare"))
-    show(comparison, out)
+    show_and_save(comparison, run_folder(cfg, "compare"))
     return DONE
 
 
@@ -102,10 +111,12 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
     return numbers, name
 
 
-def show(comparison: Comparison, out: Path) -> None:
-    """Prints the table and where its files are."""
+def show_and_save(comparison: Comparison, out: Path) -> None:
+    """Prints the table, then writes its files and says where they are."""
     from genaudit.reports.console import make_console
 
     console = make_console()
     console.print(comparison.console(plain=not console.is_terminal))
+    with saving("out", out):
+        comparison.write(out)
     console.print(f"\nwritten {out}/ comparison.csv, comparison.json, comparison.html", markup=False)

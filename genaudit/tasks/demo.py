@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from genaudit.errors import DONE, UserError
-from genaudit.tasks.compare import show
-from genaudit.tasks.evaluate import evaluate
+from genaudit.tasks.compare import show_and_save
+from genaudit.tasks.evaluate import evaluate, metrics_are_named, require_all
+from genaudit.tasks.places import saving
 from genaudit.tasks.run_folder import run_folder
 
 
@@ -20,16 +21,19 @@ def main(cfg: Any) -> int:
     unknown = [name for name in wanted if name not in generated]
     if unknown:
         raise UserError(f"sets={unknown[0]}: the demo has {', '.join(generated)}")
-    out = run_folder(cfg, "demo")
+    out, named = run_folder(cfg, "demo"), metrics_are_named()
+    absent: dict[str, str] = {}
     runs = []
     for name in wanted:
         sources = {"generated": demo.path(name), "reference": demo.path("reference"), "train": demo.path("train")}
-        report = evaluate(cfg, sources, f"genaudit demo sets=[{name}]")
+        report = evaluate(cfg, sources, f"genaudit demo sets=[{name}]", named=named)
         assert report is not None
-        report.save(out / name)
+        absent |= report.skipped_metrics
+        with saving("out", out):
+            report.save(out / name)
         runs.append(str(out / name))
     if len(runs) > 1:
         comparison = compare(runs)
-        comparison.write(out)
-        show(comparison, out)
+        show_and_save(comparison, out)
+    require_all(absent, cfg, named)
     return DONE

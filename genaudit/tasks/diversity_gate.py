@@ -21,6 +21,7 @@ from genaudit.store.stream import RowStream
 from genaudit.tasks.api import as_override, compose, described
 from genaudit.tasks.environment import now, resolved
 from genaudit.tasks.gating import Judge, Yardstick
+from genaudit.tasks.guest import guest
 from genaudit.tasks.roles import open_role
 from genaudit.tasks.samples import SetSamples
 
@@ -71,8 +72,9 @@ class DiversityGate:
         sources = {"train": _source(train, "train"), "reference": _source(reference, "reference")}
         given = {"train": train, "reference": reference}
         overrides += [f"{k}={as_override(described(v))}" for k, v in given.items() if v is not None]
-        self._cfg = compose("reject", overrides)
-        self._yardstick = Yardstick.prepare(self._cfg, sources)
+        with guest():
+            self._cfg = compose("reject", overrides)
+            self._yardstick = Yardstick.prepare(self._cfg, sources)
         self._stream: RowStream | None = None
         self.reset()
 
@@ -113,10 +115,11 @@ class DiversityGate:
             The verdict so far.
         """
         if not self.decided:
-            if len(getattr(batch, "shape", ())) == 2:
-                self._update_rows(batch)
-            else:
-                self._update_images(batch)
+            with guest():
+                if len(getattr(batch, "shape", ())) == 2:
+                    self._update_rows(batch)
+                else:
+                    self._update_images(batch)
         return self.verdict()
 
     def _update_rows(self, batch: Any) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from genaudit.data import ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
@@ -15,9 +20,10 @@ from genaudit.tasks.checkpoints import find_sets, labels_of
 from genaudit.tasks.counting import counting_warnings, role_images
 from genaudit.tasks.environment import command_line, environment, now, resolved
 from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, why_not
+from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
 from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.moments import moments_warnings
+from genaudit.tasks.places import saving
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.roles import ROLES, Role, open_role, open_roles, source_of
@@ -29,24 +35,27 @@ def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
     ranks = Ranks.join()
     try:
+        named = metrics_are_named()
         sources = {role: source_of(cfg[role]) for role in ROLES}
         sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
         if len(sets) > 1:
-            _evaluate_sets(cfg, sources, sets, ranks)
+            _evaluate_sets(cfg, sources, sets, ranks, named)
             return DONE
-        report = evaluate(cfg, sources, command_line("evaluate"), ranks)
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note)
         if report is not None:
-            out = run_folder(cfg, "evaluate")
-            show(report, report.save(out))
+            show_and_save(report, run_folder(cfg, "evaluate"))
+            require_all(report.skipped_metrics, cfg, named)
     finally:
         ranks.leave()
     return DONE
 
 
-def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks: Ranks) -> None:
+def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks: Ranks, named: bool) -> None:
     """A run for each set that a pattern matches, in a folder of its name, and their comparison beside these."""
     from genaudit.reports.comparison import compare
-    from genaudit.tasks.compare import show as show_comparison
+    from genaudit.tasks.compare import show_and_save as show_comparison
+    from genaudit.tasks.differences import tell_apart
+    from genaudit.tasks.run_rows import RunRows
 
     out = run_folder(cfg, "evaluate")
     settings = Settings.of(cfg)
@@ -54,30 +63,64 @@ def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks:
     others = {role: open_role(role, source, settings) for role, source in sources.items()
               if role != "generated" and source is not None}  # fmt: skip
     runs: list[str] = []
+    absent: dict[str, str] = {}
     for label, path in zip(labels_of(sets), sets, strict=True):
         own = copy.deepcopy(cfg)
         own.generated = escaped(path)
-        report = evaluate(own, {**others, "generated": path}, command_line("evaluate", generated=path), ranks)
+        command = command_line("evaluate", generated=path)
+        report = evaluate(own, {**others, "generated": path}, command, ranks, named=named, notify=_note)
         if report is not None:
-            report.save(out / label)
+            with saving("out", out):
+                report.save(out / label)
             runs.append(str(out / label))
+            absent |= report.skipped_metrics
             count = report.roles["generated"].count
             print(one_line(f"{label}: {count:,} images, written {out / label}"), flush=True)
     if runs:
         comparison = compare(runs)
-        comparison.write(out)
+        tell_apart(comparison, RunRows(settings.store), Progress(settings.progress), seed=settings.seed)
         show_comparison(comparison, out)
+        require_all(absent, cfg, named)
 
 
-def show(report: Report, files: Mapping[str, Any]) -> None:
-    """Prints the console table."""
+def show_and_save(report: Report, out: Path) -> None:
+    """Prints the console table, then writes the files and says where: a full disk costs no result."""
     from genaudit.reports import console
 
-    console.show(report, files)
+    console.show(report)
+    with saving("out", out):
+        files = report.save(out)
+    console.show_files(files)
+
+
+def metrics_are_named() -> bool:
+    """Whether the command line says which metrics; those of the default list may be absent without more ado."""
+    from hydra.core.hydra_config import HydraConfig
+
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return any(override.lstrip("+").startswith("metric=") for override in given)
+
+
+def require_all(absent: Mapping[str, str], cfg: Any, named: bool) -> None:
+    """Raises `UserError` where metrics that were named are absent, unless skip=true."""
+    if named and absent and not cfg.get("skip"):
+        listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true goes on without")
+
+
+def _note(text: str) -> None:
+    print(f"genaudit: {text}", file=sys.stderr)
 
 
 def evaluate(
-    cfg: Any, sources: Mapping[str, Any], command: str, ranks: Ranks | None = None, *, store: Store | None = None
+    cfg: Any,
+    sources: Mapping[str, Any],
+    command: str,
+    ranks: Ranks | None = None,
+    *,
+    store: Store | None = None,
+    named: bool = False,
+    notify: Callable[[str], None] | None = None,
 ) -> Report | None:
     """Measures and judges; None on the ranks that only measure.
 
@@ -85,6 +128,11 @@ def evaluate(
         cfg: the composed configuration of the verb.
         sources: role => source (see `genaudit.data.open_images`), None where it is not played.
         command: how the report names the run.
+        named: the metrics were named, and one that lacks a role is an error before anything is measured.
+        notify: told of each metric that lacks a role, before anything is measured.
+
+    Raises:
+        UserError: a source or key that cannot be used; a metric that was named and lacks a role (but skip=true).
     """
     ranks = ranks or Ranks()
     settings = Settings.of(cfg)
@@ -92,15 +140,21 @@ def evaluate(
     specs, measures = metrics_of(cfg, instances, settings)
     roles = open_roles(sources, settings)
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
+    require_all(reasons, cfg, named)
+    if notify is not None and ranks.judges:
+        for name, reason in reasons.items():
+            notify(f"metric {name} will not be computed: it {reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
     needed = {name: roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
-    measurements = measure_roles(
-        roles, wanted, needed, store or Store(settings.store), settings.engine, ranks, progress
-    )
+    store = store or Store(settings.store)
+    measurements = measure_roles(roles, wanted, needed, store, settings.engine, ranks, progress)
     if not ranks.judges:
         return None
+    for role in measurements.roles.values():
+        if isinstance(role, ImageSet) and wanted:
+            store.remember(role.digests, role.digest)
     entries = {}
     with progress.bar("judge", len(runnable)) as advance:
         for name, spec in runnable.items():
@@ -140,11 +194,12 @@ def evaluate(
             ),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *unequal_counts(entries),
             *measurements.warnings,
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
-        pictures={name: role.read for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
+        pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
 
 
@@ -188,6 +243,20 @@ def _measure_nodes(node: Any) -> dict[str, Any]:
 
 def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
     return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
+
+
+def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+    """Reads single images and keeps no file open between them, however long the report lives."""
+    lock = threading.Lock()
+
+    def read(index: int) -> np.ndarray:
+        with lock:
+            try:
+                return images.read(index)
+            finally:
+                images.close()
+
+    return read
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

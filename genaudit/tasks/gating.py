@@ -22,6 +22,7 @@ from genaudit.stats.held_out_test import real_needed
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.counting import copy_warnings, role_images, subset_warnings
+from genaudit.tasks.evaluate import picture_of
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, source_warnings, weights_warnings
 from genaudit.tasks.progress import Progress
@@ -306,7 +307,8 @@ class Judge:
         kept = self.retrieval.kept
         pictures = {}
         if isinstance(train, ImageSet):
-            pictures = {"train": lambda place: train.read(int(kept[place])), "generated": samples.read}
+            read_train = picture_of(train)
+            pictures = {"train": lambda place: read_train(int(kept[place])), "generated": samples.read}
         given, digests = samples.describe(), samples.digests[: gate.n_sampled]
         horizon = gate.horizon or gate.n_sampled
         ends = (horizon, min(horizon, 2 * gate.n_sampled))  # the second for an early decision's neighbourhood

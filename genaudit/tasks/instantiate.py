@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from genaudit.errors import UserError
+from genaudit.tasks.signatures import check_node
 
 
 def instantiate(node: Any, **given: Any) -> Any:
@@ -17,6 +18,7 @@ def instantiate(node: Any, **given: Any) -> Any:
     import hydra.utils
     from hydra.errors import InstantiationException
 
+    check_node(node)
     try:
         return hydra.utils.instantiate(node, _convert_="all", **given)
     except InstantiationException as error:

@@ -16,7 +16,7 @@ from typing import Any
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable
-from genaudit.reports.report import MetricEntry
+from genaudit.reports.report import MetricEntry, Warning
 from genaudit.tasks.measuring import GIVEN, Measurements
 from genaudit.tasks.roles import ROLES, Role
 from genaudit.tasks.settings import Settings
@@ -39,6 +39,7 @@ class MetricSpec:
         of_features: rows are a feature model's embedding, which features given in place of images can stand for.
         accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
             ("spatial") or neither ("").
+        one_of: roles that `fn` does without one by one, but not without all of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MetricSpec:
     measures: Mapping[str, str]
     of_features: bool
     accepts_moments: str
+    one_of: tuple[str, ...] = ()
 
     @property
     def measure(self) -> str:
@@ -59,7 +61,7 @@ class MetricSpec:
     @property
     def role_parameters(self) -> dict[str, bool]:
         """The roles that `fn` takes, and whether each is required."""
-        parameters = _parameters(self.fn)
+        parameters = parameters_of(self.fn)
         return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
 
 
@@ -76,7 +78,8 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
-    spec = MetricSpec(name, fn, measures, of_features, _accepted_moments(name, node.get("accepts_moments", False)))
+    moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -94,6 +97,8 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
             return f"needs images as {role}, or moments of spatial features (mu_s and sigma_s), which {role} lacks"
         if isinstance(played, FeatureSet) and not spec.of_features:
             return f"needs images; {role} holds features"
+    if spec.one_of and not set(spec.one_of) & set(roles):
+        return f"needs {' or '.join(f'{role}=' for role in spec.one_of)}"
     return None
 
 
@@ -117,7 +122,7 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
             f"reference: {moments.source} holds moments of {len(moments.mu)} features, the generated images have "
             f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
         )
-    taken = _parameters(spec.fn)
+    taken = parameters_of(spec.fn)
     common = {"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device}
     already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
     arguments |= {key: value for key, value in common.items() if key in taken and key not in already}
@@ -126,6 +131,34 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
     except (Unavailable, ValueError) as reason:
         return str(reason)
     return MetricEntry(spec.name, result, counts, GIVEN if given else spec.measure)
+
+
+# Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
+BIASED_BY_COUNTS = {
+    **dict.fromkeys(("fd", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc"), ("generated", "reference")),
+    **dict.fromkeys(("authpct", "fld"), ("generated", "train")),
+    "ct": ("generated", "reference"),
+}
+UNEQUAL = 1.25  # times as many images in one role
+
+
+def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Warning]:
+    """A warning that names the metrics that unequal numbers of images bias, for each pair of numbers."""
+    concerned: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for name, entry in entries.items():
+        roles = BIASED_BY_COUNTS.get(name, ())
+        counts = tuple((role, entry.n[role]) for role in roles if entry.n.get(role))
+        if len(counts) == 2 and max(n for _, n in counts) > UNEQUAL * min(n for _, n in counts):
+            concerned.setdefault(counts, []).append(name)
+    return [
+        Warning(
+            "unequal-counts",
+            names[0] if len(names) == 1 else None,
+            f"{', '.join(names)}: {' and '.join(f'{n:,} {role}' for role, n in counts)} images. These values depend on "
+            "both numbers: compare them only with values of the same two numbers.",
+        )
+        for counts, names in concerned.items()
+    ]
 
 
 def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
@@ -155,5 +188,6 @@ def _function(path: str) -> Callable[..., Any]:
         raise UserError(f"fn: {path} cannot be imported ({error})") from None
 
 
-def _parameters(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters_of(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """What a metric's function takes, by name."""
     return inspect.signature(fn).parameters

@@ -56,7 +56,7 @@ def _group(name: str) -> Iterator[tuple[str, Any, str]]:
                 folders.append(Path(source.path.removeprefix("file://")))
     files = {path.stem: path for folder in folders for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))
         yield stem, OmegaConf.create(text), comment
 

@@ -90,13 +90,14 @@ def _measure_role(
             measure,
             engine,
             share=(ranks.rank, ranks.count),
+            agree=ranks.agree,
             advance=lambda total: progress.bar(f"{name}, {role}", total),
         )
         if ranks.count > 1:
-            ranks.wait()
+            together = ranks.total(measured.computed)  # which waits for all
             # Reads what the others measured. Their damaged images are still missing: all ranks find the same ones here.
             own, measured = measured, store.measure(images, measure, engine)
-            measured.computed += own.computed
+            measured.computed += together
             measured.seconds += own.seconds
         computed += measured.computed
         use.seconds += measured.seconds

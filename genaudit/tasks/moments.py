@@ -27,6 +27,7 @@ from genaudit.reports.report import Warning
 from genaudit.store import Store
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, weights_warnings
+from genaudit.tasks.places import expanded, saving
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.roles import open_role, source_of
@@ -43,7 +44,8 @@ def main(cfg: Any) -> int:
         path = _out(cfg)
         contents, cautions = compute(cfg, source_of(cfg[ROLE]), ranks)
         if ranks.judges:
-            write(path, contents)
+            with saving("out", path):
+                write(path, contents)
             print(
                 visible(
                     f"{path}: mu and sigma of {int(contents['n']):,} images, {len(contents['mu']):,} features of "
@@ -129,7 +131,7 @@ def write(path: Path, contents: dict[str, np.ndarray]) -> None:
 def _out(cfg: Any) -> Path:
     if not cfg.get("out"):
         return run_folder(cfg, "moments") / "moments.npz"
-    path = Path(str(cfg.out)).expanduser()
+    path = expanded("out", str(cfg.out))
     if path.suffix.lower() != ".npz":
         raise UserError(f"out={cfg.out}: a file name that ends in .npz is needed")
     return path

@@ -59,13 +59,15 @@ class Watcher:
     def __call__(self, iteration: int) -> dict[str, float]:
         if iteration % self.every and iteration != self.trainer.iterations:
             return {}
+        if not self.trainer.finite(True):
+            return {}  # the fit loop says so; nothing of it is saved as a model
         self.save()
         self.draw()
         if self.anomalies is None:
             return {}
         anomalies, normal = self._scores(self.anomalies), self._scores(self.normal)
         if not (np.isfinite(anomalies).all() and np.isfinite(normal).all()):
-            return {}  # the trainer says so itself once it looks
+            return {}
         return {"auroc": auroc(anomalies, normal)}
 
     def save(self) -> None:
@@ -74,6 +76,13 @@ class Watcher:
 
         about = {**self.about, "iterations": self.trainer.iteration, "schedule": self.node["schedule"]}
         save(self.model, self.out, self.node["perceptual"], **about)
+
+    def remove(self) -> None:
+        """Removes the models of earlier looks: the training diverged, and they are not what was asked for."""
+        from genaudit.piad.saved import RECORD, WEIGHTS
+
+        for name in (WEIGHTS, RECORD):
+            (self.out / name).unlink(missing_ok=True)
 
     def draw(self) -> None:
         """Grids of samples and of images beside their reconstructions."""

@@ -13,8 +13,9 @@ from genaudit import __version__
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError
 from genaudit.measures.piad import Pixels
+from genaudit.stats.torch_state import exact_float32
 from genaudit.store.prefetch import prepared_batches
-from genaudit.store.store import exact_float32, to_device
+from genaudit.store.store import to_device
 from genaudit.tasks.instantiate import instantiate
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.run_folder import run_folder
@@ -49,7 +50,7 @@ def run(cfg: Any, settings: Settings) -> int:
         raise UserError(f"piad: {error}") from None
     perceptual = make_perceptual(node.perceptual).to(settings.engine.device)
     damaged: dict[int, str] = {}
-    with exact_float32():
+    with exact_float32(settings.engine.device):
         try:
             found = filter_statistics(perceptual, _batches(images, pixels, settings, damaged))
         except ValueError as error:

@@ -6,9 +6,11 @@ from typing import Any
 
 from genaudit.errors import DONE, UserError
 from genaudit.metrics.power import POWERS, SHARES, plan
+from genaudit.reports.console import show_files
 from genaudit.reports.plan import show, write
 from genaudit.tasks.environment import command_line, now
 from genaudit.tasks.gating import GateKeys
+from genaudit.tasks.places import saving
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.roles import open_role, source_of
 from genaudit.tasks.run_folder import run_folder
@@ -26,7 +28,11 @@ def main(cfg: Any) -> int:
             made = plan(n_train, keys.question, absolute=keys.absolute, diversities=diversities, advance=advance)
         except ValueError as error:
             raise UserError(str(error)) from error
-    show(made, write(made, run_folder(cfg, "reject"), now(), command_line("reject")))
+    show(made)
+    out = run_folder(cfg, "reject")
+    with saving("out", out):
+        files = write(made, out, now(), command_line("reject"))
+    show_files(files)
     return DONE
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# A rank may wait for a slower one as long as a run lasts; one that died is torchrun's to notice, which ends the others.
+PATIENCE = datetime.timedelta(days=365)
 
 
 @dataclass(frozen=True)
@@ -12,6 +19,8 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
+    group: Any = None  # of our own, since another's would give up after its own timeout
+    ours: bool = False  # whether the process group was begun here
 
     @classmethod
     def join(cls) -> Ranks:
@@ -21,9 +30,10 @@ class Ranks:
             return cls()
         import torch.distributed as dist
 
-        if not dist.is_initialized():
-            dist.init_process_group("gloo")
-        return cls(dist.get_rank(), count)
+        ours = not dist.is_initialized()
+        if ours:
+            dist.init_process_group("gloo", timeout=PATIENCE)
+        return cls(dist.get_rank(), count, dist.new_group(backend="gloo", timeout=PATIENCE), ours)
 
     @property
     def judges(self) -> bool:
@@ -34,10 +44,32 @@ class Ranks:
         if self.count > 1:
             import torch.distributed as dist
 
-            dist.barrier()
+            dist.barrier(self.group)
+
+    def agree(self, value: np.ndarray) -> np.ndarray:
+        """The first rank's value, on every rank."""
+        if self.count == 1:
+            return value
+        import torch.distributed as dist
+
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, 0, group=self.group)
+        agreed: np.ndarray = box[0]
+        return agreed
+
+    def total(self, value: int) -> int:
+        """The sum of the ranks' values; waits until every rank has come here."""
+        if self.count == 1:
+            return value
+        import torch.distributed as dist
+
+        values: list[Any] = [0] * self.count
+        dist.all_gather_object(values, value, group=self.group)
+        return int(sum(values))
 
     def leave(self) -> None:
+        """Ends the process group where it was begun here, or else our own."""
         if self.count > 1:
             import torch.distributed as dist
 
-            dist.destroy_process_group()
+            dist.destroy_process_group(None if self.ours else self.group)

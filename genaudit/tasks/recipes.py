@@ -15,6 +15,7 @@ from typing import Any
 from genaudit import __version__
 from genaudit.papers.recipe import Need, Recipe, Scale
 from genaudit.tasks.instantiate import instantiate
+from genaudit.tasks.places import STEPS
 from genaudit.tasks.settings import store_folder
 
 ALL = "all"
@@ -44,7 +45,7 @@ class NamedRecipe:
         code = _sources(type(self.recipe).__module__)
         identity = [self.node, __version__, code, str(data), sorted(_weights(self.recipe))]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        return store_folder(cfg["store"]).parent / "tables" / f"{self.name}-{scale}-{seed}-{digest[:12]}"
+        return store_folder(cfg["store"]) / STEPS / f"{self.name}-{scale}-{seed}-{digest[:12]}"
 
 
 def _sources(module: str) -> list[str]:
@@ -101,9 +102,7 @@ def _weights(recipe: Any) -> Iterator[str]:
     """Path, size and time of every weight file that the recipe's feature models would read."""
     for value in vars(recipe).values():
         for each in value.values() if isinstance(value, dict) else [value]:
-            find = getattr(each, "find_weights", None)
-            where = find() if find else None
-            path = Path(where) if where else None
-            if path is not None and path.is_file():
-                stat = path.stat()
+            files = getattr(each, "weight_files", None)
+            for path in files() if files else []:
+                stat = Path(path).stat()
                 yield f"{path} {stat.st_size} {stat.st_mtime_ns}"

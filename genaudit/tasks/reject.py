@@ -8,12 +8,14 @@ from typing import Any
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.errors import DONE, REJECTED, UNDECIDED, UserError
 from genaudit.metrics.gate import Mode
+from genaudit.reports.console import show_files
 from genaudit.reports.gate import GateRun, show_run
 from genaudit.stats.sequential import Outcome
 from genaudit.store.stream import RowStream
 from genaudit.tasks.environment import command_line, now, resolved
 from genaudit.tasks.gating import Judge, Yardstick
 from genaudit.tasks.measuring import measure_roles
+from genaudit.tasks.places import saving
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.roles import check_n_samples, open_role, source_of
@@ -45,7 +47,11 @@ def main(cfg: Any) -> int:
     if checkpoints := find_sets(generated, pool=cfg.pool):
         return CODES[gate_checkpoints(cfg, yardstick, checkpoints)]
     run = gate_lines(cfg, yardstick) if generated == STDIN else gate_set(cfg, yardstick, generated)
-    show_run(run, run.write(run_folder(cfg, "reject")))
+    out = run_folder(cfg, "reject")
+    show_run(run)
+    with saving("out", out):
+        files = run.write(out)
+    show_files(files)
     return CODES[run.verdict.decision]
 
 

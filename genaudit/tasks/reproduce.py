@@ -9,10 +9,12 @@ import traceback
 from pathlib import Path
 from typing import Any, cast
 
-from genaudit.errors import DEFECT, DONE, UserError, visible
+from genaudit.errors import DEFECT, DONE, UserError, environment_fault, visible
 from genaudit.papers.recipe import Context, Scale, silent
 from genaudit.reports import tables
+from genaudit.reports.console import show_files
 from genaudit.tasks.environment import command_line, environment, now
+from genaudit.tasks.places import saving
 from genaudit.tasks.recipes import ALL, NamedRecipe, make, names, of_node
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
@@ -40,7 +42,10 @@ def main(cfg: Any) -> int:
         raise UserError(lacking(named.name, scale, [_sentence(need.what, need.how) for need in missing]))
     out = run_folder(cfg, "reproduce")
     recomputed = reproduce(named, cfg, settings, scale, data)
-    _show(recomputed, tables.write(recomputed, out))
+    _show(recomputed)
+    with saving("out", out):
+        files = tables.write(recomputed, out)
+    show_files(files)
     return DONE
 
 
@@ -109,13 +114,16 @@ def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
             reasons = [_sentence(need.what, need.how) for need in named.missing(scale, data)]
             if not reasons:
                 recomputed = reproduce(named, cfg, settings, scale, data)
-                tables.write(recomputed, out)
+                with saving("out", out):
+                    tables.write(recomputed, out)
                 (out / f"{name}.traceback.txt").unlink(missing_ok=True)
                 made.append(recomputed)
                 _line(f"{name}: {tables.summary(recomputed.table)} ({recomputed.seconds:.0f} s)")
         except UserError as error:
             reasons = [str(error)]
         except Exception as error:  # the others are made all the same, and the exit code tells
+            if fault := environment_fault(error):
+                raise UserError(fault) from error  # the others would fare no better
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{name}.traceback.txt").write_text(traceback.format_exc())
             reasons = [f"a defect of genaudit ({type(error).__name__}: {error}): {name}.traceback.txt"]
@@ -128,11 +136,11 @@ def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
     return code
 
 
-def _show(recomputed: tables.Recomputed, files: dict[str, Path]) -> None:
+def _show(recomputed: tables.Recomputed) -> None:
     from genaudit.reports.console import make_console
 
     console = make_console()
-    console.print(tables.console(recomputed, files, plain=not console.is_terminal))
+    console.print(tables.console(recomputed, plain=not console.is_terminal))
 
 
 def _sentence(what: str, how: str) -> str:

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from genaudit.tasks.places import expanded
+
 
 def run_folder(cfg: Any, verb: str) -> Path:
     """`out` as given, else the job's own folder of a sweep, else runs/VERB/DATE_TIME.
@@ -19,7 +21,7 @@ def run_folder(cfg: Any, verb: str) -> Path:
     given = cfg.get("out")
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if given:
-        folder = Path(str(given)).expanduser()
+        folder = expanded("out", str(given))
         typed = sweeping and any(each.lstrip("+").startswith("out=") for each in HydraConfig.get().overrides.task)
         return folder / str(HydraConfig.get().job.num) if sweeping and not typed else folder
     if sweeping:

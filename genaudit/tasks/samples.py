@@ -187,6 +187,8 @@ class StreamedSamples:
         return numbers, paths
 
     def _unusable(self, path: str) -> str:
+        if "\0" in path:
+            return "holds NUL bytes; one path a line is read here (find -print, not -print0)"
         where = Path(path).expanduser()
         if where.is_dir():
             return "is a folder; image files are read here"

@@ -12,6 +12,8 @@ from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.store.store import Engine
+from genaudit.tasks.keys import MEASURING, check_values
+from genaudit.tasks.places import expanded
 
 # The keys that say how many images of a role are taken.
 LIMIT_KEYS = {
@@ -20,7 +22,6 @@ LIMIT_KEYS = {
     "train": "limit_train",
     "anomalies": "limit_anomalies",
 }
-PRECISIONS = ("float32", "bfloat16", "float64")
 # What drivers of NVIDIA's (Tegra's too) and AMD's accelerators, and Windows beneath Linux, show in /dev.
 ACCELERATORS = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 # Keys that say where and how a run happens and not what its numbers are; they stand in the report's environment.
@@ -52,42 +53,34 @@ class Settings:
         Raises:
             UserError: names the key and what would be right.
         """
-        precision = str(cfg["precision"])
-        if precision not in PRECISIONS:
-            raise UserError(f"precision={precision}: one of {', '.join(PRECISIONS)} is needed")
-        confidence = _number(cfg, "confidence", float)
-        if not 0 < confidence < 1:
-            raise UserError(f"confidence={confidence}: a number between 0 and 1 is needed")
-        seed = _number(cfg, "seed", int)
-        if seed < 0:
-            raise UserError(f"seed={seed}: a whole number from 0 on is needed")
+        check_values(cfg, MEASURING)
         engine = Engine(
             device=choose_device(str(cfg["device"])),
-            precision=precision,
-            batch_size=_auto(cfg, "batch_size", 1),
-            workers=_auto(cfg, "workers", 0),
+            precision=str(cfg["precision"]),
+            batch_size=_unless_auto(cfg["batch_size"]),
+            workers=_unless_auto(cfg["workers"]),
         )
-        limits = {role: _count(cfg, key) for role, key in LIMIT_KEYS.items()}
+        limits = {role: cfg[key] for role, key in LIMIT_KEYS.items()}
         return cls(
             engine=engine,
             store=store_folder(cfg["store"]),
-            seed=seed,
+            seed=cfg["seed"],
             limits={role: limit for role, limit in limits.items() if limit is not None},
-            n_samples=_count(cfg, "n_samples"),
-            on_error=str(cfg["on_error"]),
-            max_skipped=_number(cfg, "max_skipped", float),
-            max_pixels=_number(cfg, "max_pixels", int),
-            confidence=confidence,
-            progress=bool(cfg["progress"]),
+            n_samples=cfg["n_samples"],
+            on_error=cfg["on_error"],
+            max_skipped=float(cfg["max_skipped"]),
+            max_pixels=cfg["max_pixels"],
+            confidence=float(cfg["confidence"]),
+            progress=cfg["progress"],
         )
 
 
 def store_folder(given: str | None) -> Path:
     """The row store: as given, else the user's cache folder."""
     if given:
-        return Path(given).expanduser()
+        return expanded("store", str(given))
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "genaudit" / "store"
+    return expanded("store", cache) / "genaudit" / "store"
 
 
 def choose_device(wanted: str) -> str:
@@ -121,28 +114,5 @@ def _cpu_only() -> bool:
     return sys.platform == "linux" and not any(glob.glob(pattern) for pattern in ACCELERATORS)
 
 
-def _number(cfg: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = cfg[key]
-    wrong = isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value))
-    if wrong:
-        raise UserError(f"{key}={value}: a {'whole ' if kind is int else ''}number is needed")
-    return kind(value)
-
-
-def _count(cfg: Mapping[str, Any], key: str) -> int | None:
-    """A number of images, or None where the key is null."""
-    if cfg.get(key) is None:
-        return None
-    value: int = _number(cfg, key, int)
-    if value < 1:
-        raise UserError(f"{key}={value}: {key} must be a positive integer, or null")
-    return value
-
-
-def _auto(cfg: Mapping[str, Any], key: str, least: int) -> int | None:
-    if cfg[key] == "auto":
-        return None
-    value: int = _number(cfg, key, int)
-    if value < least:
-        raise UserError(f"{key}={value}: auto, or a whole number from {least} on, is needed")
-    return value
+def _unless_auto(value: Any) -> int | None:
+    return None if value == "auto" else int(value)

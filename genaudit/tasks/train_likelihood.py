@@ -13,6 +13,7 @@ Under torchrun every rank takes its part of each batch; rank 0 writes.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from genaudit.tasks.density_images import DensityImages, images_of, labels_of
 from genaudit.tasks.density_progress import Console, Watch, samples_wanted, write_page
 from genaudit.tasks.instantiate import instantiate
 from genaudit.tasks.progress import Progress
-from genaudit.tasks.ranks import Ranks
+from genaudit.tasks.ranks import PATIENCE, Ranks
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 from genaudit.tasks.training_keys import checkpoint_seconds_of, every_of
@@ -193,7 +194,8 @@ def _join(device: str) -> Ranks:
         import torch.distributed as dist
 
         torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl")
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
+        return dataclasses.replace(Ranks.join(), ours=True)
     return Ranks.join()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from genaudit import __version__
 from genaudit.data import ImageSet
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, Diverged, UserError
 from genaudit.measures.piad import Pixels
 from genaudit.tasks.environment import command_line
 from genaudit.tasks.instantiate import instantiate
@@ -69,20 +69,24 @@ def run(cfg: Any, settings: Settings) -> int:
     every = every_of(cfg.every, schedule.iterations)
     watcher = Watcher(trainer, model, _plain(cfg.piad), out, about, anomalies, normal, every)
     console = Console(out, trainer, images.source)
-    with Progress(settings.progress).bar("training", schedule.iterations) as advance:
-        fitted = fit(
-            trainer,
-            out,
-            record=lambda losses: losses.numbers(),
-            log=LOG,
-            every=every,
-            checkpoint_seconds=checkpoint_seconds_of(cfg),
-            watch=watcher,
-            advance=advance,
-            show=console.show,
-            on_resume=console.resume,
-            settings=_fixed(model, settings, images),
-        )
+    try:
+        with Progress(settings.progress).bar("training", schedule.iterations) as advance:
+            fitted = fit(
+                trainer,
+                out,
+                record=lambda losses: losses.numbers(),
+                log=LOG,
+                every=every,
+                checkpoint_seconds=checkpoint_seconds_of(cfg),
+                watch=watcher,
+                advance=advance,
+                show=console.show,
+                on_resume=console.resume,
+                settings=_fixed(model, settings, images),
+            )
+    except Diverged:
+        watcher.remove()
+        raise
     watcher.save()
     page(out, images, watcher, command_line("train"))
     console.end(fitted.seconds)

@@ -23,6 +23,7 @@ from genaudit.measures.anomaly import (
     random_directions,
     vulnerability,
 )
+from genaudit.measures.measure import fingerprint
 from genaudit.metrics.anomaly_score import judge
 
 
@@ -303,3 +304,28 @@ def test_every_preset_makes_the_measure_and_says_what_it_averages(preset: str) -
     rows = _measure(**settings).open("cpu", "float32")(_pixels(3), [bytes([i] * 16) for i in range(3)])
     assert bool(torch.isfinite(rows[:, 3:]).all()) == (preset == "robust")
     assert bool((rows[:, :3] > 0).all())
+
+
+def test_vulnerability_does_not_depend_on_the_batch_or_its_order() -> None:
+    """Bit for bit on a CPU: signs of gradients near zero would carry any difference to whole percents."""
+    model = TimmModel("test_resnet", size=160, pretrained=False)
+    measure = Anomaly(model, path_steps=2, attack_steps=4)
+    group = measure.batch_size("cpu")
+    assert measure.batch_unit("cpu") == group
+    pixels = torch.randint(0, 256, (6, 3, 160, 160), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    digests = [bytes([i]) * 16 for i in range(6)]
+    meter = measure.open("cpu", "float32")
+    together = meter(pixels, digests)
+    one_by_one = torch.cat([meter(pixels[i : i + 1], digests[i : i + 1]) for i in (5, 0, 3)])
+    assert torch.equal(one_by_one[:, 1], together[[5, 0, 3], 1])
+    turned = meter(pixels.flip(0), digests[::-1])
+    assert torch.equal(turned.flip(0)[:, 1], together[:, 1])
+
+
+def test_the_fingerprint_tells_releases_of_pytorch_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Anomaly(TimmModel("test_resnet", size=32, pretrained=False))
+    now = fingerprint(measure, "float32")
+    monkeypatch.setattr(torch, "__version__", torch.__version__ + ".1")
+    assert fingerprint(measure, "float32") == now
+    monkeypatch.setattr(torch, "__version__", "1.99.0")
+    assert fingerprint(measure, "float32") != now

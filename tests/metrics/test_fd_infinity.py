@@ -49,6 +49,21 @@ def test_rows_and_their_moments_are_the_same_reference_and_rows_may_lie_on_disk(
     assert judge(generated=x, reference=y, points=5).fd == pytest.approx(frechet_distance(x, y), rel=1e-12)
 
 
+def test_a_reference_of_rows_is_extrapolated_too_and_the_report_says_what_was() -> None:
+    # Equal laws, 40 pairs of sets: free of both biases the mean is 0; with the reference whole its bias stays.
+    rng = np.random.default_rng(0)
+    sets = [(rng.normal(size=(150, 8)), rng.normal(size=(150, 8))) for _ in range(40)]
+    both = np.array([fd_infinity(x, y, points=4, both=True) for x, y in sets])
+    whole = np.array([fd_infinity(x, y, points=4) for x, y in sets])
+    assert abs(both.mean()) < 4 * both.std() / np.sqrt(40)
+    assert whole.mean() > 4 * whole.std() / np.sqrt(40)
+    x, y = sets[0]
+    assert judge(generated=x, reference=y, points=4).fd_infinity == both[0]
+    assert judge(generated=x, reference=y, points=4).extrapolated == "generated and reference images"
+    moments = Moments(y.mean(axis=0), np.cov(y, rowvar=False), 150)
+    assert judge(generated=x, reference=moments, points=4).extrapolated == "generated images"
+
+
 def test_too_few_images_have_no_interval_or_no_value() -> None:
     few = judge(generated=_drawn(30, 3), reference=LAW, points=5)
     assert few.fd_infinity_lower is None

@@ -137,3 +137,13 @@ def test_balls_of_radius_0_are_said_and_where_there_are_no_others_there_is_no_va
         assert re.match(words, caution.message)
     with pytest.raises(Unavailable, match="radius 0"):
         judge(generated=generated, reference=np.repeat(reference[:9], 6, axis=0))
+
+
+def test_the_caution_for_few_images_states_the_values_at_half_of_them() -> None:
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(200, 64)), rng.normal(size=(200, 64))
+    (caution,) = judge(generated=x, reference=y).cautions
+    told = float(caution.message.split("at half of them ")[1][:4])
+    halves = [prdc(y[rng.permutation(200)[:100]], x[rng.permutation(200)[:100]]).precision for _ in range(20)]
+    # the mean of 8 random halves; one half has a deviation of `halves`'
+    assert told == pytest.approx(np.mean(halves), abs=4 * np.std(halves) / np.sqrt(8) + 0.005)

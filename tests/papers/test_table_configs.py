@@ -11,7 +11,7 @@ import pytest
 
 from genaudit.cli import config_folder
 from genaudit.errors import UserError
-from genaudit.papers.published import tables
+from genaudit.papers.published import published, tables
 from genaudit.papers.recipe import Context
 from genaudit.papers.recipes.published_only import PublishedOnly
 from genaudit.tasks.recipes import NamedRecipe, _sources, of_node
@@ -53,6 +53,26 @@ def test_every_table_explains_itself_in_its_first_line(name: str) -> None:
 def test_published_tables_name_recipes_that_exist_and_recipes_have_a_published_table() -> None:
     named = {recipe for table in tables() for recipe in table.recipes}
     assert named == set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["irs_table4", "irs_table5", "irs_table6", "irs_fig10", "irs_fig11"])
+def test_at_the_papers_scale_the_feature_models_are_the_papers_nine(name: str) -> None:
+    made: Any = recipe(name).recipe
+    rows = published("002", "Table 5" if name == "irs_table5" else "Table 4").rows
+    assert list(made.models) == [row for row in rows if row != "Idealized"]
+    models = {label: model.describe() if label == "Random" else model for label, model in made.models.items()}
+    assert models["Random"]["class"].endswith("FidInception")
+    assert (models["ConvNeXt"].name, models["MAE"].name) == ("convnext_xlarge.fb_in22k", "vit_large_patch16_224.mae")
+    assert models["CLIP"].projection
+    # resize and crop of the authors' code: side, filter, fit
+    recipes = {label: (m.recipe.describe(), m.mean[0]) for label, m in made.models.items()}
+    assert recipes["BYOL"][0]["size"] == 512
+    assert recipes["BYOL"][1] == 0
+    assert recipes["ConvNeXt"][0]["crop_pct"] == 0.875
+    for label, kind in {"CLIP": "bilinear", "DINOv2": "bilinear", "SwAV": "bilinear", "MAE": "bicubic"}.items():
+        assert recipes[label][0]["interpolation"] == kind
+    for label in ("Inception", "Random"):
+        assert recipes[label][0]["tool"] == "pytorch-fid"
 
 
 def test_a_table_without_recipe_is_never_run_and_says_why() -> None:

@@ -60,10 +60,14 @@ def test_equal_values_share_a_rank_and_missing_numbers_have_none(tmp_path):
 
     paths = [run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", shift=0.1, change=bare)]
     paths += [run(tmp_path / "d", change=lose), run(tmp_path / "e", change=drop)]
-    found = cells(compare(paths), "as")
-    assert [cell and cell.rank for cell in found] == [1, 1, 3, None, None]
-    assert [cell and cell.overlaps_best for cell in found] == [True, True, None, None, None]
+    comparison = compare(paths)
+    found = cells(comparison, "as")
+    assert [cell and cell.rank for cell in found] == [None] * 5  # c has no interval, so that none can be ranked
+    assert next(row for row in comparison.rows if row.name == "as").unranked == "there is no interval"
     assert found[4] is None
+    found = cells(compare([*paths[:2], *paths[3:]]), "as")
+    assert [cell and cell.rank for cell in found] == [1, 1, None, None]
+    assert [cell and cell.overlaps_best for cell in found] == [True, True, None, None]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +112,12 @@ def test_the_files_agree_with_each_other(tmp_path):
     with open(paths["comparison.csv"], newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == sum(len(row["cells"]) for row in document["rows"])
-    assert rows[1] == {
+    assert {
         "metric": "as", "name": "as", "better": "lower", "run": "<script>b",
         "value": "0.5", "lower": "0.44999999999999996", "upper": "0.56", "rank": "2", "overlaps_best": "False",
-    }  # fmt: skip
+    }.items() <= rows[1].items()  # fmt: skip
+    assert rows[1]["differs_from_best"] == "True"
+    assert float(rows[1]["p_value"]) < 0.001
     page = paths["comparison.html"].read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;b" in page

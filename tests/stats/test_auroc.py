@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from genaudit.stats.auroc import auroc, auroc_interval, roc
-from genaudit.stats.resampling import bootstrap
+from genaudit.stats.resampling import bootstrap, wilson_interval
 
 
 def test_auroc_equals_sklearn_with_and_without_ties() -> None:
@@ -60,8 +60,14 @@ def test_the_interval_covers_the_true_area() -> None:
     assert misses <= 40
 
 
-def test_separated_sides_have_an_interval_of_no_width() -> None:
-    assert auroc_interval([2.0, 3.0], [0.0, 1.0], repeats=50) == (1.0, 1.0)
+def test_separated_sides_have_wilsons_interval_of_the_smaller_side() -> None:
+    found = auroc_interval(np.arange(20.0) + 100, np.arange(30.0), repeats=50)
+    assert found == wilson_interval(20, 20)
+    assert auroc_interval(np.arange(30.0), np.arange(20.0) + 100, repeats=50) == wilson_interval(0, 20)
+
+
+def test_a_side_of_fewer_than_ten_has_no_interval() -> None:
+    assert np.isnan(auroc_interval([1.5], np.arange(30.0), repeats=50)).all()
 
 
 @pytest.mark.parametrize("values", [4, 10**9])

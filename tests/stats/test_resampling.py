@@ -49,7 +49,14 @@ def test_bootstrap_mean_and_median_equal_the_general_bootstrap() -> None:
 def test_nan_is_left_out() -> None:
     assert percentile_interval([1.0, np.nan, 1.0]) == (1.0, 1.0)
     assert np.isnan(percentile_interval([np.nan])).all()
-    assert bootstrap_mean([2.0, np.nan]) == (2.0, 2.0)
+    assert bootstrap_mean([2.0] * 10 + [np.nan]) == (2.0, 2.0)
+
+
+def test_fewer_than_ten_values_have_no_interval() -> None:
+    nine = np.arange(9.0)
+    assert np.isnan(bootstrap_mean([*nine, np.nan])).all()
+    assert np.isnan(bootstrap(lambda x, y: x.mean() - y.mean(), np.arange(50.0), nine)).all()
+    assert np.isfinite(bootstrap_mean(np.arange(10.0))).all()
 
 
 def test_impossible_proportions_and_confidences_are_refused() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genaudit.store.rows import Rows
-from genaudit.store.shards import TornShard, read_shard, write_shard
+from genaudit.store.shards import Shard, TornShard, read_shard, write_shard
 
 
 def _shard(folder: Path, n: int = 5, dim: int = 3, seed: int = 0) -> tuple[Path, np.ndarray, np.ndarray]:
@@ -24,8 +24,12 @@ def test_a_shard_reads_back_what_was_written(tmp_path: Path) -> None:
     path, digests, rows = _shard(tmp_path)
     shard = read_shard(path)
     assert shard.digests.tobytes() == digests.tobytes()
-    assert np.array_equal(Rows([shard], np.zeros(5, int), np.arange(5)), rows)
+    assert np.array_equal(rows_of(shard), rows)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def rows_of(shard: Shard) -> np.ndarray:
+    return Rows(lambda again: ([shard], np.zeros(len(shard), int), np.arange(len(shard))))[:]
 
 
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
@@ -37,12 +41,13 @@ def test_no_flipped_bit_goes_unnoticed(position: int, bit: int, tmp_path_factory
     path.write_bytes(data)
     try:
         shard = read_shard(path)
+        read = shard.read(np.arange(5))
     except TornShard:
         return
     # a flip in the header's padding or names changes nothing that is read: the rows must then be the right ones
     original, _, rows = _shard(tmp_path_factory.mktemp("original"))
     assert shard.digests.tobytes() == read_shard(original).digests.tobytes()
-    assert np.array_equal(Rows([shard], np.zeros(5, int), np.arange(5)), rows)
+    assert np.array_equal(read, rows)
 
 
 @given(length=st.integers(0, 400))
@@ -69,7 +74,7 @@ def test_rows_index_like_an_array(seed: int, data: st.DataObject, tmp_path_facto
     row_of = np.concatenate([np.arange(len(a)) for a in arrays])
     order = rng.permutation(len(shard_of))
     expected = np.concatenate(arrays)[order]
-    rows = Rows(shards, shard_of[order], row_of[order])
+    rows = Rows(lambda again: (shards, shard_of[order], row_of[order]))
     n = len(expected)
     start, stop = data.draw(st.integers(-n, n)), data.draw(st.integers(-n, 2 * n))
     step = data.draw(st.sampled_from([1, 2, -1]))
@@ -83,3 +88,48 @@ def test_rows_index_like_an_array(seed: int, data: st.DataObject, tmp_path_facto
     assert np.array_equal(np.asarray(rows), expected)
     rows.close()
     assert np.array_equal(rows[0], expected[0])
+
+
+@given(seed=st.integers(0, 1000), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_rows_of_any_blocks_are_read_and_only_damaged_blocks_refused(
+    seed: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rng = np.random.default_rng(seed)
+    n, dim = int(rng.integers(1, 40)), int(rng.choice([1, 700, 3000, 5000]))
+    path, _, rows = _shard(tmp_path_factory.mktemp("shard"), n, dim, seed)
+    shard = read_shard(path)
+    wanted = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=20)), dtype=int)
+    assert np.array_equal(shard.read(wanted), rows[wanted])
+    hit = data.draw(st.integers(0, n - 1))
+    content = bytearray(path.read_bytes())
+    content[shard.offset + (hit * dim + int(rng.integers(dim))) * 4] ^= 4
+    path.write_bytes(content)
+    if np.any(wanted // shard.block == hit // shard.block):
+        with pytest.raises(TornShard):
+            shard.read(wanted)
+    else:
+        assert np.array_equal(shard.read(wanted), rows[wanted])
+
+
+def test_a_shard_of_another_measure_is_refused(tmp_path: Path) -> None:
+    path = write_shard(tmp_path, np.zeros((1, 16), np.uint8), np.zeros((1, 2), np.float32), "one")
+    assert len(read_shard(path, "one")) == 1
+    with pytest.raises(TornShard, match="another measure"):
+        read_shard(path, "other")
+
+
+def test_a_shard_from_before_blocks_had_checksums_is_read(tmp_path: Path) -> None:
+    import hashlib
+
+    from safetensors.numpy import save
+
+    digests, rows = np.arange(48, dtype=np.uint8).reshape(3, 16), np.arange(6, dtype=np.float32).reshape(3, 2)
+    checksum = hashlib.sha256(digests.tobytes() + rows.tobytes()).hexdigest()
+    path = tmp_path / "old.shard"
+    payload = save({"digests": digests, "rows": rows}, metadata={"sha256": checksum})
+    path.write_bytes(payload)
+    assert np.array_equal(rows_of(read_shard(path, "any")), rows)
+    path.write_bytes(payload[:-1] + bytes([payload[-1] ^ 1]))
+    with pytest.raises(TornShard):
+        read_shard(path)

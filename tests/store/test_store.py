@@ -181,3 +181,22 @@ def test_an_interrupted_run_keeps_what_it_measured(make_images: Callable[..., Pa
 def test_an_unreadable_source_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing"):
         open_images(str(tmp_path / "nothing"))
+
+
+def test_a_remembered_set_leads_to_its_rows_a_damaged_list_is_written_again_and_a_full_store_loses_nothing(
+    make_images: Callable[..., Path], tmp_path: Path
+) -> None:
+    images, store = open_images(str(make_images("a", 5))), Store(tmp_path / "store")
+    measured = store.measure(images, MeanColour(), ENGINE)
+    assert store.rows_of(images.digest, measured.fingerprint) is None
+    for _ in range(2):
+        store.remember(images.digests, images.digest)
+        found = store.rows_of(images.digest, measured.fingerprint)
+        assert found is not None
+        assert measured.rows is not None
+        assert np.array_equal(found[:], measured.rows[:])
+        (kept,) = (tmp_path / "store" / "sets").iterdir()
+        kept.write_bytes(kept.read_bytes()[:-3] + b"abc")
+        assert store.rows_of(images.digest, measured.fingerprint) is None
+    (tmp_path / "file").write_text("")
+    Store(tmp_path / "file").remember(images.digests, images.digest)

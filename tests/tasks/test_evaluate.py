@@ -51,7 +51,7 @@ def sets(make_images: Callable[..., Path]) -> tuple[str, str, str]:
 
 
 def test_evaluate_writes_four_files_that_agree(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    document = _run(tmp_path / "out", *sets, *tiny, ALL)
+    document = _run(tmp_path / "out", *sets, *tiny, ALL, "skip=true")
     schema = json.loads((resources.files("genaudit.reports") / "schema.json").read_text())
     jsonschema.validate(document, schema)
     assert set(document["metrics"]) | set(document["skipped_metrics"]) == {
@@ -201,7 +201,7 @@ def test_ranks_share_the_measuring_and_one_judges(sets: tuple[str, ...], tiny: l
     assert done.returncode == DONE, done.stderr
     together = json.loads((tmp_path / "ranks" / "report.json").read_text())
     use = next(iter(together["measures"].values()))
-    assert use["computed"] == 45  # its half of three times 30
+    assert use["computed"] == 90  # three times 30: of both ranks
     assert _exempt(together)["metrics"].keys() == _exempt(alone)["metrics"].keys()
     for metric in ("fd", "irs"):
         for name, value in alone["metrics"][metric]["values"].items():
@@ -279,7 +279,7 @@ def test_an_array_file_that_is_rewritten_while_it_is_measured_leaves_no_rows_of_
 def test_metrics_that_lack_a_role_are_absent_and_say_why(
     sets: tuple[str, ...], tiny: list[str], tmp_path: Path
 ) -> None:
-    document = _run(tmp_path / "out", sets[0], *tiny, ALL)
+    document = _run(tmp_path / "out", sets[0], *tiny, ALL, "skip=true")
     assert set(document["metrics"]) == {"as_i", "vendi"}
     assert "reference=" in document["skipped_metrics"]["fd"]
     assert "train=" in document["skipped_metrics"]["authpct"]
@@ -292,7 +292,11 @@ def test_features_stand_in_for_images(tmp_path: Path) -> None:
         paths[role] = tmp_path / f"{role}.npz"
         np.savez(paths[role], features=(rng.normal(size=(60, 4)) + shift).astype(np.float32))
     document = _run(
-        tmp_path / "out", str(paths["generated"]), f"reference={paths['reference']}", f"train={paths['train']}", ALL
+        tmp_path / "out",
+        str(paths["generated"]),
+        *(f"{k}={paths[k]}" for k in ("reference", "train")),
+        ALL,
+        "skip=true",
     )
     assert {"irs", "fd", "kd", "prdc", "vendi", "authpct"} <= set(document["metrics"])
     assert "features" in document["skipped_metrics"]["as"]
@@ -311,7 +315,7 @@ def test_moments_stand_in_for_the_reference(tmp_path: Path, capfd: pytest.Captur
     np.savez(tmp_path / "generated.npz", features=features)
     np.savez(tmp_path / "moments.npz", mu=np.ones(4), sigma=np.cov(features.T.astype(float)))
     arguments = [str(tmp_path / "generated.npz"), f"reference={tmp_path / 'moments.npz'}"]
-    document = _run(tmp_path / "out", *arguments, "metric=[fd,kd]")
+    document = _run(tmp_path / "out", *arguments, "metric=[fd,kd]", "skip=true")
     # equal covariances: what is left is the distance of the means
     expected = float(((1 - features.astype(float).mean(0)) ** 2).sum())
     assert document["metrics"]["fd"]["values"]["fd"]["value"] == pytest.approx(expected, rel=1e-9)
@@ -348,11 +352,14 @@ def test_a_half_precision_embedding_has_rows_of_its_own(sets: tuple[str, ...], t
 
 
 def test_compare_ranks_two_runs(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    _run(tmp_path / "a", *sets, *tiny, "metric=[fd,irs]")
-    _run(tmp_path / "b", sets[2].partition("=")[2], *sets[1:], *tiny, "metric=[fd,irs]")
+    _run(tmp_path / "a", *sets, *tiny, "metric=[fd,irs,kd]")
+    _run(tmp_path / "b", sets[2].partition("=")[2], *sets[1:], *tiny, "metric=[fd,irs,kd]")
     out = tmp_path / "comparison"
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), f"out={out}"]) == DONE
     assert {path.name for path in out.iterdir()} >= {"comparison.csv", "comparison.json", "comparison.html"}
+    rows = {row["name"]: row for row in json.loads((out / "comparison.json").read_text())["rows"]}
+    assert "relabelling" in rows["kd"]["test"]  # the rows were found in the store
+    assert rows["fd"]["unranked"] == "there is no interval"  # fewer images than dimensions
 
 
 def test_renaming_a_folder_measures_nothing_anew(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:

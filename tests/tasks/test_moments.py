@@ -146,7 +146,7 @@ def test_sfd_is_skipped_with_a_reason_where_a_file_has_no_moments_of_spatial_fea
 ) -> None:
     file = tmp_path / "ref.npz"
     np.savez(file, mu=np.zeros(96), sigma=np.eye(96))
-    keys = ["metric=[fd,sfd]", f"out={tmp_path / 'out'}", f"reference={file}", *tiny]
+    keys = ["metric=[fd,sfd]", "skip=true", f"out={tmp_path / 'out'}", f"reference={file}", *tiny]
     assert main(["evaluate", str(make_images("gen", 8)), *keys]) == DONE
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert list(report["metrics"]) == ["fd"]

@@ -411,7 +411,7 @@ def test_plan_prints_and_writes_how_many_samples_are_needed(tmp_path: Path, capf
         (["x", "train=y", "n_train=5"], ["n_train=5", "--plan"]),
         (["x", "trian=y"], ["trian", "train"]),
         (["--plan"], ["n_train="]),
-        (["--plan", "n_train=0"], ["n_train must be a positive integer, got 0"]),
+        (["--plan", "n_train=0"], ["n_train must be a positive integer or null, got 0"]),
         (["--plan", "n_train=100", "diversity=[0.9]"], ["0.9"]),
         (["--plan", "n_train=100", "irs_target=3"], ["irs_target must", "3"]),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,8 +18,9 @@ import torch
 from PIL import Image
 
 from genaudit.cli import main
-from genaudit.errors import DONE, USER
+from genaudit.errors import DONE, INTERRUPTED, USER
 from genaudit.likelihood import saved
+from genaudit.likelihood.trainer import Trainer
 from genaudit.likelihood.wide_resnet import logits
 from genaudit.stats.auroc import auroc
 from genaudit.training import read_log
@@ -185,14 +187,14 @@ def test_mistakes_are_sentences(images: Path, make_images: Images, tmp_path: Pat
         ((*TINY_GLOW, f"train={features}"), "holds no images"),
         ((*TINY_GLOW, f"train={tmp_path / 'absent'}"), "absent"),
         ((*TINY_GLOW, given, "precision=bfloat16"), "float32"),
-        ((*TINY_GLOW, given, "every=0"), "every=0"),
-        ((*TINY_GLOW, given, "samples=-1"), "samples=-1"),
-        ((*TINY_GLOW, given, "checkpoint_seconds=-1"), "checkpoint_seconds=-1"),
+        ((*TINY_GLOW, given, "every=0"), "every must be a positive integer or null, got 0"),
+        ((*TINY_GLOW, given, "samples=-1"), "samples must be an integer of 0 or more or null, got -1"),
+        ((*TINY_GLOW, given, "checkpoint_seconds=-1"), "checkpoint_seconds must be a number of 0 or more"),
         ((*TINY_GLOW, given, "likelihood.recipe.batch_size=0"), "batch_size must be above 0"),
-        ((*TINY_GLOW, given, "likelihood.recipe.learning_rate=nan"), "learning_rate must be above 0"),
+        ((*TINY_GLOW, given, "likelihood.recipe.learning_rate=nan"), "learning_rate must be a number, got nan"),
         ((*TINY_GLOW, given, "likelihood.recipe.learning_rate=fast"), "learning_rate must be a number"),
-        ((*TINY_GLOW, given, "likelihood.recipe.optimiser=sgd"), "optimiser must be one of"),
-        ((*TINY_GLOW, given, "likelihood.model.steps=0"), "at least 1"),
+        ((*TINY_GLOW, given, "likelihood.recipe.optimiser=sgd"), "optimiser must be adamax or adam, got sgd"),
+        ((*TINY_GLOW, given, "likelihood.model.steps=0"), "likelihood.model.steps must be a positive integer"),
         ((*TINY_GLOW, given, f"outliers={images}"), "needs general=RUN"),
         ((*TINY_GLOW, given, f"general={tmp_path}"), "general= is for the outlier loss"),
         ((*TINY_GLOW, given, f"finetune={tmp_path}"), "does not hold a trained model"),
@@ -277,3 +279,91 @@ def test_the_discriminative_baseline_scores_reference_images_and_anomalies(
     assert first == pytest.approx(ours[:1], abs=1e-4)  # another batch: float32 sums in another order
     assert "kind 'classifier'" in refused(capsys, *TINY_GLOW, f"train={images}", f"finetune={out}")
     assert "outliers=G are needed" in refused(capsys, *TINY_CLASSIFIER, f"train={images}")
+
+
+@pytest.mark.parametrize("rate", ["1e10", "1e30"])
+def test_a_model_that_diverges_is_no_model(
+    rate: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 1e10 parameters stay finite and every log-likelihood is NaN, also where the first step is the last."""
+    for iterations in (1, 6):
+        out = tmp_path / f"run{iterations}"
+        keys = ("likelihood.recipe.warmup=0", f"likelihood.recipe.iterations={iterations}", "every=1")
+        said = refused(
+            capsys, *TINY_GLOW, f"train={images}", f"out={out}", f"likelihood.recipe.learning_rate={rate}", *keys
+        )
+        assert "diverged" in said
+        assert "Traceback" not in said
+        assert not (out / "model.safetensors").exists()
+        assert not (out / "checkpoint.pt").exists()
+
+
+def test_the_checkpoint_from_before_a_model_diverged_is_kept(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def poisoned(self: Trainer) -> Any:
+        done = step(self)
+        if self.iteration == 9:
+            next(self.model.parameters()).data.fill_(math.nan)
+        return done
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    keys = (f"train={images}", f"out={tmp_path / 'run'}", "checkpoint_seconds=0")
+    said = refused(capsys, *TINY_GLOW, *keys)
+    assert "the checkpoint of iteration 8 is kept" in said
+    assert not (tmp_path / "run" / "model.json").exists()
+    monkeypatch.undo()
+    assert main(["train", *TINY_GLOW, *keys]) == DONE
+    assert "iteration 8 of 20" in capsys.readouterr().out
+
+
+def test_a_few_steps_without_an_update_are_no_divergence(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S4.3 leaves out batches whose values are not finite; the run goes on, and what it learned is a model."""
+    norm = Trainer._gradient_norm
+    monkeypatch.setattr(Trainer, "_gradient_norm", lambda self: math.inf if 4 < self.iteration < 9 else norm(self))
+    log = train(tmp_path / "run", images)
+    assert np.isfinite(log["bits_per_dim"]).all()
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_classifier_that_diverges_is_no_model(
+    images: Path, make_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    general = make_images("general", 24, seed=9, size=8)
+    said = refused(
+        capsys, "likelihood=wide_resnet", "likelihood.model.size=8", "likelihood.model.depth=10",
+        "likelihood.model.width=1", "likelihood.recipe.iterations=5", "likelihood.recipe.batch_size=8",
+        "likelihood.recipe.learning_rate=1e30", f"train={images}", f"outliers={general}", f"out={tmp_path / 'run'}",
+        "progress=false", "device=cpu",
+    )  # fmt: skip
+    assert "diverged" in said
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_resumes_to_the_same_weights(
+    number: signal.Signals, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    train(tmp_path / "whole", images)
+    batch = Trainer._batch
+
+    def signalled(self: Trainer, i: int) -> Any:
+        if i == 11:
+            os.kill(os.getpid(), number)
+        return batch(self, i)
+
+    command = ["train", *TINY_GLOW, f"train={images}", f"out={tmp_path / 'cut'}"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_batch", signalled)
+        assert main(command) == INTERRUPTED
+    said = capsys.readouterr()
+    assert "interrupted" in said.err
+    assert main(command) == DONE
+    assert "iteration 12 of 20" in capsys.readouterr().out
+    for name in ("model.safetensors", "log.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

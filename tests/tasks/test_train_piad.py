@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from genaudit.errors import DONE, USER
 from genaudit.measures.piad import Pixels
 from genaudit.piad import saved
 from genaudit.piad.perceptual import VGG19_FILE, FilterStatistics, efficientnet_lite0
+from genaudit.piad.trainer import StepLosses, Trainer
 from genaudit.training import read_log
 
 # Table 1 at a tenth of its widths for 16 pixels, four images a step: 50 iterations are a few seconds
@@ -159,8 +161,8 @@ def test_another_seed_or_other_images_do_not_go_on_with_a_run(
         (["piad.reconstruction=l2"], "reconstruction must be one of"),
         (["piad/perceptual=vgg19", "piad.perceptual.weights=nowhere.pth"], "nowhere.pth"),
         (["piad.perceptual.statistics=nowhere.json"], "nowhere.json"),
-        (["every=0"], "every=0"),
-        (["checkpoint_seconds=null"], "checkpoint_seconds=None"),
+        (["every=0"], "every must be a positive integer or null, got 0"),
+        (["checkpoint_seconds=null"], "checkpoint_seconds must be a number of 0 or more, got null"),
         (["piad.schedule.iteration=5"], "iteration"),
         (["piad=minst"], "did you mean mnist"),
         (["piad/perceptual=vgg"], "vgg19"),
@@ -255,3 +257,35 @@ def test_the_metric_scores_a_run(
     page = (out / "report.html").read_text()
     assert "where the score lies" in page
     assert "Least and most anomalous images: anomalies" in page
+
+
+def test_a_piad_that_diverges_is_no_model_and_its_last_finite_checkpoint_is_kept(
+    grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks before the divergence saved models of their moment: they are not what was asked for."""
+    step = Trainer.step
+
+    def poisoned(self: Trainer) -> StepLosses:
+        done = step(self)
+        if self.iteration == 4:
+            next(self.networks.generator.parameters()).data.fill_(math.nan)
+        return done
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    keys = [f"train={grey / 'train'}", "piad.schedule.iterations=6", "every=1", f"out={tmp_path / 'run'}"]
+    assert train(*keys, "checkpoint_seconds=0") == USER
+    said = capsys.readouterr()
+    assert "diverged: at iteration 4" in said.err
+    assert "checkpoint of iteration 3 is kept" in said.err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not (tmp_path / "run" / "model.json").exists()
+    monkeypatch.undo()
+    assert train(*keys, "checkpoint_seconds=0") == DONE
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_a_rate_that_is_far_too_high_leaves_no_piad(iterations: int, grey: Path, tmp_path: Path) -> None:
+    keys = ("piad.schedule.lr=1e20", "+piad.schedule.lr_critics=1e20", f"piad.schedule.iterations={iterations}")
+    assert train(f"train={grey / 'train'}", *keys, "every=1", f"out={tmp_path / 'run'}") == USER
+    assert not (tmp_path / "run" / "model.safetensors").exists()

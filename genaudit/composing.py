@@ -1,0 +1,110 @@
+"""genaudit's configurations composed beside whatever else the process does with Hydra.
+
+`hydra.compose` works on one configuration a process: inside `@hydra.main`, or after `hydra.initialize`, that is the
+application's. Here Hydra's loader is used by itself, on genaudit's folder alone. Of the application's nodes in the
+ConfigStore only Hydra's own are seen, since one called `evaluate` or `dataset/cifar10` would be taken for a schema of
+genaudit's file of that name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+VERSION_BASE = "1.3"
+# Hydra keeps the version base and its plugins once a process
+_LOCK = threading.RLock()
+
+
+def compose(folder: Path, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> Any:
+    """A primary config of the folder with overrides in Hydra's grammar, without Hydra's own node.
+
+    Args:
+        config_dir: a folder with more options, searched after `folder`.
+
+    Raises:
+        HydraException, OmegaConfBaseException: as `hydra.compose`.
+    """
+    from hydra.types import RunMode
+    from omegaconf import open_dict
+
+    with _LOCK, _version_base():
+        loader = _loader(folder, config_dir)
+        # the job's name would be asked of the process's own Hydra job
+        cfg = loader.load_configuration(
+            name, ["hydra.job.name=genaudit", *overrides], run_mode=RunMode.RUN, from_shell=False
+        )
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def _loader(folder: Path, config_dir: str | None) -> Any:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # registers the kinds of config sources
+    path = ConfigSearchPathImpl()
+    path.append("hydra", "pkg://hydra.conf")
+    path.append("main", f"file://{folder}")
+    if config_dir:
+        path.append("command-line", f"file://{Path(config_dir).expanduser().resolve()}")
+    path.append("schema", "structured://")
+    loader = ConfigLoaderImpl(path)
+    loader.repository.sources[-1] = _only_hydras(loader.repository.sources[-1])
+    return loader
+
+
+def _only_hydras(source: Any) -> Any:
+    """The ConfigStore without the application's nodes; Hydra knows its last source by the class's name."""
+    from hydra._internal.core_plugins import structured_config_source as structured
+    from hydra.plugins.config_source import ConfigLoadError
+
+    class StructuredConfigSource(structured.StructuredConfigSource):
+        def load_config(self, config_path: str) -> Any:
+            if not _of_hydra(config_path):
+                raise ConfigLoadError(f"{config_path} is not Hydra's")
+            return super().load_config(config_path)
+
+        def is_group(self, config_path: str) -> bool:
+            return _of_hydra(config_path) and super().is_group(config_path)
+
+        def is_config(self, config_path: str) -> bool:
+            return _of_hydra(config_path) and super().is_config(config_path)
+
+        def list(self, config_path: str, results_filter: Any) -> Any:
+            return super().list(config_path, results_filter) if _of_hydra(config_path) else []
+
+    return StructuredConfigSource(provider=source.provider, path=f"structured://{source.path}")
+
+
+def _of_hydra(config_path: str) -> bool:
+    return config_path.split("/", 1)[0] in ("hydra", "_dummy_empty_config_", "")
+
+
+@contextmanager
+def _version_base() -> Iterator[None]:
+    """Hydra's behaviour of 1.3, where the application has chosen an older one or none yet."""
+    from hydra.core.singleton import Singleton
+    from hydra.version import Version, VersionBase
+
+    instances: dict[Any, Any] = Singleton._instances
+    before = instances.get(VersionBase)
+    base = getattr(before, "version_base", None)
+    if isinstance(base, Version) and base >= Version("1.2"):  # no difference since then
+        yield
+        return
+    ours = VersionBase.__new__(VersionBase)
+    ours.setbase(Version(VERSION_BASE))
+    instances[VersionBase] = ours
+    try:
+        yield
+    finally:
+        if before is None:
+            instances.pop(VersionBase, None)
+        else:
+            instances[VersionBase] = before

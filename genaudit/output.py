@@ -1,0 +1,124 @@
+"""Standard output and error that may vanish, fill up or lack characters while a command works on to its own end.
+
+A reader that leaves (`| head -1`), a full disk (`> /dev/full`), a closed terminal or an encoding without the
+characters of a table change nothing but what is read: files are written and the exit code is the command's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+LEFT = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # the reader left or hung up: nobody is there to be told
+
+
+class Forgiving:
+    """A text stream that replaces what its encoding lacks, and falls silent where it cannot be written.
+
+    Args:
+        stream: what is written to. name: how the one sentence about a failure calls it; None says nothing.
+    """
+
+    def __init__(self, stream: Any, name: str | None = None) -> None:
+        self._stream, self._name, self._silent = stream, name, False
+        self._number = _descriptor(stream)
+
+    def write(self, text: str) -> int:
+        """Takes all of `text`, whatever becomes of it."""
+        if not self._silent:
+            try:
+                self._write(text)
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed
+                self._fall_silent(error)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if not self._silent:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._fall_silent(error)
+
+    def isatty(self) -> bool:
+        try:
+            return not self._silent and bool(self._stream.isatty())
+        except (OSError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+
+    def _fall_silent(self, error: Exception) -> None:
+        self._silent = True
+        if self._number is not None:  # what is still buffered goes nowhere, also when Python ends and flushes again
+            with contextlib.suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._number)
+                os.close(nowhere)
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+        if self._name is not None and isinstance(error, OSError) and error.errno not in LEFT:
+            why = error.strerror or type(error).__name__
+            print(f"genaudit: {self._name} cannot be written ({why}); the command goes on", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def forgiving() -> Iterator[None]:
+    """Makes `sys.stdout` and `sys.stderr` forgiving for a while, and flushes them at its end.
+
+    Standard input that was closed is empty; its bytes are read as names of files are, whatever the console's encoding.
+    """
+    _open_descriptors()
+    before = sys.stdin, sys.stdout, sys.stderr
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    else:
+        _read_names(sys.stdin)
+    sys.stderr = Forgiving(sys.stderr or open(os.devnull, "w"))  # noqa: SIM115
+    sys.stdout = Forgiving(sys.stdout or open(os.devnull, "w"), "standard output")  # noqa: SIM115
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        sys.stdin, sys.stdout, sys.stderr = before
+
+
+def _open_descriptors() -> None:
+    """Opens what of 0, 1 and 2 is closed: else a file that is opened later is taken for the console."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # takes the lowest free number
+
+
+def _read_names(stream: Any) -> None:
+    if hasattr(stream, "reconfigure"):
+        with contextlib.suppress(Exception):  # it was read from before, by whoever called us
+            stream.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
+
+
+def _descriptor(stream: Any) -> int | None:
+    """The stream's file descriptor, where it is that of a console: 1 or 2."""
+    try:
+        number = int(stream.fileno())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return number if number in (1, 2) else None

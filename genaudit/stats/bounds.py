@@ -1,0 +1,67 @@
+"""Ranges of numbers that a user may set, written where the number is declared.
+
+    def judge(*, generated, reference, k: Count = 5): ...
+
+The annotation is what the command line checks before it measures anything (`genaudit.tasks.signatures`), so that a
+setting and its range stand at one place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Numbers from `low` to `high`; the ends themselves are left out where `above` and `below` say so."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def hold(self, value: float) -> bool:
+        """Whether a number lies within."""
+        low = value > self.low if self.above else value >= self.low
+        high = value < self.high if self.below else value <= self.high
+        return low and high
+
+    def describe(self, noun: str) -> str:
+        """ "a positive integer", "a number above 0 and below 1"; `noun` is "integer" or "number"."""
+        whole = noun == "integer"
+        a = "an" if whole else "a"
+        if self.high == math.inf:
+            if (whole and self.low == 1 and not self.above) or (self.low == 0 and self.above):
+                return f"a positive {noun}"
+            return f"{a} {noun} above {self.low:g}" if self.above else f"{a} {noun} of {self.low:g} or more"
+        if self.low == -math.inf:
+            return f"{a} {noun} {'below' if self.below else 'up to'} {self.high:g}"
+        if not self.above and not self.below:
+            return f"{a} {noun} from {self.low:g} to {self.high:g}"
+        lower = f"above {self.low:g}" if self.above else f"of {self.low:g} or more"
+        upper = f"below {self.high:g}" if self.below else f"up to {self.high:g}"
+        return f"{a} {noun} {lower} and {upper}"
+
+
+@dataclass(frozen=True)
+class Among:
+    """One of a few numbers."""
+
+    values: tuple[int, ...]
+
+    def hold(self, value: float) -> bool:
+        return value in self.values
+
+    def describe(self, noun: str) -> str:
+        return " or ".join(map(str, self.values))
+
+
+Channels = Annotated[int, Among((1, 3))]
+Count = Annotated[int, Bounds(1)]
+Natural = Annotated[int, Bounds(0)]
+Positive = Annotated[float, Bounds(0, above=True)]
+NonNegative = Annotated[float, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1, above=True)]
+Probability = Annotated[float, Bounds(0, 1, above=True, below=True)]

@@ -1,0 +1,162 @@
+"""PyTorch's settings while genaudit computes, whatever the calling process has set, which finds them as they were.
+
+A setting of a thread (gradients, autocast, default device) is changed in that thread alone. One of the process is
+changed only where it would change numbers, and by way of `Shared`, since several threads may measure at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from genaudit.stats.shared import Shared, Undo
+
+# where float32 may mean less, by device: products, convolutions, recurrences
+_LEAVES = {
+    "cpu": ("mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"),
+    "cuda": ("cuda.matmul", "cudnn.conv", "cudnn.rnn"),
+}
+_REDUCED = ("tf32", "bf16")
+# what draws from the process's generator unless told another: of a tensor, of torch, of torch.nn.init
+_DRAWS = (
+    ("bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_", "uniform_"),
+    ("bernoulli", "multinomial", "normal", "rand", "randint", "randn", "randperm"),
+    (
+        *("kaiming_normal_", "kaiming_uniform_", "normal_", "orthogonal_", "sparse_", "trunc_normal_", "uniform_"),
+        *("xavier_normal_", "xavier_uniform_"),
+    ),
+)
+
+
+@contextmanager
+def exact_float32(device: str = "cpu") -> Iterator[None]:
+    """float32 means float32 on the device: no TF32 and no bfloat16 passes in products and convolutions.
+
+    On CUDA cuDNN does not time its algorithms either (`benchmark`): which one is fastest varies from run to run.
+    """
+    with _EXACT["cuda" if device.startswith("cuda") else "cpu"]():
+        yield
+
+
+@contextmanager
+def neutral() -> Iterator[None]:
+    """Gradients, autocast, default type and default device as PyTorch starts with them.
+
+    Callers measure inside `torch.no_grad()`, inference mode, autocast or with float64 as default type: rows must not
+    depend on it, and parameters that are made in inference mode could never be attacked.
+    """
+    import torch
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if torch.get_default_dtype() != torch.float32:
+            stack.enter_context(_FLOAT32())
+        yield
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Networks that are made inside draw their weights from the seed, and the process's generators stay as they are.
+
+    The numbers are those of `torch.manual_seed(seed)`, on the CPU. Forking that generator would keep it for the caller
+    as long as no other thread draws meanwhile; and it would seed the CUDA devices.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    generator = torch.Generator().manual_seed(seed)
+    owners = zip((torch.Tensor, torch, torch.nn.init), _DRAWS, strict=True)
+    draws = {getattr(owner, name) for owner, names in owners for name in names}
+
+    class Drawing(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = dict(kwargs or {})
+            if func in draws and kwargs.get("generator") is None:
+                kwargs["generator"] = generator
+            return func(*args, **kwargs)
+
+    with Drawing():
+        yield
+
+
+def one_thread() -> None:
+    """This thread, a new one, computes alone from now on; other threads, also later ones, keep their number.
+
+    `torch.set_num_threads` sets its own thread and the number that new threads begin with. The latter is put back
+    from another new thread.
+    """
+    import torch
+
+    with _THREADS:
+        usual = _in_new_thread(torch.get_num_threads)
+        torch.get_num_threads()  # a thread's first call takes over the usual number, and would after the next line
+        torch.set_num_threads(1)
+        _in_new_thread(lambda: torch.set_num_threads(usual))
+
+
+_THREADS = threading.Lock()
+
+
+def _in_new_thread(work: Callable[[], Any]) -> Any:
+    box: list[Any] = []
+    thread = threading.Thread(target=lambda: box.append(work()))
+    thread.start()
+    thread.join()
+    return box[0]
+
+
+def _exact(kind: str) -> Undo:
+    import torch
+
+    undo: list[Undo] = []
+
+    def put(owner: Any, name: str, value: Any) -> None:
+        before = getattr(owner, name)
+        if before != value:
+            setattr(owner, name, value)
+            undo.append(lambda: setattr(owner, name, before))
+
+    if kind == "cuda":
+        put(torch.backends.cudnn, "benchmark", False)
+    if hasattr(torch.backends, "mkldnn") and hasattr(torch.backends.mkldnn, "matmul"):
+        for leaf in _LEAVES[kind]:
+            owner: Any = torch.backends
+            for part in leaf.split("."):
+                owner = getattr(owner, part)
+            if owner.fp32_precision in _REDUCED:  # an inherited "none" is left to inherit
+                put(owner, "fp32_precision", "ieee")
+    else:  # before PyTorch 2.9
+        if kind == "cuda":
+            put(torch.backends.cudnn, "allow_tf32", False)
+        before = torch.get_float32_matmul_precision()
+        if before != "highest":
+            torch.set_float32_matmul_precision("highest")
+            undo.append(lambda: torch.set_float32_matmul_precision(before))
+        if kind == "cuda":
+            put(torch.backends.cuda.matmul, "allow_tf32", False)
+
+    def everything() -> None:
+        for each in reversed(undo):
+            each()
+
+    return everything
+
+
+def _float32() -> Undo:
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    return lambda: torch.set_default_dtype(before)
+
+
+_EXACT = {kind: Shared(lambda kind=kind: _exact(kind)) for kind in _LEAVES}  # type: ignore[misc]
+_FLOAT32 = Shared(_float32)
