@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, IO[bytes]
+from typing import IO, Any
 
 import numpy as np
 

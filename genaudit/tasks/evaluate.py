@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from genaudit.data import ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
@@ -26,7 +23,7 @@ from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.places import saving
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import ROLES, Role, open_role, open_roles, source_of
+from genaudit.tasks.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run_folder import run_folder
 from genaudit.tasks.settings import Settings
 
@@ -243,20 +240,6 @@ def _measure_nodes(node: Any) -> dict[str, Any]:
 
 def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
     return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
-
-
-def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
-    """Reads single images and keeps no file open between them, however long the report lives."""
-    lock = threading.Lock()
-
-    def read(index: int) -> np.ndarray:
-        with lock:
-            try:
-                return images.read(index)
-            finally:
-                images.close()
-
-    return read
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

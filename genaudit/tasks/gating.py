@@ -22,13 +22,12 @@ from genaudit.stats.held_out_test import real_needed
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.counting import copy_warnings, role_images, subset_warnings
-from genaudit.tasks.evaluate import picture_of
 from genaudit.tasks.instantiate import Instances
 from genaudit.tasks.measuring import GIVEN, measure_roles, skipped_images, source_warnings, weights_warnings
 from genaudit.tasks.progress import Progress
 from genaudit.tasks.ranks import Ranks
 from genaudit.tasks.retrieval import Picked, Retrieval, distinct_images
-from genaudit.tasks.roles import Role, open_role
+from genaudit.tasks.roles import Role, open_role, picture_of
 from genaudit.tasks.samples import Samples
 from genaudit.tasks.settings import Settings
 

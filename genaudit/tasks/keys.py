@@ -58,12 +58,14 @@ TRAINED = dict.fromkeys(("density_model", "general_model", "piad_model"), PATH |
 ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
-    "evaluate": {**ROLES, **MODELS, **TRAINED, "skip": SWITCH},
-    # irs_target, alpha, mode, n_max and distance belong to one another: `genaudit.tasks.gating.GateKeys` checks them
+    "evaluate": {**ROLES, **MODELS, **TRAINED, "skip": SWITCH, "pool": SWITCH | NULL},
+    # The gate's own keys belong to one another: `genaudit.tasks.gating.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},
-        **dict.fromkeys(("irs_target", "alpha", "mode", "n_max", "distance", "diversity"), ANY),
+        **dict.fromkeys(("irs_target", "alpha", "detect", "power", "absolute"), ANY),
+        **dict.fromkeys(("mode", "n_max", "distance", "diversity"), ANY),
         "feature_model": NODE,
+        "pool": SWITCH | NULL,
         "plan": SWITCH,
         "n_train": COUNT | NULL,
     },

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.data.objects import is_sampler
@@ -90,3 +93,17 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
         key = LIMIT_KEYS[role]
         raise UserError(f"{key}={settings.limits[role]}: {opened.source} holds mean and covariance of all its images")
     return opened
+
+
+def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+    """Reads single images and keeps no file open between them, however long the report lives."""
+    lock = threading.Lock()
+
+    def read(index: int) -> np.ndarray:
+        with lock:
+            try:
+                return images.read(index)
+            finally:
+                images.close()
+
+    return read

@@ -65,7 +65,7 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         ("metric.prdc.fn.k=5.0", "metric.prdc.fn.k must be a positive integer, got 5.0"),
         ("metric.prdc.fn.k=abc", "metric.prdc.fn.k must be a positive integer, got abc"),
         ("metric.irs.fn.metric=manhattan", "metric.irs.fn.metric must be euclidean or cosine, got manhattan"),
-        ("metric.irs.fn.alpha=1", "metric.irs.fn.alpha must be a number above 0 and below 1, got 1"),
+        ("metric.irs.fn.alpha=1", "metric.irs.fn.alpha must be a number above 0 and below 1 or null, got 1"),
         ("metric.vendi.fn.q=abc", "metric.vendi.fn.q must be a positive number or infinity, got abc"),
         ("metric.swd.fn.directions=0", "metric.swd.fn.directions must be a positive integer, got 0"),
         ("metric.as.fn.permutations=null", "metric.as.fn.permutations must be a positive integer, got null"),
