@@ -44,7 +44,8 @@ def gaussian(dims: int, n_train: int, seed: int, models: list[str]) -> Iterator[
     """Decisions on simulated features of one training set."""
     generator = np.random.default_rng((seed, dims, n_train))
     most = max(SAMPLES)
-    pool = real_needed(most, min(TARGETS)) + int(1.3 * most / min(SHARES[model] for model in models))
+    # Shares of the images carry more or less of the law: twice as many draws as are needed on average.
+    pool = real_needed(most, min(TARGETS)) + int(2 * most / min(SHARES[model] for model in models))
     train = generator.normal(size=(n_train, dims)).astype(np.float32)
     draws = generator.normal(size=(pool, dims)).astype(np.float32)
     found = nearest(draws, train, k=NEIGHBOURS).indices

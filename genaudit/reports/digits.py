@@ -11,8 +11,11 @@ def show(number: float | None, lower: float | None = None, upper: float | None =
     """`number` with digits such that half the interval's width has two, or with four significant digits.
 
     Thousands are grouped by commas, very small and very large numbers are in scientific form, the minus is a true
-    minus sign; a number that is missing or not finite is a dash.
+    minus sign; a number that is missing or not finite is a dash. An estimate with a lower end and no upper one is a
+    lower bound, and the end is shown as that.
     """
+    if lower is not None and upper is None and math.isfinite(lower):
+        return f"\N{GREATER-THAN OR EQUAL TO} {show(lower)}"
     if number is None or not math.isfinite(number):
         return MISSING
     half = float(f"{(upper - lower) / 2:.6e}") if lower is not None and upper is not None else math.nan
@@ -35,6 +38,8 @@ def show_interval(lower: float | None, upper: float | None) -> str:
     """`lower to upper`, each with the digits that the interval supports; empty without an interval."""
     if lower is None and upper is None:
         return ""
+    if upper is None:
+        return "lower bound"
     return f"{show(lower, lower, upper)} to {show(upper, lower, upper)}"
 
 

@@ -11,8 +11,8 @@ METRICS = {
     "as": "How far the clouds of complexity and vulnerability of generated and real images lie apart; "
     "sees anomalous images, blind to mode collapse and memorisation.",
     "as_i": "Vulnerability over complexity of each image; high where an image looks anomalous to the feature model.",
-    "irs": "Share of the training images that the model can still reach, from how many different ones its "
-    "samples retrieve; falls with mode collapse, blind to quality.",
+    "irs": "How many different training images the samples retrieve, against as many held-out real images, and which "
+    "share they could reach; falls with mode collapse, blind to quality.",
     "fd": "Distance between Gaussians fitted to the features; falls with quality and diversity, blind to memorisation.",
     "fd_infinity": "The Fréchet distance that endless samples would have: the bias of few is extrapolated away.",
     "sfd": "Fréchet distance of feature maps with their positions; sees where things are, which pooled features "
@@ -58,8 +58,10 @@ METRICS = {
 VALUES = {
     "as_i_mean": "mean over images",
     "as_i_median": "median over images",
+    "irs_relative": "different training images, relative to as many held-out real images",
     "irs_alpha": "retrieved share at this number of samples",
-    "irs_inf": "estimated share with endless samples",
+    "irs_inf": "estimated share with endless samples, if the model draws evenly",
+    "irs_chao1": "the same for uneven draws (Chao's lower bound)",
     "irs_inf_reference": "the same for real held-out images",
     "irs_inf_adjusted": "relative to real held-out images",
     "inception_score": "mean over splits",
@@ -104,7 +106,7 @@ VALUES = {
 }
 
 SHARES = (
-    *("as", "irs_alpha", "irs_inf", "irs_inf_reference", "precision", "recall", "coverage", "realistic"),
+    *("as", "irs_alpha", "irs_inf", "irs_chao1", "irs_inf_reference", "precision", "recall", "coverage", "realistic"),
     *("auroc", "auroc_raw", "auroc_last_scale", "auroc_ratio", "auroc_train", "auroc_anomalies"),
     *("auroc_ratio_code", "auroc_general", "auroc_code"),
     *(f"typical_fraction_{size}" for size in (10, 25, 50, 75)),

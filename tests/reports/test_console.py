@@ -73,9 +73,15 @@ def test_numbers_have_the_digits_that_their_interval_supports(number, lower, upp
     assert show(number, lower, upper) == text
 
 
+def test_estimate_without_an_upper_end_is_shown_as_the_lower_bound_that_it_is():
+    assert show(0.06, 0.0412, None) == "≥ 0.04120"
+    assert show_interval(0.0412, None) == "lower bound"
+    assert show(0.06, None, 0.1) == "0.06000"
+
+
 def test_intervals_p_values_and_durations_read_well():
     assert show_interval(0.15, 0.26) == "0.150 to 0.260"
-    assert show_interval(0.15, None) == "0.1500 to –"
+    assert show_interval(0.15, None) == "lower bound"
     assert show_interval(None, None) == ""
     assert (show_p(0.0002), show_p(0.043), show_p(None)) == ("p < 0.001", "p = 0.043", "")
     assert [show_seconds(each) for each in (4.21, 185, 7640)] == ["4.2 s", "3 min 05 s", "2 h 07 min"]

@@ -25,9 +25,9 @@ def pixels(make_images: Callable[..., Path]) -> np.ndarray:
 
 
 def _rows(support: int, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Training embeddings (150, 4), and embeddings of n samples of a model that reaches `support` of them."""
+    """Training embeddings (1500, 4), and embeddings of n samples of a model that reaches `support` of them."""
     rng = np.random.default_rng(seed)
-    train = rng.normal(size=(150, 4)).astype(np.float32)
+    train = rng.normal(size=(1500, 4)).astype(np.float32)
     return train, train[rng.integers(0, support, n)] + np.float32(1e-4)
 
 
@@ -44,13 +44,13 @@ def test_images_of_any_form_and_their_embeddings_decide_alike(pixels: np.ndarray
     assert verdicts[0].decision == "reject"
 
 
-@pytest.mark.parametrize(("support", "decision"), [(150, "accept"), (8, "reject")])
+@pytest.mark.parametrize(("support", "decision"), [(1500, "accept"), (8, "reject")])
 def test_embeddings_alone_are_enough(support: int, decision: str) -> None:
-    train, samples = _rows(support, 120)
+    train, samples = _rows(support, 300)
     for given, batch in ((train, samples), (torch.from_numpy(train), torch.from_numpy(samples))):
-        gate = genaudit.DiversityGate(given, n_max=120)
-        for start in range(0, 120, 32):
-            verdict = gate.update(batch[start : start + 32])
+        gate = genaudit.DiversityGate(given, n_max=300)
+        for start in range(0, 300, 64):
+            verdict = gate.update(batch[start : start + 64])
         assert verdict.decision == decision
         assert gate.decided
 
@@ -78,11 +78,10 @@ def test_restarted_gate_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_reference_adjusts_the_target(tmp_path: Path) -> None:
-    train, reference = _rows(50, 100, 1)
-    _, samples = _rows(50, 100, 1)
-    samples = train[np.random.default_rng(5).integers(0, 50, 100)]
-    plain = genaudit.DiversityGate(train, n_max=80, irs_target=1.0, absolute=True).update(samples)
-    adjusted = genaudit.DiversityGate(train, reference=reference, n_max=80).update(samples)
+    train, reference = _rows(50, 300, 1)
+    samples = train[np.random.default_rng(5).integers(0, 50, 240)]
+    plain = genaudit.DiversityGate(train, n_max=240, irs_target=1.0, absolute=True).update(samples)
+    adjusted = genaudit.DiversityGate(train, reference=reference, n_max=240).update(samples)
     assert plain.decision != "accept"
     assert adjusted.decision == "accept"
     assert (plain.calibration, adjusted.calibration) == ("absolute", "reference")
@@ -120,8 +119,8 @@ def test_loop_draws_until_the_decision_and_resumes_after_an_interruption(tmp_pat
     restarted = genaudit.DiversityGate(train, n_max=100)
     restarted.load(tmp_path / "gate.json")
     assert check_diversity(restarted, sample, batch_size=4, resume=True) == verdict
-    # Without n_max as many are drawn as the images set aside allow: 0.8 of 75.
-    assert genaudit.DiversityGate(train).n_max == 60
+    # Without n_max as many are drawn as the images set aside allow: 0.8 of a fifth of 1,500.
+    assert genaudit.DiversityGate(train).n_max == 240
     with pytest.raises(genaudit.UserError, match="n_max"):
         check_diversity(genaudit.DiversityGate(train, absolute=True), sample)
 

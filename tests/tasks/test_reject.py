@@ -116,7 +116,7 @@ def test_sequential_mode_stops_early_and_measures_no_image_that_it_does_not_need
     _, document = _reject(tmp_path / "a", samples, train, "mode=sequential")
     assert document["decision"] == "reject"
     assert document["calibration"] == "held_out_train"
-    assert (document["n_set_aside"], document["n_retrievable"]) == (50, 50)
+    assert (document["n_set_aside"], document["n_retrievable"]) == (20, 80)
     assert document["n_sampled"] == document["first_rejected_at"] < 20
     assert _rows_in_store(tmp_path) == N_TRAIN + document["n_sampled"]
     _, fixed = _reject(tmp_path / "b", samples, train, "mode=fixed", "absolute=true")
@@ -362,11 +362,11 @@ def test_pattern_of_image_files_is_one_checkpoint(
 
 def test_features_stand_in_for_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    rows = rng.uniform(size=(300, 1)).astype(np.float32) @ np.ones((1, 4), np.float32)  # even: a line
+    rows = rng.uniform(size=(1500, 1)).astype(np.float32) @ np.ones((1, 4), np.float32)  # even: a line
     rows = (np.argsort(np.argsort(rows[:, 0]))[:, None] + np.zeros((1, 4))).astype(np.float32)
     np.savez(tmp_path / "train.npz", features=rows)
-    for support, code in ((300, DONE), (9, REJECTED)):
-        np.savez(tmp_path / "samples.npz", features=rows[rng.integers(0, support, 150)] + np.float32(1e-4))
+    for support, code in ((1500, DONE), (9, REJECTED)):
+        np.savez(tmp_path / "samples.npz", features=rows[rng.integers(0, support, 300)] + np.float32(1e-4))
         for keys in (["mode=fixed"], ["mode=sequential"], ["absolute=true"], ["absolute=true", "mode=sequential"]):
             arguments = ["reject", str(tmp_path / "samples.npz"), f"train={tmp_path / 'train.npz'}", *keys]
             assert main([*arguments, f"out={tmp_path / 'out'}"]) == code, keys
