@@ -44,7 +44,7 @@ def test_make_knows_the_readmes_targets() -> None:
 @pytest.fixture
 def workplace(make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folders that the README's commands speak of."""
-    for seed, name in enumerate(("samples", "real", "train")):
+    for seed, name in enumerate(("samples", "real", "train", "held_out")):
         make_images(name, 24, seed=seed)
     monkeypatch.chdir(tmp_path)
     return tmp_path
