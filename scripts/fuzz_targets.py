@@ -192,8 +192,8 @@ def listing(home: Path) -> Run:
 
 
 def shard(home: Path) -> Run:
+    from genaudit.store.index import Index, as_keys
     from genaudit.store.shards import write_shard
-    from genaudit.store.store import _Index
 
     rng = np.random.default_rng(0)
     digests, rows = rng.integers(0, 256, (7, 16), np.uint8), rng.normal(size=(7, 3)).astype(np.float32)
@@ -203,8 +203,9 @@ def shard(home: Path) -> Run:
         good = write_shard(folder / "store", digests, rows)
         spoilt = good.with_name("0" * 20 + "-spoilt.shard")
         spoilt.write_bytes(mutations.of_bytes(seed, seed, rng))
-        index = _Index.read(folder / "store")
-        wanted = digests.view("S16").reshape(7)
+        index = Index.read(folder / "store")
+        wanted = as_keys(digests)
+        index.verify(wanted)
         found = np.asarray(index.rows(wanted, None)[:])
         if not np.array_equal(found, rows):
             raise AssertionError("rows of a spoilt shard came back")
@@ -318,6 +319,9 @@ def checkpoint(home: Path) -> Run:
 
         def step(self) -> None:
             self.iteration += 1
+
+        def finite(self, look: Any = None) -> bool:
+            return bool(torch.isfinite(self.weight).all())
 
         def state_dict(self) -> dict[str, Any]:
             return {"iteration": self.iteration, "weight": self.weight}

@@ -46,7 +46,6 @@ def places(folder: Path) -> dict[str, str]:
         str(folder / "file" / "in" / "it"): "is not a folder",
         str(folder / "dangling"): "is not a folder",
         str(folder / ("n" * 300)): "cannot be written",
-        "~nobody_of_this_name/x": "no home folder",
     }
     return found | ({"/proc/nope/x": "cannot be written"} if Path("/proc/self").exists() else {})
 

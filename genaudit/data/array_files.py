@@ -30,6 +30,7 @@ import numpy as np
 from genaudit.data.archive import zip_data_start
 from genaudit.data.arrays import ArrayReader, Layout, LazyRows, list_array
 from genaudit.data.bad_image import BadImage
+from genaudit.data.bad_image import UnusableFile as _Refused
 from genaudit.data.decode import check_pixels
 from genaudit.data.digest import DIGEST_BYTES, array_digest
 from genaudit.data.file_rows import HELD_BYTES, FileRows, stored_array, tensor_rows, verified
@@ -110,10 +111,6 @@ def open_array_file(path: Path, role: str) -> Listing | FeatureSet | Moments:
         return replace(listing, ignored=dict(others))
     except _Refused as error:
         raise UserError(f"{role}: {path} {error}.") from error
-
-
-class _Refused(Exception):
-    """Why a file cannot be used: a predicate that follows its name."""
 
 
 def _check_claim(rows: LazyRows, path: Path) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from genaudit.data.bad_image import BadImage
+from genaudit.data.bad_image import BadImage, UnusableFile
 from genaudit.data.decode import ROUNDING, check_pixels, grey_to_rgb, unit_to_uint8
 from genaudit.data.ignored import ONE_PICTURE, Note
 from genaudit.data.image_set import Listing
@@ -93,7 +94,10 @@ class ArrayReader(PixelReader):
         try:
             row = self.rows[index]
             numbers = to_numpy(row)
-        except (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError) as error:
+        except (
+            *(UnusableFile, OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError),
+            zipfile.BadZipFile,
+        ) as error:
             # what readers of damaged files raise
             raise BadImage(f"cannot be read ({str(error).strip() or type(error).__name__})") from error
         return canonical(numbers, self.layout, rounding_of(row, getattr(self.rows, "stored", "")))

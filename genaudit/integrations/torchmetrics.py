@@ -273,7 +273,7 @@ class AuthPct(_One):
 
 
 class ImageRetrievalScore(_One):
-    """IRS: a dictionary with irs_alpha, irs_inf, irs_chao1; with real images too, irs_relative and the adjusted ones.
+    """IRS: a dictionary with irs_alpha, irs_inf and irs_chao1; with real images, irs_relative and the adjusted ones.
 
     `update(images, role="train")` gives the training images; without any, half of the real ones stand in for them.
     """

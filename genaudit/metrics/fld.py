@@ -133,7 +133,6 @@ def judge(
     variances = (excess.var(ddof=1) / len(excess), *(_jackknife(100 * each) for each in (without_centre, without_half)))
     enough = min(len(real), len(centres), half) >= LEAST
     margin = float(special.ndtri(0.5 + confidence / 2) * np.sqrt(sum(variances))) if enough else float("nan")
-    cautions = []
     if half < len(centres):
         cautions.append(
             Caution(

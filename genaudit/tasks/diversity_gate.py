@@ -161,7 +161,8 @@ class DiversityGate:
         Raises:
             ValueError: no sample yet.
         """
-        return self._gate.verdict(finished=finished, seed=self._yardstick.settings.seed)
+        with guest():
+            return self._gate.verdict(finished=finished, seed=self._yardstick.settings.seed)
 
     def write(self, out: str | Path, *, finished: bool = True) -> dict[str, Path]:
         """Writes decision.json and decision.html into the folder `out`; returns their paths by name."""

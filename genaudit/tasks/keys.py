@@ -7,7 +7,7 @@ A metric's, network's or recipe's own keys are checked against the signature of 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genaudit.errors import UserError
@@ -152,7 +152,7 @@ def check_values(cfg: Any, table: Mapping[str, Check]) -> None:
         value = cfg[key]
         if isinstance(value, float) and value.is_integer() and demand.accepts(int(value)):
             cfg[key] = value = int(value)
-        if value == "" and not demand.accepts(value):
+        if _is_empty(value) and not demand.accepts(_plain(value)):
             raise UserError(empty(key))
         demand.demand(key, _plain(value))
 
@@ -183,6 +183,12 @@ def check_store(cfg: Any, *, steps: bool = False) -> None:
         check_folder("store", store / STEPS if steps else store)
     except UserError as error:
         raise UserError(f"{error}; store=DIR or GENAUDIT_STORE=DIR names another") from None
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a value, or one of a list, is a word without a letter."""
+    entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return any(isinstance(entry, str) and not entry.strip() for entry in entries)
 
 
 def empty(key: str) -> str:

@@ -67,13 +67,13 @@ def test_a_run_that_was_cut_off_takes_up_the_steps_and_the_training(tmp_path: Pa
     context = Context("laptop", tmp_path / "run", data, tmp_path / "store")
     first = recipe(seeds=1, classes=(2,)).run(context)
     steps = sorted((context.folder / "steps").glob("piad-*.json"))
-    scored = json.loads(steps[0].read_text())["methods"]
+    scored = json.loads(steps[0].read_text())["result"]["methods"]
     steps[0].unlink()  # cut off between the end of the training and its scores
     heard: list[str] = []
     context.report = heard.append
     again = recipe(seeds=1, classes=(2,)).run(context)
     assert heard == [steps[0].stem]
-    for method, found in json.loads(steps[0].read_text())["methods"].items():
+    for method, found in json.loads(steps[0].read_text())["result"]["methods"].items():
         assert found["auroc"] == scored[method]["auroc"]
     assert [cell.row for cell in first.cells] == [cell.row for cell in again.cells]
 

@@ -105,7 +105,9 @@ def test_lists_loaders_and_either_order_of_axes_agree_with_files(make_images: Ca
 def test_feature_rows_are_judged_as_they_are() -> None:
     rng = np.random.default_rng(0)
     generated, reference, train = rng.normal(size=(40, 3)), rng.normal(size=(50, 3)) + 1, rng.normal(size=(60, 3))
-    report = genaudit.evaluate(generated, reference, torch.from_numpy(train), metrics=["fd", "authpct", "as"])
+    report = genaudit.evaluate(
+        generated, reference, torch.from_numpy(train), metrics=["fd", "authpct", "as"], skip=True
+    )
     assert report.metrics["fd"].values["fd"].value == pytest.approx(frechet_distance(generated, reference), rel=1e-12)
     assert report.metrics["authpct"].n == {"generated": 40, "train": 60, "reference": 50}
     assert "features" in report.skipped_metrics["as"]

@@ -89,7 +89,7 @@ def test_limits_of_other_roles_are_their_own_and_said_of_every_metric_that_takes
     ("verb", "keys", "words"),
     [
         ("evaluate", ["limit_train=0"], "limit_train must be a positive integer"),
-        ("evaluate", ["limit_reference=2.5"], "limit_reference=2.5"),
+        ("evaluate", ["limit_reference=2.5"], "limit_reference must be a positive integer or null, got 2.5"),
         ("evaluate", ["reference={moments}", "limit_reference=4"], "limit_reference=4: .*holds mean and covariance"),
         ("evaluate", ["n_samples=5"], "n_samples=5 says how many images a callable draws"),
         ("reject", ["n_samples=5", "train={gen}"], "limit=5 takes so many"),

@@ -167,7 +167,7 @@ def test_values_are_the_same_under_any_setting_and_the_process_is_left_as_it_was
 @pytest.mark.parametrize("name", ["hydra", "inference mode", "strict"])
 def test_the_gate_and_torchmetrics_too(name: str, tmp_path: Path) -> None:
     def gated(folder: Path) -> Any:
-        gate = genaudit.DiversityGate(pixels(1), n_max=5, store=str(folder), **KEYS)
+        gate = genaudit.DiversityGate(pixels(1), reference=pixels(7), n_max=5, store=str(folder), **KEYS)
         verdict = gate.update(pixels(2))
         audit = Audit(["fd", "as"], feature_model="timm", overrides=[f"{k}={v}" for k, v in KEYS.items() if "." in k])
         for real in (True, False):
