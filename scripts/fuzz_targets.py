@@ -197,10 +197,10 @@ def shard(home: Path) -> Run:
 
     rng = np.random.default_rng(0)
     digests, rows = rng.integers(0, 256, (7, 16), np.uint8), rng.normal(size=(7, 3)).astype(np.float32)
-    seed = write_shard(home / "shards", digests, rows).read_bytes()
+    seed = write_shard(home / "shards", digests, rows, "store").read_bytes()
 
     def run(rng: random.Random, folder: Path) -> None:
-        good = write_shard(folder / "store", digests, rows)
+        good = write_shard(folder / "store", digests, rows, "store")  # the folder's name is the measure's
         spoilt = good.with_name("0" * 20 + "-spoilt.shard")
         spoilt.write_bytes(mutations.of_bytes(seed, seed, rng))
         index = Index.read(folder / "store")
