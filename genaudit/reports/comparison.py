@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import UserError
 from genaudit.metrics.result import Better
-from genaudit.reports.decisions import decide, from_held_out, why_unrankable
+from genaudit.reports.decisions import decide, from_held_out, settings_of, why_unrankable
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import Warning
 from genaudit.reports.values import Value, plain
@@ -326,6 +326,15 @@ def _incomparable(runs: Sequence[Run]) -> Iterable[Warning]:
             f"{', '.join(concerned)}: measured differently (feature model, weights, preprocessing or precision), so "
             f"the values of these runs cannot be ranked against each other: {groups}.",
         )
+    for metric in metrics:
+        settings = {label: settings_of(run, metric) for label, _, run in entries(metric)}
+        if any(each != settings[label] for label in settings for each in settings.values()):
+            yield Warning(
+                "different-settings",
+                metric,
+                f"{metric}: computed with other settings of its own (metric.{metric}.fn in the reports' configuration), "
+                "so the values of these runs cannot be ranked against each other.",
+            )
     for role in ("reference", "train"):
         digests = {run.label: run.report["images"][role]["digest"] for run in runs if role in run.report["images"]}
         if len(set(digests.values())) > 1:

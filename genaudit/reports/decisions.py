@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genaudit.reports.values import Value
 
@@ -95,6 +95,8 @@ def why_unrankable(runs: Sequence[Run]) -> dict[str, str]:
         measured = {run.report["measures"].get(e["measure"], {}).get("fingerprint", e["measure"]) for run, e in entries}
         if len(measured) > 1:
             found[metric] = "it was measured differently"
+        elif any(settings_of(run, metric) != settings_of(entries[0][0], metric) for run, _ in entries):
+            found[metric] = "its own settings differ"
         for role in ("reference", "train", "anomalies"):
             digests = {
                 run.report["images"][role]["digest"]
@@ -106,6 +108,14 @@ def why_unrankable(runs: Sequence[Run]) -> dict[str, str]:
         if metric not in UNBIASED and len({entry["n"].get("generated") for _, entry in entries}) > 1:
             found[metric] = "it depends on the number of images, which differs (equal_n=true compares at equal numbers)"
     return found
+
+
+def settings_of(run: Run, metric: str) -> Any:
+    """What the metric's function was given; None where the report does not say."""
+    node: Any = run.report
+    for key in ("config", "metric", metric, "fn"):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
 def from_held_out(run: Run, metric: str, name: str, value: Value) -> float | None:

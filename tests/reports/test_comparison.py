@@ -48,6 +48,21 @@ def test_ranks_follow_the_direction_and_overlaps_are_with_the_best(tmp_path):
     assert comparison.warnings == []
 
 
+def test_values_of_other_settings_have_no_rank_and_a_warning_says_so(tmp_path):
+    def with_k(k: int):
+        def change(document: dict[str, Any]) -> None:
+            document["config"]["metric"] = {"as": {"measure": "m", "fn": {"_target_": "x", "k": k}}}
+
+        return change
+
+    same = compare([run(tmp_path / "a", change=with_k(5)), run(tmp_path / "b", change=with_k(5), shift=0.3)])
+    assert [cell.rank for cell in cells(same, "as")] == [1, 2]
+    other = compare([run(tmp_path / "c", change=with_k(5)), run(tmp_path / "d", change=with_k(3), shift=0.3)])
+    assert [cell.rank for cell in cells(other, "as")] == [None, None]
+    assert [each.code for each in other.warnings] == ["different-settings"]
+    assert [cell.rank for cell in cells(other, "irs_inf")] == [1, 2]
+
+
 def test_equal_values_share_a_rank_and_missing_numbers_have_none(tmp_path):
     def lose(document: dict[str, Any]) -> None:
         document["metrics"]["as"]["values"]["as"].update(value=None)
