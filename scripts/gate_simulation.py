@@ -221,14 +221,19 @@ def _level(records: list[dict[str, Any]], kind: str) -> list[str]:
 
 def _power(records: list[dict[str, Any]], kind: str) -> list[str]:
     models = [each for each in ("half", "quarter", "tenth", "one class") if any(r["model"] == each for r in records)]
-    head = ["n", kind, "target", *(f"{model}, {mode}" for model in models for mode in (*MODES, "former"))]
+    head = ["calibration", "N", "n", "target", *(f"{model}, {mode}" for model in models for mode in (*MODES, "former"))]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for n, value, target in product(SAMPLES, sorted({each[kind] for each in records}), TARGETS):
+    trains = sorted({each["n_train"] for each in records})
+    for calibration, n_train, n, target in product(CALIBRATIONS, trains, SAMPLES, TARGETS):
+        where = {"calibration": calibration, "n_train": n_train, "n": n, "target": target}
+        here = [each for each in records if all(each[key] == value for key, value in where.items())]
         row = [
-            [e for e in records if e["model"] == model and e["mode"] == mode and e["n"] == n and e[kind] == value
-             and e["target"] == target] for model in models for mode in (*MODES, "former")
-        ]  # fmt: skip
-        lines.append(f"| {n:,} | {value} | {target:g} | " + " | ".join(map(_rate, row)) + " |")
+            _rate([each for each in here if each["model"] == model and each["mode"] == mode])
+            for model in models
+            for mode in (*MODES, "former")
+        ]
+        if any(row):
+            lines.append(f"| {calibration} | {n_train:,} | {n:,} | {target:g} | " + " | ".join(row) + " |")
     return lines
 
 

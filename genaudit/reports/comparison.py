@@ -332,7 +332,7 @@ def _incomparable(runs: Sequence[Run]) -> Iterable[Warning]:
             yield Warning(
                 "different-settings",
                 metric,
-                f"{metric}: computed with other settings of its own (metric.{metric}.fn in the reports' configuration), "
+                f"{metric}: computed with other settings of its own (metric.{metric}.fn in the configuration), "
                 "so the values of these runs cannot be ranked against each other.",
             )
     for role in ("reference", "train"):
