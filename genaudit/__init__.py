@@ -15,14 +15,14 @@ from genaudit.errors import UserError
 if TYPE_CHECKING:
     from genaudit.reports.report import Report
     from genaudit.tasks.api import evaluate
-    from genaudit.tasks.diversity_gate import DiversityGate
+    from genaudit.tasks.gate.diversity_gate import DiversityGate
 
 __version__ = "0.1.0"
 __all__ = ["DiversityGate", "Report", "UserError", "__version__", "evaluate"]
 
 _LAZY = {
     "evaluate": "genaudit.tasks.api",
-    "DiversityGate": "genaudit.tasks.diversity_gate",
+    "DiversityGate": "genaudit.tasks.gate.diversity_gate",
     "Report": "genaudit.reports.report",
 }
 
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         import importlib
 
-        from genaudit.tasks.guest import tidy
+        from genaudit.tasks.run.guest import tidy
 
         with tidy():
             return getattr(importlib.import_module(_LAZY[name]), name)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit import __version__, interrupts, output
+from genaudit.config_files import config_folder
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
 from genaudit.hydra_words import is_override, literal, override_of, own_folders
 from genaudit.verbs import OVERVIEW, VERBS
@@ -143,12 +144,6 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
     return [f"{key}=[{','.join(literal(word) for word in bare)}]" if many else f"{key}={literal(bare[0])}"]
 
 
-def config_folder() -> Path:
-    """`configs/`: inside the package where genaudit is installed from a wheel, beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    return here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
-
-
 def _run(verb: str, arguments: list[str]) -> int:
     import hydra
 
@@ -177,7 +172,7 @@ def _run(verb: str, arguments: list[str]) -> int:
 def _run_task(verb: str, cfg: DictConfig) -> int:
     """One job: the verb's task, with whatever it raises turned into an exit code."""
     try:
-        from genaudit.tasks.keys import before
+        from genaudit.tasks.run.keys import before
 
         before(verb, cfg)
         task = importlib.import_module(f"genaudit.tasks.{VERBS[verb].module}")
@@ -195,7 +190,7 @@ def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> 
         return _complain(fault)
     kept = _keep_traceback("".join(traceback.format_exception(error)), verb, cfg)
     where = f"Please report it with {kept}" if kept else "Please report it; its traceback could not be written anywhere"
-    print(f"genaudit: a defect of genaudit ({type(error).__name__}: {one_line(error)}). {where}", file=sys.stderr)
+    print(f"genaudit: internal error ({type(error).__name__}: {one_line(error)}). {where}", file=sys.stderr)
     return DEFECT
 
 
@@ -213,7 +208,7 @@ def _keep_traceback(text: str, verb: str, cfg: DictConfig | None) -> Path | None
 
 
 def _run_folder(verb: str, cfg: DictConfig | None) -> Path:
-    from genaudit.tasks.run_folder import run_folder
+    from genaudit.tasks.run.folder import run_folder
 
     if cfg is None:
         raise LookupError("there is no configuration yet, and so no run folder")

@@ -1,8 +1,8 @@
 """The one exception for what a user can mend, and the exit codes of the command line.
 
-A `UserError` reads as one sentence or a few: what was wrong, with which file or key, and what would be right.
+A `UserError` reads as one sentence or a few: what was wrong, with which file or key, and what was expected.
 The command line prints its text without a traceback and exits with `USER`. Everything else that is raised
-is a defect of genaudit and exits with `DEFECT`.
+is an internal error and exits with `DEFECT`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import os
 
 DONE = 0  # done, or accepted by the gate
-DEFECT = 1  # a defect of genaudit; the traceback is kept in the run folder
+DEFECT = 1  # an internal error; the traceback is kept in the run folder
 USER = 2  # the user's input, configuration or environment
 REJECTED = 3  # the gate rejects the checkpoint
 UNDECIDED = 4  # the gate needs more samples

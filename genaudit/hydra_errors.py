@@ -10,7 +10,7 @@ from typing import Any
 
 
 def explain(error: Exception, verb: str, arguments: list[str], configs: Path) -> str:
-    """What was wrong with which key, and what would be right.
+    """What was wrong with which key, and what was expected.
 
     Args:
         error: what Hydra raised while it composed the configuration.

@@ -26,7 +26,7 @@ DESCRIPTION_BYTES = 4 << 20
 MOST_TENSORS = 100_000
 MOST_ACTIVATIONS = 1 << 28  # numbers of one image in the widest layer, about: 1 GiB in float32
 
-Check = Callable[[Any], Any]  # gives the value back; ValueError says what would be right, after the key
+Check = Callable[[Any], Any]  # gives the value back; ValueError says what was expected, after the key
 
 
 def integer(low: int, high: int) -> Check:

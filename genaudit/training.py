@@ -1,4 +1,4 @@
-"""The one fit loop: steps, a log, checkpoints that survive SIGKILL, and going on bit for bit where they were taken.
+"""The one fit loop: steps, a log, checkpoints that survive SIGKILL, and resuming bit for bit where they were taken.
 
 A trainer is anything with `iterations`, `iteration`, `step`, `state_dict` and `load_state_dict` whose `step` depends on
 its state alone (`genaudit.likelihood.trainer`, `genaudit.piad.trainer`). In the run's folder are
@@ -9,7 +9,7 @@ its state alone (`genaudit.likelihood.trainer`, `genaudit.piad.trainer`). In the
 A signal (`genaudit.interrupts`) ends a run after the step in hand, with a checkpoint of it. A run that diverges ends
 with an error: no checkpoint is taken of values that are not finite, so that the last one that is stays.
 
-A run that goes on first cuts the rows that were logged after its checkpoint: log and weights are those of a run that
+A run that resumes first cuts the rows that were logged after its checkpoint: log and weights are those of a run that
 was never killed. Under torchrun rank 0 alone reads and writes files, and hands the state to the others.
 """
 
@@ -109,7 +109,7 @@ def fit(
         advance: told how many more iterations are done, those before a resumption at once.
         show: given each row as it is logged.
         on_resume: told the iteration of the checkpoint, where there is one, before the first step.
-        settings: what besides the trainer's own state must be the same to go on (numbers, strings): the digest of the
+        settings: what besides the trainer's own state must be the same to resume (numbers, strings): the digest of the
             images, for example.
 
     Raises:
@@ -238,24 +238,24 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
     if data is None:
         return 0.0
     where = folder / CHECKPOINT
-    anew = f"remove {where} to begin anew, or give another out="
+    again = f"remove {where} to begin again, or give another out="
     try:
         if not _whole(data):
             raise ValueError("its checksum does not agree")
         state = load_torch(data)
         then, seconds, of_trainer = state["settings"], float(state["seconds"]), state["trainer"]
     except Exception as error:  # whatever a damaged or foreign file makes of the reader
-        raise UserError(f"{where} cannot be read as a checkpoint: {anew}") from error
+        raise UserError(f"{where} cannot be read as a checkpoint: {again}") from error
     changed = sorted(key for key in {*settings, *then} if settings.get(key) != then.get(key))
     if changed:
         listed = ", ".join(f"{key} (now {settings.get(key)}, then {then.get(key)})" for key in changed)
-        raise UserError(f"{where} was made with other settings: {listed}; {anew}")
+        raise UserError(f"{where} was made with other settings: {listed}; {again}")
     try:
         trainer.load_state_dict(of_trainer)
     except UserError as error:
-        raise UserError(f"{where}: {error}; {anew}") from None
+        raise UserError(f"{where}: {error}; {again}") from None
     except (ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"{where} is of another model or recipe ({error}); {anew}") from error
+        raise UserError(f"{where} is of another model or recipe ({error}); {again}") from error
     return seconds
 
 

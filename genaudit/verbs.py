@@ -54,7 +54,7 @@ Keys that every measuring verb knows:
 
 HYDRA = """\
 Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
---multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 a defect of genaudit, 2 your input or
+--multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 an internal error, 2 your input or
 configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C or SIGTERM;
 what was measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
 """
@@ -103,7 +103,7 @@ The gate's keys:
   absolute=true         the paper's literal test (Eq. 9): a share of the training set, drawn evenly. Real images may not
                         reach it themselves; where retrieval is uneven the answer is undecided
   mode=fixed            tests once, after all samples; mode=sequential while they come, and measures few more than it
-                        needs. SAMPLES of - reads image paths from standard input, one a line, sequentially
+                        needs. SAMPLES of - reads image paths from standard input, one per line, sequentially
   n_max=N               draw at most N samples
   distance=euclidean    or cosine
   --plan                how many samples reject a model of diversity d; with n_train=N or train=T, diversity=[0.1,0.4]
@@ -132,12 +132,12 @@ torchrun --nproc-per-node 2 -m genaudit train likelihood=glow train=images/ out=
         """\
 A training whose loss or parameters are not finite ends with exit code 2, its last finite checkpoint and no model.
 RUN then is density_model=RUN (or general_model=RUN) of `genaudit evaluate ... metric=[llr]`, or piad_model=RUN of
-metric=[piad]. The same command goes on with a training that was stopped or killed, bit for bit; a finished one is done.
+metric=[piad]. The same command resumes a training that was stopped or killed, bit for bit; a finished one is done.
 The run folder holds model.safetensors, model.json, log.csv, samples.png, train.html and the checkpoint.
 
 Keys:
-  train, reference, anomalies   images to learn; held-out images of the same kind; images that do not belong (sources as
-                                in `genaudit evaluate --help`): the log then has their bits per dimension and AUROC
+  train, reference, anomalies   images to learn; held-out images of the same kind; out-of-distribution images (sources
+                                as in `genaudit evaluate --help`): the log then has their bits per dimension and AUROC
   likelihood.model.KEY          the network: channels=1|3, size=32, ... images no larger than size are padded with black
   likelihood.recipe.KEY         the training: iterations, epochs, batch_size, learning_rate, ...; +likelihood.recipe.KEY
                                 sets one that the YAML leaves at its default
@@ -198,7 +198,7 @@ genaudit reproduce table=all out=tables
 """,
         """\
 `genaudit list tables` shows the tables, what each needs and what is on this machine. Before it starts, a run says what
-is missing. A run that was cut off goes on from its last step; steps are kept in the row store.
+is missing. A run that was interrupted resumes from its last step; steps are kept in the row store.
 
   scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
   scale=paper           the paper's own settings, on the datasets under data=DIR
@@ -222,9 +222,9 @@ order" within a factor of 10, and otherwise "differs".
 Whether a run differs from the best is tested by relabelling the generated images of both against the reference that
 they share, from the rows in the store (store=), corrected for all values and pairs; relabellings=N sets how often, 0
 decides by the intervals. equal_n=true judges all runs again on equally many images.
-column=FILE.csv correlates every value with a number a run, over the runs (Pearson, Spearman, Kendall, with intervals by
+column=FILE.csv correlates every value with a number per run (Pearson, Spearman, Kendall, with intervals by
 bootstrap over runs): a CSV with columns `run` (the label in the table) and one of numbers; column_name=NAME picks it.
-column=human_error_rates takes dgm-eval's human study: runs are told by their label, DATASET/MODEL.
+column=human_error_rates takes dgm-eval's human study: runs are matched by their label, DATASET/MODEL.
 """,
         module="compare",
         bare_key="runs",

@@ -3,7 +3,7 @@
     python scripts/anomaly_reliability.py [--images 24] [--size 64] [--presets paper released robust] [--set held_out]
 
 Every preset measures the same images with two seeds. The reliability is Pearson's correlation between the two: the
-share of a value's variance between images that the image itself explains. Seconds are CPU seconds an image.
+share of a value's variance between images that the image itself explains. Seconds are CPU seconds per image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genaudit.cli import config_folder
+from genaudit.config_files import config_folder
 from genaudit.measures.anomaly import Anomaly
 from genaudit.metrics.anomaly_score import anomaly_score_i
 
@@ -58,7 +58,7 @@ def main() -> None:
     pixels, digests = pixels_of(args.set, args.images, args.size)
     model = EfficientNetLite0(size=args.size)
     print(f"{len(pixels)} images of {args.set}, EfficientNet-Lite0 at {args.size} pixels, seeds 0 and 1\n")
-    print("| preset | complexity | vulnerability | AS-i | CPU seconds an image |\n|---|---|---|---|---|")
+    print("| preset | complexity | vulnerability | AS-i | CPU seconds per image |\n|---|---|---|---|---|")
     for preset in args.presets:
         settings = settings_of(preset)
         rows, taken = [], 0.0

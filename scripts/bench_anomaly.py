@@ -29,7 +29,7 @@ EPS, K, ALPHA, J = 0.01, 10, 0.01, 10
 
 
 class Straightforward:
-    """The released schedule, written anew; see the module docstring."""
+    """The released schedule, written again; see the module docstring."""
 
     def __init__(self, model: FeatureModel, dtype: torch.dtype = torch.float32) -> None:
         self.network = Normalised(model.build().eval(), model.mean, model.std).to(dtype).eval()
@@ -94,7 +94,7 @@ def compare(name: str, model: FeatureModel, args: argparse.Namespace) -> None:
     best = {side: min(taken[1:]) for side, taken in seconds.items()}
     print(f"\n{name}, {size} pixels, {count} images, batches of {batch}, {args.threads} threads")
     for side, taken in best.items():
-        print(f"  {side:<16}{count / taken:8.2f} images a CPU second   {1e3 * taken / count:8.1f} ms an image")
+        print(f"  {side:<16}{count / taken:8.2f} images per CPU second   {1e3 * taken / count:8.1f} ms per image")
     print(f"  ratio           {best['straightforward'] / best['ours']:8.2f}")
     few = slice(0, min(args.exact, batch))
     exact_meter = Anomaly(model).open("cpu", "float64")
@@ -139,7 +139,7 @@ def parts(model: FeatureModel, pixels: torch.Tensor, digests: list[bytes]) -> No
         "a later attack step": timed(lambda: anomaly._attack(network, images, reference, noise * 0.01, ALPHA, 1, None)),
     }
     for what, taken in shares.items():
-        print(f"    {what:<32}{taken:8.1f} ms an image")
+        print(f"    {what:<32}{taken:8.1f} ms per image")
 
 
 def main() -> None:

@@ -179,7 +179,7 @@ def bench_network(pictures: peers_whole.Pictures, threads: int, rounds: int) -> 
             seconds, processor = time.perf_counter() - started, time.process_time() - processor
             print(
                 f"  round {each}, {name:<28} {count / seconds:6.1f} images/s, "
-                f"{1000 * processor / count:7.1f} ms of processor an image",
+                f"{1000 * processor / count:7.1f} ms of processor per image",
                 flush=True,
             )
 

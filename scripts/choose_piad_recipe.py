@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genaudit.papers.datasets import fashion_mnist
-from genaudit.papers.one_class import resized
 from genaudit.piad import protocols
 from genaudit.piad.networks import ARCHITECTURES, build
 from genaudit.piad.perceptual import efficientnet_lite0
 from genaudit.piad.scoring import anomaly_score
 from genaudit.piad.trainer import Schedule, Trainer
 from genaudit.stats.auroc import auroc
+from genaudit_papers.datasets import fashion_mnist
+from genaudit_papers.tuluptceva2019.one_class import resized
 
 BASE = Schedule(10**6, n_weight=20, last=5, alpha=0.3)
 CANDIDATES = {

@@ -22,8 +22,8 @@ from genaudit.backbones.timm_model import TimmModel
 from genaudit.backbones.torchvision_model import TorchvisionModel
 from genaudit.measures.anomaly import Anomaly
 from genaudit.metrics.anomaly_score import judge, judge_images
-from genaudit.papers.measuring import pixels_of
-from genaudit.papers.recipes.as_correlations import blurred, noisy
+from genaudit_papers.hwang2024.as_correlations import blurred, noisy
+from genaudit_papers.measuring import pixels_of
 
 BLUR, NOISE = 0.7, 12.0  # radius in pixels of 28; standard deviation in grey levels of 255
 JOBS = ("efficientnet_lite0:64:paper", "efficientnet_lite0:64:robust", "resnet18:64:paper", "mobilenetv2_100:64:paper")

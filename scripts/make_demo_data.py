@@ -1,4 +1,4 @@
-"""Makes genaudit's demo sets anew: `python scripts/make_demo_data.py --fashion-mnist DIR --out genaudit/demo`.
+"""Makes genaudit's demo sets again: `python scripts/make_demo_data.py --fashion-mnist DIR --out genaudit/demo`.
 
 DIR holds Fashion-MNIST's t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz (Debian's package
 dataset-fashion-mnist puts them in /usr/share/datasets/fashion-mnist). It writes a zip of PNGs for each set of

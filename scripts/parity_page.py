@@ -42,8 +42,8 @@ CHOICES = """## Deviations that are choices, and limits
   subset of all images the numbers are equal, as above.
 - Precision and recall. torch-fidelity counts a point at exactly a ball's radius as inside, prdc and genaudit do not;
   it matters for copies only.
-- Inception Score. The mean over ten splits of images shuffled with torch-fidelity's seed; torchmetrics shuffles anew at
-  each call.
+- Inception Score. The mean over ten splits of images shuffled with torch-fidelity's seed; torchmetrics shuffles again
+  at each call.
 - MiFID. torchmetrics averages over what it is given as real images, against the paper (above); given the sets the
   other way round it has the paper's value.
 - Path length. Both sides take the same network, latents and distance here, and all steps. torchmetrics otherwise leaves

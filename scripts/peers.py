@@ -273,13 +273,13 @@ def _path_digests(rows: Rows) -> list[bytes]:
 def _path_length(rows: Rows) -> dict[str, float]:
     import torch
 
-    from genaudit.backbones.generator import Generator, Source
+    from genaudit.backbones.generator import Generator, LoadedNetwork
     from genaudit.measures.path_length import PathLength
     from genaudit.metrics.path_length import judge
 
     class Given(Generator):
-        def load(self, device: str = "cpu") -> Source:
-            return Source(_path_generator(), "0" * 64, "drawn here")
+        def load(self, device: str = "cpu") -> LoadedNetwork:
+            return LoadedNetwork(_path_generator(), "0" * 64, "drawn here")
 
     measure = PathLength(Given(name="given", latent=LATENT), distance="l2", interpolation="lerp", sampling="end")
     digests = _path_digests(rows)

@@ -14,7 +14,7 @@ import pytest
 
 from genaudit.cli import main
 from genaudit.errors import DEFECT, DONE, USER, UserError, environment_fault
-from genaudit.tasks.places import check_folder, saving
+from genaudit.tasks.run.places import check_folder, saving
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "device=cpu")
 
@@ -139,8 +139,8 @@ def test_a_store_that_holds_all_rows_may_be_read_only_and_one_that_lacks_some_is
     assert main(["evaluate", *sets, store, f"out={tmp_path / 'b'}"]) == DONE
     monkeypatch.undo()
     monkeypatch.setattr("genaudit.store.store.tempfile.TemporaryFile", Full)
-    monkeypatch.setattr("genaudit.tasks.places.check_folder", lambda *_: None)
-    monkeypatch.setattr("genaudit.tasks.keys.check_folder", lambda *_: None)
+    monkeypatch.setattr("genaudit.tasks.run.places.check_folder", lambda *_: None)
+    monkeypatch.setattr("genaudit.tasks.run.keys.check_folder", lambda *_: None)
     monkeypatch.setattr("genaudit.store.store._fill", lambda *_: pytest.fail("it was measured"))
     capfd.readouterr()
     other = str(make_images("other", 6, seed=5))

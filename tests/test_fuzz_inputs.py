@@ -118,6 +118,6 @@ def test_a_finding_is_found(
 
 def test_a_refusal_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(rng: random.Random, folder: Path) -> None:
-        raise UserError("what would be right")
+        raise UserError("what was expected")
 
     assert _serve(refuses, tmp_path, monkeypatch) == ""

@@ -12,7 +12,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from genaudit.cli import config_folder, hydra_arguments
+from genaudit.cli import hydra_arguments
+from genaudit.config_files import config_folder
 from genaudit.hydra_words import PATH_NAMES, from_python, is_override, known_keys, literal, override_of, own_folders
 
 ODD = [

@@ -16,7 +16,7 @@ from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError, one_line, visible
 from genaudit.reports.console import make_console
 from genaudit.reports.files import write_csv, write_images
-from genaudit.tasks.progress import Progress
+from genaudit.tasks.run.progress import Progress
 
 # colours, a title, a bell, a cleared line, the other direction of writing, C1's CSI, a line of its own
 NASTY = "\x1b[31ma\x1b]0;title\x07b\r\x1b[2K\u202ec\x9b31m\ngenaudit: accepted \udcff.png"
@@ -67,7 +67,7 @@ def test_the_console_shows_what_it_is_given() -> None:
 
 
 def test_a_label_of_a_progress_bar_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("genaudit.tasks.progress.PATIENCE", -1.0)
+    monkeypatch.setattr("genaudit.tasks.run.progress.PATIENCE", -1.0)
     progress = Progress()
     progress.shown = True
     with progress.bar(f"check [/red][link=x] {NASTY}", 3) as advance:

@@ -28,7 +28,7 @@ def test_the_wheel_holds_configuration_templates_and_demo_data(wheel: Path) -> N
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in [*(ROOT / "configs").rglob("*.yaml")]:
         assert f"genaudit/configs/{path.relative_to(ROOT / 'configs')}" in names
-    for path in (ROOT / "genaudit").rglob("*"):
+    for path in (*(ROOT / "genaudit").rglob("*"), *(ROOT / "genaudit_papers").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT)) in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -64,6 +64,7 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
     assert str(environment) in found
     assert run("--version").startswith("genaudit ")
     assert "irs_inf" in run("list", "metrics")
+    assert "Theorem 1" in run("list", "tables")
     assert "EfficientNetLite0" in run("evaluate", "--cfg", "job")
     run(
         "demo",

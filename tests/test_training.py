@@ -1,4 +1,4 @@
-"""The fit loop: a run that is killed and goes on is, bit for bit, a run that was never killed."""
+"""The fit loop: a run that is killed and resumed is, bit for bit, a run that was never killed."""
 
 from __future__ import annotations
 

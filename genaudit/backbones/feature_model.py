@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
-from genaudit.data.resize import Recipe, RecipeOfTool
+from genaudit.data.resize import RecipeOfTool, ResizeRecipe
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Count, Share
 
@@ -85,10 +85,10 @@ class FeatureModel:
     ) -> None:
         self.name = name
         try:
-            own = Recipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
+            own = ResizeRecipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
         except ValueError as error:
             raise UserError(f"feature_model {name}: {error}") from None
-        self.recipe: Recipe | RecipeOfTool = own
+        self.recipe: ResizeRecipe | RecipeOfTool = own
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:

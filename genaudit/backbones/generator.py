@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from genaudit.data.resize import Recipe
+from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LABELS = ("index", "one_hot")
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedNetwork:
     """A loaded network: it maps latents (and labels) to images; `sha256` identifies its weights, `about` its kind."""
 
     network: Network
@@ -111,17 +111,17 @@ class Generator:
         return low, high
 
     # ------------------------------------------------------------------ what a subclass gives
-    def load(self, device: str = "cpu") -> Source:
+    def load(self, device: str = "cpu") -> LoadedNetwork:
         """The network on a device, in evaluation mode.
 
         Raises:
-            UserError: it cannot be had; says what would be right.
+            UserError: it cannot be had; says what was expected.
         """
         raise NotImplementedError
 
     # ------------------------------------------------------------------ what every generator does
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> LoadedNetwork:
         return self.load()
 
     @cached_property
@@ -134,9 +134,9 @@ class Generator:
         return self.image_shape[0]
 
     @cached_property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ResizeRecipe:
         """How images of other sizes come to the generator's."""
-        return Recipe(size=self.image_shape[1])
+        return ResizeRecipe(size=self.image_shape[1])
 
     @property
     def labels(self) -> tuple[int | None, ...]:
@@ -185,7 +185,7 @@ class Generator:
         if (device, dtype) not in self._networks:
             network = self.source.network
             if device != "cpu" or dtype is not torch.float32:
-                # anew: the network that others may be using is not moved and converted under them
+                # again: the network that others may be using is not moved and converted under them
                 network = self.load(device).network
                 if dtype is not torch.float32:
                     network = _converted(network, dtype, self.name)
@@ -206,7 +206,7 @@ class Generator:
         for start in range(0, count, batch_size):
             size = min(batch_size, count - start)
             z = torch.stack([torch.randn(self.latent_dim, generator=random) for _ in range(size)]).to(device)
-            # one draw an image, as for the latents: drawn in one call, numbers would depend on the batch's size
+            # one draw per image, as for the latents: drawn in one call, numbers would depend on the batch's size
             chosen = [int(torch.randint(len(decoders), (1,), generator=of_labels)) for _ in range(size)]
             with torch.no_grad():
                 images = torch.empty(size, *self.image_shape, device=device)
@@ -240,7 +240,7 @@ class Generator:
             ) from None
         differentiable, images = images.grad_fn is not None, images.detach()
         if not bool(images.isfinite().all()):
-            raise UserError(f"{what}: its images hold values that are not finite; a trained checkpoint would be right")
+            raise UserError(f"{what}: its images hold values that are not finite; expected a trained checkpoint")
         if float((images - again).abs().max()) > ROW_TOLERANCE:
             raise UserError(
                 f"{what}: the same latents gave different images twice; its own noise must be switched off or held "

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genaudit.backbones.generator import Generator, Source, _first_line
+from genaudit.backbones.generator import Generator, LoadedNetwork, _first_line
 from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
 from genaudit.errors import UserError
 from genaudit.stats.shared import Shared, Undo
@@ -50,7 +50,7 @@ class ModuleGenerator(Generator):
         super().__init__(name=name or module.rpartition(".")[2], **shared)
         self.module, self.arguments, self.checkpoint = module, dict(arguments or {}), checkpoint
 
-    def load(self, device: str = "cpu") -> Source:
+    def load(self, device: str = "cpu") -> LoadedNetwork:
         network = self.build()
         if self.checkpoint:
             tensors = read_state_dict(self.checkpoint, what=f"generator {self.name}")
@@ -63,7 +63,7 @@ class ModuleGenerator(Generator):
         arguments = json.dumps(self.arguments, sort_keys=True, default=str)
         network = _frozen(network.eval())
         sha256 = sha256_of_tensors(network.state_dict())
-        return Source(network.to(device), sha256, f"{self.module} {arguments}")
+        return LoadedNetwork(network.to(device), sha256, f"{self.module} {arguments}")
 
     def build(self) -> torch.nn.Module:
         """The module, before a checkpoint is loaded.
@@ -104,7 +104,7 @@ class FileGenerator(Generator):
         super().__init__(name=name or Path(file).stem, **shared)
         self.file, self.trust = Path(file).expanduser(), trust
 
-    def load(self, device: str = "cpu") -> Source:
+    def load(self, device: str = "cpu") -> LoadedNetwork:
         if not self.file.is_file():  # a regular one: neither a pipe nor a device
             raise UserError(f"generator.file: there is no file at {self.file}")
         if self.is_program and not self.trust:
@@ -123,7 +123,7 @@ class FileGenerator(Generator):
                 f"generator.file: {self.file} cannot be read as {self.kind} ({_first_line(error)}); "
                 "generator=torchscript, exported and onnx read those kinds, generator=module a class with a checkpoint"
             ) from None
-        return Source(network, sha256_of_file(self.file), self.kind)
+        return LoadedNetwork(network, sha256_of_file(self.file), self.kind)
 
     def read(self, device: str) -> Any:
         """The network on the device, in evaluation mode."""

@@ -89,7 +89,7 @@ def _state_of(path: Path) -> tuple[int, int, int]:
 def _not_weights(what: str, path: Path, why: str) -> UserError:
     return UserError(
         f"{what}: {path} cannot be read as weights ({why}); a .safetensors file, or a torch file that holds tensors "
-        "only, would be right (genaudit never unpickles code)"
+        "only, was expected (genaudit never unpickles code)"
     )
 
 
@@ -124,7 +124,7 @@ def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
             break
     tensors = {k: v for k, v in loaded.items() if torch.is_tensor(v)} if isinstance(loaded, dict) else {}
     if not tensors:
-        raise UserError(f"{what}: {path} holds no tensors by name; a state dict would be right")
+        raise UserError(f"{what}: {path} holds no tensors by name; expected a state dict")
     prefix = "module."
     if all(name.startswith(prefix) for name in tensors):
         tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}

@@ -2,7 +2,7 @@
 
 from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, OnError, Progress, Skipped
 from genaudit.data.inspection import Inspection, inspect
-from genaudit.data.resize import Recipe
+from genaudit.data.resize import ResizeRecipe
 from genaudit.data.sources import Source, open_images
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Moments",
     "OnError",
     "Progress",
-    "Recipe",
+    "ResizeRecipe",
     "Skipped",
     "Source",
     "inspect",

@@ -51,7 +51,7 @@ class ZipReader(EncodedReader):
     def fetch(self, index: int) -> bytes:
         offset, packed, size, method, checksum = (int(value) for value in self.table[index])
         if index in self.encrypted:
-            raise BadImage("is encrypted; a zip without a password would be right")
+            raise BadImage("is encrypted; expected a zip without a password")
         _check_declared(size, self.max_bytes)
         raw = self.file.read_at(zip_data_start(self.file, offset), min(packed, self.max_bytes))
         if method == zipfile.ZIP_STORED:
@@ -115,7 +115,7 @@ def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
     """
     try:
         every = zip_members.members(path)
-    except zip_members.Incomplete as error:
+    except zip_members.IncompleteZip as error:
         raise UserError(f"{role}: {path} {error}.") from error
     every.sort(key=lambda member: label(member.filename))
     reader = ZipReader(path, every, max_bytes(max_pixels))

@@ -267,7 +267,7 @@ def feature_set(features: np.ndarray, label: str, source: str, role: str) -> Fea
     if features.ndim != 2 or 0 in features.shape or features.dtype.kind != "f":
         raise UserError(
             f"{role}: features of {source} have shape {features.shape} and type {features.dtype}; "
-            f"(N, D) floats with N, D >= 1 would be right."
+            f"expected (N, D) floats with N, D >= 1."
         )
     digests = np.empty((len(features), DIGEST_BYTES), dtype=np.uint8)
     for start in range(0, len(features), _BLOCK):
@@ -345,7 +345,7 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
-        raise _Refused("holds pickled Python objects, which are never loaded; plain number arrays would be right")
+        raise _Refused("holds pickled Python objects, which are never loaded; expected plain number arrays")
     if any(side < 0 for side in shape) or math.prod(shape) > np.iinfo(np.int64).max or dtype.itemsize == 0:
         raise _Refused(f"is damaged: it claims an array of shape {shape} and type {dtype}")
     return shape, fortran, dtype
@@ -386,7 +386,7 @@ def _load_pt(path: str, others: Counter[str], *, mapped: bool = True) -> tuple[A
             content = load_torch(path)
     except pickle.UnpicklingError as error:
         raise _Refused(
-            "is damaged, or holds Python objects besides tensors, which are never unpickled; one tensor would be right"
+            "is damaged, or holds Python objects besides tensors, which are never unpickled; expected one tensor"
         ) from error
     except Exception as error:
         raise _Refused(f"is not a .pt file that can be read ({type(error).__name__}: {error})") from error
@@ -395,7 +395,7 @@ def _load_pt(path: str, others: Counter[str], *, mapped: bool = True) -> tuple[A
     if isinstance(content, dict):
         tensors = {str(key): value for key, value in content.items() if _is_plain(value)}
         return tensors[_choose({key: tuple(value.shape) for key, value in tensors.items()}, others)], mapped
-    raise _Refused(f"holds a {type(content).__name__}; a tensor, or a dictionary with the key images, would be right")
+    raise _Refused(f"holds a {type(content).__name__}; expected a tensor, or a dictionary with the key images")
 
 
 def _is_plain(value: Any) -> bool:

@@ -199,13 +199,13 @@ def canonical(image: np.ndarray, layout: Layout, rounding: float = ROUNDING) -> 
     elif image.ndim == 3 and _layout(image.shape, layout) == "CHW":
         image = image.transpose(1, 2, 0)
     if image.ndim != 3 or image.shape[2] not in _MODES:
-        raise BadImage(f"has shape {seen}; {tuple(layout)} with 1, 3 or 4 channels C would be right".replace("'", ""))
+        raise BadImage(f"has shape {seen}; expected {tuple(layout)} with 1, 3 or 4 channels C".replace("'", ""))
     mode = _MODES[image.shape[2]]
     if image.dtype.kind == "f":
         image = unit_to_uint8(image, rounding)
         mode += " float"
     elif image.dtype != np.uint8:
-        raise BadImage(f"has type {image.dtype}; uint8, or float in [0, 1], would be right")
+        raise BadImage(f"has type {image.dtype}; expected uint8, or float in [0, 1]")
     if image.shape[2] == 1:
         return grey_to_rgb(image[:, :, 0]), mode
     return np.ascontiguousarray(image[:, :, :3]), mode

@@ -16,7 +16,7 @@ _ORIENTATION = 0x0112
 _APP0, _APP14, _COMMENT, _SCAN = 0xE0, 0xEE, 0xFE, 0xDA
 
 
-class Pixels(NamedTuple):
+class BareFile(NamedTuple):
     """A file without its metadata, the Exif block that stood in it, and how many frames its header claims."""
 
     data: bytes
@@ -24,13 +24,13 @@ class Pixels(NamedTuple):
     frames: int = 1
 
 
-def pixels_only(data: bytes) -> Pixels:
+def pixels_only(data: bytes) -> BareFile:
     """The file without metadata; as it is where it is neither PNG nor JPEG, or its structure is damaged."""
     if data.startswith(PNG):
         return _png(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
-    return Pixels(data)
+    return BareFile(data)
 
 
 def orientation(exif: bytes) -> int:
@@ -46,7 +46,7 @@ def orientation(exif: bytes) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _png(data: bytes) -> Pixels:
+def _png(data: bytes) -> BareFile:
     """The critical chunks (PNG, section 5.4): those whose name begins with a capital letter."""
     kept, exif, frames = [PNG], b"", 1
     position, size = 8, len(data)
@@ -63,11 +63,11 @@ def _png(data: bytes) -> Pixels:
             frames = max(1, int.from_bytes(data[position + 8 : position + 12], "big"))
         position = end
         if name == b"IEND":
-            return Pixels(b"".join(kept), exif, frames)
-    return Pixels(b"".join([*kept, data[position:]]), exif, frames)
+            return BareFile(b"".join(kept), exif, frames)
+    return BareFile(b"".join([*kept, data[position:]]), exif, frames)
 
 
-def _jpeg(data: bytes) -> Pixels:
+def _jpeg(data: bytes) -> BareFile:
     """The segments up to the first scan but for APP1 to APP13, APP15 and comments; APP14 says how colours are coded."""
     kept, exif = [data[:2]], b""
     position, size = 2, len(data)
@@ -84,4 +84,4 @@ def _jpeg(data: bytes) -> Pixels:
         if marker in (_APP0, _APP14) or not (_APP0 <= marker <= 0xEF or marker == _COMMENT):
             kept.append(data[position:end])
         position = end
-    return Pixels(b"".join([*kept, data[position:]]), exif)
+    return BareFile(b"".join([*kept, data[position:]]), exif)

@@ -44,7 +44,7 @@ from PIL import (  # the plugins register themselves in Image.OPEN when they are
 )
 
 from genaudit.data.bad_image import BadImage as BadImage
-from genaudit.data.containers import Pixels, orientation, pixels_only
+from genaudit.data.containers import BareFile, orientation, pixels_only
 from genaudit.data.memory import DECODING_BYTES, PIXELS
 from genaudit.data.tiff import Tiff, read_tiff
 from genaudit.stats.shared import Shared, Undo
@@ -262,7 +262,7 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
         raise BadImage(f"has no pixels ({width} x {height})")
 
 
-def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str, Pixels | Tiff]:
+def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str, BareFile | Tiff]:
     """The image with only its header read, its format, and what of the file the decoder got.
 
     The plugins are called directly, not through `Image.open`, whose own limit on pixels is a global of the
@@ -287,7 +287,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str, Pixels | Tiff
     raise BadImage(f"is not an image that can be read (first bytes {prefix[:8]!r}; readable: {readable})")
 
 
-def _turn(image: Image.Image, parts: Pixels | Tiff) -> int:
+def _turn(image: Image.Image, parts: BareFile | Tiff) -> int:
     """The orientation that is to be applied, 1 to 8."""
     if isinstance(parts, Tiff):
         return parts.orientation
@@ -295,7 +295,7 @@ def _turn(image: Image.Image, parts: Pixels | Tiff) -> int:
     return orientation(exif if isinstance(exif, bytes) else b"")
 
 
-def _frames(image: Image.Image, parts: Pixels | Tiff) -> int:
+def _frames(image: Image.Image, parts: BareFile | Tiff) -> int:
     if parts.frames > 1:
         return parts.frames
     try:
@@ -304,7 +304,7 @@ def _frames(image: Image.Image, parts: Pixels | Tiff) -> int:
         return 1
 
 
-def _reading(parts: Pixels | Tiff, turn: int) -> str:
+def _reading(parts: BareFile | Tiff, turn: int) -> str:
     if isinstance(parts, Tiff):  # whose orientation Pillow has always applied
         return "inverted" * parts.inverted + f"levels {parts.levels}" * (parts.levels != 65535)
     return f"turned {turn}" if turn > 1 else ""

@@ -27,7 +27,7 @@ _BATCH = 64
 class DatasetReader(PixelReader):
     """Items of a map-style dataset, one thread at a time since a dataset need not be thread-safe."""
 
-    changed = "differs each time it is read; a dataset without random augmentation would be right"
+    changed = "differs each time it is read; expected a dataset without random augmentation"
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -95,7 +95,7 @@ def draw(sample: Callable[..., Any], role: str, count: int | None, seed: int) ->
         shape = tuple(getattr(batch, "shape", ()))
         if len(shape) != 4 or shape[0] != n:
             got = f"shape {shape}" if shape else f"a {type(batch).__name__}"
-            raise UserError(f"{role}: {label}({n}, generator) returned {got}; ({n}, C, H, W) would be right.")
+            raise UserError(f"{role}: {label}({n}, generator) returned {got}; expected ({n}, C, H, W).")
         images += _images_of(batch, role, f"that {label} drew", len(images))
     return Listing([f"{label}[{i}]" for i in range(total)], SampledReader(images))
 
@@ -177,7 +177,7 @@ def item_pixels(item: Any) -> tuple[np.ndarray, str]:
         return seen(found)
     if isinstance(item, Mapping):
         raise BadImage(f"has the keys {', '.join(map(str, item))}, and none of them is plainly the image")
-    raise BadImage(f"is a {type(found).__name__}; a PIL image, a tensor (C, H, W) or an array (H, W, C) would be right")
+    raise BadImage(f"is a {type(found).__name__}; expected a PIL image, a tensor (C, H, W) or an array (H, W, C)")
 
 
 def may_hold_image(item: Any) -> bool:

@@ -31,7 +31,7 @@ _ALGORITHM = "pillow-resample/1"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ResizeRecipe:
     """How an image of any size becomes `(S, S, 3)`.
 
     Attributes:

@@ -16,7 +16,7 @@ _TAIL = 22 + 65535  # bytes of the end record with the longest comment
 _LINK_BYTES = 4096
 
 
-class Incomplete(Exception):
+class IncompleteZip(Exception):
     """A zip that does not list what it holds; the text is a predicate that follows its name."""
 
 
@@ -33,7 +33,7 @@ def members(path: Path) -> list[zipfile.ZipInfo]:
             _check_start(file, every)
             return [member for member in every if not member.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, LookupError) as error:
-        raise Incomplete(f"is not a zip archive that can be read ({error})") from error
+        raise IncompleteZip(f"is not a zip archive that can be read ({error})") from error
 
 
 def is_link(member: zipfile.ZipInfo) -> bool:
@@ -64,7 +64,7 @@ def _check_count(file: Any, listed: int) -> None:
             claimed = struct.unpack_from("<Q", record, 32)[0]
     # writers without zip64 count modulo 65,536
     if claimed not in (listed, 0xFFFF) and claimed != listed % 65536:
-        raise Incomplete(f"is damaged: its directory lists {listed:,} members and its end record says {claimed:,}")
+        raise IncompleteZip(f"is damaged: its directory lists {listed:,} members and its end record says {claimed:,}")
 
 
 def _check_start(file: Any, listed: list[zipfile.ZipInfo]) -> None:
@@ -72,7 +72,7 @@ def _check_start(file: Any, listed: list[zipfile.ZipInfo]) -> None:
     first = min((member.header_offset for member in listed), default=0)
     file.seek(0)
     if first > 0 and file.read(4) == _LOCAL:
-        raise Incomplete(
+        raise IncompleteZip(
             "is several archives in one file, or its directory is damaged: members stand before the first that it "
             "lists; give each archive by itself, or pack them again"
         )

@@ -1,7 +1,7 @@
 """The demo's images: real Fashion-MNIST and honest samples of small generators, shipped as zips of PNGs.
 
-`scripts/make_demo_data.py` makes every file anew; README.md beside this module says how each was made. This module only
-names the sets and finds their files; reading the images is `genaudit.data.open_images`'s work.
+`scripts/make_demo_data.py` makes every file again; README.md beside this module says how each was made. This module
+only names the sets and finds their files; reading the images is `genaudit.data.open_images`'s work.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from genaudit.measures.measure import Measure, Meter
-    from genaudit.tasks.judging import MetricSpec
-    from genaudit.tasks.settings import Settings
+    from genaudit.tasks.run.judging import MetricSpec
+    from genaudit.tasks.run.settings import Settings
 
 
 class BatchRows:
@@ -45,15 +45,15 @@ class BatchRows:
         Raises:
             UserError: an unknown name or key. TypeError: no feature model.
         """
-        from genaudit.tasks.guest import guest
+        from genaudit.tasks.run.guest import guest
 
         by_name = isinstance(feature_model, str)
         keys = [f"metric=[{','.join(metrics)}]", "device=cpu", *([f"feature_model={feature_model}"] if by_name else [])]
         with guest():
-            from genaudit.tasks.api import compose
             from genaudit.tasks.evaluate import metrics_of
-            from genaudit.tasks.instantiate import Instances
-            from genaudit.tasks.settings import Settings
+            from genaudit.tasks.run.compose import compose
+            from genaudit.tasks.run.instantiate import Instances
+            from genaudit.tasks.run.settings import Settings
 
             cfg = compose("evaluate", [*keys, *overrides])
             instances = Instances()

@@ -26,7 +26,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     from genaudit.metrics.gate import Verdict
-    from genaudit.tasks.diversity_gate import DiversityGate
+    from genaudit.tasks.gate.diversity_gate import DiversityGate
 
 
 class DiversityCallback(Callback):

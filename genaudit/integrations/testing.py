@@ -49,9 +49,9 @@ def assert_diverse(
     Raises:
         AssertionError: rejected, or undecided. genaudit.UserError: what cannot be read.
     """
-    from genaudit.tasks.api import as_override, compose, described
-    from genaudit.tasks.gating import Yardstick
-    from genaudit.tasks.reject import gate_set
+    from genaudit.tasks.gate.one_set import gate_set
+    from genaudit.tasks.gate.yardstick import Yardstick
+    from genaudit.tasks.run.compose import as_override, compose, described
 
     if undecided not in ("fail", "pass"):
         raise ValueError(f"undecided must be fail or pass, not {undecided!r}")

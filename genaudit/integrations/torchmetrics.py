@@ -89,7 +89,7 @@ class Audit(Metric):
 
     @property
     def plan(self) -> BatchRows:
-        """The metrics' functions and measures; made anew after unpickling."""
+        """The metrics' functions and measures; made again after unpickling."""
         if self._plan is None:
             self._plan = BatchRows.make(self.metrics, self._feature_model[0], self._overrides)
         return self._plan
@@ -122,8 +122,8 @@ class Audit(Metric):
         Raises:
             ValueError: images of a role are missing or too few; says what.
         """
-        from genaudit.tasks.judging import judge, why_not
-        from genaudit.tasks.measuring import Measurements
+        from genaudit.tasks.run.judging import judge, why_not
+        from genaudit.tasks.run.measuring import Measurements
 
         measurements = Measurements({})
         for index, name in enumerate(self.plan.measures):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from genaudit.metrics.gate import Verdict
-    from genaudit.tasks.diversity_gate import DiversityGate
+    from genaudit.tasks.gate.diversity_gate import DiversityGate
 
 Sample = Callable[[int, "torch.Generator"], Any]
 
@@ -43,10 +43,10 @@ def check_diversity(
     Args:
         gate: the gate; it forgets earlier samples, those of the last checkpoint.
         sample: `sample(n, generator) -> (n, C, H, W)` images, or (n, D) embeddings. The generator, on the CPU, is
-            seeded anew for each batch from `seed` and the number of samples so far.
+            seeded again for each batch from `seed` and the number of samples so far.
         n_max: the most samples; None where the gate was made with `n_max`.
         batch_size: samples drawn at a time; images are measured only as far as the decision needs them.
-        resume: go on with the samples that the gate has, those of a run that was interrupted during the check.
+        resume: continue with the samples that the gate has, those of a run that was interrupted during the check.
         after_batch: called after each batch; `lambda gate: gate.save(path)` keeps the state.
 
     Raises:

@@ -49,7 +49,7 @@ def power_schedule(temperatures: int, *, power: float = 3.0) -> list[float]:
 
 
 @dataclass(frozen=True)
-class AIS:
+class AISRun:
     """One run of annealed importance sampling; CPU tensors, float64 where not said otherwise.
 
     Attributes:
@@ -151,7 +151,7 @@ def ais(
     schedule: Schedule = "sigmoidal",
     start: torch.Tensor | None = None,
     first_step: float | torch.Tensor = FIRST_STEP,
-) -> AIS:
+) -> AISRun:
     """Annealed importance sampling with everything that it tells about itself; the defaults are the paper's (B.1).
 
     All images and chains are one batch: `decoder` is called `temperatures`·`leapfrog` + 1 times with N·C rows, and one
@@ -160,12 +160,12 @@ def ais(
     Args:
         decoder: maps (n, latent_dim) to (n, ...), the shape of an image, row by row, on the scale of `x`;
             differentiable, in evaluation mode. Another prior than N(0, I), an output range: put them inside. For a
-            class-conditional generator, one call a class.
+            class-conditional generator, one call per class.
         x: images (N, ...), floating, array or tensor; computed on its device in the decoder's type, float32 or float64.
         sigma2: variance of the observation noise per number of `x` (`inversion.observation_variance`), > 0.
         temperatures, chains, leapfrog: numbers of intermediate distributions, chains per image, leapfrog steps.
-        generator: source of randomness, on any device; a sequence of N generators, one an image, makes an image's noise
-            independent of the batch that it is in.
+        generator: source of randomness, on any device; a sequence of N generators, one per image, makes an image's
+            noise independent of the batch that it is in.
         schedule: "sigmoidal", the paper's, or "power", (t/T)³, which is closer to log p(x) where sigma2 is small.
         start: exact posterior samples (N, latent_dim), as `simulate` returns them: the chains then run in reverse, for
             the upper bound.
@@ -220,7 +220,7 @@ def ais(
     log_weights = (change @ history.cpu().double() + normaliser).view(count, chains)
     if not log_weights.isfinite().all():
         raise ValueError("the decoder gave values that are not finite for latents of its own prior")
-    return AIS(
+    return AISRun(
         log_weights=log_weights,
         acceptance=(total.cpu().double() / temperatures).view(count, chains),
         step=step.cpu().double().view(count, chains),
@@ -251,15 +251,15 @@ def simulate(
 
 
 @dataclass(frozen=True)
-class Bounds:
+class LikelihoodBounds:
     """Bidirectional Monte Carlo on simulated images: log p(x) lies between `lower` and `upper`, but for their noise.
 
     Attributes:
         lower, upper: forward and reverse runs on the same N images.
     """
 
-    lower: AIS
-    upper: AIS
+    lower: AISRun
+    upper: AISRun
 
     @property
     def gap(self) -> torch.Tensor:
@@ -278,7 +278,7 @@ def bidirectional(
     leapfrog: int = 10,
     generator: Randomness = None,
     schedule: Schedule = "sigmoidal",
-) -> Bounds:
+) -> LikelihoodBounds:
     """How tight AIS with these settings is on this decoder: both bounds on images simulated from it.
 
     `like` (N, ...) gives the number, type and device of the images; the other arguments are those of `ais`.
@@ -296,7 +296,7 @@ def bidirectional(
     lower = ais(decoder, x, **settings)
     # Reverse chains begin where forward chains end, so with the step sizes that those arrived at.
     upper = ais(decoder, x, start=z, first_step=lower.step, **settings)
-    return Bounds(lower, upper)
+    return LikelihoodBounds(lower, upper)
 
 
 def log_likelihood_bits(log_likelihood: torch.Tensor, dims: int, *, bins: int = 256) -> torch.Tensor:

@@ -71,7 +71,7 @@ def noisy_log_prob(
 
     Args:
         model, images, batch_size: as for `log_likelihoods`.
-        samples: draws of noise an image.
+        samples: draws of noise per image.
         generator: source of the noise.
     """
     if samples < 1:

@@ -74,7 +74,7 @@ class PixelRange(NamedTuple):
 
 
 def to_pixel_range(mixed: Any, *, bins: int = 256) -> PixelRange:
-    """Rounds a mix of pixel values to whole numbers in [0, bins - 1] and counts how many lay outside.
+    """Rounds a mix of pixel values to integers in [0, bins - 1] and counts how many lay outside.
 
     Args:
         mixed: mixed pixel values on the scale 0 to bins - 1, any shape, array or tensor.

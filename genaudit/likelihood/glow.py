@@ -153,7 +153,7 @@ class Glow(nn.Module):
         return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
     def _split(self, x: Tensor, i: int) -> tuple[Tensor, Tensor | None]:
-        """What leaves as scale i's latent, and what goes on (None after the last scale)."""
+        """What leaves as scale i's latent, and what continues (None after the last scale)."""
         x = x.reshape(-1, *self.shapes[i]) if self.flat else x
         if i == len(self.scales) - 1:
             return x, None

@@ -3,7 +3,7 @@
 "Intriguing Properties of Modern GANs", sections 3.1 and 4.2, Figures 4 and 7. A model that fits the data must do these
 tasks well; the paper finds that GANs lose against the nearest training image (1-NN).
 
-N images, T training images, K classes, D numbers an image or a row of features.
+N images, T training images, K classes, D numbers per image or a row of features.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def accuracy(found: Any, labels: Any) -> float:
     """Share of images whose class was found, in [0, 1]; higher is better."""
     found, labels = np.asarray(found), np.asarray(labels)
     if found.shape != labels.shape or found.size == 0:
-        raise ValueError(f"found {found.shape} and labels {labels.shape} must hold one class an image")
+        raise ValueError(f"found {found.shape} and labels {labels.shape} must hold one class per image")
     return float((found == labels).mean())
 
 

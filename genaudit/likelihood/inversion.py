@@ -74,7 +74,7 @@ def invert(
 
     Args:
         decoder: maps (n, latent_dim) to (n, ...), the shape of an image, row by row, on the scale of `x`;
-            differentiable, in evaluation mode. For a class-conditional generator, one call a class.
+            differentiable, in evaluation mode. For a class-conditional generator, one call per class.
         x: images (N, ...), floating, array or tensor; computed on its device in the decoder's type, float32 or float64.
         distance: what to minimise; `mean_squared_error` is Eq. 3, LPIPS or any differentiable one may stand instead.
         restarts, samples, steps: R, S >= 1 and Adam's steps >= 0; the paper's are about 4, 500 and 500 to 750.

@@ -43,7 +43,7 @@ def as_images(decoder: Decoder, x: Any) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Draws:
-    """Noise for n = images·chains rows, drawn in blocks so that one generator an image stays affordable."""
+    """Noise for n = images·chains rows, drawn in blocks so that one generator per image stays affordable."""
 
     generator: Randomness
     images: int

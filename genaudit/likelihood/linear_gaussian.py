@@ -45,7 +45,7 @@ class LinearGaussian(nn.Module):
         flat = images.reshape(len(images), -1)
         classes, dims = int(labels.max()) + 1, flat.shape[1]
         if np.bincount(labels, minlength=classes).min() <= latent or latent >= dims:
-            raise ValueError(f"{latent} latent dimensions need more images of each class, and more numbers an image")
+            raise ValueError(f"{latent} latent dimensions need more images of each class, and more numbers per image")
         found = []
         for label in range(classes):
             own = flat[labels == label]

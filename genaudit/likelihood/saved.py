@@ -85,7 +85,7 @@ def find(model: Path | str) -> Path:
     folder = Path(given).expanduser()
     why = f"does not hold a trained model ({DESCRIPTION}, {WEIGHTS})" if folder.is_dir() else "is no folder"
     if (folder / "checkpoint.pt").exists():
-        why = "holds a training that has not come to its end; the same `genaudit train` command goes on with it"
+        why = "holds a training that has not come to its end; the same `genaudit train` command resumes it"
     raise UserError(f"density model {given}: {why}. A folder that `genaudit train likelihood=...` wrote is needed, or "
                     f"the name of a model that ships: {known}")  # fmt: skip
 

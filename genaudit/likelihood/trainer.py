@@ -7,10 +7,10 @@ Schirrmeister et al. 2020, supplement S4 and S7. One step:
 in nats before the division, which turns it to bits per dimension and leaves the balance of the two terms alone.
 
 All randomness of step i (order, augmentation, noise, dropout) comes from (seed, i), on the CPU. So a run that
-resumes from `state_dict` goes on bit for bit, on as many devices as the batch is shared by: under `torchrun` each
+resumes from `state_dict` continues bit for bit, on as many devices as the batch is shared by: under `torchrun` each
 rank takes its part of the same batch with the same noise, and gradients are averaged over all images.
 
-N images, B images a batch, D dimensions of an image.
+N images, B images per batch, D dimensions of an image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ORDER, OUTLIERS, NOISE, DROPOUT, FIRST = range(5)  # streams of random numbers
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How to train.
 
     iterations: optimiser steps; None takes `epochs` passes over the images.
@@ -139,7 +139,7 @@ class Trainer:
         self,
         model: nn.Module,
         images: Any,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         *,
         labels: Sequence[int] | np.ndarray | Tensor | None = None,
         outliers: Any = None,
@@ -341,7 +341,7 @@ class Trainer:
         return float(nn.utils.clip_grad_norm_(trained, limit))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs to go on bit for bit; plain types and tensors."""
+        """Everything that `load_state_dict` needs to resume bit for bit; plain types and tensors."""
         return {
             "iteration": self.iteration,
             "dropped": self.dropped,

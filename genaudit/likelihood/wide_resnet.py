@@ -87,7 +87,7 @@ class WideResNet(nn.Module):
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """How to train; `batch_size` images a step, half of each kind."""
+    """How to train; `batch_size` images per step, half of each kind."""
 
     iterations: int
     batch_size: int = 128
@@ -195,7 +195,7 @@ class ClassifierTrainer:
         return noise_free(augment(pixels, generator, flip=self.recipe.flip, shift=self.recipe.shift))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs to go on bit for bit."""
+        """Everything that `load_state_dict` needs to resume bit for bit."""
         return {
             "iteration": self.iteration,
             "recipe": asdict(self.recipe),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.data.resize import Recipe
+from genaudit.data.resize import ResizeRecipe
 
 
 class Canvas:
@@ -18,7 +18,7 @@ class Canvas:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.recipe = Recipe(size)
+        self.recipe = ResizeRecipe(size)
 
     def place(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]

@@ -47,7 +47,7 @@ class NetworkOutput:
         return self.feature_model.recipe.apply(image)
 
     def batch_size(self, device: str) -> int:
-        # A CPU's core has a batch of its own, whose activations shall stay in its cache; a GPU wants to be filled.
+        # A CPU's core has a batch of its own, whose activations should stay in its cache; a GPU wants to be filled.
         return 128 if device.startswith("cuda") else 4
 
     def open(self, device: str, precision: str) -> Meter:

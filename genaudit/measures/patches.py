@@ -60,7 +60,7 @@ def patch_variation(images: Any, patch: int = 8) -> Any:
 def patch_variation_counted(images: Any, patch: int = 8) -> PatchVariation:
     """`patch_variation` with the number of patches that were left out of each image; same arguments and errors."""
     if hasattr(images, "detach"):
-        # A GPU's images come to the CPU: the sums need float64, and the result is one number an image.
+        # A GPU's images come to the CPU: the sums need float64, and the result is one number per image.
         import torch
 
         counted = patch_variation_counted(images.detach().cpu().numpy(), patch)

@@ -7,7 +7,7 @@ B images of a batch, C channels, S side of the networks' images, m side of the m
 
     score, m, the map (m, m), the reconstruction (S, S)
 
-The map sums to the score. A pixel of the reconstruction is one whole number, red + 256·green + 65536·blue, which
+The map sums to the score. A pixel of the reconstruction is one integer, red + 256·green + 65536·blue, which
 float32 holds exactly: 50,000 reconstructions of 64x64 are 0.8 GB in the store and not 2.5.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.data.resize import Recipe
+from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ CODE_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PreparedPixels:
     """How an image of any size becomes what the networks read, in training and in scoring alike.
 
     Attributes:
         size: S. channels: 1 (luma of ITU-R 601) or 3.
-        interpolation, fit: see `genaudit.data.resize.Recipe`.
+        interpolation, fit: see `genaudit.data.resize.ResizeRecipe`.
         crop: the central square of so many pixels is cut out first (CelebA: 140); None takes the whole image.
     """
 
@@ -56,8 +56,8 @@ class Pixels:
         _ = self._recipe  # complains about the others
 
     @cached_property
-    def _recipe(self) -> Recipe:
-        return Recipe(self.size, self.interpolation, self.fit)  # type: ignore[arg-type]
+    def _recipe(self) -> ResizeRecipe:
+        return ResizeRecipe(self.size, self.interpolation, self.fit)  # type: ignore[arg-type]
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 => (S, S, 3) uint8; with one channel all three are equal.
@@ -85,7 +85,7 @@ class Pixels:
         return {"channels": self.channels, "crop": self.crop, **self._recipe.describe()}
 
     @classmethod
-    def of(cls, described: Mapping[str, Any]) -> Pixels:
+    def of(cls, described: Mapping[str, Any]) -> PreparedPixels:
         """From what `describe` gave."""
         return cls(**{key: described[key] for key in ("size", "channels", "interpolation", "fit", "crop")})
 
@@ -109,7 +109,7 @@ class PIAD:
         from genaudit.piad.saved import read_record
 
         self._record = read_record(self.folder)
-        self.pixels = Pixels.of(self._record["pixels"])
+        self.pixels = PreparedPixels.of(self._record["pixels"])
         perceptual = self._record["perceptual"]
         self.settings: dict[str, Any] = {
             "model": self.folder,

@@ -81,7 +81,7 @@ def attribute(
     Args:
         model: f, (N, C, H, W) in [0, 1] => (N, D), differentiable.
         image: (C, H, W) in [0, 1].
-        labels: (H, W), whole numbers from 0 to P - 1.
+        labels: (H, W), integers from 0 to P - 1.
         trials: T. least, most: how many superpixels a trial attacks.
         alpha, steps: of the attack; its radius is alpha·steps.
         seed: of the choice of superpixels and the attack's start.

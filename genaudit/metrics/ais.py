@@ -24,7 +24,7 @@ class AISResult:
     """Mean log-likelihood of each role in bits per dimension, higher is likelier (Table 1's sign); lower bounds.
 
     `auroc_anomalies`: the probability that an in-distribution image (reference, else train, else generated) is likelier
-    than an anomaly; below 0.5 the generator prefers images that do not belong.
+    than an anomaly; below 0.5 the generator prefers out-of-distribution images.
     """
 
     citation: ClassVar[str] = (

@@ -303,7 +303,7 @@ def judge_images(
 
 
 def _table(rows: Any, name: str) -> np.ndarray:
-    """Anomaly rows in memory, float64 (N, 2 to 5): a few numbers an image. NaN may stand in them."""
+    """Anomaly rows in memory, float64 (N, 2 to 5): a few numbers per image. NaN may stand in them."""
     if hasattr(rows, "detach"):
         rows = rows.detach().cpu().numpy()
     elif not isinstance(rows, (np.ndarray, list, tuple)) and isinstance(rows, RowsLike):

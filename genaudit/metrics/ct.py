@@ -37,7 +37,7 @@ FIT_ROWS = 20_000  # training images that k-means is fitted to: bounds its memor
 
 
 @dataclass(frozen=True)
-class Cell:
+class Region:
     """One k-means cell: images of each role in it, its Z and the share of (generated, held-out) pairs behind it."""
 
     n_train: int
@@ -68,7 +68,7 @@ class CTResult:
     n_generated: int
     n_reference: int
     n_train: int
-    cells: tuple[Cell, ...]
+    cells: tuple[Region, ...]
     interval: str
     cautions: tuple[Caution, ...] = ()
 
@@ -135,7 +135,7 @@ def judge(
         raise ValueError(f"cells must be between 1 and the number of training images, not {cells}")
     labels = _assign(rows, cells, seed)
 
-    found: list[Cell] = []
+    found: list[Region] = []
     searched: list[_Searched] = []
     for cell in range(cells):
         inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
@@ -145,7 +145,7 @@ def judge(
             searched.append(_Searched(rows, inside, device))
             made, held_out = searched[-1].distances()
             z, farther = _score(made, held_out)
-        found.append(Cell(len(inside["train"]), n, m, z, farther))
+        found.append(Region(len(inside["train"]), n, m, z, farther))
 
     counted = [cell for cell in found if cell.z is not None]
     if not counted:

@@ -263,7 +263,7 @@ class _Mixture:
     def _gradient(
         self, squares: torch.Tensor, to_mean: torch.Tensor, middle: torch.Tensor
     ) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """The mean NLL a feature and its gradients by the log variances, by the components' responsibilities."""
+        """The mean NLL per feature and its gradients by the log variances, by the components' responsibilities."""
         import torch
 
         count, dims = len(squares), 2 * self.half_dims

@@ -25,7 +25,7 @@ from genaudit.stats.one_core import one_core
 
 
 @dataclass(frozen=True)
-class Moments:
+class GaussianMoments:
     """Mean `mu` (D,) and unbiased covariance `sigma` (D, D) of `n` rows; n is None where it is not known."""
 
     mu: np.ndarray
@@ -65,7 +65,7 @@ class Gaussian(NamedTuple):
     triangular: bool  # the factor is an invertible Cholesky factor
 
 
-def moments(rows: Any, name: str = "rows") -> Moments:
+def moments(rows: Any, name: str = "rows") -> GaussianMoments:
     """Mean and unbiased covariance of rows `(N, D)`, read once in blocks and accumulated in float64.
 
     Sums are taken about the first block's mean: the sum of squares about the origin would lose (mean/sd)^2 in
@@ -84,7 +84,7 @@ def moments(rows: Any, name: str = "rows") -> Moments:
     assert provisional is not None  # as_rows lets no empty set through
     shift = total / n
     square -= n * np.outer(shift, shift)
-    return Moments(provisional + shift, square / max(n - 1, 1), n)
+    return GaussianMoments(provisional + shift, square / max(n - 1, 1), n)
 
 
 def frechet_distance(x: Any, y: Any) -> float:
@@ -299,11 +299,11 @@ def distance_terms_and_error(
     return *_assemble(first, second, s), float(np.sqrt(variance))
 
 
-def given_moments(reference: Any) -> Moments | None:
+def given_moments(reference: Any) -> GaussianMoments | None:
     """The moments that stand for a role's rows; None where it has rows."""
     if not (hasattr(reference, "mu") and hasattr(reference, "sigma")):
         return None
-    return Moments(reference.mu, reference.sigma, getattr(reference, "n", None))
+    return GaussianMoments(reference.mu, reference.sigma, getattr(reference, "n", None))
 
 
 def check_dimensions(first: int, second: int) -> None:

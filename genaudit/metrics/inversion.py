@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genaudit.metrics.generator_rows import INVERSION, by_role, densities, ends, leading
-from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, per_image, value
+from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.resampling import Interval, bootstrap
 
@@ -82,7 +82,7 @@ def judge(
 
     Args:
         generated: rows (N, D) of `measures.inversion` for samples of this generator.
-        train, reference, anomalies: for training images, real images it did not see, and images that do not belong.
+        train, reference, anomalies: for training images, real images it did not see, and out-of-distribution images.
         confidence: of the intervals. seed: of the bootstrap.
     """
     rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
@@ -168,7 +168,7 @@ def _pictures(rows: dict[str, Any], errors: dict[str, np.ndarray]) -> Pictures |
             picture = _picture(np.asarray(rows[role][int(index) : int(index) + 1], np.float64)[0])
             if picture is None:
                 return None
-            cells += [Shown(role, int(index)), picture]
+            cells += [RoleImage(role, int(index)), picture]
         grid.append(PictureRow(f"{role}: errors {each[chosen[0]]:.2g} to {each[chosen[-1]]:.2g}", tuple(cells)))
     width = max(len(row.cells) for row in grid) // 2
     note = "From the best recovered image of each role to the worst, evenly by rank."

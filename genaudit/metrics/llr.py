@@ -1,4 +1,4 @@
-"""Log-likelihood ratios: how well a density model tells its own kind of images from images that do not belong.
+"""Log-likelihood ratios: how well a density model distinguishes its own kind of images from out-of-distribution images.
 
 Schirrmeister et al. 2020, "Understanding Anomaly Detection with Deep Invertible Networks through Hierarchies of
 Distributions and Features": a density model alone often finds foreign images likelier than its own; its last scale, or
@@ -7,7 +7,7 @@ or a code length (Serrà et al. 2020). Each log-likelihood is clipped at a floor
 finite too (supplement S4.5).
 
 In-distribution images are the positive class: the reference images, or the generated ones where there are none. Images
-that do not belong are the anomalies, or the generated ones where there are none.
+that are out of distribution are the anomalies, or the generated ones where there are none.
 
 N images, K scales. Rows "density" (N, 1 + K): log p, c_1 ... c_K; "general" (N, 1 or more): log p_general; "code"
 (N, 2): log p_general of the code length, its bits (`genaudit.measures.likelihood`, `code_length`).
@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, Unavailable, per_image, value
+from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, RoleImage, Unavailable, per_image, value
 from genaudit.stats.auroc import area_interval, auroc, bootstrap_areas, roc
 from genaudit.stats.bounds import Bounds, Count
 from genaudit.stats.resampling import percentile_interval
@@ -35,7 +35,7 @@ Rows = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class LLR:
-    """How well log-likelihoods tell in-distribution images (the positive class) from images that do not belong.
+    """How well log-likelihoods distinguish in-distribution images (the positive class) from others.
 
     Every value is the probability that an image of `in_distribution` scores above one of `out_of_distribution`, ties
     counting half: 0.5 is chance, below it the foreign images look likelier. `auroc_general` and `auroc_code` are the
@@ -99,7 +99,7 @@ def judge(
 ) -> LLR:
     """AUROC of the log-likelihood, of its last scale and of the ratio, with controls and every image's components.
 
-    All rows are held in memory: 8·(4 + K) bytes an image.
+    All rows are held in memory: 8·(4 + K) bytes per image.
 
     Args:
         generated, reference, anomalies: rows by the names "density", "code" and, where there is a general model,
@@ -114,8 +114,8 @@ def judge(
     """
     if reference is None and anomalies is None:
         raise Unavailable(
-            "needs images to tell apart: anomalies= (images that do not belong), or reference= (images that do, which "
-            "the generated ones are told from), or both"
+            "needs images to distinguish: anomalies= (out-of-distribution images), or "
+            "reference= (in-distribution images, which the generated ones are distinguished from), or both"
         )
     given = {"generated": generated, "reference": reference, "anomalies": anomalies}
     roles = {role: _Scored(rows, role, floor) for role, rows in given.items() if rows is not None}
@@ -218,8 +218,8 @@ def _extremes(roles: Mapping[str, _Scored], name: str, sides: tuple[str, str]) -
     for role in sides:
         order = np.argsort(-roles[role].scores[name], kind="stable")
         most = max(1, min(SHOWN, len(order) // 2))
-        rows.append(PictureRow(f"{role}, highest", tuple(Shown(role, int(i)) for i in order[:most])))
-        rows.append(PictureRow(f"{role}, lowest", tuple(Shown(role, int(i)) for i in order[::-1][:most])))
+        rows.append(PictureRow(f"{role}, highest", tuple(RoleImage(role, int(i)) for i in order[:most])))
+        rows.append(PictureRow(f"{role}, lowest", tuple(RoleImage(role, int(i)) for i in order[::-1][:most])))
     width = max(len(row.cells) for row in rows)
     return Pictures(f"Extreme images by {LABELS[name]}", tuple(str(i + 1) for i in range(width)), tuple(rows))
 
@@ -250,8 +250,8 @@ def _cautions(
             found.append(Caution("ratio-not-above-control", message))
     if numbers["auroc_raw_upper"] < 0.5:
         message = (
-            "Images that do not belong have higher log-likelihoods than those that do: the raw log-likelihood does not "
-            "find such images (Nalisnick et al. 2019)."
+            "Out-of-distribution images have higher log-likelihoods than in-distribution ones: the raw "
+            "log-likelihood does not find such images (Nalisnick et al. 2019)."
         )
         found.append(Caution("foreign-images-likelier", message))
     return tuple(found)

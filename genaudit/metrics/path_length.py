@@ -82,7 +82,7 @@ def judge(
     rows = as_rows(generated, "generated", columns=1)
     lengths = np.concatenate([block[:, 0] for _, block in blocks(rows, "generated")])
     if len(lengths) < 2:
-        raise Unavailable("perceptual path length averages over steps, one an image, and needs at least 2 images")
+        raise Unavailable("perceptual path length averages over steps, one per image, and needs at least 2 images")
     interval = bootstrap(
         lambda drawn: trimmed_mean(drawn, discard=discard), lengths, repeats=500, confidence=confidence, seed=seed
     )

@@ -1,7 +1,7 @@
 """PIAD as a metric: how anomalous images look to a detector that was trained on real images.
 
 Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection": the score of an image is its distance to its
-reconstruction in the features of a perceptual network; with images that do not belong, the area under the ROC curve.
+reconstruction in the features of a perceptual network; with out-of-distribution images, the area under the ROC curve.
 
 N images, m side of the map, S side of the reconstruction, D = 2 + m² + S² numbers a row of `genaudit.measures.piad`:
 score, m, the map (which sums to the score), the reconstruction's pixels as red + 256·green + 65536·blue.
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, Shown, per_image, value
+from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.bounds import Natural
@@ -65,13 +65,13 @@ def judge(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PIADResult:
-    """Scores of generated images, beside those of real images, and how well anomalies are told from normal images.
+    """Scores of generated images next to those of real ones; how well anomalies are distinguished from normal images.
 
     Args:
         generated: rows (N, D) of `genaudit.measures.piad`.
         reference: rows of real images that the detector was not trained on, or None; they are the normal images of
             `auroc`, which otherwise are the generated ones.
-        anomalies: rows of images that do not belong, or None.
+        anomalies: rows of out-of-distribution images, or None.
         shown: how many of the least and of the most anomalous images are shown beside their reconstruction.
         confidence, seed: of the bootstrap intervals.
 
@@ -140,7 +140,8 @@ def pictures(rows: RowsLike, scores: np.ndarray, role: str, shown: int = 5) -> P
     brightest = max(float(part.max()) for part, _ in unpacked.values())
     lines = [
         PictureRow(
-            f"{end}, {scores[i]:.3g}", (Shown(role, int(i)), unpacked[int(i)][1], heat(unpacked[int(i)][0], brightest))
+            f"{end}, {scores[i]:.3g}",
+            (RoleImage(role, int(i)), unpacked[int(i)][1], heat(unpacked[int(i)][0], brightest)),
         )
         for end, chosen in ends.items()
         for i in chosen

@@ -106,7 +106,7 @@ class Retrieval:
 
 
 @dataclass(frozen=True)
-class Shown:
+class RoleImage:
     """The `index`-th image of a role, as it was given."""
 
     role: str
@@ -118,7 +118,7 @@ class PictureRow:
     """A row of a picture grid: uint8 images (H, W) or (H, W, 3), or images of a role."""
 
     caption: str
-    cells: tuple[np.ndarray | Shown, ...]
+    cells: tuple[np.ndarray | RoleImage, ...]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Spatial Fréchet distance: FD of feature maps with their positions (Nash et al. 2021; sFID).
 
 Pooled features forget where things are; the first channels of an earlier feature map do not. The distance is `fd`'s,
-between Gaussians fitted to 7 channels x 17 x 17 positions of `mixed_6/conv` of FID's Inception, 2,023 numbers an image
+between Gaussians fitted to 7 channels x 17 x 17 positions of `mixed_6/conv` of FID's Inception, 2,023 numbers per image
 (`genaudit.measures.spatial`). With another network the map of stride 16 takes its place: a distance of its own.
 N images, D features.
 """

@@ -4,7 +4,7 @@
 `genaudit.stats.typicality`. The generated images must be samples of the very generator that gives the likelihoods: its
 entropy is estimated from them.
 
-N images a batch, M generated images.
+N images per batch, M generated images.
 """
 
 from __future__ import annotations

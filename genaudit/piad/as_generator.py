@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genaudit.backbones.generator import Generator, Source
+from genaudit.backbones.generator import Generator, LoadedNetwork
 from genaudit.errors import UserError
 from genaudit.piad.networks import Architecture
 from genaudit.piad.saved import load_networks, read_record, sha256
@@ -33,6 +33,6 @@ class PIADGenerator(Generator):
         shared: dict[str, Any] = {"latent": self.architecture.latent_shape, "output_range": (-1.0, 1.0)}
         super().__init__(name=name or self.folder.name, sigma2=sigma2, **shared)
 
-    def load(self, device: str = "cpu") -> Source:
+    def load(self, device: str = "cpu") -> LoadedNetwork:
         networks, _ = load_networks(self.folder)
-        return Source(networks.generator.to(device), sha256(self.folder), "PIAD")
+        return LoadedNetwork(networks.generator.to(device), sha256(self.folder), "PIAD")

@@ -141,7 +141,7 @@ class PIADNetworks(NamedTuple):
     image_critic, latent_critic: image or latent -> (N,), higher is more real.
     """
 
-    generator: Generator
+    generator: GeneratorNetwork
     encoder: nn.Module
     image_critic: nn.Module
     latent_critic: nn.Module
@@ -165,7 +165,7 @@ class PIADNetworks(NamedTuple):
         return self
 
 
-class Generator(nn.Sequential):
+class GeneratorNetwork(nn.Sequential):
     """A sequence of layers that knows the shapes of a latent and of an image."""
 
     def __init__(self, *layers: nn.Module, latent_shape: tuple[int, int, int], image_shape: tuple[int, int, int]):
@@ -202,7 +202,7 @@ def build(name: str | Architecture, channels: int, *, seed: int | None = None) -
 def _build(a: Architecture, channels: int) -> PIADNetworks:
     g, e, d = a.generator, a.encoder, a.critic
     ends = a.base if not a.spatial else 0  # kernel of the convolution between (Z, 1, 1) and (Z, B, B)
-    generator = Generator(
+    generator = GeneratorNetwork(
         nn.Conv2d(a.latent, g[0], ends, padding=ends - 1) if ends else PlainResidual(a.latent, g[0]),
         *(PreActivation(i, o, up=True) for i, o in pairwise(g)),
         PreActivation(g[-1], g[-1]),

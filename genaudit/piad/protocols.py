@@ -79,7 +79,8 @@ def gpnd(labels: Any, normal: Any, *, seed: int, train_share: float = 0.8, anoma
     """Fashion-MNIST and COIL-100: 80 % of a class to train, the other 20 % and as many random anomalies to test.
 
     Train and test split are merged before. GPND rotates five folds; here, as PIAD's paper has it, the 80 % are drawn
-    at random, by the seed. Of Fashion-MNIST's 7,000 images a class that makes 5,600 to train and 1,400 + 1,400 to test.
+    at random, by the seed. Of Fashion-MNIST's 7,000 images per class that makes 5,600 to train and 1,400 + 1,400 to
+    test.
 
     Args:
         labels: (N,) classes of all images.

@@ -33,7 +33,7 @@ class Schedule:
         iterations: of encoder and generator.
         n_dis: steps of both critics per iteration.
         n_weight: iterations between two updates of gamma_G and gamma_E.
-        batch_size: images a step, or all images where there are fewer.
+        batch_size: images per step, or all images where there are fewer.
         lr, lr_critics, betas: of Adam, for E and G and for the critics.
         gp_weight, drift, drift_on_fake: see `losses.critic_loss`.
         policy: `paper` (Algorithms 2 and 3 from iteration 0 on, sizes as standard deviations), `released` (the
@@ -319,7 +319,7 @@ class Trainer:
         if changed:
             listed = ", ".join(f"{key} (now {ours[key]}, then {theirs.get(key)})" for key in changed)
             raise UserError(f"the checkpoint was made with other settings: {listed}")
-        state = copy.deepcopy(state)  # Adam would go on with the tensors that it is given
+        state = copy.deepcopy(state)  # Adam would continue with the tensors that it is given
         for name, network in self.networks._asdict().items():
             try:
                 network.load_state_dict(state["networks"][name])

@@ -19,7 +19,7 @@ from genaudit.errors import UserError
 from genaudit.metrics.result import Better
 from genaudit.reports.decisions import decide, from_held_out, settings_of, why_unrankable
 from genaudit.reports.reading import read_report, report_file
-from genaudit.reports.report import Warning
+from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, plain
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: `label` tells it from the other runs."""
+    """A finished run: `label` distinguishes it from the other runs."""
 
     label: str
     path: Path
@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cell:
+class RankedValue:
     """A value of one run.
 
     `rank` counts from 1 in the value's direction, equal values share a rank; None without a direction or a
@@ -76,7 +76,7 @@ class Row:
     metric: str
     name: str
     better: Better
-    cells: tuple[Cell | None, ...]
+    cells: tuple[RankedValue | None, ...]
     test: str = ""
     unranked: str = ""
 
@@ -119,12 +119,12 @@ class Comparison:
 
     runs: list[Run]
     rows: list[Row]
-    warnings: list[Warning] = field(default_factory=list)
+    warnings: list[ReportWarning] = field(default_factory=list)
     correlations: list[CorrelationRow] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """comparison.json: schema, runs, rows with one cell a run that has the value, warnings."""
+        """comparison.json: schema, runs, rows with one cell per run that has the value, warnings."""
         return {
             "schema": SCHEMA,
             "runs": [
@@ -267,21 +267,23 @@ def make_row(
     if better == "none":
         pairs = zip(runs, values, strict=True)
         cells = (
-            Cell(value, from_held_out=from_held_out(run, metric, name, value)) if value else None
+            RankedValue(value, from_held_out=from_held_out(run, metric, name, value)) if value else None
             for run, value in pairs
         )
         return Row(metric, name, better, tuple(cells), unranked="neither end is better")
     if not unrankable and any(v and v.value is not None and (v.lower is None or v.upper is None) for v in values):
         unrankable = "there is no interval"
     if unrankable:
-        return Row(metric, name, better, tuple(Cell(value) if value else None for value in values), unranked=unrankable)
+        return Row(
+            metric, name, better, tuple(RankedValue(value) if value else None for value in values), unranked=unrankable
+        )
     sign = -1 if better == "higher" else 1
     scores = [sign * value.value if value and value.value is not None else None for value in values]
     order = sorted(score for score in scores if score is not None)
     ranks = [None if score is None else order.index(score) + 1 for score in scores]
     best = [value for value, rank in zip(values, ranks, strict=True) if value and rank == 1]
     cells = (
-        Cell(value, rank, _overlaps_any(value, best) if rank else None) if value else None
+        RankedValue(value, rank, _overlaps_any(value, best) if rank else None) if value else None
         for value, rank in zip(values, ranks, strict=True)
     )
     return Row(metric, name, better, tuple(cells))
@@ -299,7 +301,7 @@ def _overlaps_any(value: Value, best: Iterable[Value]) -> bool | None:
     return any(known) if known else None
 
 
-def _incomparable(runs: Sequence[Run]) -> Iterable[Warning]:
+def _incomparable(runs: Sequence[Run]) -> Iterable[ReportWarning]:
     """What makes values of different runs not comparable, one warning for all metrics that it concerns alike."""
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.report["metrics"]))
 
@@ -320,7 +322,7 @@ def _incomparable(runs: Sequence[Run]) -> Iterable[Warning]:
         if len(set(counts.values())) > 1:
             numbers.setdefault(_groups(counts), []).append(metric)
     for groups, concerned in fingerprints.items():
-        yield Warning(
+        yield ReportWarning(
             "different-measure",
             concerned[0] if len(concerned) == 1 else None,
             f"{', '.join(concerned)}: measured differently (feature model, weights, preprocessing or precision), so "
@@ -339,9 +341,9 @@ def _incomparable(runs: Sequence[Run]) -> Iterable[Warning]:
         digests = {run.label: run.report["images"][role]["digest"] for run in runs if role in run.report["images"]}
         if len(set(digests.values())) > 1:
             groups = _groups({label: digest[:12] for label, digest in digests.items()})
-            yield Warning(f"different-{role}", None, f"The {role} images differ between the runs: {groups}.")
+            yield ReportWarning(f"different-{role}", None, f"The {role} images differ between the runs: {groups}.")
     for groups, concerned in numbers.items():
-        yield Warning(
+        yield ReportWarning(
             "different-n",
             concerned[0] if len(concerned) == 1 else None,
             f"{', '.join(concerned)}: judged on different numbers of images, on which the values depend: {groups}.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genaudit.reports.comparison import Cell, Comparison, Row
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.explanations import explain
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, scale
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
+    from genaudit.reports.comparison import Comparison, RankedValue, Row
+
 LEGEND = (
     "Best in bold; ≈ marks a run whose difference from the best is within chance, by a test corrected for all values "
     "and pairs of runs. No rank: neither end is better, there is no interval, or a caution speaks against ranking."
@@ -22,7 +23,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class ValueText:
     """A cell as text."""
 
     number: str
@@ -35,7 +36,7 @@ class Shown:
 
 def html(comparison: Comparison) -> str:
     """The page as text."""
-    metrics: dict[str, list[tuple[Row, list[Shown]]]] = {}
+    metrics: dict[str, list[tuple[Row, list[ValueText]]]] = {}
     for row in comparison.rows:
         metrics.setdefault(row.metric, []).append((row, _shown(row)))
     names = {
@@ -58,7 +59,7 @@ def html(comparison: Comparison) -> str:
 
 
 def console(comparison: Comparison, plain: bool) -> Group:
-    """The table with one column a run, its legend and the warnings."""
+    """The table with one column per run, its legend and the warnings."""
     from rich.console import Group
 
     from genaudit.reports.console import new_table, text
@@ -92,7 +93,7 @@ def console(comparison: Comparison, plain: bool) -> Group:
     return Group(*parts)
 
 
-def _console_cell(shown: Shown) -> Text:
+def _console_cell(shown: ValueText) -> Text:
     from genaudit.reports.console import text
 
     mark = "≈ " if shown.near else ""
@@ -101,16 +102,16 @@ def _console_cell(shown: Shown) -> Text:
     return text((mark, "dim"), (shown.number, "bold" if shown.best else ""), (rank, "dim"), (interval, "dim"))
 
 
-def _shown(row: Row) -> list[Shown]:
+def _shown(row: Row) -> list[ValueText]:
     between = scale(row.name, [cell.value for cell in row.cells if cell and cell.value.value is not None])
     return [_show(cell, between) for cell in row.cells]
 
 
-def _show(cell: Cell | None, between: tuple[float, float]) -> Shown:
+def _show(cell: RankedValue | None, between: tuple[float, float]) -> ValueText:
     if cell is None or cell.value.value is None:
-        return Shown(MISSING)
+        return ValueText(MISSING)
     value = cell.value
-    return Shown(
+    return ValueText(
         number=show(value.value, value.lower, value.upper),
         interval=show_interval(value.lower, value.upper),
         rank=cell.rank,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
-from genaudit.reports.html import Line, block
+from genaudit.reports.html import ValueLine, block
 from genaudit.reports.report import Report
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _table(report: Report, plain: bool) -> Table:
     return table
 
 
-def _direction(line: Line) -> str:
+def _direction(line: ValueLine) -> str:
     return f"{line.arrow} {line.direction.removesuffix(' is better')}" if line.arrow else ""
 
 

@@ -12,12 +12,15 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from genaudit.reports.replace import replaced
-from genaudit.reports.report import ROLES, Report
+from genaudit.reports.roles import ROLES
+
+if TYPE_CHECKING:
+    from genaudit.reports.report import Report
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full-width
 METRIC_COLUMNS = ("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES))

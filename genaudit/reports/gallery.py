@@ -10,14 +10,17 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.metrics.result import Pictures, Retrieval, Shown
+from genaudit.metrics.result import Pictures, Retrieval, RoleImage
 from genaudit.reports.digits import show
 from genaudit.reports.explanations import COLUMNS
-from genaudit.reports.report import Report
+
+if TYPE_CHECKING:
+    from genaudit.reports.report import Report
+
 
 THUMBNAIL = 128  # pixels of the longer side
 PIXELATED = 96  # up to this size an image is enlarged without smoothing, pixel by pixel
@@ -58,7 +61,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class NeighbourPictures:
     """The closest pairs of a generated image and its nearest `noun` image, and the ones retrieved most often."""
 
     noun: str
@@ -126,9 +129,9 @@ class Gallery:
                     found.append((column.name, rows))
         return found
 
-    def neighbours(self) -> list[Neighbours]:
+    def neighbours(self) -> list[NeighbourPictures]:
         """For every different `Retrieval` with an index in it: closest pairs and the images retrieved most often."""
-        found: list[Neighbours] = []
+        found: list[NeighbourPictures] = []
         seen: list[Retrieval] = []
         for entry in self.report.metrics.values():
             for drawing in entry.parts.drawings:
@@ -150,7 +153,9 @@ class Gallery:
             if isinstance(drawing, Pictures) and drawing.rows
         ]
 
-    def _neighbours(self, role: str, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray) -> Neighbours:
+    def _neighbours(
+        self, role: str, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray
+    ) -> NeighbourPictures:
         closest = usable[np.argsort(distances[usable], kind="stable")[:PAIRS]]
         pairs = [
             (
@@ -167,7 +172,7 @@ class Gallery:
             for place in order
             if counts[place] > 1
         ]
-        return Neighbours(NOUNS.get(role, role), pairs, favourites, len(retrieved), len(usable))
+        return NeighbourPictures(NOUNS.get(role, role), pairs, favourites, len(retrieved), len(usable))
 
     def picture(self, role: str, index: int, note: str) -> Picture:
         """The thumbnail of an image with its name."""
@@ -193,7 +198,7 @@ def grid(drawing: Pictures, of_role: Callable[[str, int, str], Picture]) -> Grid
     rows = []
     for row in drawing.rows:
         pictures = [
-            of_role(cell.role, cell.index, "") if isinstance(cell, Shown) else Picture("", "", *encode(cell))
+            of_role(cell.role, cell.index, "") if isinstance(cell, RoleImage) else Picture("", "", *encode(cell))
             for cell in row.cells
         ]
         rows.append((row.caption, pictures))

@@ -17,7 +17,8 @@ from genaudit.metrics.gate import Estimate, Verdict
 from genaudit.metrics.result import Curve
 from genaudit.reports.digits import show, show_interval, show_p
 from genaudit.reports.gallery import Gallery, Picture
-from genaudit.reports.report import MeasureUse, RoleImages, Warning, by_role, counts_of
+from genaudit.reports.report import MeasureUse, ReportWarning, RoleImages, counts_of
+from genaudit.reports.roles import by_role
 from genaudit.reports.values import plain
 
 SCHEMA = "genaudit/decision/2"
@@ -65,7 +66,7 @@ class GateRun:
     seed: int
     roles: dict[str, RoleImages]
     measures: dict[str, MeasureUse]
-    warnings: list[Warning] = field(default_factory=list)
+    warnings: list[ReportWarning] = field(default_factory=list)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pictures: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
 
@@ -172,7 +173,7 @@ class GateRun:
         )
 
 
-def _cautions(run: GateRun) -> list[Warning]:
+def _cautions(run: GateRun) -> list[ReportWarning]:
     verdict, copies = run.verdict, run.copies
     n, k = verdict.n_sampled, verdict.n_learned
     found = []
@@ -223,7 +224,7 @@ def _cautions(run: GateRun) -> list[Warning]:
                 "for diversity only; authpct and ct say whether a model has memorised.",
             )
         )
-    return [Warning(code, None, message) for code, message in found]
+    return [ReportWarning(code, None, message) for code, message in found]
 
 
 def curve(run: GateRun) -> Curve:

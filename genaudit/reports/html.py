@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,11 @@ from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.plots import Plot, draw
-from genaudit.reports.report import MetricEntry, Report, by_role
+from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
+
+if TYPE_CHECKING:
+    from genaudit.reports.report import MetricEntry, Report
 
 DIRECTIONS: dict[Better, tuple[str, str]] = {
     "lower": ("\N{DOWNWARDS ARROW}", "lower is better"),
@@ -42,7 +45,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Line:
+class ValueLine:
     """A value of the headline table."""
 
     name: str
@@ -64,7 +67,7 @@ class Block:
     explanation: str
     reference: int | None
     n: str
-    lines: list[Line]
+    lines: list[ValueLine]
     beside: list[str]
     details: list[tuple[str, str]]
     measure: str
@@ -138,9 +141,9 @@ def show_n(n: Mapping[str, int]) -> str:
     return " \N{MIDDLE DOT} ".join(f"{count:,} {SHORT_ROLES.get(role, role)}" for role, count in by_role(n).items())
 
 
-def _line(name: str, value: Value) -> Line:
+def _line(name: str, value: Value) -> ValueLine:
     arrow, direction = DIRECTIONS[value.better]
-    return Line(
+    return ValueLine(
         name=name,
         label=VALUES.get(name, ""),
         number=show(value.value, value.lower, value.upper),

@@ -16,10 +16,10 @@ import numpy as np
 
 from genaudit import __version__
 from genaudit.metrics.result import Caution
+from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
 
 SCHEMA = "genaudit/report/1"
-ROLES = ("generated", "reference", "train")
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
 FIRST_COLUMNS = (
     "name",
@@ -33,7 +33,7 @@ FIRST_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Warning:
+class ReportWarning:
     """A warning of the run (metric None) or of one metric; `code` is kebab case, `message` a sentence for people."""
 
     code: str
@@ -61,7 +61,7 @@ class RoleImages:
 
 @dataclass
 class MeasureUse:
-    """How a measure's rows came about; `seconds` is the time spent on computing, `about` anything worth telling."""
+    """The provenance of a measure's rows; `seconds` is the time spent on computing, `about` anything worth telling."""
 
     fingerprint: str
     weights_sha256: str | None
@@ -131,7 +131,7 @@ class Report:
         config: the resolved configuration.
         environment: versions, device, threads: anything that describes the machine.
         seed: the run's seed.
-        roles, measures, metrics: by name; metrics in the order in which they shall be shown.
+        roles, measures, metrics: by name; metrics in the order in which they are to be shown.
         skipped_metrics: the reason why each was not computed.
         warnings: those of the task; those of the metrics' cautions and of numbers that are not finite are added.
         images: columns of the generated images, at least `name` and `digest` (hex, or uint8 (N, 16)) where there are
@@ -150,7 +150,7 @@ class Report:
     measures: dict[str, MeasureUse]
     metrics: dict[str, MetricEntry]
     skipped_metrics: dict[str, str] = field(default_factory=dict)
-    warnings: list[Warning] = field(default_factory=list)
+    warnings: list[ReportWarning] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pictures: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
@@ -159,16 +159,16 @@ class Report:
     def __post_init__(self) -> None:
         self.warnings = list(self.warnings)
         for name, entry in self.metrics.items():
-            self._warn(*(Warning(caution.code, name, caution.message) for caution in entry.cautions))
+            self._warn(*(ReportWarning(caution.code, name, caution.message) for caution in entry.cautions))
         self.images = self._columns()
         documents = [(name, entry.to_dict()) for name, entry in self.metrics.items()]
         for metric, document in [*documents, (None, self._head())]:
             lost: list[str] = []
             plain(document, lost)
             if lost:
-                self._warn(Warning("non-finite", metric, _not_finite(lost)))
+                self._warn(ReportWarning("non-finite", metric, _not_finite(lost)))
 
-    def _warn(self, *warnings: Warning) -> None:
+    def _warn(self, *warnings: ReportWarning) -> None:
         self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
 
     def _columns(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Report:
                     count = len(column.values)
                 if column.values.shape != (count,):
                     message = f"{column.name} has shape {column.values.shape}, not one value for each of {count} images"
-                    self._warn(Warning("column-shape", metric, f"{message}; the column is left out."))
+                    self._warn(ReportWarning("column-shape", metric, f"{message}; the column is left out."))
                     continue
                 shown = self._named(column)
                 name = column.name
@@ -258,12 +258,6 @@ def counts_of(images: RoleImages) -> dict[str, int]:
     """The counts that are known."""
     counts = {"duplicates": images.duplicates, "available": images.available}
     return {name: count for name, count in counts.items() if count is not None}
-
-
-def by_role(items: Mapping[str, Any]) -> dict[str, Any]:
-    """`items` with generated, reference and train first, then other roles by name."""
-    order = {role: place for place, role in enumerate(ROLES)}
-    return dict(sorted(items.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 
 def _equal(given: Any, column: Any) -> bool:

@@ -1,6 +1,6 @@
 """Writes recomputed tables beside their published numbers: console, JSON, CSV, a self-contained page, an index page.
 
-The verdicts are those of `genaudit.papers.table`; this module only counts and shows them.
+The verdicts are those of `genaudit.reports.table`; this module only counts and shows them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.metrics.result import Pictures
-from genaudit.papers.table import Cell, Table, Verdict
 from genaudit.reports.digits import MISSING, show, show_interval, show_seconds
 from genaudit.reports.files import json_text, write_csv, write_together
 from genaudit.reports.gallery import Grid, Picture, grid
 from genaudit.reports.html import page
 from genaudit.reports.plots import Plot, draw
+from genaudit.reports.table import Cell, CellVerdict, Table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -28,7 +28,7 @@ CSV_COLUMNS = (
     *("row", "column", "published", "recomputed", "difference", "lower", "upper"),
     *("tolerance", "unit", "verdict", "note"),
 )
-VERDICTS: tuple[Verdict, ...] = (
+VERDICTS: tuple[CellVerdict, ...] = (
     *("reproduced", "within interval", "same order", "differs"),
     *("not published", "not computed"),
 )
@@ -42,7 +42,7 @@ COLOURS = {"reproduced": "green", "within interval": "green", "same order": "yel
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A table with how it came about.
+    """A table with its provenance.
 
     Attributes:
         table: what was recomputed. about: versions, device, settings, as the report of a run has them.
@@ -78,7 +78,7 @@ class Recomputed:
 
 
 @dataclass(frozen=True)
-class Line:
+class CellLine:
     """A cell as the page shows it; `at` and `published_at` are places on its bar in percent, None without one."""
 
     row: str
@@ -170,7 +170,7 @@ def render(recomputed: Recomputed) -> str:
     return page("table.html.j2", names)
 
 
-def lines(table: Table) -> list[Line]:
+def lines(table: Table) -> list[CellLine]:
     """Every cell as text, with its place on a bar that is common to all cells of a column that has published values."""
     found = []
     previous = None
@@ -180,7 +180,7 @@ def lines(table: Table) -> list[Line]:
         places = {key: _place(value, low, high) for key, value in numbers.items()}
         left, right = places["left"], places["right"]
         found.append(
-            Line(
+            CellLine(
                 "" if cell.row == previous else cell.row,
                 cell,
                 show_published(cell),

@@ -2,7 +2,7 @@
 
     def judge(*, generated, reference, k: Count = 5): ...
 
-The annotation is what the command line checks before it measures anything (`genaudit.tasks.signatures`), so that a
+The annotation is what the command line checks before it measures anything (`genaudit.tasks.run.signatures`), so that a
 setting and its range stand at one place.
 """
 

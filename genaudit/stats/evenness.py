@@ -37,7 +37,7 @@ def uniform_pvalue(counts: np.ndarray, *, seed: int = 0) -> float:
     """
     counts = np.asarray(counts, np.int64)
     if counts.ndim != 1 or len(counts) == 0 or counts.min() < 1:
-        raise ValueError("counts must be a list of whole numbers of at least 1")
+        raise ValueError("counts must be a list of integers of at least 1")
     n, k = int(counts.sum()), len(counts)
     observed = int(_pairs(counts).sum())
     if k == n or k == 1:

@@ -82,7 +82,7 @@ class Index:
     Args:
         reference: rows (R, D).
         metric, device: as in `nearest`.
-        held_bytes: shifted rows are held, on the device, where they take no more; else they are formed anew each time.
+        held_bytes: shifted rows are held, on the device, where they take no more; else they are formed again each time.
 
     Raises:
         ValueError: wrong shape, a value that is not finite, or a row of zeros under "cosine".

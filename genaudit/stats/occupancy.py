@@ -171,7 +171,7 @@ def target_support(n_train: int, irs_target: float) -> int:
     """
     if n_train < 1 or not 0 < irs_target <= 1:
         raise ValueError(f"needs n_train >= 1 and 0 < irs_target <= 1, not {n_train} and {irs_target}")
-    # 0.7 * 10 is 7.000000000000001: a product within a part in 10^12 of a whole number is that number.
+    # 0.7 * 10 is 7.000000000000001: a product within a part in 10^12 of an integer is that number.
     return max(1, math.ceil(irs_target * n_train * (1 - 1e-12)))
 
 
@@ -183,7 +183,7 @@ def rejection_power(n: int, s_true: int, s_target: int, alpha: float) -> float:
 def samples_needed(s_true: int, s_target: int, alpha: float, power: float) -> int:
     """A number of draws that rejects `s_target` with probability `power` when the support is `s_true`.
 
-    Power climbs in a sawtooth, since counts are whole numbers: this is a step of it at which the power is reached
+    Power climbs in a sawtooth, since counts are integers: this is a step of it at which the power is reached
     and one draw fewer does not reach it.
 
     Raises:
@@ -221,7 +221,7 @@ class _Tails:
 
 
 def _crossing(g: Any, start: float, stop: float | None) -> float:
-    """The first whole number above `start` at which the rising function `g` is not negative; g(start) < 0."""
+    """The first integer above `start` at which the rising function `g` is not negative; g(start) < 0."""
     low, high = float(start), float(stop) if stop is not None else 2.0 * start + 1
     while g(high) < 0:
         low, high = high, 2 * high + 1
@@ -245,7 +245,7 @@ def _most_likely(k: int, n: int) -> int:
 
 
 def _first(holds: Any, start: int) -> int:
-    """The first whole number from `start` at which `holds`, which stays true from there on."""
+    """The first integer from `start` at which `holds`, which stays true from there on."""
     if holds(start):
         return start
     step = 1
@@ -271,7 +271,7 @@ def _reach(deviation: float) -> int:
 
 def _counts(n: int, s: int) -> tuple[int, int]:
     if n != int(n) or s != int(s) or n < 1 or s < 1:
-        raise ValueError(f"n and s must be whole numbers of at least 1, not n = {n}, s = {s}")
+        raise ValueError(f"n and s must be positive integers, not n = {n}, s = {s}")
     return int(n), int(s)
 
 

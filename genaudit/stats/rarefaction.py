@@ -152,7 +152,7 @@ class Law:
         rates, number = rates[1:], n_items * weights[1:]
         return cls(rates / float((rates * number).sum()), number)
 
-    def distinct(self, draws: float, *, share: float = 1.0) -> Moments:
+    def distinct(self, draws: float, *, share: float = 1.0) -> CountMoments:
         """Moments of the distinct items that `draws` draws show, the law restricted to a random share of its items.
 
         Each item stays with probability `share`, and what stays is drawn 1/share times as often: the mean is
@@ -166,11 +166,11 @@ class Law:
         mean_u = seen - slope * rate
         square_u = seen - 2 * slope * rate + slope**2 * (rate + rate**2)
         variance = self.items * (share * square_u - share**2 * mean_u**2)
-        return Moments(float((self.items * share * seen).sum()), float(max(variance.sum(), 0.0)), slope)
+        return CountMoments(float((self.items * share * seen).sum()), float(max(variance.sum(), 0.0)), slope)
 
 
 @dataclass(frozen=True)
-class Moments:
+class CountMoments:
     """Mean and variance of a number of distinct items; `slope` is how many new ones the next draw shows."""
 
     mean: float
@@ -210,7 +210,7 @@ def relative_distinct(
 
 
 def first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The first whole number in low .. high at which `holds`, which stays true from there on; None where none does."""
+    """The first integer in low .. high at which `holds`, which stays true from there on; None where none does."""
     if high < low or not holds(high):
         return None
     while low < high:

@@ -67,7 +67,7 @@ class SequentialGate:
 
     Args:
         n_train: number of training images.
-        irs_target: share of them that the model shall be able to produce, in (0, 1].
+        irs_target: share of them that the model must be able to produce, in (0, 1].
         alpha: probability at most of rejecting a model that meets the target, in (0, 1).
         horizon: the most samples that will be drawn; None for no limit.
         method: "spending" (default with a horizon), "eprocess" (default without) or "fixed".
@@ -112,7 +112,7 @@ class SequentialGate:
         """Counts the next samples and decides; how they are split into batches makes no difference.
 
         Args:
-            indices: (B,) whole numbers, the training image that each next sample retrieved, in order.
+            indices: (B,) integers, the training image that each next sample retrieved, in order.
 
         Raises:
             ValueError: an index outside 0 .. n_train - 1.
@@ -123,7 +123,7 @@ class SequentialGate:
         if batch.size == 0:
             return self.decision
         if batch.ndim != 1 or batch.dtype.kind not in "iu":
-            raise ValueError(f"indices must be a list of whole numbers, not {batch.dtype} of shape {batch.shape}")
+            raise ValueError(f"indices must be a list of integers, not {batch.dtype} of shape {batch.shape}")
         if batch.min() < 0 or batch.max() >= self.n_train:
             raise ValueError(f"indices must lie between 0 and {self.n_train - 1}, the training images")
         batch = batch.astype(np.int64)
@@ -223,7 +223,7 @@ class SequentialGate:
         return {**self._settings(), "retrieved": self.retrieved.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up where `state_dict` was called: decisions go on as if there had been no break.
+        """Takes up where `state_dict` was called: decisions continue as if there had been no break.
 
         Raises:
             ValueError: the state belongs to a gate with other settings.

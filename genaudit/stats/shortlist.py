@@ -85,7 +85,7 @@ class Reference:
 
     Args:
         reference: rows (R, D). cosine: whether rows are scaled to unit length. device: where products run.
-        held_bytes: tiles are held on the device where they take no more; else they are formed anew each time.
+        held_bytes: tiles are held on the device where they take no more; else they are formed again each time.
     """
 
     def __init__(self, reference: RowsLike, cosine: bool, device: str, held_bytes: int) -> None:

@@ -9,7 +9,7 @@ where H = -mean log p over samples of the model estimates its entropy, and eps_N
 samples stay within, by bootstrap. The test has two sides: a batch that is too likely is not typical either.
 
 All log-likelihoods are in one unit (nats per image, or bits per dimension), and so are H and eps_N.
-M model samples, N images a batch.
+M model samples, N images per batch.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def typical_radius(
 
     Args:
         held_out: log-likelihoods (M,) of model samples that `entropy` was not estimated from.
-        size: N >= 1, images a batch; batches are drawn with replacement, as Nalisnick et al. do.
+        size: N >= 1, images per batch; batches are drawn with replacement, as Nalisnick et al. do.
         entropy: H, in the unit of `held_out`.
         confidence: in (0, 1).
         resamples: bootstrap batches; the quantile's level is right to sqrt(0.95·0.05/resamples) = 0.2 %.

@@ -26,7 +26,7 @@ def prepared_batches(
     Args:
         images, indices: what to read, in this order.
         prepare: (H, W, 3) uint8 => (S, S, 3) uint8, called in a worker.
-        batch_size: images a batch; a batch with damaged images, and the last, is smaller.
+        batch_size: images per batch; a batch with damaged images, and the last, is smaller.
         workers: threads; 0 reads in the caller's thread.
         ahead: batches decoded ahead of the consumer.
     """

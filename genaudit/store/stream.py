@@ -21,7 +21,7 @@ from genaudit.store.store import Engine, Store, StoredRows, to_device
 if TYPE_CHECKING:
     from genaudit.measures.measure import Meter
 
-REMEMBERED = 4096  # rows measured here that are found again without reading the store anew
+REMEMBERED = 4096  # rows measured here that are found again without reading the store again
 
 
 class RowStream:

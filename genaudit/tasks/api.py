@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genaudit.cli import config_folder
 from genaudit.errors import UserError
-from genaudit.hydra_words import from_python, in_grammar
+from genaudit.hydra_words import from_python
 from genaudit.reports.report import Report
-from genaudit.tasks.guest import guest
-from genaudit.tasks.keys import check
+from genaudit.tasks.run.compose import as_override, compose, described
+from genaudit.tasks.run.guest import guest
 
 
 def evaluate(
@@ -58,8 +57,8 @@ def evaluate(
             overrides.append(f"{role}={as_override(described(source))}")
     with guest():
         from genaudit.tasks import evaluate as task
-        from genaudit.tasks.checkpoints import find_sets
-        from genaudit.tasks.roles import source_of
+        from genaudit.tasks.gate.checkpoints import find_sets
+        from genaudit.tasks.run.roles import source_of
 
         cfg = compose("evaluate", overrides, config_dir)
         for role, source in given.items():
@@ -87,43 +86,3 @@ def metric_names(metrics: str | Sequence[str] | None, metric: str | Sequence[str
     if not all(isinstance(name, str) for name in names):
         raise UserError(f"metrics={given!r}: names are needed, such as ['fd', 'prdc']")
     return [name.strip() for name in names]
-
-
-def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
-    """A verb's configuration with overrides in Hydra's grammar.
-
-    Raises:
-        genaudit.UserError: an unknown key or option, or a value that a key cannot have.
-    """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from genaudit import composing
-    from genaudit.hydra_errors import explain
-
-    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
-    arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
-    try:
-        cfg = composing.compose(config_folder(), verb, overrides, config_dir)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, verb, arguments, config_folder())) from error
-    check(verb, cfg, keys)
-    return cfg
-
-
-def described(source: Any) -> Any:
-    """A source as the report's configuration names it: paths as they are, objects by type and shape."""
-    import os
-
-    if isinstance(source, (str, os.PathLike)):
-        return str(source)
-    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
-        return [str(item) for item in source]
-    shape = getattr(source, "shape", None)
-    kind = getattr(source, "__name__", None) or type(source).__name__
-    return f"{kind} {tuple(shape)}" if shape is not None else f"{kind}"
-
-
-def as_override(value: Any) -> str:
-    """A Python value in Hydra's override grammar; strings arrive as they are, whatever they hold."""
-    return in_grammar(value)

@@ -10,8 +10,8 @@ from typing import Any
 from genaudit.errors import DONE, USER, UserError
 from genaudit.store import upkeep
 from genaudit.store.store import SETS
-from genaudit.tasks.places import STEPS
-from genaudit.tasks.settings import store_folder
+from genaudit.tasks.run.folder import store_folder
+from genaudit.tasks.run.places import STEPS
 
 ACTIONS = ("prune", "verify", "compact")
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from genaudit.errors import DONE, UserError, one_line
-from genaudit.tasks.progress import Progress
+from genaudit.tasks.run.progress import Progress
 
 NAMED = 10  # files that are listed by name; the rest is counted
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
 from genaudit.reading import read_text
-from genaudit.tasks.places import saving
-from genaudit.tasks.run_folder import run_folder
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.places import saving
 
 if TYPE_CHECKING:
     from genaudit.reports.comparison import Comparison
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def main(cfg: Any) -> int:
     """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html."""
     from genaudit.reports.comparison import compare
-    from genaudit.tasks.differences import equalise, tell_apart
-    from genaudit.tasks.progress import Progress
-    from genaudit.tasks.run_rows import RunRows
-    from genaudit.tasks.settings import Settings
+    from genaudit.tasks.run.differences import equalise, tell_apart
+    from genaudit.tasks.run.progress import Progress
+    from genaudit.tasks.run.rows import RunRows
+    from genaudit.tasks.run.settings import Settings
 
     runs = [str(run) for run in cfg.runs]
     if len(runs) < 2:
@@ -89,7 +89,7 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
 
     study = source == "human_error_rates"
     try:
-        file = files("genaudit.papers") / "human_error_rates.csv"
+        file = files("genaudit.reports") / "human_error_rates.csv"
         text = file.read_text(encoding="utf-8") if study else read_text(Path(source).expanduser(), encoding="utf-8-sig")
         rows = list(csv.DictReader(text.splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -7,8 +7,8 @@ from typing import Any
 from genaudit.errors import DONE, UserError
 from genaudit.tasks.compare import show_and_save
 from genaudit.tasks.evaluate import evaluate, metrics_are_named, require_all
-from genaudit.tasks.places import saving
-from genaudit.tasks.run_folder import run_folder
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.places import saving
 
 
 def main(cfg: Any) -> int:

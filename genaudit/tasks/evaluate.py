@@ -13,19 +13,19 @@ from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.reports.report import Report
 from genaudit.store import Store
-from genaudit.tasks.checkpoints import find_sets, labels_of
-from genaudit.tasks.counting import counting_warnings, role_images
-from genaudit.tasks.environment import command_line, environment, now, resolved
-from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
-from genaudit.tasks.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
-from genaudit.tasks.places import saving
-from genaudit.tasks.progress import Progress
-from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
-from genaudit.tasks.run_folder import run_folder
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.run.counting import counting_warnings, role_images
+from genaudit.tasks.run.environment import command_line, environment, now, resolved
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.instantiate import Instances
+from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
+from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.ranks import Ranks
+from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
+from genaudit.tasks.run.settings import Settings
 
 
 def main(cfg: Any) -> int:
@@ -51,8 +51,8 @@ def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks:
     """A run for each set that a pattern matches, in a folder of its name, and their comparison beside these."""
     from genaudit.reports.comparison import compare
     from genaudit.tasks.compare import show_and_save as show_comparison
-    from genaudit.tasks.differences import tell_apart
-    from genaudit.tasks.run_rows import RunRows
+    from genaudit.tasks.run.differences import tell_apart
+    from genaudit.tasks.run.rows import RunRows
 
     out = run_folder(cfg, "evaluate")
     settings = Settings.of(cfg)

@@ -1,4 +1,4 @@
-"""`genaudit explain`: superpixel attribution of vulnerability, one overlay picture an image."""
+"""`genaudit explain`: superpixel attribution of vulnerability, one overlay picture per image."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError
-from genaudit.tasks.progress import Progress
-from genaudit.tasks.roles import open_role, source_of
-from genaudit.tasks.run_folder import run_folder
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.roles import open_role, source_of
+from genaudit.tasks.run.settings import Settings
 
 COLUMNS = ("name", "superpixel", "pixels", "row", "column", "coefficient", "standard_error", "times_attacked")
 SHOWN_SIDE = 224
@@ -23,7 +23,7 @@ def main(cfg: Any) -> int:
     """The verb: writes coefficients.csv, overlays/*.png and explain.html."""
     from genaudit.backbones.feature_model import FeatureModel
     from genaudit.reports.files import write_csv
-    from genaudit.tasks.instantiate import instantiate
+    from genaudit.tasks.run.instantiate import instantiate
 
     settings = Settings.of(cfg)
     numbers = {key: _count(cfg, key) for key in ("superpixels", "trials", "least", "most", "attack_steps")}
@@ -148,7 +148,7 @@ def _page(model: Any, cfg: Any, figures: list[str]) -> str:
 
     style = (files("genaudit.reports") / "style.css").read_text(encoding="utf-8")
     about = (
-        f"{cfg.trials} trials an image, each attacking {cfg.least} to {cfg.most} of about {cfg.superpixels} SLIC "
+        f"{cfg.trials} trials per image, each attacking {cfg.least} to {cfg.most} of about {cfg.superpixels} SLIC "
         f"superpixels in {model.name}; the feature change is regressed on which were attacked (Hwang et al. 2024, "
         "supplement, section D). Red: attacking it changes the features much; blue: little or less than none."
     )
@@ -167,5 +167,5 @@ def _page(model: Any, cfg: Any, figures: list[str]) -> str:
 def _count(cfg: Any, key: str) -> int:
     value = cfg[key]
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{key}={value}: a whole number from 1 on is needed")
+        raise UserError(f"{key} must be a positive integer, got {value}")
     return value

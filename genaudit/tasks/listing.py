@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from genaudit.cli import config_folder
+from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
 
 
@@ -74,7 +73,7 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
 
     from genaudit.metrics.result import KIND
     from genaudit.reports.explanations import METRICS
-    from genaudit.tasks.judging import make_spec
+    from genaudit.tasks.run.judging import make_spec
 
     rows = []
     for name, config, _ in _group("metric"):
@@ -119,7 +118,7 @@ def _result_class(fn: Any) -> Any:
 def _feature_models() -> tuple[list[str], list[list[str]]]:
     from omegaconf import OmegaConf
 
-    from genaudit.tasks.instantiate import instantiate
+    from genaudit.tasks.run.instantiate import instantiate
 
     rows = []
     for name, config, comment in _group("feature_model"):
@@ -149,18 +148,18 @@ def _datasets() -> tuple[list[str], list[list[str]]]:
 
 def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
     """The papers' tables in the order of the papers, then recipes of nothing published (a user's own)."""
-    from genaudit.papers.published import recipes_time, tables
-    from genaudit.tasks.recipes import make, names
     from genaudit.tasks.reproduce import data_of
+    from genaudit.tasks.run.recipes import make, names
+    from genaudit_papers.published import recipes_time, tables
 
     data = data_of(cfg)
-    about = {name: comment for name, _, comment in _group("table")}
+    about = {name: comment.partition(" Source: ")[0] for name, _, comment in _group("table")}
     here = set(names())
-    of: dict[str, list[str]] = {}
+    of: dict[str, dict[str, list[str]]] = {}
     rows = []
     for table in tables():
         for name in table.recipes:
-            of.setdefault(name, []).append(f"{table.paper} {table.table}")
+            of.setdefault(name, {}).setdefault(table.paper, []).append(table.table)
         if not set(table.recipes) & here:
             rows.append(["", f"{table.paper} {table.table}", table.title, "published numbers only", "", ""])
     recipes = [*(name for name in of if name in here), *sorted(here - set(of))]
@@ -177,9 +176,9 @@ def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
         if reason:
             used = "; ".join(need.what for need in recipe.needs("paper", data)[1:])
             states = ["published numbers only", f"{reason.partition(': ')[2]} The authors used {used}"]
-        what = re.sub(r"\s+", " ", re.sub(r" \(seed \d+[^)]*\)", "", about.get(name, "")))
+        what = about.get(name, "")
         time = ", ".join(f"{scale} {value}" for scale, value in times.items())
-        shown.append([name, ", ".join(of.get(name, [])), what, *states, time])
+        shown.append([name, _published_as(of.get(name, {})), what, *states, time])
     return ["table", "published as", "what it recomputes", "laptop", "paper's scale", "time"], shown + rows
 
 
@@ -190,3 +189,8 @@ def _joined(needs: list[str]) -> str:
         head, of, tail = need.partition(" of ")
         kinds.setdefault(head + of, []).append(tail)
     return "; ".join(f"{kind}{', '.join(filter(None, tails))}" for kind, tails in kinds.items())
+
+
+def _published_as(tables: dict[str, list[str]]) -> str:
+    """`dombrowski2025 Fig. 13, Table 6`: the tables of each paper that a recipe recomputes."""
+    return "; ".join(f"{paper} {', '.join(names)}" for paper, names in tables.items())

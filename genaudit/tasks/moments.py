@@ -23,16 +23,16 @@ from genaudit.errors import DONE, UserError, one_line, visible
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.measures.spatial import SpatialFeatures
 from genaudit.metrics.frechet import moments
-from genaudit.reports.report import Warning
+from genaudit.reports.report import ReportWarning
 from genaudit.store import Store
-from genaudit.tasks.instantiate import Instances
-from genaudit.tasks.measuring import GIVEN, measure_roles, weights_warnings
-from genaudit.tasks.places import expanded, saving
-from genaudit.tasks.progress import Progress
-from genaudit.tasks.ranks import Ranks
-from genaudit.tasks.roles import open_role, source_of
-from genaudit.tasks.run_folder import run_folder
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.instantiate import Instances
+from genaudit.tasks.run.measuring import GIVEN, measure_roles, weights_warnings
+from genaudit.tasks.run.places import expanded, saving
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.ranks import Ranks
+from genaudit.tasks.run.roles import open_role, source_of
+from genaudit.tasks.run.settings import Settings
 
 ROLE = "reference"
 
@@ -139,7 +139,7 @@ def _out(cfg: Any) -> Path:
 
 def moments_warnings(
     measures: Mapping[str, Measure], metrics: Mapping[str, tuple[str, Moments]], precision: str
-) -> list[Warning]:
+) -> list[ReportWarning]:
     """What must be said of a reference that is moments: they must come from the features that the run measures.
 
     Args:
@@ -156,7 +156,7 @@ def moments_warnings(
                 f"{given.source} does not say which network, weights and resize its moments come from. The value is a "
                 f"distance only if they are those of {label} in this run."
             )
-            warnings.append(Warning("moments-of-unknown-features", metric, message))
+            warnings.append(ReportWarning("moments-of-unknown-features", metric, message))
         elif given.about["fingerprint"] != fingerprint(measures[name], precision):
             model, weights = given.about.get("feature_model", ""), given.about.get("weights_sha256", "")
             same = own is not None and weights == own.weights.sha256
@@ -165,5 +165,5 @@ def moments_warnings(
                 f"{given.source} holds moments of {model} ({how}), and this run measures with {label}: the value is "
                 "no distance between the two sets of images."
             )
-            warnings.append(Warning("moments-of-other-features", metric, message))
+            warnings.append(ReportWarning("moments-of-other-features", metric, message))
     return warnings

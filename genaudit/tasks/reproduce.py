@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from genaudit.errors import DEFECT, DONE, UserError, environment_fault, visible
-from genaudit.papers.recipe import Context, Scale, silent
+from genaudit.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.reports.console import show_files
-from genaudit.tasks.environment import command_line, environment, now
-from genaudit.tasks.places import saving
-from genaudit.tasks.recipes import ALL, NamedRecipe, make, names, of_node
-from genaudit.tasks.run_folder import run_folder
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.run.environment import command_line, environment, now
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.recipes import ALL, NamedRecipe, make, names, of_node
+from genaudit.tasks.run.settings import Settings
 
 SCALES = ("laptop", "paper")
 AT_ONCE = 8  # a training of these tables needs a gigabyte and more of memory
@@ -126,7 +126,7 @@ def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
                 raise UserError(fault) from error  # the others would fare no better
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{name}.traceback.txt").write_text(traceback.format_exc())
-            reasons = [f"a defect of genaudit ({type(error).__name__}: {error}): {name}.traceback.txt"]
+            reasons = [f"internal error ({type(error).__name__}: {error}): {name}.traceback.txt"]
             code = DEFECT
         if reasons:
             missing[name] = reasons

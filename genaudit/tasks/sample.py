@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.errors import DONE, UserError
-from genaudit.tasks.progress import Progress
-from genaudit.tasks.settings import choose_device
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.settings import choose_device
 
 
 def main(cfg: Any) -> int:
@@ -16,11 +16,11 @@ def main(cfg: Any) -> int:
     from PIL import Image
 
     from genaudit.backbones.generator import Generator
-    from genaudit.tasks.instantiate import instantiate
+    from genaudit.tasks.run.instantiate import instantiate
 
     count = cfg.n
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"n={count}: a whole number of images from 1 on is needed")
+        raise UserError(f"n must be a positive integer, got {count}")
     if cfg.generator is None:
         raise UserError("a generator is needed: generator=demo_vae, or another of docs/generators.md")
     generator = instantiate(cfg.generator)

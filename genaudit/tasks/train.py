@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from genaudit.cli import config_folder
+from genaudit.config_files import config_folder
 from genaudit.errors import UserError
-from genaudit.tasks.settings import Settings
+from genaudit.tasks.run.settings import Settings
 
-MODELS = {"likelihood": "train_likelihood", "piad": "train_piad"}  # config group => module of this room
+MODELS = {"likelihood": "likelihood", "piad": "piad"}  # config group => module of genaudit.tasks.training
 STATISTICS = "piad-statistics"
 
 
@@ -27,11 +27,11 @@ def main(cfg: Any) -> int:
             "the model to train is missing"
         )  # fmt: skip
         raise UserError(f"{wrong}: {options}")
-    module = "piad_statistics" if cfg.what is not None else MODELS[named[0]]
+    module = "statistics" if cfg.what is not None else MODELS[named[0]]
     settings = Settings.of(cfg)
     if "generated" in settings.limits:
         raise UserError(f"limit={cfg.limit} is about generated images, and a training has none: give limit_train=N")
-    task = importlib.import_module(f"genaudit.tasks.{module}")
+    task = importlib.import_module(f"genaudit.tasks.training.{module}")
     code: int = task.run(cfg, settings)
     return code
 

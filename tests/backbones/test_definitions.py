@@ -20,10 +20,10 @@ from genaudit.backbones.embedded import EfficientNetLite0
 from genaudit.backbones.feature_model import FeatureModel
 from genaudit.backbones.fid_inception import FidInception
 from genaudit.backbones.timm_model import TimmModel, resampled_as_dinov2
-from genaudit.cli import config_folder
-from genaudit.data.resize import Recipe
+from genaudit.config_files import config_folder
+from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
-from genaudit.tasks.instantiate import instantiate
+from genaudit.tasks.run.instantiate import instantiate
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -77,7 +77,7 @@ def made(name: str) -> FeatureModel:
 def test_preprocessing_is_the_authors(name: str) -> None:
     model, authors = made(name), AUTHORS[name]
     recipe = model.recipe
-    assert isinstance(recipe, Recipe)
+    assert isinstance(recipe, ResizeRecipe)
     assert (recipe.size, recipe.interpolation, recipe.fit) == (authors.size, authors.interpolation, "squash")
     assert (model.mean, model.std) == authors.normalisation
 
@@ -165,20 +165,20 @@ def test_a_centre_crop_is_a_resize_to_more_pixels_and_a_crop() -> None:
 
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     resized = np.asarray(Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC))
-    found = Recipe(224, "bicubic", "crop", 0.875).apply(image).astype(int)
+    found = ResizeRecipe(224, "bicubic", "crop", 0.875).apply(image).astype(int)
     inside = slice(16, 240)  # at the very border of the crop Pillow's kernel sees the box alone
     difference = np.abs(found - resized[inside, inside])[8:-8, 8:-8]
     assert difference.max() <= 1
-    assert Recipe(224, "bicubic", "crop", 0.875).describe()["crop_pct"] == 0.875
-    assert "crop_pct" not in Recipe(224, "bicubic", "crop").describe()
-    cropped = Recipe(56, "bicubic", "crop", 0.875).apply(image)
+    assert ResizeRecipe(224, "bicubic", "crop", 0.875).describe()["crop_pct"] == 0.875
+    assert "crop_pct" not in ResizeRecipe(224, "bicubic", "crop").describe()
+    cropped = ResizeRecipe(56, "bicubic", "crop", 0.875).apply(image)
     assert np.array_equal(cropped, image[4:60, 4:60])
 
 
 @pytest.mark.parametrize(("fit", "share", "message"), [("squash", 0.9, "needs fit=crop"), ("crop", 0, "above 0")])
 def test_a_crop_that_cannot_be_is_refused(fit: Any, share: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Recipe(8, "bicubic", fit, share)
+        ResizeRecipe(8, "bicubic", fit, share)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from scipy.stats import norm
 from torch import nn
 
-from genaudit.backbones.generator import Generator, Source
+from genaudit.backbones.generator import Generator, LoadedNetwork
 from genaudit.backbones.generator_sources import (
     ExportedGenerator,
     ModuleGenerator,
@@ -34,8 +34,8 @@ class Held(Generator):
         super().__init__(**{"name": "held", **PLAIN, **shared})
         self.network = network
 
-    def load(self, device: str = "cpu") -> Source:
-        return Source(self.network, "0" * 64, "a test")
+    def load(self, device: str = "cpu") -> LoadedNetwork:
+        return LoadedNetwork(self.network, "0" * 64, "a test")
 
 
 class Seen(nn.Module):
@@ -266,7 +266,7 @@ def test_files_that_are_missing_or_something_else_are_refused(scripted: Path, ex
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_makes_a_generator_or_names_the_key_that_it_lacks(path: Path) -> None:
-    from genaudit.tasks.instantiate import instantiate as checked
+    from genaudit.tasks.run.instantiate import instantiate as checked
 
     config = OmegaConf.create({"piad_model": None, "generator": OmegaConf.load(path)}).generator
     if path.stem == "demo_vae":

@@ -12,7 +12,7 @@ from PIL import Image
 
 from genaudit.data import ImageSet, inspect, open_images
 from genaudit.data.ignored import HIDDEN, ONE_PICTURE, PAGES, SEVERAL, SYSTEM_COPY, is_loss
-from genaudit.tasks.measuring import skipped_images
+from genaudit.tasks.run.measuring import skipped_images
 
 from .conftest import encode
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genaudit.data import Recipe
+from genaudit.data import ResizeRecipe
 from genaudit.data.resize import RecipeOfTool
 
 FILTERS = ["bicubic", "bilinear", "box", "lanczos", "nearest"]
@@ -15,7 +15,7 @@ FILTERS = ["bicubic", "bilinear", "box", "lanczos", "nearest"]
 @pytest.mark.parametrize("fit", ["squash", "crop"])
 def test_result_is_square_uint8(rng: np.random.Generator, interpolation: str, shape: tuple, fit: str) -> None:
     image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    result = Recipe(16, interpolation, fit).apply(image)  # type: ignore[arg-type]
+    result = ResizeRecipe(16, interpolation, fit).apply(image)  # type: ignore[arg-type]
     assert result.shape == (16, 16, 3)
     assert result.dtype == np.uint8
     assert result.flags.writeable
@@ -24,7 +24,7 @@ def test_result_is_square_uint8(rng: np.random.Generator, interpolation: str, sh
 @pytest.mark.parametrize("interpolation", FILTERS)
 def test_a_constant_image_stays_constant(interpolation: str) -> None:
     image = np.full((31, 17, 3), (10, 128, 255), dtype=np.uint8)
-    result = Recipe(8, interpolation).apply(image)  # type: ignore[arg-type]
+    result = ResizeRecipe(8, interpolation).apply(image)  # type: ignore[arg-type]
     assert (result == image[0, 0]).all()
 
 
@@ -32,7 +32,7 @@ def test_box_filter_averages_whole_blocks(rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)
     mean = image.reshape(8, 4, 8, 2, 3).mean(axis=(1, 3))
     # two passes, each rounded to 8 bits: at most half a level each
-    assert np.abs(Recipe(8, "box").apply(image) - mean).max() <= 1.0
+    assert np.abs(ResizeRecipe(8, "box").apply(image) - mean).max() <= 1.0
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "box", "lanczos"])
@@ -41,7 +41,7 @@ def test_downsampling_is_antialiased(interpolation: str) -> None:
     # where sampling without a filter gives black, white or moire.
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
     image = np.repeat(board[:, :, None], 3, axis=2)
-    inner = Recipe(8, interpolation).apply(image)[1:-1, 1:-1].astype(int)  # type: ignore[arg-type]
+    inner = ResizeRecipe(8, interpolation).apply(image)[1:-1, 1:-1].astype(int)  # type: ignore[arg-type]
     assert np.abs(inner - 127.5).max() <= 4
 
 
@@ -52,7 +52,7 @@ def test_crop_equals_a_resize_of_the_short_side_and_a_central_crop(
     # 40 -> 16 is exact: no rounding of the long side. Values from 64 to 191: negative lobes never reach the clipping.
     image = rng.integers(64, 192, (20, 40, 3), dtype=np.uint8)
     turned = np.ascontiguousarray(image.transpose(1, 0, 2))
-    recipe = Recipe(8, interpolation, "crop")  # type: ignore[arg-type]
+    recipe = ResizeRecipe(8, interpolation, "crop")  # type: ignore[arg-type]
     method = Image.Resampling[interpolation.upper()]
     wide = np.asarray(Image.fromarray(image).resize((16, 8), method))[:, 4:12]
     high = np.asarray(Image.fromarray(turned).resize((8, 16), method))[4:12]
@@ -64,41 +64,41 @@ def test_crop_equals_a_resize_of_the_short_side_and_a_central_crop(
 
 def test_an_image_of_the_right_size_is_returned_as_it_is(rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    assert Recipe(8).apply(image) is image
+    assert ResizeRecipe(8).apply(image) is image
 
 
 def test_squash_equals_pillow(rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (20, 33, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(image).resize((12, 12), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(Recipe(12).apply(image), expected)
+    np.testing.assert_array_equal(ResizeRecipe(12).apply(image), expected)
 
 
 def test_the_algorithm_that_the_fingerprint_names_gives_these_pixels() -> None:
     # A ramp over 0..255. Should a Pillow give other pixels, `_ALGORITHM` is to be bumped together with these.
     image = np.repeat(np.arange(0, 256, 17, dtype=np.uint8).reshape(4, 4)[:, :, None], 3, axis=2)
-    bicubic = Recipe(2).apply(image)[..., 0]
-    bilinear = Recipe(2, "bilinear").apply(image)[..., 0]
+    bicubic = ResizeRecipe(2).apply(image)[..., 0]
+    bilinear = ResizeRecipe(2, "bilinear").apply(image)[..., 0]
     assert bicubic.tolist() == [[50, 81], [174, 205]]
     assert bilinear.tolist() == [[61, 88], [167, 194]]
 
 
 def test_description_names_every_choice() -> None:
-    seen = {tuple(Recipe(*args).describe().values()) for args in [(8,), (9,), (8, "box"), (8, "bicubic", "crop")]}
+    seen = {tuple(ResizeRecipe(*args).describe().values()) for args in [(8,), (9,), (8, "box"), (8, "bicubic", "crop")]}
     assert len(seen) == 4
-    assert Recipe(8).describe()["antialias"] is True
-    assert Recipe(8, "nearest").describe()["antialias"] is False
+    assert ResizeRecipe(8).describe()["antialias"] is True
+    assert ResizeRecipe(8, "nearest").describe()["antialias"] is False
 
 
 @pytest.mark.parametrize("arguments", [(0,), (8, "cubic"), (8, "box", "pad")])
 def test_wrong_arguments_are_value_errors(arguments: tuple) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Recipe(*arguments)
+        ResizeRecipe(*arguments)
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))])
 def test_wrong_images_are_value_errors(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
-        Recipe(8).apply(image)
+        ResizeRecipe(8).apply(image)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (40, 500), (299, 299), (512, 301)])

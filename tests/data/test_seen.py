@@ -19,7 +19,7 @@ from genaudit.data.containers import orientation, pixels_only
 from genaudit.data.decode import EXTENSIONS, decode, looks_like, probe
 from genaudit.data.digest import file_digest
 from genaudit.data.tiff import read_tiff
-from genaudit.tasks.measuring import skipped_images
+from genaudit.tasks.run.measuring import skipped_images
 
 from .conftest import encode
 

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from genaudit.likelihood.ais import (
-    AIS,
+    AISRun,
     Schedule,
     ais,
     ais_log_likelihood,
@@ -283,7 +283,7 @@ def test_all_images_and_chains_share_each_call_of_the_decoder() -> None:
 def test_pooling_effective_chains_and_disagreement() -> None:
     log_weights = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, -10.0, -10.0, -10.0]], dtype=torch.float64)
     nothing = torch.zeros_like(log_weights)
-    forward, reverse = (AIS(s * log_weights, nothing, nothing, nothing, reverse=s < 0) for s in (1, -1))
+    forward, reverse = (AISRun(s * log_weights, nothing, nothing, nothing, reverse=s < 0) for s in (1, -1))
     q = math.exp(-10)
     assert forward.log_likelihood.tolist() == pytest.approx([0.0, math.log((1 + 3 * q) / 4)])
     torch.testing.assert_close(reverse.log_likelihood, -forward.log_likelihood)
@@ -292,7 +292,7 @@ def test_pooling_effective_chains_and_disagreement() -> None:
         # One chain carries everything: (4/1 - 1)/3 = 1, the largest that the first-order error can state.
         assert run.standard_error.tolist() == pytest.approx([0.0, 1.0], abs=1e-3)
         assert run.disagree.tolist() == [False, True]
-    single = AIS(log_weights[:, :1], nothing, nothing, nothing)
+    single = AISRun(log_weights[:, :1], nothing, nothing, nothing)
     assert single.standard_error.isnan().all()
     assert single.spread.isnan().all()
     assert not single.disagree.any()

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from genaudit.likelihood.glow import Glow
-from genaudit.likelihood.trainer import Recipe
+from genaudit.likelihood.trainer import TrainingRecipe
 from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 FOLDER = Path(__file__).parents[2] / "configs" / "likelihood"
@@ -25,7 +25,7 @@ def test_all_models_of_the_paper_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_config_makes_a_model_and_a_recipe(name: str) -> None:
     config = OmegaConf.load(FOLDER / f"{name}.yaml")
-    assert isinstance(instantiate(config.recipe), Recipe)
+    assert isinstance(instantiate(config.recipe), TrainingRecipe)
     knobs = {"steps": 1, "hidden": 4} if "steps" in config.model else {"filters": 2}
     # The fully connected rotations of 32x32 take a minute to draw: the same knobs at a quarter of the side.
     model = instantiate(config.model, **knobs, size=8)

@@ -24,7 +24,7 @@ def test_the_likeliest_class_wins_and_the_nearest_manifold() -> None:
     assert accuracy([0, 0, 1], [0, 1, 1]) == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="two classes"):
         classify([[1.0]], larger_is_likelier=True)
-    with pytest.raises(ValueError, match="one class an image"):
+    with pytest.raises(ValueError, match="one class per image"):
         accuracy([0], [0, 1])
 
 

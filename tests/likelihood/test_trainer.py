@@ -1,4 +1,4 @@
-"""Training: it learns, goes on bit for bit, survives values that are not finite, and lowers outliers."""
+"""Training: it learns, resumes bit for bit, survives values that are not finite, and lowers outliers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,21 @@ from genaudit.likelihood.evaluation import log_likelihoods, noisy_log_prob
 from genaudit.likelihood.glow import Glow
 from genaudit.likelihood.losses import bits_per_dim
 from genaudit.likelihood.pixelcnnpp import PixelCNNpp
-from genaudit.likelihood.trainer import Recipe, Step, Trainer, finetune_from
+from genaudit.likelihood.trainer import Step, Trainer, TrainingRecipe, finetune_from
 
-RECIPE = Recipe(iterations=6, batch_size=8, optimiser="adam", learning_rate=5e-3, weight_decay=0.0, warmup=2,
-                schedule="cosine", clip_norm=10.0, flip=True, shift=0.1, initial_images=16)  # fmt: skip
+RECIPE = TrainingRecipe(
+    iterations=6,
+    batch_size=8,
+    optimiser="adam",
+    learning_rate=5e-3,
+    weight_decay=0.0,
+    warmup=2,
+    schedule="cosine",
+    clip_norm=10.0,
+    flip=True,
+    shift=0.1,
+    initial_images=16,
+)
 
 
 def _images(n: int = 30, *, seed: int = 0, low: int = 0, high: int = 256) -> np.ndarray:
@@ -67,7 +78,7 @@ def test_training_lowers_the_bits_per_dimension_of_every_model() -> None:
 
 
 def test_a_resumed_run_goes_on_bit_for_bit() -> None:
-    # PixelCNN++ has dropout: its random numbers must go on too.
+    # PixelCNN++ has dropout: its random numbers must continue too.
     for make in (_glow, lambda: PixelCNNpp(1, 8, filters=3, blocks=1, components=1, resolutions=2)):
         torch.manual_seed(0)
         whole = Trainer(make(), _images(), RECIPE)
@@ -110,13 +121,13 @@ def test_an_epoch_sees_every_image_once() -> None:
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
-    recipe = Recipe(learning_rate=1.0, warmup=10, schedule="cosine")
+    recipe = TrainingRecipe(learning_rate=1.0, warmup=10, schedule="cosine")
     assert recipe.rate(0, 100) == pytest.approx(0.1)
     assert recipe.rate(50, 100) == pytest.approx(0.5)
     assert recipe.rate(99, 100) < 3e-4
-    assert Recipe(learning_rate=1.0).rate(99, 100) == 1.0
+    assert TrainingRecipe(learning_rate=1.0).rate(99, 100) == 1.0
     with pytest.raises(ValueError, match="schedule"):
-        Recipe(schedule="linear")  # type: ignore[arg-type]
+        TrainingRecipe(schedule="linear")  # type: ignore[arg-type]
 
 
 def test_images_that_are_not_finite_are_left_out_of_a_second_pass() -> None:

@@ -11,10 +11,18 @@ import pytest
 import torch
 
 from genaudit.likelihood.glow import Glow
-from genaudit.likelihood.trainer import Recipe, Trainer
+from genaudit.likelihood.trainer import Trainer, TrainingRecipe
 
-RECIPE = Recipe(iterations=3, batch_size=8, optimiser="adam", learning_rate=1e-3, weight_decay=0.0, clip_norm=1.0,
-                shift=0.1, initial_images=16)  # fmt: skip
+RECIPE = TrainingRecipe(
+    iterations=3,
+    batch_size=8,
+    optimiser="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    clip_norm=1.0,
+    shift=0.1,
+    initial_images=16,
+)
 
 
 def _train(seed: int) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genaudit.backbones.timm_model import TimmModel
-from genaudit.cli import config_folder
+from genaudit.config_files import config_folder
 from genaudit.measures.anomaly import (
     Anomaly,
     _first_gradient,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.backbones.generator import Generator, Source
+from genaudit.backbones.generator import Generator, LoadedNetwork
 from genaudit.errors import UserError
 from genaudit.likelihood.linear_gaussian import LinearGaussian
 from genaudit.measures.ais import AIS
@@ -34,8 +34,8 @@ class Held(Generator):
         super().__init__(name="held", latent=latent, output_range=None, **shared)
         self.network = network
 
-    def load(self, device: str = "cpu") -> Source:
-        return Source(self.network, "0" * 64, "a test")
+    def load(self, device: str = "cpu") -> LoadedNetwork:
+        return LoadedNetwork(self.network, "0" * 64, "a test")
 
 
 @pytest.fixture

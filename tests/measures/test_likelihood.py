@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.data.resize import Recipe
+from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
 from genaudit.likelihood import saved
 from genaudit.likelihood.dequantisation import to_pixels
@@ -56,7 +56,7 @@ def test_smaller_images_are_padded_as_for_training_and_larger_ones_resized() -> 
     padded = to_pixels(IMAGES, size=9).numpy().transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(np.stack([canvas.place(image) for image in IMAGES]), padded)
     larger = np.random.default_rng(1).integers(0, 256, (5, 10, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(canvas.place(larger), Recipe(9).apply(larger))
+    np.testing.assert_array_equal(canvas.place(larger), ResizeRecipe(9).apply(larger))
 
 
 def test_the_fingerprint_follows_weights_and_precision_not_places(tmp_path: Path) -> None:

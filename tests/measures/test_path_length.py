@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.backbones.generator import Generator, Source
+from genaudit.backbones.generator import Generator, LoadedNetwork
 from genaudit.errors import UserError
 from genaudit.measures.inversion import make_distance
 from genaudit.measures.measure import fingerprint
@@ -28,8 +28,8 @@ class Held(Generator):
         super().__init__(name="held", latent=LATENT, output_range=None, **shared)
         self.network = network
 
-    def load(self, device: str = "cpu") -> Source:
-        return Source(copy.deepcopy(self.network), "0" * 64, "a test")
+    def load(self, device: str = "cpu") -> LoadedNetwork:
+        return LoadedNetwork(copy.deepcopy(self.network), "0" * 64, "a test")
 
 
 class Linear(torch.nn.Module):

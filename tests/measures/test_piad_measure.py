@@ -14,7 +14,7 @@ from PIL import Image
 from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.measures.measure import fingerprint
-from genaudit.measures.piad import PIAD, Pixels
+from genaudit.measures.piad import PIAD, PreparedPixels
 from genaudit.metrics.piad import _unpack
 from genaudit.piad import saved
 from genaudit.piad.networks import Architecture, build
@@ -26,13 +26,13 @@ ARCHITECTURE = Architecture(latent=4, generator=(6, 4, 4), encoder=(4, 4, 6), cr
 NODE = {"_target_": "genaudit.piad.perceptual.efficientnet_lite0"}
 
 
-def write_model(folder: Path, channels: int, *, seed: int = 0, pixels: Pixels | None = None) -> Path:
+def write_model(folder: Path, channels: int, *, seed: int = 0, pixels: PreparedPixels | None = None) -> Path:
     model = saved.Model(
         build(ARCHITECTURE, channels, seed=seed),
         ARCHITECTURE,
         efficientnet_lite0(),
         "relative_perceptual_l1",
-        (pixels or Pixels(16, channels)).describe(),
+        (pixels or PreparedPixels(16, channels)).describe(),
     )
     saved.save(model, folder, NODE, iterations=0)
     return folder
@@ -75,7 +75,7 @@ def test_the_fingerprint_follows_weights_statistics_and_preparation_but_not_the_
     original = fingerprint(PIAD(str(first)), "float32")
     others = [
         write_model(tmp_path / "b", 1, seed=1),
-        write_model(tmp_path / "c", 1, pixels=replace(Pixels(16, 1), interpolation="bicubic")),
+        write_model(tmp_path / "c", 1, pixels=replace(PreparedPixels(16, 1), interpolation="bicubic")),
     ]
     assert len({original, *(fingerprint(PIAD(str(folder)), "float32") for folder in others)}) == 3
     first.rename(tmp_path / "moved")
@@ -87,23 +87,23 @@ def test_grey_is_the_luma_and_grey_images_stay_as_they_are() -> None:
     colour, grey = rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     grey[:] = grey[..., :1]
     luma = np.asarray(Image.fromarray(colour).convert("L"))
-    np.testing.assert_array_equal(Pixels(16, 1).apply(colour), np.repeat(luma[..., None], 3, 2))
-    np.testing.assert_array_equal(Pixels(16, 1).apply(grey), grey)
-    np.testing.assert_array_equal(Pixels(16, 3).apply(colour), colour)
+    np.testing.assert_array_equal(PreparedPixels(16, 1).apply(colour), np.repeat(luma[..., None], 3, 2))
+    np.testing.assert_array_equal(PreparedPixels(16, 1).apply(grey), grey)
+    np.testing.assert_array_equal(PreparedPixels(16, 3).apply(colour), colour)
 
 
 def test_the_centre_is_cut_out_before_the_resize() -> None:
     image = np.zeros((218, 178, 3), dtype=np.uint8)
     image[39:179, 19:159] = 200  # CelebA's central 140x140
-    assert (Pixels(64, 3, crop=140).apply(image) == 200).all()
+    assert (PreparedPixels(64, 3, crop=140).apply(image) == 200).all()
     with pytest.raises(UserError, match="178x218"):
-        Pixels(64, 3, crop=200).apply(image)
-    assert Pixels.of(Pixels(64, 3, crop=140).describe()) == Pixels(64, 3, crop=140)
+        PreparedPixels(64, 3, crop=200).apply(image)
+    assert PreparedPixels.of(PreparedPixels(64, 3, crop=140).describe()) == PreparedPixels(64, 3, crop=140)
 
 
 def test_28_pixels_become_32_as_torch_interpolates_them() -> None:
     image = np.repeat(np.random.default_rng(1).integers(0, 256, (28, 28, 1), dtype=np.uint8), 3, 2)
-    ours = Pixels(32, 1).apply(image)[..., 0]
+    ours = PreparedPixels(32, 1).apply(image)[..., 0]
     x = torch.from_numpy(image[..., 0].astype(np.float32))[None, None]
     theirs = torch.nn.functional.interpolate(x, 32, mode="bilinear", align_corners=False)[0, 0].numpy()
     assert np.abs(ours - theirs).max() <= 1.01  # Pillow rounds twice, and its coefficients are of 8 bits

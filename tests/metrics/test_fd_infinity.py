@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from genaudit.metrics.fd_infinity import fd_infinity, judge
-from genaudit.metrics.frechet import Moments, frechet_distance, frechet_distance_from_moments
+from genaudit.metrics.frechet import GaussianMoments, frechet_distance, frechet_distance_from_moments
 from genaudit.metrics.result import Unavailable
 
 DIMENSIONS = 16
 SPREAD = np.linspace(0.2, 1.0, DIMENSIONS)
-LAW = Moments(np.zeros(DIMENSIONS), np.diag(SPREAD), None)
+LAW = GaussianMoments(np.zeros(DIMENSIONS), np.diag(SPREAD), None)
 
 
 def _drawn(n: int, seed: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_it_has_the_population_distance_where_fd_is_biased_and_its_interval_cove
 
 def test_rows_and_their_moments_are_the_same_reference_and_rows_may_lie_on_disk(on_disk) -> None:
     x, y = _drawn(120, 1), _drawn(150, 2)
-    moments = Moments(y.mean(axis=0), np.cov(y, rowvar=False), 150)
+    moments = GaussianMoments(y.mean(axis=0), np.cov(y, rowvar=False), 150)
     assert fd_infinity(x, y, points=5) == pytest.approx(fd_infinity(x, moments, points=5), rel=1e-9)
     assert fd_infinity(on_disk(x), on_disk(y), points=5) == pytest.approx(fd_infinity(x, y, points=5), rel=1e-12)
     assert fd_infinity(x + 7, y + 7, points=5) == pytest.approx(fd_infinity(x, y, points=5), rel=1e-9)
@@ -60,7 +60,7 @@ def test_a_reference_of_rows_is_extrapolated_too_and_the_report_says_what_was() 
     x, y = sets[0]
     assert judge(generated=x, reference=y, points=4).fd_infinity == both[0]
     assert judge(generated=x, reference=y, points=4).extrapolated == "generated and reference images"
-    moments = Moments(y.mean(axis=0), np.cov(y, rowvar=False), 150)
+    moments = GaussianMoments(y.mean(axis=0), np.cov(y, rowvar=False), 150)
     assert judge(generated=x, reference=moments, points=4).extrapolated == "generated images"
 
 

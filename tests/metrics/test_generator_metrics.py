@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from genaudit.metrics import ais, flatness, inversion, typicality
 from genaudit.metrics.generator_rows import AIS, INVERSION
-from genaudit.metrics.result import Shown, Unavailable
+from genaudit.metrics.result import RoleImage, Unavailable
 
 
 def inverted(errors: Any, *, restart_range: float = 0.0, side: int = 2, seed: int = 0) -> np.ndarray:
-    """Rows of `measures.inversion` with 3 latents and a picture of one grey level an image."""
+    """Rows of `measures.inversion` with 3 latents and a picture of one grey level per image."""
     errors = np.asarray(errors, np.float64)
     head = {"error": errors, "distance": errors, "restart_range": restart_range, "label": np.nan, "dims": 784}
     head |= {"latent_dim": 3, "picture_channels": 1, "picture_side": side, "classes": 0}
@@ -63,7 +63,7 @@ def test_inversion_shows_images_beside_their_reconstructions() -> None:
     assert grid is not None
     assert [row.caption.split(":")[0] for row in grid.rows] == ["generated", "train"]
     first = grid.rows[0].cells
-    assert first[0] == Shown("generated", 1)  # recovered best
+    assert first[0] == RoleImage("generated", 1)  # recovered best
     assert first[1].tolist() == [[128, 128], [128, 128]]
     assert len(grid.columns) == max(len(row.cells) for row in grid.rows)
     without = inversion.judge(generated=inverted([1e-4, 2e-4], side=0))

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from genaudit.metrics.llr import FLOOR, judge
-from genaudit.metrics.result import Shown, Unavailable
+from genaudit.metrics.result import RoleImage, Unavailable
 from genaudit.reports.values import describe
 
 
@@ -126,8 +126,8 @@ def test_the_curves_have_the_areas_and_the_galleries_the_extremes() -> None:
     assert area == pytest.approx(found.auroc_raw, abs=41 / 401)
     by_ratio = found.pictures[1]
     ratio = np.float64(OUT["density"][:, 0]) - np.float64(OUT["general"][:, 0])
-    assert by_ratio.rows[2].cells[0] == Shown("anomalies", int(ratio.argmax()))
-    assert by_ratio.rows[3].cells[0] == Shown("anomalies", int(ratio.argmin()))
+    assert by_ratio.rows[2].cells[0] == RoleImage("anomalies", int(ratio.argmax()))
+    assert by_ratio.rows[3].cells[0] == RoleImage("anomalies", int(ratio.argmin()))
     assert all(len(row.cells) == len(by_ratio.columns) for row in by_ratio.rows)
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from genaudit.measures.piad import rows_of
 from genaudit.metrics.piad import heat, judge
-from genaudit.metrics.result import PictureRow, Shown
+from genaudit.metrics.result import PictureRow, RoleImage
 
 
 def rows(scores: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_pictures_are_the_extremes_with_their_reconstructions_and_maps() -> None
     shares[:, 0, 1] = scores
     reconstructions = rng.uniform(-1.2, 1.2, (6, 3, 8, 8))
     (grid,) = judge(generated=rows_of(scores, shares, reconstructions), shown=2).pictures
-    assert [row.cells[0] for row in grid.rows] == [Shown("generated", i) for i in (1, 5, 2, 4)]
+    assert [row.cells[0] for row in grid.rows] == [RoleImage("generated", i) for i in (1, 5, 2, 4)]
     assert [row.caption.split(",")[0] for row in grid.rows] == ["least anomalous"] * 2 + ["most anomalous"] * 2
 
     def cells(row: PictureRow) -> list[np.ndarray]:

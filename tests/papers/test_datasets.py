@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from genaudit.errors import UserError
-from genaudit.papers import datasets
+from genaudit_papers import datasets
 
 
 def _idx(array: np.ndarray) -> bytes:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genaudit.papers import published as numbers
-from genaudit.papers.recipe import Context
-from genaudit.papers.recipes.glow_exact import Shapes, closed_form
-from genaudit.papers.recipes.irs_exact import Idealised, Section11, Theorem1
-from genaudit.papers.recipes.irs_figures import Fig6, Fig7, Fig8, Fig9
-from genaudit.papers.recipes.printed_means import LikelihoodMeans, PIADMeans
-from genaudit.papers.table import Cell, Table
+from genaudit.recipe import Context
+from genaudit.reports.table import Cell, Table
 from genaudit.stats.occupancy import rejection_threshold
+from genaudit_papers import published as numbers
+from genaudit_papers.dombrowski2025.irs_exact import Idealised, Section11, Theorem1
+from genaudit_papers.dombrowski2025.irs_figures import Fig6, Fig7, Fig8, Fig9
+from genaudit_papers.printed_means import LikelihoodMeans, PIADMeans
+from genaudit_papers.schirrmeister2020.glow_exact import Shapes, closed_form
 
 
 def run(recipe: Any, folder: Path) -> Table:
@@ -57,9 +57,9 @@ def test_idealised_scores_are_one_minus_e_to_the_minus_alpha(tmp_path: Path) -> 
 
 def test_a_wrong_published_number_changes_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "reproduced"
-    plant(monkeypatch, "002", "Table 4", ("Idealized", "cosine alpha 6"), "99.76")
+    plant(monkeypatch, "dombrowski2025", "Table 4", ("Idealized", "cosine alpha 6"), "99.76")
     assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "same order"
-    plant(monkeypatch, "002", "Table 4", ("Idealized", "cosine alpha 6"), "-99.75")
+    plant(monkeypatch, "dombrowski2025", "Table 4", ("Idealized", "cosine alpha 6"), "-99.75")
     assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "differs"
 
 
@@ -67,7 +67,7 @@ def test_a_wrong_row_shows_in_the_mean_that_is_recomputed_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert all(each.verdict == "reproduced" for each in run(PIADMeans(), tmp_path).cells)
-    plant(monkeypatch, "004", "Table 2", ("MNIST 3", "PIAD"), "0.881")  # 0.981 in the paper
+    plant(monkeypatch, "tuluptceva2019", "Table 2", ("MNIST 3", "PIAD"), "0.881")  # 0.981 in the paper
     table = run(PIADMeans(), tmp_path)
     assert [each.column for each in table.cells if each.verdict != "reproduced"] == ["PIAD"]
 

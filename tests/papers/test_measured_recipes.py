@@ -15,14 +15,14 @@ from genaudit.backbones.pixels import Pixels
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.errors import UserError
 from genaudit.metrics.result import Cloud, Curve, Pictures
-from genaudit.papers.recipe import Context
-from genaudit.papers.recipes import as_correlations
-from genaudit.papers.recipes.as_correlations import Correlations, human_error_rates
-from genaudit.papers.recipes.as_tables import Means, Regression, Settings
-from genaudit.papers.recipes.irs_agreement import Agreement, Retrievals, consensus, halves, largest_group
-from genaudit.papers.recipes.irs_measured import PRDC, RealRetrieval, RemovedClasses
-from genaudit.papers.table import Cell, Table
+from genaudit.recipe import Context
+from genaudit.reports.table import Cell, Table
 from genaudit.stats.occupancy import expected_distinct
+from genaudit_papers.dombrowski2025.irs_agreement import Agreement, Retrievals, consensus, halves, largest_group
+from genaudit_papers.dombrowski2025.irs_measured import PRDC, RealRetrieval, RemovedClasses
+from genaudit_papers.hwang2024 import as_correlations
+from genaudit_papers.hwang2024.as_correlations import Correlations, human_error_rates
+from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings, Regression
 
 
 def run(recipe: Any, folder: Path, **more: Any) -> Table:
@@ -237,7 +237,7 @@ def test_fewer_classes_score_less(tmp_path: Path) -> None:
 
 def test_a_weaker_attack_moves_features_less(tmp_path: Path) -> None:
     settings = {"eps and alpha 0.01": {"alpha": 0.01}, "eps and alpha 0.005": {"eps": 0.005, "alpha": 0.005}}
-    recipe = Settings(
+    recipe = MeansBySettings(
         "as_table_b1", "Table B.1", models={}, laptop_model=tiny(), sets={}, settings=settings, laptop_limit=4
     )
     table = run(recipe, tmp_path)

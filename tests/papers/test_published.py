@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
-from genaudit.papers.published import UNREADABLE, compared, papers, parse, published, tables
+from genaudit_papers.published import UNREADABLE, compared, papers, parse, published, tables
 
 # rows and columns of every table as it stands on the page (mean rows and idealised rows among them)
 SHAPES = {
-    ("000", "Table B.1"): (4, 4),
-    ("000", "Table C.1"): (6, 3),
-    ("000", "Table E.1"): (9, 6),
-    ("001", "Table S1"): (3, 3),
-    ("001", "Table S2"): (9, 6),
-    ("001", "Table S3"): (4, 6),
-    ("001", "Table S4"): (9, 1),
-    ("002", "Table 4"): (10, 4),
-    ("002", "Table 5"): (12, 2),
-    ("002", "Table 6"): (10, 5),
-    ("003", "Table 1"): (9, 2),
-    ("003", "Table 2"): (3, 12),
-    ("003", "Table 3"): (5, 2),
-    ("004", "Table 1"): (2, 6),
-    ("004", "Table 2"): (22, 9),
-    ("004", "Table 3 (left)"): (3, 2),
-    ("004", "Table 3 (centre)"): (5, 1),
-    ("004", "Table 3 (right)"): (5, 1),
+    ("hwang2024", "Table B.1"): (4, 4),
+    ("hwang2024", "Table C.1"): (6, 3),
+    ("hwang2024", "Table E.1"): (9, 6),
+    ("schirrmeister2020", "Table S1"): (3, 3),
+    ("schirrmeister2020", "Table S2"): (9, 6),
+    ("schirrmeister2020", "Table S3"): (4, 6),
+    ("schirrmeister2020", "Table S4"): (9, 1),
+    ("dombrowski2025", "Table 4"): (10, 4),
+    ("dombrowski2025", "Table 5"): (12, 2),
+    ("dombrowski2025", "Table 6"): (10, 5),
+    ("modern_gans", "Table 1"): (9, 2),
+    ("modern_gans", "Table 2"): (3, 12),
+    ("modern_gans", "Table 3"): (5, 2),
+    ("tuluptceva2019", "Table 1"): (2, 6),
+    ("tuluptceva2019", "Table 2"): (22, 9),
+    ("tuluptceva2019", "Table 3 (left)"): (3, 2),
+    ("tuluptceva2019", "Table 3 (centre)"): (5, 1),
+    ("tuluptceva2019", "Table 3 (right)"): (5, 1),
     # layers of the generator, the image critic, the encoder and the latent critic
-    ("004", "Supplement Table 1"): (8 + 11 + 9 + 7, 3),
-    ("004", "Supplement Table 2"): (8 + 11 + 9 + 7, 3),
-    ("004", "Supplement Table 3"): (9 + 12 + 9 + 7, 3),
-    ("004", "Supplement Table 4"): (9 + 12 + 10 + 7, 3),
+    ("tuluptceva2019", "Supplement Table 1"): (8 + 11 + 9 + 7, 3),
+    ("tuluptceva2019", "Supplement Table 2"): (8 + 11 + 9 + 7, 3),
+    ("tuluptceva2019", "Supplement Table 3"): (9 + 12 + 9 + 7, 3),
+    ("tuluptceva2019", "Supplement Table 4"): (9 + 12 + 10 + 7, 3),
 }
 # what the issue that asked for the tables names
 NAMED = {
-    "000": ["Table B.1", "Table C.1", "Section D", "Table E.1", "Section E.2", "Section F", "Fig. G.1"],
-    "001": ["Table S1", "Table S2", "Table S3", "Table S4", "Section S3", "Section S5.2", "Section S6"],
-    "002": [
+    "hwang2024": ["Table B.1", "Table C.1", "Section D", "Table E.1", "Section E.2", "Section F", "Fig. G.1"],
+    "schirrmeister2020": ["Table S1", "Table S2", "Table S3", "Table S4", "Section S3", "Section S5.2", "Section S6"],
+    "dombrowski2025": [
         *("Fig. 6", "Fig. 7", "Fig. 8", "Fig. 9", "Fig. 10", "Fig. 11", "Fig. 13", "Fig. 14"),
         *("Table 4", "Table 5", "Table 6", "Section 11"),
     ],
-    "003": ["Fig. 3", "Fig. 4", "Fig. 7", "Fig. 8", "Fig. 9", "Table 1", "Table 2", "Table 3"],
-    "004": ["Table 1", "Table 2", "Table 3 (left)", "Table 3 (centre)", "Table 3 (right)", "Fig. 1", "Fig. 5"],
+    "modern_gans": ["Fig. 3", "Fig. 4", "Fig. 7", "Fig. 8", "Fig. 9", "Table 1", "Table 2", "Table 3"],
+    "tuluptceva2019": [
+        "Table 1",
+        "Table 2",
+        "Table 3 (left)",
+        "Table 3 (centre)",
+        "Table 3 (right)",
+        "Fig. 1",
+        "Fig. 5",
+    ],
 }
 
 
@@ -66,10 +74,14 @@ def test_every_table_and_figure_that_was_asked_for_is_there_with_a_source_and_a_
 
 
 def test_every_file_of_numbers_belongs_to_one_table() -> None:
-    folder = files("genaudit.papers") / "data"
-    text = (folder / "index.json").read_text("utf-8")
-    named = re.findall(r'"file": "([^"]+)"', text)
-    assert sorted(named) == sorted(Path(str(each)).name for each in folder.iterdir() if str(each).endswith(".csv"))
+    for paper in papers():
+        folder = files("genaudit_papers") / paper
+        named = [
+            each["file"]
+            for each in json.loads((folder / "published.json").read_text("utf-8"))["tables"]
+            if each.get("file")
+        ]
+        assert sorted(named) == sorted(each.name for each in (folder / "published").iterdir())
 
 
 def test_cells_are_numbers_dashes_or_marked_as_unreadable() -> None:
@@ -113,26 +125,28 @@ def test_half_a_unit_counts_trailing_zeros() -> None:
 
 def test_numbers_that_other_places_of_the_paper_repeat_agree() -> None:
     """Independent of the transcription: what a paper prints twice must be the same here."""
-    ablation = published("004", "Table 3 (right)")["+ gr-norm w + rel-perc-L1", "ROC AUC"]
-    assert ablation.value == published("004", "Table 2")["CIFAR-10 avg", "PIAD"].value
-    assert published("002", "Table 4")["Idealized", "euclidean alpha 2"].value == 86.47
-    fids = published("003", "Section 3.1")
-    assert fids["StyleGAN-XL", "CIFAR10"].value == published("003", "Table 1")["StyleGAN-XL CIFAR10", "FID"].value
-    assert fids["BigGAN", "ImageNet"].value == published("003", "Table 1")["BigGAN ImageNet", "FID"].value
+    ablation = published("tuluptceva2019", "Table 3 (right)")["+ gr-norm w + rel-perc-L1", "ROC AUC"]
+    assert ablation.value == published("tuluptceva2019", "Table 2")["CIFAR-10 avg", "PIAD"].value
+    assert published("dombrowski2025", "Table 4")["Idealized", "euclidean alpha 2"].value == 86.47
+    fids = published("modern_gans", "Section 3.1")
+    assert (
+        fids["StyleGAN-XL", "CIFAR10"].value == published("modern_gans", "Table 1")["StyleGAN-XL CIFAR10", "FID"].value
+    )
+    assert fids["BigGAN", "ImageNet"].value == published("modern_gans", "Table 1")["BigGAN ImageNet", "FID"].value
 
 
 def test_the_papers_own_inconsistencies_are_noted_where_they_stand() -> None:
-    assert "7/2" in " ".join(published("002", "Table 6").notes)
-    assert "7/3" in " ".join(published("002", "Fig. 13").notes)
-    assert "48,744" in " ".join(published("002", "Section 11").notes)
-    assert "3.35" in " ".join(published("003", "Table 1").notes)
+    assert "7/2" in " ".join(published("dombrowski2025", "Table 6").notes)
+    assert "7/3" in " ".join(published("dombrowski2025", "Fig. 13").notes)
+    assert "48,744" in " ".join(published("dombrowski2025", "Section 11").notes)
+    assert "3.35" in " ".join(published("modern_gans", "Table 1").notes)
 
 
 def test_an_unknown_table_or_cell_names_those_there_are() -> None:
     with pytest.raises(KeyError, match="Table 4"):
-        published("002", "Table 40")
+        published("dombrowski2025", "Table 40")
     with pytest.raises(KeyError, match="BYOL"):
-        published("002", "Table 4")["BYOLA", "cosine alpha 2"]
+        published("dombrowski2025", "Table 4")["BYOLA", "cosine alpha 2"]
 
 
 @pytest.mark.parametrize(
@@ -151,3 +165,10 @@ def test_an_unknown_table_or_cell_names_those_there_are() -> None:
 )
 def test_printed_digits_and_bounds_decide(printed: str, recomputed: float, verdict: str) -> None:
     assert compared(parse("row", "column", printed), recomputed).verdict == verdict
+
+
+def test_papers_are_named_by_citation_key_and_each_is_a_folder_of_recipes() -> None:
+    assert set(papers()) == {table.paper for table in tables()} == set(NAMED)
+    for paper in papers():
+        assert re.fullmatch(r"[a-z_]+(\d{4})?", paper)
+        assert [each for each in (files("genaudit_papers") / paper).iterdir() if each.name.endswith(".py")]

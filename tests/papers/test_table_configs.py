@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from genaudit.cli import config_folder
+from genaudit.config_files import config_folder
 from genaudit.errors import UserError
-from genaudit.papers.published import published, tables
-from genaudit.papers.recipe import Context
-from genaudit.papers.recipes.published_only import PublishedOnly
-from genaudit.tasks.recipes import NamedRecipe, _sources, of_node
+from genaudit.recipe import Context
+from genaudit.tasks.run.recipes import NamedRecipe, _sources, of_node
+from genaudit_papers.published import papers, published, tables
+from genaudit_papers.published_only import PublishedOnly
 
 NAMES = sorted(path.stem for path in (config_folder() / "table").glob("*.yaml") if path.stem != "all")
 
@@ -44,10 +44,11 @@ def test_every_table_makes_a_recipe_that_states_its_needs(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_table_explains_itself_in_its_first_line(name: str) -> None:
-    first = (config_folder() / "table" / f"{name}.yaml").read_text().splitlines()[0]
+def test_every_table_says_in_its_head_what_it_is_and_where_that_is_published(name: str) -> None:
+    first, second = (config_folder() / "table" / f"{name}.yaml").read_text().splitlines()[:2]
     assert first.startswith("# ")
-    assert "seed 00" in first
+    assert second.startswith("# Source: ")
+    assert any(paper in second for paper in papers())
 
 
 def test_published_tables_name_recipes_that_exist_and_recipes_have_a_published_table() -> None:
@@ -58,7 +59,7 @@ def test_published_tables_name_recipes_that_exist_and_recipes_have_a_published_t
 @pytest.mark.parametrize("name", ["irs_table4", "irs_table5", "irs_table6", "irs_fig10", "irs_fig11"])
 def test_at_the_papers_scale_the_feature_models_are_the_papers_nine(name: str) -> None:
     made: Any = recipe(name).recipe
-    rows = published("002", "Table 5" if name == "irs_table5" else "Table 4").rows
+    rows = published("dombrowski2025", "Table 5" if name == "irs_table5" else "Table 4").rows
     assert list(made.models) == [row for row in rows if row != "Idealized"]
     models = {label: model.describe() if label == "Random" else model for label, model in made.models.items()}
     assert models["Random"]["class"].endswith("FidInception")
@@ -103,7 +104,7 @@ def test_other_settings_code_data_or_weights_have_another_folder(tmp_path: Path)
 
 
 def test_the_folder_depends_on_the_helpers_that_a_recipe_imports() -> None:
-    code = "\n".join(_sources("genaudit.papers.recipes.piad_fashion_mnist"))
+    code = "\n".join(_sources("genaudit_papers.tuluptceva2019.piad_fashion_mnist"))
     assert "class PIADFashionMNIST" in code
     assert "def train_and_score" in code  # of a helper
     assert "def find_cifar10" in code  # of another one, through it or not

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.metrics.result import Caution, Cloud, Curve, Retrieval, per_image, value
-from genaudit.reports.report import MeasureUse, MetricEntry, Report, RoleImages, Warning
+from genaudit.reports.report import MeasureUse, MetricEntry, Report, ReportWarning, RoleImages
 
 HOSTILE = [
     "<script>alert('name')</script>.png",
@@ -162,7 +162,7 @@ def make_report(
             for name, result in metrics.items()
         },
         skipped_metrics={"authpct": "needs <train> images"},
-        warnings=[Warning("images-skipped", None, "2 files were skipped: a<script>.png, z.png")],
+        warnings=[ReportWarning("images-skipped", None, "2 files were skipped: a<script>.png, z.png")],
         images={"name": names, "digest": generator.integers(0, 256, (n, 16), dtype=np.uint8)},
         names={"generated": names, "reference": [f"real/{i}.png" for i in range(60)], "train": train},
         pictures={

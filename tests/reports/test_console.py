@@ -10,7 +10,7 @@ from rich.console import Console
 
 from genaudit.reports import console
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
-from genaudit.reports.report import Report, Warning
+from genaudit.reports.report import Report, ReportWarning
 
 from .synthetic import make_report
 
@@ -38,7 +38,7 @@ def test_where_it_is_no_terminal_it_prints_plain_lines():
 
 def test_markup_and_terminal_codes_in_names_are_shown_and_not_obeyed():
     report = make_report(4)
-    report.warnings = [Warning("code", None, "[bold red]\x1b[31mname\x07[/] [link=x]y[/link]")]
+    report.warnings = [ReportWarning("code", None, "[bold red]\x1b[31mname\x07[/] [link=x]y[/link]")]
     text = printed(report, force_terminal=True, color_system=None)
     assert "[bold red]\\x1b[31mname\\x07[/] [link=x]y[/link] [code]" in text
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, Shown
+from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
 from genaudit.reports.gallery import EXTREMES, PAIRS, THUMBNAIL, Gallery, encode
 from genaudit.reports.html import bar, render, scale, visible
 from genaudit.reports.plots import draw
@@ -222,7 +222,10 @@ def test_a_grid_of_pictures_shows_images_of_roles_beside_made_ones() -> None:
     grid = Pictures(
         "Beside their reconstructions",
         ("image", "reconstruction"),
-        (PictureRow("score <1>", (Shown("generated", 0), made)), PictureRow("second", (Shown("nowhere", 0), made))),
+        (
+            PictureRow("score <1>", (RoleImage("generated", 0), made)),
+            PictureRow("second", (RoleImage("nowhere", 0), made)),
+        ),
     )
     report = make_report(4)
     report.metrics["piad"] = MetricEntry("piad", Reconstructed(1.0, grid), {"generated": 4}, "anomaly")

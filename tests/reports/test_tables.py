@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures
-from genaudit.papers.table import Cell, Table
+from genaudit.reports.table import Cell, Table
 from genaudit.reports.tables import Recomputed, console, counts, lines, render, summary, write, write_index
 
 

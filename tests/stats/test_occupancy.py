@@ -22,7 +22,7 @@ from genaudit.stats.occupancy import (
 
 @cache
 def exact(n: int, s: int) -> tuple[Fraction, ...]:
-    """P(K = 0..n) by the recursion k -> k with k/s, k -> k + 1 with 1 - k/s, in whole numbers."""
+    """P(K = 0..n) by the recursion k -> k with k/s, k -> k + 1 with 1 - k/s, in integers."""
     ways = [1] + [0] * n
     for _ in range(n):
         ways = [ways[k] * k + (ways[k - 1] * (s - k + 1) if 0 < k <= s else 0) for k in range(n + 1)]
@@ -246,7 +246,7 @@ def test_bad_arguments_are_refused() -> None:
         estimate_support(5, 9, upper=4)
     with pytest.raises(ValueError, match="alpha"):
         estimate_support(5, 9, alpha=0.7)
-    with pytest.raises(ValueError, match="whole numbers"):
+    with pytest.raises(ValueError, match="integers"):
         cdf(1, 0, 5)
     with pytest.raises(ValueError, match="alpha"):
         rejection_threshold(5, 5, 0)

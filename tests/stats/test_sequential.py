@@ -24,7 +24,7 @@ def duplicates(support: int, runs: int, draws: int, seed: int) -> np.ndarray:
 
 
 def crossing_probability(s: int, boundary: list[int]) -> Fraction:
-    """P(d reaches boundary[n - 1] at some look n), in whole numbers."""
+    """P(d reaches boundary[n - 1] at some look n), in integers."""
     ways, scale, crossed = {0: 1}, 1, Fraction(0)
     for n in range(len(boundary)):
         moved: dict[int, int] = {}

@@ -20,7 +20,7 @@ from PIL import Image
 from genaudit import DiversityGate
 from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError
-from genaudit.tasks.checkpoints import find_sets
+from genaudit.tasks.gate.checkpoints import find_sets
 
 PIXELS = ("feature_model=pixels", "feature_model.size=3", "progress=false")
 

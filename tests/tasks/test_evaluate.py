@@ -154,7 +154,7 @@ def test_a_killed_run_resumes_and_reports_the_same(
     arguments = [generated, f"reference={reference}", *tiny, "metric=[as_i,fd]", "batch_size=4"]
     undisturbed = _run(tmp_path / "a", *arguments, f"store={tmp_path / 's1'}")
     store = tmp_path / "s2"
-    # a shard a batch, and a pause after each, so that the kill comes in the middle
+    # a shard per batch, and a pause after each, so that the kill comes in the middle
     program = (
         "import sys, time\n"
         "from genaudit.store import store\n"
@@ -362,7 +362,7 @@ def test_compare_ranks_two_runs(sets: tuple[str, ...], tiny: list[str], tmp_path
     assert rows["fd"]["unranked"] == "there is no interval"  # fewer images than dimensions
 
 
-def test_renaming_a_folder_measures_nothing_anew(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
+def test_renaming_a_folder_measures_nothing_again(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
     _run(tmp_path / "a", sets[0], *tiny, "metric=[vendi]")
     moved = shutil.move(sets[0], tmp_path / "moved")
     again = _run(tmp_path / "b", str(moved), *tiny, "metric=[vendi]")

@@ -12,7 +12,7 @@ import torch
 from genaudit import demo
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
-from genaudit.tasks.settings import LIMIT_KEYS
+from genaudit.tasks.run.settings import LIMIT_KEYS
 
 SMALL = [*(f"{key}=12" for key in LIMIT_KEYS.values()), "ais.temperatures=2", "ais.chains=2", "progress=false"]
 INVERSION = [

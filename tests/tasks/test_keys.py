@@ -11,13 +11,13 @@ import pytest
 from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError
 from genaudit.stats.bounds import Bounds, Count, Natural, Positive, Probability
-from genaudit.tasks.api import compose
-from genaudit.tasks.instantiate import instantiate
-from genaudit.tasks.judging import make_spec
-from genaudit.tasks.keys import FILES, MEASURING, VERB_KEYS
 from genaudit.tasks.listing import _group
-from genaudit.tasks.measuring import measure_roles
-from genaudit.tasks.signatures import check_node, hints_of
+from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.instantiate import instantiate
+from genaudit.tasks.run.judging import make_spec
+from genaudit.tasks.run.keys import FILES, MEASURING, VERB_KEYS
+from genaudit.tasks.run.measuring import measure_roles
+from genaudit.tasks.run.signatures import check_node, hints_of
 from genaudit.verbs import VERBS
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "device=cpu")

@@ -84,7 +84,7 @@ def test_every_metric_is_explained(metric: str) -> None:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from genaudit.cli import config_folder
+    from genaudit.config_files import config_folder
     from genaudit.tasks.listing import _result_class
 
     assert metric in explanations.METRICS

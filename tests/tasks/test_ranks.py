@@ -16,7 +16,7 @@ import torch
 
 from genaudit.cli import main
 from genaudit.errors import DONE
-from genaudit.tasks.ranks import PATIENCE
+from genaudit.tasks.run.ranks import PATIENCE
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "metric=[fd]", "device=cpu")
 

@@ -10,8 +10,8 @@ import pytest
 
 from genaudit.cli import main
 from genaudit.errors import DEFECT, DONE, USER
-from genaudit.papers.recipe import Context, Need, Scale
-from genaudit.papers.table import Cell, Table
+from genaudit.recipe import Context, Need, Scale
+from genaudit.reports.table import Cell, Table
 
 RUNS: list[str] = []  # the steps that were computed, by every recipe of these tests
 FAILS: list[str] = []  # steps that raise
@@ -158,9 +158,9 @@ def test_the_listing_says_what_each_table_needs(
 ) -> None:
     """On a few tables: composing all of them takes seconds, and tests/papers/test_table_configs.py asks each."""
     some = ["irs_section11", "irs_table5", "likelihood_table_s1", "needy", "steps"]
-    monkeypatch.setattr("genaudit.tasks.recipes.names", lambda: some)
+    monkeypatch.setattr("genaudit.tasks.run.recipes.names", lambda: some)
     assert main(["list", "tables", "offline=true", *own[:2]]) == DONE
     shown = capsys.readouterr().out
-    for word in (*some, "002 Section 11", "published numbers only", "needs a dataset", "images of Dynamic", "ready"):
+    for word in (*some, "dombrowski2025 Section 11", "published numbers only", "needs a dataset", "Dynamic", "ready"):
         assert word in shown
     assert "FIDs of the GANs" in shown  # published, and of no recipe

@@ -1,0 +1,1 @@
+"""The diversity gate: what checkpoints are gated against, samples, decisions, the plan."""

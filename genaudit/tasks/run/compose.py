@@ -1,0 +1,51 @@
+"""A verb's configuration from Python values: overrides in Hydra's grammar, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from genaudit.config_files import config_folder
+from genaudit.errors import UserError
+from genaudit.hydra_words import in_grammar
+from genaudit.tasks.run.keys import check
+
+
+def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
+    """A verb's configuration with overrides in Hydra's grammar.
+
+    Raises:
+        genaudit.UserError: an unknown key or option, or a value that a key cannot have.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from genaudit import composing
+    from genaudit.hydra_errors import explain
+
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
+    try:
+        cfg = composing.compose(config_folder(), verb, overrides, config_dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, verb, arguments, config_folder())) from error
+    check(verb, cfg, keys)
+    return cfg
+
+
+def described(source: Any) -> Any:
+    """A source as the report's configuration names it: paths as they are, objects by type and shape."""
+    import os
+
+    if isinstance(source, (str, os.PathLike)):
+        return str(source)
+    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
+        return [str(item) for item in source]
+    shape = getattr(source, "shape", None)
+    kind = getattr(source, "__name__", None) or type(source).__name__
+    return f"{kind} {tuple(shape)}" if shape is not None else f"{kind}"
+
+
+def as_override(value: Any) -> str:
+    """A Python value in Hydra's override grammar; strings arrive as they are, whatever they hold."""
+    return in_grammar(value)

@@ -1,0 +1,113 @@
+"""What a report says of the images that were counted: random subsets, copies within a role, images of two roles."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data.copies import shared
+from genaudit.reports.report import ReportWarning, RoleImages
+from genaudit.tasks.run.roles import ROLES, Role
+from genaudit.tasks.run.settings import LIMIT_KEYS
+
+# What images that two roles have in common do to the metrics that take both.
+MEANING = {
+    ("generated", "reference"): "generated images are compared with themselves, so that values look better than they "
+    "are",
+    ("generated", "train"): "the model repeats training images, or training images lie among the samples",
+    ("reference", "train"): "the reference is not held out, and a model that copies cannot be distinguished from an "
+    "honest one by it",
+}
+BOTH_SIDES = "they count on both sides"
+
+
+def role_images(role: Role) -> RoleImages:
+    """A role as a report shows it."""
+    if isinstance(role, Moments):
+        return RoleImages(role.source, role.n or 0, role.digest)
+    made = RoleImages(role.source, len(role), role.digest, duplicates=role.duplicates, available=role.available)
+    if isinstance(role, ImageSet):
+        made.skipped = [(image.name, image.reason) for image in role.skipped]
+        made.converted, made.ignored = role.converted, role.ignored
+    return made
+
+
+def counting_warnings(
+    roles: Mapping[str, Role], takes: Mapping[str, Mapping[str, bool]], results: Mapping[str, Any]
+) -> list[ReportWarning]:
+    """Everything that must be said of how many images there are, and how many different ones.
+
+    Args:
+        roles: what was measured.
+        takes: metric => the roles that it takes (`MetricSpec.role_parameters`).
+        results: metric => its result; a mapping `copies_break` on it names the roles whose copies make its values
+            wrong, each with a sentence that says how.
+    """
+    counted = {name: role for name, role in roles.items() if isinstance(role, (ImageSet, FeatureSet))}
+    return [
+        *subset_warnings(counted, {name: takes[name] for name in results}),
+        *copy_warnings(counted, results),
+        *_same_images(counted, {name: takes[name] for name in results}),
+    ]
+
+
+def subset_warnings(
+    roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]
+) -> list[ReportWarning]:
+    """A subset of the generated images is fewer samples; one of another role changes what a value is defined by."""
+    warnings = []
+    for name, role in roles.items():
+        if role.available is None:
+            continue
+        what = f"{name}: a random {len(role):,} of {role.available:,} {_noun(role)} ({LIMIT_KEYS[name]}={len(role)})"
+        users = [metric for metric, taken in takes.items() if name in taken]
+        if name == "generated" or not users:
+            warnings.append(ReportWarning("limited", None, f"{what}."))
+            continue
+        message = f"{what}: the value is defined by these, and is not comparable with that of other {name} images."
+        warnings += [ReportWarning("limited", metric, message) for metric in users]
+    return warnings
+
+
+def copy_warnings(roles: Mapping[str, ImageSet | FeatureSet], results: Mapping[str, Any]) -> list[ReportWarning]:
+    """Copies within a role, and per metric what they do to its values."""
+    warnings = []
+    for name, role in roles.items():
+        count = role.duplicates
+        if not count:
+            continue
+        broken = {metric: reasons[name] for metric, result in results.items()
+                  if name in (reasons := getattr(result, "copies_break", {}))}  # fmt: skip
+        what = f"{name}: {count:,} of {len(role):,} {_noun(role)} are exact copies of others of them"
+        named = f"; they make {', '.join(broken)} wrong" if broken else ""
+        message = f"{what}{named}. Intervals take every image for an independent one and are too narrow."
+        warnings.append(ReportWarning("duplicates", None, message))
+        for metric, reason in broken.items():
+            if "duplicates" not in {caution.code for caution in getattr(results[metric], "cautions", ())}:
+                warnings.append(ReportWarning("duplicates", metric, f"{what}: {reason}."))
+    return warnings
+
+
+def _same_images(
+    roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]
+) -> list[ReportWarning]:
+    warnings = []
+    for pair in itertools.combinations([name for name in ROLES if name in roles], 2):
+        first, second = pair
+        count = shared(roles[first].digests, roles[second].digests)
+        if not count:
+            continue
+        users = [metric for metric, taken in takes.items() if first in taken and second in taken]
+        concerned = f" This concerns {', '.join(users)}." if users else ""
+        message = (
+            f"{count:,} of {len(roles[first]):,} {first} {_noun(roles[first])} are byte for byte also {second} "
+            f"{_noun(roles[second])}: {MEANING.get(pair, BOTH_SIDES)}.{concerned}"
+        )
+        warnings.append(ReportWarning("same-images", None, message))
+    return warnings
+
+
+def _noun(role: ImageSet | FeatureSet) -> str:
+    return "images" if isinstance(role, ImageSet) else "feature rows"

@@ -1,0 +1,73 @@
+"""Objects from YAML nodes with `_target_`, each distinct configuration made once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from genaudit.errors import UserError
+from genaudit.tasks.run.signatures import check_node
+
+
+def instantiate(node: Any, **given: Any) -> Any:
+    """`hydra.utils.instantiate`, with the user's mistakes as `UserError`.
+
+    Args:
+        node: a configuration with `_target_`. given: arguments that are objects already.
+    """
+    import hydra.utils
+    from hydra.errors import InstantiationException
+
+    check_node(node)
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **given)
+    except InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is not None:
+            raise cause from None
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"{node.get('_target_', 'a configuration node')} cannot be made from its YAML: {text}"
+        ) from error
+
+
+class Instances:
+    """Measures and feature models made from YAML; equal configurations share one object, so weights load once."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def measure(self, node: Any) -> Any:
+        """A metric's `measure` node as a Measure: a feature model stands for its embedding."""
+        from genaudit.backbones.feature_model import FeatureModel
+        from genaudit.measures.embedding import Embedding
+
+        made = self._make(node)
+        if isinstance(made, FeatureModel):
+            return self._made.setdefault(f"embedding {id(made)}", Embedding(made))
+        return made
+
+    def put(self, node: Any, made: Any) -> None:
+        """What a configuration should stand for: an object that exists already."""
+        self._made[_key(node)] = made
+
+    def _make(self, node: Any) -> Any:
+        from omegaconf import DictConfig
+
+        key = _key(node)
+        if key not in self._made:
+            children = {
+                name: self._make(node[name])
+                for name in node
+                if isinstance(node[name], DictConfig) and "_target_" in node[name]
+            }
+            self._made[key] = instantiate(node, **children)
+        return self._made[key]
+
+
+def _key(node: Any) -> str:
+    from omegaconf import OmegaConf
+
+    return json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True, default=str)

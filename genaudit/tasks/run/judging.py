@@ -1,0 +1,193 @@
+"""Metrics called with the rows of the roles that they name.
+
+A metric's `fn` is any callable with keyword arguments named after roles; `confidence`, `seed` and `device` are passed
+where it takes them. A role argument without a default is required: where that role is not played the metric is
+skipped and the report says why.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.errors import UserError
+from genaudit.metrics.result import Unavailable
+from genaudit.reports.report import MetricEntry, ReportWarning
+from genaudit.tasks.run.measuring import GIVEN, Measurements
+from genaudit.tasks.run.roles import ROLES, Role
+from genaudit.tasks.run.settings import Settings
+
+ROLE_TEXTS = {
+    "reference": "reference= (real images)",
+    "train": "train= (the training images)",
+    "anomalies": "anomalies= (out-of-distribution images)",
+}
+SOLE = ""  # the name of a metric's measure where it has only one
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric of the configuration: its function, and the measures whose rows it takes.
+
+    Attributes:
+        measures: the metric's own name of each measure => the run's. With only one, `SOLE`, a role's argument is its
+            rows; with several it is a dictionary of rows by the metric's names.
+        of_features: rows are a feature model's embedding, which features given in place of images can stand for.
+        accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
+            ("spatial") or neither ("").
+        one_of: roles that `fn` does without one by one, but not without all of them.
+    """
+
+    name: str
+    fn: Callable[..., Any]
+    measures: Mapping[str, str]
+    of_features: bool
+    accepts_moments: str
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> str:
+        """What the reports name as the metric's measure."""
+        return " + ".join(self.measures.values())
+
+    def moments_of(self, role: Moments) -> Moments | None:
+        """Those moments of a file that stand for the metric's rows; None where it takes none, or the file has none."""
+        return {"features": role, "spatial": role.spatial}.get(self.accepts_moments)
+
+    @property
+    def role_parameters(self) -> dict[str, bool]:
+        """The roles that `fn` takes, and whether each is required."""
+        parameters = parameters_of(self.fn)
+        return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
+
+
+def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bool) -> MetricSpec:
+    """A metric from its YAML node `{measure, fn}`; `measures` and `of_features` as in `MetricSpec`.
+
+    Raises:
+        UserError: the node has no `fn`, or its function names no role.
+    """
+    from genaudit.tasks.run.instantiate import instantiate
+
+    if "fn" not in node:
+        raise UserError(f"metric {name}: its YAML needs `fn: {{_target_: package.module.function, _partial_: true}}`")
+    fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
+    if not callable(fn):
+        raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
+    moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of)
+    if not spec.role_parameters:
+        raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
+    return spec
+
+
+def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
+    """Why a metric cannot be computed from these roles; None where it can."""
+    for role, required in spec.role_parameters.items():
+        if role not in roles and required:
+            return f"needs {ROLE_TEXTS.get(role, role + '=')}"
+        played = roles.get(role)
+        if isinstance(played, Moments) and not spec.accepts_moments:
+            return f"needs images or features as {role}; {role} holds only mean and covariance"
+        if isinstance(played, Moments) and spec.moments_of(played) is None:
+            return f"needs images as {role}, or moments of spatial features (mu_s and sigma_s), which {role} lacks"
+        if isinstance(played, FeatureSet) and not spec.of_features:
+            return f"needs images; {role} holds features"
+    if spec.one_of and not set(spec.one_of) & set(roles):
+        return f"needs {' or '.join(f'{role}=' for role in spec.one_of)}"
+    return None
+
+
+def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> MetricEntry | str:
+    """The metric's entry for the report, or the reason why there is none."""
+    given = GIVEN in measurements.rows
+    rows = measurements.rows.get(GIVEN, {}) if given else _rows_by_role(spec, measurements)
+    arguments: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    for role in spec.role_parameters:
+        images = measurements.roles.get(role)
+        if isinstance(images, Moments):
+            arguments[role] = spec.moments_of(images)
+            counts[role] = images.n or 0
+        elif role in rows:
+            arguments[role] = rows[role]
+            counts[role] = len(images) if isinstance(images, ImageSet) else len(rows[role])
+    moments = arguments.get("reference")
+    if isinstance(moments, Moments) and "generated" in rows and len(moments.mu) != rows["generated"].shape[1]:
+        raise UserError(
+            f"reference: {moments.source} holds moments of {len(moments.mu)} features, the generated images have "
+            f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
+        )
+    taken = parameters_of(spec.fn)
+    common = {"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device}
+    already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
+    arguments |= {key: value for key, value in common.items() if key in taken and key not in already}
+    try:
+        result = spec.fn(**arguments)
+    except (Unavailable, ValueError) as reason:
+        return str(reason)
+    return MetricEntry(spec.name, result, counts, GIVEN if given else spec.measure)
+
+
+# Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
+BIASED_BY_COUNTS = {
+    **dict.fromkeys(("fd", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc"), ("generated", "reference")),
+    **dict.fromkeys(("authpct", "fld"), ("generated", "train")),
+    "ct": ("generated", "reference"),
+}
+UNEQUAL = 1.25  # times as many images in one role
+
+
+def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[ReportWarning]:
+    """A warning that names the metrics that unequal numbers of images bias, for each pair of numbers."""
+    concerned: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for name, entry in entries.items():
+        roles = BIASED_BY_COUNTS.get(name, ())
+        counts = tuple((role, entry.n[role]) for role in roles if entry.n.get(role))
+        if len(counts) == 2 and max(n for _, n in counts) > UNEQUAL * min(n for _, n in counts):
+            concerned.setdefault(counts, []).append(name)
+    return [
+        ReportWarning(
+            "unequal-counts",
+            names[0] if len(names) == 1 else None,
+            f"{', '.join(names)}: {' and '.join(f'{n:,} {role}' for role, n in counts)} images. These values depend on "
+            "both numbers: compare them only with values of the same two numbers.",
+        )
+        for counts, names in concerned.items()
+    ]
+
+
+def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
+    """What each role's argument is: its rows, or its rows by the metric's names of its measures."""
+    if SOLE in spec.measures:
+        return measurements.rows.get(spec.measures[SOLE], {})
+    by_role: dict[str, Any] = {}
+    for own_name, measure in spec.measures.items():
+        for role, rows in measurements.rows.get(measure, {}).items():
+            by_role.setdefault(role, {})[own_name] = rows
+    return by_role
+
+
+def _accepted_moments(metric: str, given: Any) -> str:
+    kinds = {False: "", True: "features", "features": "features", "spatial": "spatial"}
+    if given not in kinds:
+        raise UserError(f"metric {metric}: accepts_moments={given}: true, false or spatial is needed")
+    return kinds[given]
+
+
+def _function(path: str) -> Callable[..., Any]:
+    import hydra.utils
+
+    try:
+        return hydra.utils.get_method(path)
+    except Exception as error:
+        raise UserError(f"fn: {path} cannot be imported ({error})") from None
+
+
+def parameters_of(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """What a metric's function takes, by name."""
+    return inspect.signature(fn).parameters

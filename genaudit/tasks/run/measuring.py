@@ -1,0 +1,189 @@
+"""Rows of every role for every measure that the metrics ask for; damaged images leave all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from genaudit.data import FeatureSet, ImageSet
+from genaudit.data.ignored import is_loss
+from genaudit.errors import UserError
+from genaudit.measures.measure import Measure, fingerprint
+from genaudit.reports.report import MeasureUse, ReportWarning
+from genaudit.store import Engine, Rows, Store
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.ranks import Ranks
+from genaudit.tasks.run.roles import Role
+
+# Rows up to this size are handed to the metrics in memory, larger ones are read from disk block by block.
+IN_MEMORY_BYTES = 256 << 20
+GIVEN = "features (given)"
+
+
+@dataclass
+class Measurements:
+    """Roles after damaged images were left out, their rows by measure name and role, and their provenance."""
+
+    roles: dict[str, Role]
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    uses: dict[str, MeasureUse] = field(default_factory=dict)
+    warnings: list[ReportWarning] = field(default_factory=list)
+
+
+def measure_roles(
+    roles: Mapping[str, Role],
+    measures: Mapping[str, Measure],
+    needed: Mapping[str, set[str]],
+    store: Store,
+    engine: Engine,
+    ranks: Ranks,
+    progress: Progress,
+) -> Measurements:
+    """Measures every role with every measure that a metric needs of it.
+
+    Args:
+        roles: what was opened. measures: by name.
+        needed: measure name => the roles whose rows some metric takes.
+    """
+    done = Measurements(dict(roles))
+    for role, images in roles.items():
+        if isinstance(images, FeatureSet):
+            done.rows.setdefault(GIVEN, {})[role] = images.features
+            done.uses[GIVEN] = MeasureUse("", None, 0, 0, 0.0)
+        elif isinstance(images, ImageSet):
+            for name, measure in measures.items():
+                if role in needed[name]:
+                    _measure_role(done, role, name, measure, store, engine, ranks, progress)
+    # a role that lost images to a later measure is read again for the earlier ones: their rows are in the store
+    for name, by_role in done.rows.items():
+        for role, rows in by_role.items():
+            images = done.roles[role]
+            if name != GIVEN and isinstance(images, ImageSet) and len(rows) != len(images):
+                by_role[role] = store.measure(images, measures[name], engine).rows
+            by_role[role] = _checked(by_role[role], role, name)
+    return done
+
+
+def _measure_role(
+    done: Measurements,
+    role: str,
+    name: str,
+    measure: Measure,
+    store: Store,
+    engine: Engine,
+    ranks: Ranks,
+    progress: Progress,
+) -> None:
+    images = done.roles[role]
+    assert isinstance(images, ImageSet)
+    use = done.uses.setdefault(
+        name,
+        MeasureUse(fingerprint(measure, engine.precision), measure.weights_sha256 or None, 0, 0, 0.0, _about(measure)),
+    )
+    computed = 0
+    while True:
+        measured = store.measure(
+            images,
+            measure,
+            engine,
+            share=(ranks.rank, ranks.count),
+            agree=ranks.agree,
+            advance=lambda total: progress.bar(f"{name}, {role}", total),
+        )
+        if ranks.count > 1:
+            together = ranks.total(measured.computed)  # which waits for all
+            # Reads what the others measured. Their damaged images are still missing: all ranks find the same ones here.
+            own, measured = measured, store.measure(images, measure, engine)
+            measured.computed += together
+            measured.seconds += own.seconds
+        computed += measured.computed
+        use.seconds += measured.seconds
+        for torn in measured.torn:
+            message = f"A shard of the row store was damaged and set aside; its images were measured again ({torn})."
+            done.warnings.append(ReportWarning("torn-shard", None, message))
+        if not measured.damaged:
+            break
+        images = images.without(measured.damaged)
+    assert measured.rows is not None
+    use.computed += computed
+    use.reused += len(images) - computed
+    done.roles[role] = images
+    done.rows.setdefault(name, {})[role] = measured.rows
+
+
+def _about(measure: Measure) -> dict[str, Any]:
+    model = getattr(measure, "feature_model", None)
+    about: dict[str, Any] = {"columns": list(measure.columns)} if measure.columns else {}
+    if model is not None:
+        about |= {"feature_model": model.name, "weights": model.weights.source, "resize": model.recipe.describe()}
+    return about | {k: v for k, v in getattr(measure, "settings", {}).items()}
+
+
+def _checked(rows: Rows | np.ndarray, role: str, name: str) -> Any:
+    """Rows in memory where they fit; features must be finite."""
+    if isinstance(rows, Rows):
+        if rows.shape[0] * rows.shape[1] * 4 > IN_MEMORY_BYTES:
+            return rows
+        columns = rows.columns
+        rows = np.asarray(rows)
+        if columns is None and not np.isfinite(rows).all():
+            count = int((~np.isfinite(rows).all(1)).sum())
+            raise UserError(
+                f"{role}: {name} gave features that are not finite for {count} images; "
+                "precision=float32 or a checkpoint with finite weights is needed"
+            )
+    return rows
+
+
+def weights_warnings(measures: Mapping[str, Measure], metrics: Mapping[str, set[str]]) -> list[ReportWarning]:
+    """What must be said of the feature models behind the measures; `metrics` names each metric's measures."""
+    warnings = []
+    for name, measure in measures.items():
+        model = getattr(measure, "feature_model", None)
+        if model is not None and not model.weights.trained:
+            message = (
+                f"{model.name} has random weights. Distances between its features compare the overall composition of "
+                "images; use it for IRS, and a trained model for judging quality."
+            )
+            warnings.append(ReportWarning("untrained-feature-model", None, message))
+        if model is not None and not model.as_validated and name.startswith("anomaly"):
+            message = (
+                f"The authors of the anomaly score validated it on ViT-S, ConvNeXt-T and DINOv2, not on {model.name}: "
+                "AS and AS-i can be computed with it, but whether they rank models or images as people do is not known."
+            )
+            users = [metric for metric, used in metrics.items() if name in used]
+            warnings += [ReportWarning("feature-model-not-validated", metric, message) for metric in users]
+    return warnings
+
+
+def source_warnings(role: str, images: ImageSet) -> list[ReportWarning]:
+    """What the source of a role left out that may be images, and what else is to be known of it."""
+    lost = {reason: count for reason, count in images.ignored.items() if is_loss(reason)}
+    warnings = []
+    if lost:
+        listed = "; ".join(f"{count:,}: {reason}" for reason, count in sorted(lost.items(), key=lambda each: -each[1]))
+        message = f"{role}: {sum(lost.values()):,} that may be images are not used ({listed})."
+        warnings.append(ReportWarning("images-ignored", None, message))
+    if images.turned:
+        message = (
+            f"{role}: {images.turned:,} images carry an EXIF orientation, which is applied: they are measured upright, "
+            "as viewers show them. Tools that ignore it (pytorch-fid, clean-fid, torch-fidelity) see them turned."
+        )
+        warnings.append(ReportWarning("orientation-applied", None, message))
+    return warnings + [ReportWarning(note.code, None, f"{role}: {note.text}.") for note in images.notes]
+
+
+def skipped_images(roles: Mapping[str, Role]) -> list[ReportWarning]:
+    """A warning for each role that images were left out of, or of which something else must be said."""
+    warnings = []
+    for role, images in roles.items():
+        if isinstance(images, ImageSet):
+            warnings += source_warnings(role, images)
+        if isinstance(images, ImageSet) and images.skipped:
+            first = images.skipped[0]
+            message = f"{role}: {len(images.skipped)} images were left out, first {first.name}, which {first.reason}."
+            warnings.append(ReportWarning("images-skipped", None, message))
+    return warnings

@@ -1,0 +1,117 @@
+"""The recipes of `configs/table/`: by name, made from their YAML, and where each keeps its steps."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from genaudit import __version__
+from genaudit.recipe import Need, Scale, TableRecipe
+from genaudit.tasks.run.folder import store_folder
+from genaudit.tasks.run.instantiate import instantiate
+from genaudit.tasks.run.places import STEPS
+
+ALL = "all"
+PAPERS = "genaudit_papers"
+PRINTING = (f"{PAPERS}.published",)
+SHARED = ("seed", "offline")  # keys that a recipe's YAML may refer to
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe with its name and resolved YAML."""
+
+    name: str
+    recipe: TableRecipe
+    node: dict[str, Any]
+
+    def missing(self, scale: Scale, data: Path | None) -> list[Need]:
+        """What this machine lacks."""
+        return [need for need in self.recipe.needs(scale, data) if not need.have]
+
+    def folder(self, cfg: Any, scale: Scale, seed: int, data: Path | None) -> Path:
+        """Where its steps are kept: another folder where settings, code, weights or data are others.
+
+        The code is the recipe's own module with the helpers that it imports, and genaudit's version. Of weights the
+        file's size and time are taken, since a hash of the file would need it to be read.
+        """
+        code = _sources(type(self.recipe).__module__)
+        identity = [self.node, __version__, code, str(data), sorted(_weights(self.recipe))]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+        return store_folder(cfg["store"]) / STEPS / f"{self.name}-{scale}-{seed}-{digest[:12]}"
+
+
+def _sources(module: str) -> list[str]:
+    """Source of a recipe's module and of all of `genaudit_papers` that it imports, but what only prints results."""
+    found = {module: inspect.getsource(sys.modules[module])}
+    waiting = [module]
+    while waiting:
+        for node in ast.walk(ast.parse(found[waiting.pop()])):
+            if not isinstance(node, ast.ImportFrom) or node.module is None or not node.module.startswith(PAPERS):
+                continue
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                file = _file(name)
+                if name not in found and file.is_file():
+                    found[name] = file.read_text(encoding="utf-8")
+                    waiting.append(name)
+    return [found[name] for name in sorted(found) if name not in PRINTING]
+
+
+def names() -> list[str]:
+    """Every table that there is, those of --config-dir included."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.object_type import ObjectType
+
+    loader = GlobalHydra.instance().config_loader()
+    return [name for name in sorted(loader.get_group_options("table", ObjectType.CONFIG)) if name != ALL]
+
+
+def make(name: str, cfg: Any) -> NamedRecipe:
+    """The recipe of a name, with the keys that the verb was given.
+
+    Raises:
+        UserError: its YAML cannot be made into a recipe.
+    """
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    composed = compose(config_name="reproduce", overrides=[f"table={name}"])
+    with_keys = OmegaConf.merge(composed, {key: cfg[key] for key in SHARED})
+    return of_node(name, with_keys.table)
+
+
+def of_node(name: str, node: Any) -> NamedRecipe:
+    """The recipe of a composed YAML node."""
+    from omegaconf import OmegaConf
+
+    resolved = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(resolved, dict)
+    return NamedRecipe(
+        name, instantiate(OmegaConf.create(resolved)), {str(key): each for key, each in resolved.items()}
+    )
+
+
+def _weights(recipe: Any) -> Iterator[str]:
+    """Path, size and time of every weight file that the recipe's feature models would read."""
+    for value in vars(recipe).values():
+        for each in value.values() if isinstance(value, dict) else [value]:
+            files = getattr(each, "weight_files", None)
+            for path in files() if files else []:
+                stat = Path(path).stat()
+                yield f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _file(module: str) -> Path:
+    """Where a module of the papers' package lies, whether or not there is one of this name."""
+    package = find_spec(PAPERS)
+    assert package is not None  # a recipe's module imports it
+    assert package.origin is not None
+    return Path(package.origin).parents[1].joinpath(*module.split(".")).with_suffix(".py")

@@ -1,0 +1,109 @@
+"""The images that play the roles: generated, reference, train, and anomalies (out-of-distribution images)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from genaudit.data import FeatureSet, ImageSet, Moments, open_images
+from genaudit.data.objects import is_sampler
+from genaudit.errors import UserError
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
+
+ROLES = ("generated", "reference", "train", "anomalies")
+Role = ImageSet | FeatureSet | Moments
+
+
+def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role]:
+    """Opens what plays each role and checks that the roles go together.
+
+    Args:
+        sources: role => path, list of paths, array, dataset source, ...; None where a role is not played.
+
+    Raises:
+        UserError: nothing generated, a source that cannot be read, or features beside images.
+    """
+    if sources.get("generated") is None:
+        raise UserError("generated images are missing: `genaudit VERB SAMPLES ...` or generated=SAMPLES names them")
+    check_n_samples(sources, settings)
+    roles = {name: open_role(name, sources[name], settings) for name in ROLES if sources.get(name) is not None}
+    if isinstance(roles["generated"], Moments):
+        raise UserError("generated: a file with mu and sigma holds no images; only reference may be such a file")
+    for name in ("train", "anomalies"):
+        if isinstance(roles.get(name), Moments):
+            raise UserError(f"{name}: a file with mu and sigma holds no images; only reference may be such a file")
+    kinds = {name: "features" if isinstance(role, FeatureSet) else "images" for name, role in roles.items()
+             if not isinstance(role, Moments)}  # fmt: skip
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name} holds {kind}" for name, kind in kinds.items())
+        raise UserError(f"{listed}: either all roles hold images, or all hold features (.npz with `features`)")
+    widths = {name: role.features.shape[1] for name, role in roles.items() if isinstance(role, FeatureSet)}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(f"features with different numbers of columns: {listed}; they must come from one feature model")
+    return roles
+
+
+def check_n_samples(sources: Mapping[str, Any], settings: Settings) -> None:
+    """Raises UserError where `n_samples` is given and nothing is there to draw from."""
+    if settings.n_samples is not None and not any(map(is_sampler, sources.values())):
+        raise UserError(
+            f"n_samples={settings.n_samples} says how many images a callable draws, and no role is a callable; "
+            f"limit={settings.n_samples} takes so many of the generated images"
+        )
+
+
+def source_of(node: Any) -> Any:
+    """A role's configuration as a source: a path or list as it is, a dataset config instantiated, None where empty."""
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+
+    if isinstance(node, ListConfig):
+        return OmegaConf.to_container(node, resolve=True)
+    if not isinstance(node, DictConfig):
+        return node
+    if not node:
+        return None
+    if "_target_" not in node:
+        raise UserError(f"a dataset is a path or a config with _target_, not {OmegaConf.to_container(node)}")
+    from genaudit.tasks.run.instantiate import instantiate
+
+    return instantiate(node)
+
+
+def open_role(role: str, source: Any, settings: Settings) -> Role:
+    """Opens what plays one role, as the settings say."""
+    with Progress(settings.progress).scan(f"read {role}") as scanned:
+        opened: Role = open_images(
+            source,
+            role=role,
+            limit=settings.limits.get(role),
+            n_samples=settings.n_samples if is_sampler(source) else None,
+            on_error=settings.on_error,  # type: ignore[arg-type]
+            max_skipped=settings.max_skipped,
+            max_pixels=settings.max_pixels,
+            workers=settings.engine.decode_workers,
+            seed=settings.seed,
+            progress=scanned,
+        )
+    if isinstance(opened, Moments) and role in settings.limits:
+        key = LIMIT_KEYS[role]
+        raise UserError(f"{key}={settings.limits[role]}: {opened.source} holds mean and covariance of all its images")
+    return opened
+
+
+def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+    """Reads single images and keeps no file open between them, however long the report lives."""
+    lock = threading.Lock()
+
+    def read(index: int) -> np.ndarray:
+        with lock:
+            try:
+                return images.read(index)
+            finally:
+                images.close()
+
+    return read

@@ -1,0 +1,1 @@
+"""Fitting density models, PIAD and classifiers: images, keys, watchers, pages."""

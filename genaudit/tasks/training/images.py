@@ -1,0 +1,97 @@
+"""Images of a role as one array of prepared pixels, for training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from genaudit.data import ImageSet
+from genaudit.errors import UserError
+from genaudit.store.prefetch import prepared_batches
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.roles import open_role, source_of
+from genaudit.tasks.run.settings import Settings
+
+IN_MEMORY_BYTES = 1 << 30  # larger arrays lie in the run's folder and are read where they are needed
+PREPARED = "images.npy"
+AT_ONCE = 256
+
+
+class Preparation(Protocol):
+    """How an image becomes pixels, such as `genaudit.measures.piad.PreparedPixels`."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    def apply(self, image: np.ndarray) -> np.ndarray: ...
+
+
+def images_of(cfg: Any, role: str, settings: Settings) -> ImageSet | None:
+    """The images that play a role; None where nothing was given.
+
+    Raises:
+        UserError: features or moments were given.
+    """
+    source = source_of(cfg.get(role))
+    if source is None:
+        return None
+    images = open_role(role, source, settings)
+    if not isinstance(images, ImageSet):
+        raise UserError(f"{role}: {images.source} holds no images")
+    return images
+
+
+def read_pixels(
+    images: ImageSet, preparation: Preparation, settings: Settings, folder: Path | None = None
+) -> tuple[np.ndarray, ImageSet]:
+    """All images prepared, (N, C, S, S) uint8, and the set without the damaged ones.
+
+    Args:
+        folder: where an array that is too large for memory goes; a finished one of the same images is used again.
+    """
+    shape = (len(images), preparation.channels, preparation.size, preparation.size)
+    large = folder is not None and int(np.prod(shape)) > IN_MEMORY_BYTES
+    while True:
+        array: Any
+        if large:
+            assert folder is not None
+            path = folder / f"{images.digest[:16]}.{PREPARED}"
+            if path.is_file():
+                return np.load(path, mmap_mode="r"), images
+            folder.mkdir(parents=True, exist_ok=True)
+            array = np.lib.format.open_memmap(path.with_suffix(".partial"), "w+", np.uint8, (len(images), *shape[1:]))
+        else:
+            array = np.empty((len(images), *shape[1:]), np.uint8)
+        damaged = _fill(array, images, preparation, settings)
+        if damaged:
+            images = images.without(damaged)
+            continue
+        if large:
+            array.flush()
+            os.replace(path.with_suffix(".partial"), path)
+        return array, images
+
+
+def _fill(array: np.ndarray, images: ImageSet, preparation: Preparation, settings: Settings) -> dict[int, str]:
+    """Fills the array; returns the damaged images, index => reason."""
+    damaged: dict[int, str] = {}
+    batches = prepared_batches(
+        images,
+        range(len(images)),
+        preparation.apply,
+        batch_size=AT_ONCE,
+        workers=settings.engine.decode_workers,
+    )
+    with Progress(settings.progress).bar(f"prepare {images.policy.role}", len(images)) as advance:
+        for indices, pixels, bad in batches:
+            damaged |= {index: error.reason for index, error in bad}
+            if indices:
+                array[indices] = pixels[:, : preparation.channels]
+            advance(len(indices) + len(bad))
+    return damaged

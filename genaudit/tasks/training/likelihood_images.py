@@ -1,0 +1,149 @@
+"""Images as a density model's training takes them: whole sets of pixels that are indexed by batch.
+
+N images, B images of a batch, C channels (1 where the model has one), H height, W width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genaudit.data import DamagedImage, ImageSet
+from genaudit.data.reader import ordered_map
+from genaudit.errors import UserError
+from genaudit.measures.canvas import Canvas
+from genaudit.reading import check_regular
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.roles import open_role, source_of
+from genaudit.tasks.run.settings import Settings
+
+IN_MEMORY_BYTES = 4 << 30  # more pixels stay where they are, and are decoded again for every batch
+
+
+class LikelihoodImages:
+    """A source; `self[indices]` are (B, H, W, C) uint8, of their own size where all have the same, else padded.
+
+    Attributes:
+        set: the images that could be read. shape: (C, S, S) of the model that they are for.
+    """
+
+    def __init__(self, role: str, source: Any, shape: tuple[int, int, int], settings: Settings) -> None:
+        """
+        Args:
+            role: the key that named them. source: path, list, array or dataset source.
+
+        Raises:
+            UserError: no images, features in place of images, or images larger than the model's.
+        """
+        opened = open_role(role, source, settings)
+        if not isinstance(opened, ImageSet):
+            raise UserError(f"{role}: {opened.source} holds no images, and a density model learns from images")
+        self.set, self.shape, self.role = opened, shape, role
+        largest = opened.sizes.max(axis=1)
+        if largest.max() > shape[1]:
+            first = int((largest > shape[1]).argmax())
+            height, width = opened.sizes[first]
+            raise UserError(
+                f"{role}: {opened.names[first]} is {height}x{width}, larger than the model's {shape[1]}x{shape[1]}; "
+                f"give likelihood.model.size={largest.max()}, or images resized to the model's size"
+            )
+        same = bool((opened.sizes == opened.sizes[0]).all())
+        self.canvas = None if same else Canvas(shape[1])
+        height, width = opened.sizes[0] if same else shape[1:]
+        self._pixels: np.ndarray | None = None
+        if len(opened) * shape[0] * int(height) * int(width) <= IN_MEMORY_BYTES:
+            self._pixels = self._decode(settings)
+
+    def __len__(self) -> int:
+        return len(self.set)
+
+    def __getitem__(self, indices: Any) -> np.ndarray:
+        if self._pixels is not None:
+            return self._pixels[indices]
+        chosen = np.arange(len(self.set))[indices]
+        try:
+            return np.stack([self._read(int(i)) for i in chosen])
+        except DamagedImage as error:
+            raise UserError(f"{self.role}: {error}. Mend or remove it.") from error
+
+    def _read(self, index: int) -> np.ndarray:
+        from genaudit.likelihood.dequantisation import to_pixels
+
+        image = self.set.read(index)
+        image = image if self.canvas is None else self.canvas.place(image)
+        pixels: np.ndarray = to_pixels(image[None], channels=self.shape[0])[0].permute(1, 2, 0).numpy()
+        return pixels
+
+    def _decode(self, settings: Settings) -> np.ndarray:
+        """All pixels; images that turn out to be damaged leave the set."""
+
+        def read(index: int) -> np.ndarray | DamagedImage:
+            try:
+                return self._read(index)
+            except DamagedImage as error:
+                return error
+
+        good: list[np.ndarray] = []
+        damaged: dict[int, str] = {}
+        with Progress(settings.progress).bar(f"decode {self.role}", len(self.set)) as advance:
+            for index, found in enumerate(ordered_map(read, len(self.set), settings.engine.decode_workers)):
+                if isinstance(found, DamagedImage):
+                    damaged[index] = found.reason
+                else:
+                    good.append(found)
+                advance(1)
+        if damaged:
+            self.set = self.set.without(damaged)
+        return np.stack(good)
+
+
+def images_of(cfg: Any, role: str, shape: tuple[int, int, int], settings: Settings) -> LikelihoodImages | None:
+    """The images that a key of the configuration names; None where it names none."""
+    source = source_of(cfg[role])
+    return None if source is None else LikelihoodImages(role, source, shape, settings)
+
+
+def labels_of(given: str | None, images: LikelihoodImages, classes: int) -> np.ndarray | None:
+    """The class of each training image (N,), 0 to classes - 1; None for a model of one class.
+
+    Args:
+        given: a .npy, or a .txt with an integer per line, in the order of the images; None takes the names of the
+            folders that they lie in, sorted.
+
+    Raises:
+        UserError: there are not as many labels as images, or not as many classes as the model has.
+    """
+    if classes == 1:
+        if given is not None:
+            raise UserError("labels= is for a class-conditional model: give likelihood.model.classes too")
+        return None
+    if given is None:
+        folders = [name.rpartition("/")[0].split("/")[-1] for name in images.set.names]
+        known = sorted(set(folders))
+        if len(known) != classes:
+            raise UserError(
+                f"train: {images.set.source} has {len(known)} folders of images, and likelihood.model.classes is "
+                f"{classes}; a folder for each class, or labels=FILE, is needed"
+            )
+        return np.array([known.index(folder) for folder in folders], np.int64)
+    labels = _read_labels(Path(given).expanduser())
+    if len(labels) != len(images):
+        raise UserError(f"labels: {given} has {len(labels):,} labels, and there are {len(images):,} training images")
+    if not ((labels >= 0) & (labels < classes)).all():
+        raise UserError(f"labels: {given} holds labels outside 0 to {classes - 1} (likelihood.model.classes={classes})")
+    return labels
+
+
+def _read_labels(path: Path) -> np.ndarray:
+    try:
+        check_regular(path)
+        found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
+        labels = found.astype(np.int64)
+        whole = labels.ndim == 1 and bool((labels == found).all())
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, OverflowError) as error:
+        raise UserError(f"labels: {path} cannot be read as labels ({error})") from None
+    if not whole:
+        raise UserError(f"labels: {path} must hold one integer per image")
+    return labels

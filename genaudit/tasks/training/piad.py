@@ -1,0 +1,162 @@
+"""`genaudit train piad=NAME train=T`: PIAD on normal images, with pictures of what it has learned as it learns.
+
+The run's folder holds, beside checkpoint and log (`genaudit.training`):
+
+    model.safetensors, model.json   the networks as of the last picture, ready to score (`genaudit.piad.saved`)
+    samples/, reconstructions/      PNG grids by iteration; samples.png and reconstructions.png are the last
+    train.html                      losses, weights gamma and the pictures on one page
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit import __version__
+from genaudit.data import ImageSet
+from genaudit.errors import DONE, Diverged, UserError
+from genaudit.measures.piad import PreparedPixels
+from genaudit.tasks.run.environment import command_line
+from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.instantiate import instantiate
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.training.images import images_of, read_pixels
+from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
+from genaudit.tasks.training.piad_watcher import WATCHED, PIADConsole, PIADWatcher, page, spread
+
+if TYPE_CHECKING:
+    from genaudit.piad.perceptual import Perceptual
+    from genaudit.piad.saved import Model
+
+LOSSES = ("critic_image", "critic_latent", "adversarial_generator", "adversarial_encoder", "reconstruction")
+GAMMAS = ("gamma_generator", "gamma_encoder")
+LOG = (*LOSSES, *GAMMAS, "auroc")
+
+
+def run(cfg: Any, settings: Settings) -> int:
+    """Trains, from the run folder's checkpoint on where there is one; writes model, pictures and page."""
+    from genaudit.piad.trainer import Schedule, Trainer
+    from genaudit.training import fit
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("PIAD trains in one process: start it without torchrun")
+    model = make(cfg.piad, settings)
+    schedule = instantiate(cfg.piad.schedule)
+    if not isinstance(schedule, Schedule):
+        raise UserError("piad.schedule: its YAML must make a genaudit.piad.trainer.Schedule")
+    images = images_of(cfg, "train", settings)
+    if images is None:
+        raise UserError(
+            "train=T is needed, the normal images to learn: genaudit train piad=mnist train=images/ out=RUN"
+        )
+    out = run_folder(cfg, "train")
+    pixels = PreparedPixels.of(model.pixels)
+    array, images = read_pixels(images, pixels, settings, out)
+    anomalies, normal = (_some(cfg, role, pixels, settings) for role in ("anomalies", "reference"))
+    trainer = Trainer(
+        model.networks,
+        array,
+        model.perceptual,
+        schedule,
+        reconstruction=model.reconstruction,
+        seed=settings.seed,
+        device=settings.engine.device,
+    )
+    about = {"seed": settings.seed, "images": len(images), "images_digest": images.digest, "genaudit": __version__}
+    every = every_of(cfg.every, schedule.iterations)
+    watcher = PIADWatcher(trainer, model, _plain(cfg.piad), out, about, anomalies, normal, every)
+    console = PIADConsole(out, trainer, images.source)
+    try:
+        with Progress(settings.progress).bar("training", schedule.iterations) as advance:
+            fitted = fit(
+                trainer,
+                out,
+                record=lambda losses: losses.numbers(),
+                log=LOG,
+                every=every,
+                checkpoint_seconds=checkpoint_seconds_of(cfg),
+                watch=watcher,
+                advance=advance,
+                show=console.show,
+                on_resume=console.resume,
+                settings=_fixed(model, settings, images),
+            )
+    except Diverged:
+        watcher.remove()
+        raise
+    watcher.save()
+    page(out, images, watcher, command_line("train"))
+    console.end(fitted.seconds)
+    return DONE
+
+
+def make(node: Any, settings: Settings) -> Model:
+    """The untrained model that a `piad` configuration describes.
+
+    Raises:
+        UserError: a key of it is wrong.
+    """
+    from genaudit.piad.networks import Architecture, build
+    from genaudit.piad.saved import Model
+    from genaudit.piad.scoring import check_reconstruction
+
+    architecture = instantiate(node.networks)
+    if not isinstance(architecture, Architecture):
+        raise UserError("piad.networks: its YAML must make a genaudit.piad.networks.Architecture")
+    perceptual = None if node.reconstruction == "mse" else make_perceptual(node.perceptual)
+    try:
+        pixels = PreparedPixels(architecture.size, node.channels, **node.pixels)
+        check_reconstruction(node.reconstruction, perceptual)
+        networks = build(architecture, pixels.channels, seed=settings.seed)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"piad: {error}") from None
+    return Model(networks, architecture, perceptual, node.reconstruction, pixels.describe())
+
+
+def make_perceptual(node: Any) -> Perceptual:
+    """The perceptual network of its configuration."""
+    from genaudit.piad.perceptual import Perceptual
+
+    perceptual = instantiate(node) if node is not None and "_target_" in node else None
+    if not isinstance(perceptual, Perceptual):
+        raise UserError("piad.perceptual: its YAML must make a genaudit.piad.perceptual.Perceptual")
+    return perceptual
+
+
+def _some(cfg: Any, role: str, pixels: PreparedPixels, settings: Settings) -> np.ndarray | None:
+    """At most WATCHED images of a role, prepared."""
+    images = images_of(cfg, role, settings)
+    if images is None:
+        return None
+    return read_pixels(images.subset(spread(len(images), WATCHED)), pixels, settings)[0]
+
+
+def _fixed(model: Model, settings: Settings, images: ImageSet) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be gone on with, besides what the trainer itself compares."""
+    import hashlib
+    import json
+    from dataclasses import asdict
+
+    from genaudit.piad.saved import identity
+
+    perceptual = {} if model.perceptual is None else identity(model.perceptual)
+    statistics = json.dumps(perceptual.get("statistics")).encode()
+    return {
+        "seed": settings.seed,
+        "images": images.digest,
+        "pixels": json.dumps(model.pixels, sort_keys=True),
+        "networks": json.dumps(asdict(model.architecture), sort_keys=True),
+        "perceptual weights": str(perceptual.get("weights_sha256")),
+        "perceptual statistics": hashlib.sha256(statistics).hexdigest(),
+    }
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,176 @@
+"""Glows of schirrmeister2020 that exist: shapes and size of the paper's (S1.1), Fourier mixing with a small one (S3).
+
+Schirrmeister et al. 2020. N images.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genaudit.recipe import Context, Need, Scale
+from genaudit.reports.table import Cell, Table
+from genaudit_papers.measuring import set_need
+from genaudit_papers.published import compared, published
+
+
+class Shapes:
+    """Shapes and steps of Glow's scales as built, and its number of parameters, which the paper doesn't print.
+
+    Args:
+        knobs: of `genaudit.likelihood.glow.Glow`.
+    """
+
+    def __init__(self, **knobs: Any) -> None:
+        self.knobs = knobs
+
+    def needs(self, scale: Scale, data: Path | None) -> list[Need]:
+        """Nothing."""
+        return []
+
+    def run(self, context: Context) -> Table:
+        """Builds the network and looks."""
+        table = published("schirrmeister2020", "Section S1.1")
+        found = context.step("built", self._built)
+        cells = []
+        for row, built in found["scales"].items():
+            for column in table.columns:
+                cells.append(compared(table[row, column], built[column], row=f"scale {row}", tolerance=0.0))
+        cells.append(Cell("whole network", "parameters", found["parameters"], note="counted on the network as built"))
+        counted = closed_form(
+            **{key: int(self.knobs[key]) for key in ("channels", "scales", "steps", "hidden", "size")}
+        )
+        cells.append(Cell("whole network", "parameters by formula", counted, note="from shapes alone"))
+        return table.recomputed(
+            "glow_shapes",
+            cells,
+            context.scale,
+            notes=(
+                "The paper prints shapes and steps only. 512 hidden filters are those of the code that it names.",
+                *table.notes,
+            ),
+        )
+
+    def _built(self) -> dict[str, Any]:
+        import torch
+
+        from genaudit.likelihood.glow import Glow
+
+        with torch.device("meta"):
+            model = Glow(**self.knobs)
+        sides = {
+            str(number): {
+                "channels": c,
+                "width": width,
+                "height": height,
+                "steps": len(list(model.scales[number - 1].children())),
+            }
+            for number, (c, height, width) in enumerate(model.shapes, start=1)
+        }
+        # triangular factors are kept as squares: their zeros are no parameters
+        zeros = sum(
+            int(p.shape[0]) * (int(p.shape[0]) + 1) // 2
+            for name, p in model.named_parameters()
+            if name.endswith(("linear.lower", "linear.upper"))
+        )
+        return {"scales": sides, "parameters": sum(p.numel() for p in model.parameters()) - zeros}
+
+
+def closed_form(*, channels: int, size: int, scales: int, steps: int, hidden: int) -> int:
+    """Trainable numbers of a Glow with C channels at a scale, from shapes alone.
+
+    A step: actnorm 2C; 1x1 convolution C²; coupling from C/2 channels through 3x3 and 1x1 convolutions with `hidden`
+    filters, each with an actnorm in place of a bias, and a 3x3 one to C with bias and scale. A prior has 2
+    numbers a latent dimension, an actnorm's.
+    """
+    total = 0
+    for number in range(scales):
+        channels, size = 4 * channels, size // 2
+        coupling = (9 * channels // 2 * hidden + 2 * hidden) + (hidden**2 + 2 * hidden) + (9 * hidden + 2) * channels
+        total += steps * (2 * channels + channels**2 + coupling)
+        kept = channels if number == scales - 1 else channels // 2
+        total += 2 * kept * size * size
+        channels -= kept if number < scales - 1 else 0
+    return total
+
+
+class Fourier:
+    """Section S3: whose likelihood that of a mixed image follows, its amplitudes' or its phases'.
+
+    Args:
+        model: a trained density model, name or folder; the paper's at the paper's scale: table.model=FOLDER.
+        sets: grey image sets that are mixed with one another, each image with a random other one.
+    """
+
+    def __init__(
+        self, model: str = "fashion_mnist", sets: tuple[str, ...] = ("demo:reference", "demo:held_out")
+    ) -> None:
+        self.model, self.sets = model, tuple(sets)
+
+    def needs(self, scale: Scale, data: Path | None) -> list[Need]:
+        """The model, and at the paper's scale one that was trained on CIFAR10."""
+        found = [set_need(data, name, f"images of {name}") for name in self.sets]
+        if scale == "paper" and self.model == "fashion_mnist":
+            how = "table.model=FOLDER of `genaudit train likelihood=glow`, table.sets=[cifar10/test,svhn/test]"
+            found.append(Need("a Glow trained on CIFAR10", False, how))
+        return found
+
+    def run(self, context: Context) -> Table:
+        """Mixes, scores, correlates."""
+        table = published("schirrmeister2020", "Section S3")
+        found = context.step("correlations", partial(self._correlations, context))
+        rows = dict(zip(table.rows, ("amplitude", "phase"), strict=True))
+        cells = [
+            compared(
+                table[row, "Spearman"],
+                found[key],
+                lower=found[f"{key}_interval"][0],
+                upper=found[f"{key}_interval"][1],
+            )
+            for row, key in rows.items()
+        ]
+        cells.append(
+            Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%")
+        )
+        laptop = "A small Glow and Fashion-MNIST, which ship with genaudit, in place of those of CIFAR10 and SVHN."
+        return table.recomputed(
+            "likelihood_fourier",
+            cells,
+            context.scale,
+            differs=laptop if context.scale == "laptop" else "",
+            notes=("Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels first.",),
+        )
+
+    def _correlations(self, context: Context) -> dict[str, Any]:
+        from genaudit.likelihood import saved
+        from genaudit.likelihood.dequantisation import to_pixels
+        from genaudit.likelihood.evaluation import log_likelihoods
+        from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
+        from genaudit.stats.resampling import bootstrap_indices, percentile_interval
+        from genaudit_papers.measuring import pixels_of
+
+        model = saved.load(self.model, context.device)
+        channels, size, _ = model.image_shape
+        images = np.concatenate([pixels_of(context.data, name) for name in self.sets])
+        pixels = to_pixels(images, channels=channels, size=size)
+        # one cycle through all images in random order: nobody is mixed with themselves
+        order = np.random.default_rng(context.seed).permutation(len(pixels))
+        partner = np.empty(len(order), int)
+        partner[order] = np.roll(order, 1)
+        mixed = to_pixel_range(mix_amplitude_phase(pixels.float(), pixels[partner].float()))
+        scores, mixes = (log_likelihoods(model, each)[:, 0] for each in (pixels, mixed.pixels))
+        value = mixing_correlations(mixes, scores, scores[partner])
+        drawn = [
+            mixing_correlations(mixes[index], scores[index], scores[partner][index])
+            for (index,) in bootstrap_indices((len(mixes),), repeats=300, seed=context.seed)
+        ]
+        return {
+            "amplitude": value.amplitude,
+            "phase": value.phase,
+            "amplitude_interval": list(percentile_interval([each.amplitude for each in drawn])),
+            "phase_interval": list(percentile_interval([each.phase for each in drawn])),
+            "outside": mixed.outside,
+        }
