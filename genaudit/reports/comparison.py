@@ -331,7 +331,7 @@ def _incomparable(runs: Sequence[Run]) -> Iterable[ReportWarning]:
     for metric in metrics:
         settings = {label: settings_of(run, metric) for label, _, run in entries(metric)}
         if any(each != settings[label] for label in settings for each in settings.values()):
-            yield Warning(
+            yield ReportWarning(
                 "different-settings",
                 metric,
                 f"{metric}: computed with other settings of its own (metric.{metric}.fn in the configuration), "
