@@ -172,7 +172,7 @@ class TestDatasets:
         ("item", "message"),
         [
             (torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)), r"must lie in \[0, 1\]"),
-            (torch.zeros(2, 8, 8), r"has shape \(2, 8, 8\); \(C, H, W\)"),
+            (torch.zeros(2, 8, 8), r"has shape \(2, 8, 8\); expected \(C, H, W\)"),
             (np.zeros((8, 8, 3)), r"has type|holds"),
             ("a.png", "is a str"),
             (lambda: 1 / 0, "raised ZeroDivisionError"),
@@ -340,7 +340,7 @@ class TestCallables:
     @pytest.mark.parametrize(
         ("result", "message"),
         [
-            (lambda n: torch.zeros(n + 1, 3, 4, 4), r"returned shape \(65, 3, 4, 4\); \(64, C, H, W\)"),
+            (lambda n: torch.zeros(n + 1, 3, 4, 4), r"returned shape \(65, 3, 4, 4\); expected \(64, C, H, W\)"),
             (lambda n: torch.zeros(n, 4, 4), r"returned shape \(64, 4, 4\)"),
             (lambda n: [0] * n, "returned a list"),
             (lambda n: torch.zeros(n, 3, 4, 4) - 0.5, "image 0 that .* drew holds floats from -0.5"),

@@ -24,7 +24,7 @@ PROGRAM = """
 import datetime, sys
 import torch.distributed as dist
 from genaudit.store import store
-from genaudit.tasks import ranks
+from genaudit.tasks.run import ranks
 from genaudit.cli import main
 fill, join = store._fill, ranks.Ranks.join.__func__
 own = "own group" in sys.argv
