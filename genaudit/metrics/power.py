@@ -28,10 +28,12 @@ MOST = 100  # times the training set: more samples than this are not recommended
 
 @dataclass(frozen=True)
 class Plan:
-    """`samples` (D, P) int64: how many reject a model of `diversities[i]` (IRS_inf) with probability `powers[j]`.
+    """`samples` (D, P): how many reject a model of `diversities[i]` (IRS_inf) with probability `powers[j]`.
 
-    `real` (D, P) are the held-out real images that they need; None for the absolute test. `detect_samples` are those
-    without which no model is accepted (`question.detect` and `.power`).
+    Infinite where no number of samples does: which training images a share holds is random too, and of few training
+    images two shares cannot be distinguished however many samples there are. `real` (D, P) are the held-out real images
+    that they need; None for the absolute test. `detect_samples` are those without which no model is accepted
+    (`question.detect` and `.power`).
     """
 
     n_train: int
@@ -41,11 +43,15 @@ class Plan:
     powers: tuple[float, ...]
     samples: np.ndarray
     real: np.ndarray | None
-    detect_samples: int
+    detect_samples: float
 
     @property
-    def detect_real(self) -> int | None:
-        return None if self.real is None else real_needed(self.detect_samples, self.question.irs_target)
+    def detect_real(self) -> float | None:
+        return None if self.real is None else _real(self.detect_samples, self.question)
+
+
+def _real(samples: float, question: Question) -> float:
+    return float(real_needed(int(samples), question.irs_target)) if np.isfinite(samples) else np.inf
 
 
 def plan(
@@ -72,21 +78,19 @@ def plan(
     """
     target, law = target_support(n_train, question.irs_target), Law.even(n_train)
 
-    def needed(support: int, power: float) -> int:
+    def needed(support: int, power: float) -> float:
         if absolute:
             return samples_needed(support, target, question.alpha, power)
         detect = support / (question.irs_target * n_train)
         found = calibrated_samples(law, question.irs_target, detect, question.alpha, power, MOST * n_train)
-        if found is None:
-            raise ValueError(f"no {MOST * n_train:,} samples reject {support:,} of {n_train:,} training images")
-        return found
+        return np.inf if found is None else found
 
     if diversities is None:
         candidates = [share * question.irs_target for share in SHARES]
         diversities = [d for d in candidates if 1 <= round(d * n_train) < target]
         if not diversities:
             raise ValueError(f"a target of {target} training images leaves no smaller diversity to reject")
-    samples = np.empty((len(diversities), len(powers)), np.int64)
+    samples = np.empty((len(diversities), len(powers)))
     for row, diversity in enumerate(diversities):
         support = round(diversity * n_train)
         if support < 1 or support >= target:
@@ -97,6 +101,6 @@ def plan(
         for column, power in enumerate(powers):
             samples[row, column] = needed(support, power)
             advance(1)
-    real = None if absolute else np.vectorize(lambda n: real_needed(n, question.irs_target))(samples)
+    real = None if absolute else np.vectorize(lambda n: _real(n, question), otypes=[float])(samples)
     least = needed(min(max(1, round(question.detect * target)), target - 1) if target > 1 else 1, question.power)
     return Plan(n_train, question, target, tuple(diversities), tuple(powers), samples, real, least)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from pathlib import Path
 from typing import TextIO
 
@@ -21,10 +22,10 @@ def write(plan: Plan, out: Path, created: str, command: str) -> dict[str, Path]:
 
     columns = ["irs_inf", "images", *(f"samples_{power:g}" for power in plan.powers)]
     rows = [
-        [diversity, round(diversity * plan.n_train), *map(int, samples)]
+        [diversity, round(diversity * plan.n_train), *map(_whole, samples)]
         for diversity, samples in zip(plan.diversities, plan.samples, strict=True)
     ]
-    real = None if plan.real is None else plan.real.tolist()
+    real = None if plan.real is None else [[*map(_whole, row)] for row in plan.real]
     question = plan.question
     document = {
         "schema": SCHEMA,
@@ -38,8 +39,8 @@ def write(plan: Plan, out: Path, created: str, command: str) -> dict[str, Path]:
         "power": question.power,
         "absolute": plan.real is None,
         "s_target": plan.s_target,
-        "samples_needed": plan.detect_samples,
-        "reference_needed": plan.detect_real,
+        "samples_needed": _whole(plan.detect_samples),
+        "reference_needed": None if plan.detect_real is None else _whole(plan.detect_real),
         "powers": list(plan.powers),
         "rows": [
             {"irs_inf": row[0], "images": row[1], "samples": row[2:], "reference": real[at] if real else None}
@@ -49,7 +50,7 @@ def write(plan: Plan, out: Path, created: str, command: str) -> dict[str, Path]:
     picture = draw(plan)
     names = {
         "plan": plan,
-        "rows": [(f"{row[0]:.3g}", f"{row[1]:,}", [f"{n:,}" for n in row[2:]]) for row in rows],
+        "rows": [(f"{row[0]:.3g}", f"{row[1]:,}", [*map(_text, row[2:])]) for row in rows],
         "powers": [percent(power) for power in plan.powers],
         "title": title(plan),
         "command": command,
@@ -108,7 +109,7 @@ def show(plan: Plan) -> None:
         table.add_column(f"rejected with {percent(power)}", justify="right")
     for diversity, samples in zip(plan.diversities, plan.samples, strict=True):
         images = f"{round(diversity * plan.n_train):,}"
-        table.add_row(text((f"{diversity:.3g}", "bold")), images, *(f"{n:,}" for n in samples))
+        table.add_row(text((f"{diversity:.3g}", "bold")), images, *map(_text, map(_whole, samples)))
     console.print(text((title(plan), "")))
     console.print(table)
 
@@ -122,13 +123,23 @@ def title(plan: Plan) -> str:
         target = f"{question.irs_target:g} of what real images reach of {plan.n_train:,} training images"
         real = (
             f", each held against 1/{question.irs_target:g} as many held-out real images "
-            f"({plan.detect_real:,} for that); retrieval is taken to be even"
+            f"({_text(_whole(plan.detect_real or math.inf))} for that); retrieval is taken to be even"
         )
     return (
         f"Samples needed to reject a model of a given diversity: target {target}, alpha={question.alpha:g}, "
-        f"mode=fixed. A model is accepted from {plan.detect_samples:,} samples on (detect={question.detect:g}, "
+        f"mode=fixed. A model is accepted from {_text(_whole(plan.detect_samples))} samples on "
+        f"(detect={question.detect:g}, "
         f"power={question.power:g}){real}. With mode=sequential models far below the target are rejected much earlier."
     )
+
+
+def _whole(number: float) -> int | None:
+    """A number of images; None where there is none."""
+    return int(number) if math.isfinite(number) else None
+
+
+def _text(number: float | None) -> str:
+    return "none" if number is None else f"{number:,.0f}"
 
 
 def percent(power: float) -> str:

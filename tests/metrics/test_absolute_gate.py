@@ -191,6 +191,14 @@ def test_plan_names_sample_numbers_that_reach_the_power_and_no_step_before() -> 
         plan(2, Question(0.5, 0.05))
 
 
+def test_what_no_number_of_samples_can_reject_is_said_and_ends_no_plan() -> None:
+    """Which images a share holds is random: 0.72 and 0.8 of 100 images overlap."""
+    made = plan(100, Question(0.8, 0.05))
+    assert made.samples[0, 0] < made.samples[1, 0] < 100
+    assert np.isinf(made.samples[-1]).any()
+    assert np.isfinite(plan(100, Question(0.8, 0.05), absolute=True).samples).all()
+
+
 def test_calibrated_plan_counts_the_real_images_too() -> None:
     made = plan(800, Question(0.8, 0.05), diversities=[0.1, 0.4], powers=[0.8, 0.99])
     assert made.real is not None
