@@ -26,6 +26,7 @@ from genaudit.store.shards import DIGEST, SUFFIX, Shard, TornShard, read_shard, 
 NAME = "index"
 MAGIC = b"genaudit index 1\n"
 ENTRY = np.dtype([("digest", f"S{DIGEST}"), ("shard", "<u4"), ("row", "<u4")])
+LISTINGS = 100  # of a folder that changes while it is read, at most
 UNKNOWN = 32  # shards that may be unknown to the file before it is written again, or an eighth of those that it knows
 KEPT_BYTES = 64 << 20  # of rows that are kept in memory once they were read to be verified
 STALE_SECONDS = 86_400  # a temporary file of that age is of a process that was killed
@@ -49,8 +50,22 @@ class Index:
 
     @classmethod
     def read(cls, folder: Path, known: Index | None = None) -> Index:
-        """The index of a folder as it is now; `known` is what was read of it before."""
+        """The index of a folder as it is now; `known` is what was read of it before.
+
+        A compaction meanwhile writes new shards before it removes old ones; a listing that was begun before may lack
+        both. So the folder is listed again until it stays as it was.
+        """
         here = _listed(folder)
+        for _ in range(LISTINGS):
+            known, listed = cls._of(folder, here, known), here
+            here = _listed(folder)
+            if here == listed:
+                break
+        assert known is not None
+        return known
+
+    @classmethod
+    def _of(cls, folder: Path, here: set[str], known: Index | None) -> Index:
         before = known or _load(folder)
         torn = list(known.torn) if known else []
         heads = dict(known._heads) if known else {}
