@@ -188,6 +188,10 @@ def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> 
     """The machine's fault as a sentence, exit code 2; else an internal error, whose traceback is kept in a file."""
     if fault := environment_fault(error):
         return _complain(fault)
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, OmegaConfBaseException):  # ${...} in a value that leads nowhere, or back to itself
+        return _complain(f"the configuration cannot be resolved: {str(error).splitlines()[0]}")
     kept = _keep_traceback("".join(traceback.format_exception(error)), verb, cfg)
     where = f"Please report it with {kept}" if kept else "Please report it; its traceback could not be written anywhere"
     print(f"genaudit: internal error ({type(error).__name__}: {one_line(error)}). {where}", file=sys.stderr)

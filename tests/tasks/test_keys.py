@@ -52,7 +52,7 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         ("offline=no", "offline must be true or false, got no"),
         ("progress=1", "progress must be true or false, got 1"),
         ("workers=-1", "workers must be auto or an integer of 0 or more, got -1"),
-        ("batch_size=2.5", "batch_size must be auto or a positive integer, got 2.5"),
+        ("batch_size=2.5", "batch_size must be auto or an integer from 1 to 65536, got 2.5"),
         ("limit=true", "limit must be a positive integer or null, got true"),
         ("on_error=ignore", "on_error must be fail or skip, got ignore"),
         ("max_skipped=1.5", "max_skipped must be a number from 0 to 1, got 1.5"),

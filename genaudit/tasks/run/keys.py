@@ -41,7 +41,7 @@ MEASURING: dict[str, Check] = {
     "seed": NATURAL,
     "device": Check("auto, cpu, cuda, cuda:N or mps", _is_device),
     "precision": one_of(*PRECISIONS),
-    "batch_size": AUTO | COUNT,
+    "batch_size": AUTO | integer(Bounds(1, 65536)),
     "workers": AUTO | NATURAL,
     **dict.fromkeys(("limit", "limit_reference", "limit_train", "limit_anomalies", "n_samples"), COUNT | NULL),
     "store": Check("a path or null", lambda value: value in (None, "") or _is_path(value)),  # GENAUDIT_STORE may be ""
