@@ -66,7 +66,10 @@ def _error(verdict: Verdict) -> str:
     alpha = verdict.question.alpha
     if verdict.calibration == "absolute":
         return f"one that does, and draws evenly, is rejected with probability at most {alpha:g}"
-    return f"such a model is rejected with probability at most {alpha:g}, however uneven retrieval is"
+    sentence = f"such a model is rejected with probability at most {alpha:g}, however uneven retrieval is"
+    if verdict.calibration == "held_out_train":
+        sentence += ", if the training images are independent draws (not frames of one video, say)"
+    return sentence
 
 
 def _worth(verdict: Verdict) -> str:

@@ -28,7 +28,7 @@ from genaudit.metrics.result import Caution, Curve, Retrieval, Unavailable, valu
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count, Probability
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.copies import TOLERANCE, copy_distance, mean_row, same_rows
+from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.neighbours import nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
@@ -225,8 +225,7 @@ def _copies_of_train(
     reference: RowsLike, distances: np.ndarray, train: RowsLike, metric: Literal["euclidean", "cosine"]
 ) -> int:
     """How many reference images are training images, by features that coincide."""
-    # 1 - cosine of two directions that differ by a relative error is half its square.
-    allowed = TOLERANCE**2 if metric == "cosine" else copy_distance(reference, mean_row(train))
+    allowed = copy_distance(reference, mean_row(train), metric)
     return int((distances <= allowed).sum())
 
 

@@ -9,6 +9,8 @@ N rows, D features.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from genaudit.stats.arrays import RowsLike
@@ -27,8 +29,12 @@ def mean_row(rows: RowsLike) -> np.ndarray:
     return np.asarray(total / rows.shape[0])
 
 
-def copy_distance(rows: RowsLike, centre: np.ndarray) -> np.ndarray:
-    """How far from each row a copy of it may lie, (N,)."""
+def copy_distance(
+    rows: RowsLike, centre: np.ndarray, metric: Literal["euclidean", "cosine"] = "euclidean"
+) -> np.ndarray:
+    """How far from each row a copy of it may lie, (N,); `centre` (D,) is the mean row of those that are compared."""
+    if metric == "cosine":  # 1 - cosine of two directions that differ by a relative error is half its square
+        return np.full(rows.shape[0], TOLERANCE**2)
     found = np.empty(rows.shape[0])
     for start in range(0, len(found), BLOCK):
         block = np.asarray(rows[start : start + BLOCK], np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.copies import TOLERANCE, copy_distance, mean_row, same_rows
+from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import uniform_pvalue
 from genaudit.stats.neighbours import Index
 from genaudit.stats.rarefaction import counts_of
@@ -61,8 +61,7 @@ class RealRetrievals:
             found = self._index.nearest(rows)
         except ValueError as error:
             raise UserError(f"{role}: {error}") from error
-        # 1 - cosine of two directions that differ by a relative error is half its square.
-        allowed = TOLERANCE**2 if self.distance == "cosine" else copy_distance(rows, self._centre)
+        allowed = copy_distance(rows, self._centre, self.distance)
         return found.indices[:, 0], found.distances[:, 0] <= allowed
 
     @cached_property
