@@ -35,7 +35,8 @@ REFERENCE_COPIES = 0.01  # a larger share of held-out images that are training i
 HELD_OUT_FOR = 2000  # samples for which training images are set aside where nobody knows how many will come
 # Of the training images. Each that leaves makes retrieval coarser: samples of a mode that has left retrieve some
 # neighbour or other, and look diverse. Of 500 training images with 512 dimensions (Gaussian, target 1, 1,000 samples,
-# 30 runs) a model of a tenth was caught in 40 % with half of them set aside, in 93 % with a third, in 97 % with a fifth.
+# 30 runs) a model of a tenth was caught in 40 % with half of them set aside, in 93 % with a third, in 97 % with a
+# fifth.
 MOST_SET_ASIDE = 0.2
 CURVE_POINTS = 128
 
