@@ -157,7 +157,7 @@ def test_a_killed_run_resumes_and_reports_the_same(
     # a shard per batch, and a pause after each, so that the kill comes in the middle
     program = (
         "import sys, time\n"
-        "from genaudit.store import store\n"
+        "from genaudit.store import measuring as store\n"
         "store.FIRST_SHARD_SECONDS = store.LAST_SHARD_SECONDS = 0.0\n"
         "original = store.write_shard\n"
         "def slowly(*arguments):\n"
