@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 import genaudit
 from genaudit.cli import hydra_arguments, main
 from genaudit.errors import DONE, REJECTED, UNDECIDED, USER, UserError
 from genaudit.integrations.testing import assert_metrics
+from genaudit.tasks.run.compose import compose
 from genaudit.tasks.run.rules import read_rules
+from genaudit.verbs import VERBS
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 METRICS = ("metric=[fd,kd,prdc]", "progress=false")
 
 
@@ -272,3 +279,21 @@ def test_from_python_the_same_rules_are_assertions(place: Path) -> None:
         assert_metrics(**sources, require=rules)
     with pytest.raises(UserError, match="assert_metrics"):
         genaudit.evaluate(**sources, require=["recall > 2"])
+
+
+def test_the_rules_of_the_pages_and_of_the_help_are_rules(tmp_path: Path) -> None:
+    text = (DOCS / "gating.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.M | re.S)
+    (tmp_path / "rules.yaml").write_text(block)
+    assert len(read_rules(str(tmp_path / "rules.yaml"))) == 5
+    pages = [text, (DOCS / "ci.md").read_text(), (DOCS.parent / "README.md").read_text(), VERBS["gate"].help]
+    commands = [line.strip() for page in pages for line in page.splitlines() if line.strip().startswith("genaudit ")]
+    judging = [shlex.split(line) for line in commands if "require=" in line and "RUN" not in line]
+    assert len(judging) >= 9
+    for words in judging:
+        cfg = compose(words[1], [word for word in hydra_arguments(words[1], words[2:])])
+        if not str(cfg.require).endswith(".yaml"):
+            read_rules(cfg.require if isinstance(cfg.require, str) else list(cfg.require))
+    (example,) = re.findall(r"^```json\n(.*?)^```", text, flags=re.M | re.S)
+    schema = json.loads((files("genaudit.reports") / "gate_schema.json").read_text())
+    Draft202012Validator(schema).validate(json.loads(example))
