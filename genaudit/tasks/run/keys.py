@@ -97,7 +97,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     },
     "check": {"paths": list_of(PATH)},
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
-    "list": {"what": WORD | NULL, "data": PATH | NULL},
+    "list": {"what": WORD | NULL, "name": WORD | NULL, "data": PATH | NULL},
     "cache": {"what": WORD | NULL, "older_than": number(Bounds(0)) | NULL, "measure": WORD | NATURAL | NULL},
     "demo": {**MODELS, **TRAINED, "sets": WORDS | NULL, "skip": SWITCH},
 }
