@@ -16,7 +16,7 @@ from typing import Any
 
 # A key names a path where its last part is one of these: reference, reference.path, generator.file, ...
 PATH_NAMES = {
-    *("generated", "reference", "train", "anomalies", "outliers", "images", "paths", "runs", "baseline"),
+    *("generated", "reference", "train", "anomalies", "outliers", "images", "paths", "run", "runs", "baseline"),
     *("out", "store", "data", "labels", "column", "path", "root", "file", "folder", "checkpoint", "weights", "vae"),
     *("statistics", "density_model", "general_model", "piad_model", "finetune", "general"),
 }  # fmt: skip
