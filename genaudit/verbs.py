@@ -277,6 +277,27 @@ column=human_error_rates takes dgm-eval's human study: runs are matched by their
         bare_key="runs",
         bare_many=True,
     ),
+    "export": Verb(
+        "Takes features, rows or per-image columns of a finished run out, as npz, Parquet or CSV.",
+        "genaudit export RUN [what=features|rows|images] [format=npz|parquet|csv] [out=DIR or FILE]",
+        """
+genaudit export runs/evaluate/first
+genaudit export runs/evaluate/first what=features role=reference out=real.npz
+genaudit export runs/evaluate/first what=rows format=csv
+genaudit export runs/evaluate/first what=images format=parquet
+""",
+        """\
+Nothing is measured again: the rows come from the row store (store=), where the run left them.
+  what=features         the features of the run's networks; rows: of every measure (complexity and vulnerability,
+                        log-likelihoods, ...); images: the columns of images.csv
+  format=npz            an array per role, and its images' digests; files of one role each (role=reference) can take the
+                        places of images in genaudit evaluate. parquet, csv: a row per image
+  measure=NAME          a part of a measure's name, where only its rows are wanted
+  out=DIR               default RUN/export; or one FILE.npz, FILE.parquet, FILE.csv
+""",
+        module="export",
+        bare_key="run",
+    ),
     "check": Verb(
         "Reads every image and says what would be used, skipped, and why; no network is loaded.",
         "genaudit check PATH ... [key=value ...]",

@@ -54,7 +54,7 @@ def workplace(make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pyt
 def test_a_command_of_the_readme_runs(command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verb, *arguments = shlex.split(command)[1:]
     small = ["feature_model=pixels", "feature_model.size=8"]
-    if verb in ("compare", "gate"):
+    if verb in ("compare", "gate", "export"):
         for name in ("first", "second"):
             assert (
                 main(["evaluate", "samples", "reference=real", "metric=[kd,prdc]", *small, f"out=runs/evaluate/{name}"])
@@ -65,7 +65,11 @@ def test_a_command_of_the_readme_runs(command: str, workplace: Path, monkeypatch
             assert main(["train", kind, "train=train", f"out={folder}", *SHORT[kind]]) == DONE
     if verb == "train":
         small = SHORT[arguments[0]]
-    if verb in ("compare", "gate", "check", "list", "reproduce") or "--plan" in arguments or "_model=runs" in command:
+    if (
+        verb in ("compare", "gate", "export", "check", "list", "reproduce")
+        or "--plan" in arguments
+        or "_model=runs" in command
+    ):
         small = []
     if verb == "demo":
         small += ["limit=60", "limit_reference=60", "limit_train=60", "sets=[vae,memorised]"]

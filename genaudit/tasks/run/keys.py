@@ -95,6 +95,13 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "column": PATH | NULL,
         "column_name": WORD | NULL,
     },
+    "export": {
+        "run": PATH | NULL,
+        "what": one_of("features", "rows", "images"),
+        "format": one_of("npz", "parquet", "csv"),
+        "measure": WORD | NULL,
+        "role": one_of("generated", "reference", "train", "anomalies") | NULL,
+    },
     "check": {"paths": list_of(PATH)},
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
     "list": {"what": WORD | NULL, "name": WORD | NULL, "data": PATH | NULL},
@@ -114,6 +121,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "compare": ("comparison.csv", "comparison.json", "comparison.html"),
     "moments": ("moments.npz",),
     "sample": (),
+    "export": (),
     "demo": (),
 }
 FILE_KINDS = {"moments": (".npz",), "train": (".json",)}  # verbs whose out= may be a file of such a name
