@@ -11,7 +11,6 @@ from typing import Any
 
 from genaudit.plugins import installed
 
-
 Holders = Callable[[str, list[Path]], list[str]]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-
 from collections.abc import Callable
 from typing import Any
 

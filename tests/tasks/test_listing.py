@@ -73,7 +73,7 @@ def test_all_of_one_metric(name: str, capsys: pytest.CaptureFixture[str]) -> Non
         (["evaluate", "gen", "metric=[kd,irs_inf]"], "'irs_inf' is a value of irs: write metric=[irs]"),
         (["evaluate", "gen", "metric=[fid]"], "unknown metric 'fid'; did you mean fd?"),
         (["evaluate", "gen", "feature_model=resnet18"], "feature_model=timm feature_model.name=resnet18"),
-        (["list", "metrics", "fdd"], "there is no metric 'fdd': did you mean fd?"),
+        (["list", "metrics", "fdd"], "there is no metric 'fdd': did you mean fd"),
         (["list", "tables", "x"], "of tables all are listed"),
         (["list", "metrics", "a", "b"], "unexpected argument"),
     ],

@@ -75,7 +75,7 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     from genaudit.tasks.run.result_names import result_class, value_names
 
     known = {own: (metric, node) for own, metric, node in _each(options)}
-    values = {}
+    values: dict[str, str] = {}
     for own, (metric, node) in known.items():
         for value in value_names(make_spec(metric, node, {}, False).fn, metric) or {}:
             values.setdefault(value, own)
