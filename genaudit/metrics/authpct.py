@@ -122,6 +122,11 @@ def judge(
     )
 
 
+def point(*, generated: Any, train: Any, device: str = "cpu") -> dict[str, float]:
+    """The value alone; arguments as `judge`'s."""
+    return {"authpct": authpct(train, generated, device=device)}
+
+
 def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.ndarray, Neighbours, np.ndarray]:
     """Per generated image: authentic (M,), its nearest training image, and whether that one has a copy (M,)."""
     found = nearest(generated, train, device=device)

@@ -133,19 +133,7 @@ def judge(
     rows["generated"] = as_rows(generated, "generated", columns=dimensions)
     if not 1 <= cells <= len(rows["train"]):
         raise ValueError(f"cells must be between 1 and the number of training images, not {cells}")
-    labels = _assign(rows, cells, seed)
-
-    found: list[Region] = []
-    searched: list[_Searched] = []
-    for cell in range(cells):
-        inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
-        n, m = len(inside["reference"]), len(inside["generated"])
-        z = farther = None
-        if m >= max(min_generated, 1) and n > 0 and len(inside["train"]) > 0:
-            searched.append(_Searched(rows, inside, device))
-            made, held_out = searched[-1].distances()
-            z, farther = _score(made, held_out)
-        found.append(Region(len(inside["train"]), n, m, z, farther))
+    found, searched = _search(rows, cells, min_generated, seed, device)
 
     counted = [cell for cell in found if cell.z is not None]
     if not counted:
@@ -186,6 +174,45 @@ def judge(
         else INTERVAL,
         cautions=tuple(cautions),
     )
+
+
+def point(
+    *,
+    generated: Any,
+    reference: Any,
+    train: Any,
+    cells: Count = 3,
+    min_generated: Count = MIN_GENERATED,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """The value alone, without the parts behind its interval; arguments as `judge`'s."""
+    rows = {"train": as_rows(train, "train")}
+    rows |= {name: as_rows(each, name) for name, each in (("reference", reference), ("generated", generated))}
+    searched = _search(rows, cells, min_generated, seed, device)[1]
+    if not searched:
+        return {"ct": float("nan")}
+    held = np.array([len(each.inside["reference"]) for each in searched], float)
+    return {"ct": float(held @ [_score(*each.distances())[0] for each in searched] / held.sum())}
+
+
+def _search(
+    rows: dict[str, RowsLike], cells: int, min_generated: int, seed: int, device: str
+) -> tuple[list[Region], list[_Searched]]:
+    """Every cell, and the neighbours of those that count."""
+    labels = _assign(rows, cells, seed)
+    found: list[Region] = []
+    searched: list[_Searched] = []
+    for cell in range(cells):
+        inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
+        n, m = len(inside["reference"]), len(inside["generated"])
+        z = farther = None
+        if m >= max(min_generated, 1) and n > 0 and len(inside["train"]) > 0:
+            searched.append(_Searched(rows, inside, device))
+            made, held_out = searched[-1].distances()
+            z, farther = _score(made, held_out)
+        found.append(Region(len(inside["train"]), n, m, z, farther))
+    return found, searched
 
 
 def _assign(rows: dict[str, RowsLike], cells: int, seed: int) -> dict[str, np.ndarray]:

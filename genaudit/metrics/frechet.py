@@ -197,6 +197,17 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     )
 
 
+def point(*, generated: Any, reference: Any) -> dict[str, float]:
+    """The value alone, without what its interval needs; arguments as `judge`'s."""
+    given = given_moments(reference)
+    second = (
+        fit_gaussian(as_rows(reference, "reference"), "reference")
+        if given is None
+        else gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    )
+    return {"fd": sum(distance_terms(fit_gaussian(as_rows(generated, "generated"), "generated"), second))}
+
+
 def _at_half(rows: dict[str, RowsLike], reference: Gaussian, distance: float) -> str:
     """What the distance is at every other image of each set, measured; empty where a set is too small."""
     if min(map(len, rows.values())) < 4:

@@ -261,6 +261,43 @@ def judge(
     )
 
 
+def point(
+    *,
+    generated: Any,
+    train: Any = None,
+    reference: Any = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """The values without intervals and tests; arguments as `judge`'s. `irs_relative` only where a reference is given.
+
+    Raises:
+        Unavailable: as `judge`.
+    """
+    if train is None:
+        if reference is None or reference.shape[0] < 2:
+            raise Unavailable("needs train=... (the training images), or reference=... to stand in for them")
+        order = np.random.default_rng((seed, 0)).permutation(len(reference))
+        train, reference = (Chosen(reference, np.sort(half)) for half in np.array_split(order, 2))
+    first = same_rows(train)
+    n_train = int((first == np.arange(len(first))).sum())
+    lists = [first[nearest(each, train, metric=metric, device=device).indices[:, 0]]
+             for each in (generated, reference) if each is not None]  # fmt: skip
+    counts = counts_of(lists[0])
+    estimate = estimate_support(len(counts), len(lists[0]), alpha=0.05, upper=n_train)
+    found = {
+        "irs_alpha": len(counts) / n_train,
+        "irs_inf": estimate.value / n_train,
+        "irs_chao1": min(1.0, chao1(counts).value / n_train),
+    }
+    if len(lists) > 1:
+        size = min(map(len, lists))
+        ours, real = (float(rarefied(counts_of(each), [size])[0]) for each in lists)
+        found["irs_relative"] = ours / real
+    return found
+
+
 def _measurement_gap(
     retrieved: np.ndarray, real: np.ndarray, n_train: int, alpha: float, folds: int, seed: int
 ) -> dict[str, Any]:

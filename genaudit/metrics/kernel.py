@@ -94,6 +94,11 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     )
 
 
+def point(*, generated: Any, reference: Any) -> dict[str, float]:
+    """The value alone; arguments as `judge`'s."""
+    return {"kd": kernel_distance(generated, reference)}
+
+
 class MMD(NamedTuple):
     """Squared MMD by the wanted estimate, its standard error (None below 3 images), and the unbiased estimate."""
 

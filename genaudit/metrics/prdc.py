@@ -203,6 +203,11 @@ def judge(
     )
 
 
+def point(*, generated: Any, reference: Any, k: Count = 5, device: str = "cpu") -> dict[str, float]:
+    """The four values alone, without what their intervals need; arguments as `judge`'s."""
+    return vars(prdc(reference, generated, k=k, device=device))
+
+
 def _dependence(summary: PRDC, spread: dict[str, Spread]) -> str:
     """What the values are at half of the images, measured on these sets; empty where that is not known."""
     told = [

@@ -17,6 +17,7 @@ from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, describe
 from genaudit.stats.permutation import REPEATS, relabelling_pvalues
 from genaudit.tasks.run.judging import parameters_of
+from genaudit.tasks.run.points import point_of
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.rows import NoRows, RunRows, judge_of
 
@@ -97,15 +98,8 @@ def values_of(
     fast = _FAST.get(f"{fn.__module__}.{fn.__name__}")
     if fast is not None:
         return fast(shared, options)
-    cheap = {key: 1 for key in ("permutations", "bootstraps") if key in parameters_of(fn)}
-
-    def values(generated: np.ndarray) -> dict[str, float]:
-        common = {"confidence": confidence, "seed": seed}
-        taken = {key: each for key, each in common.items() if key in parameters_of(fn)}
-        found = describe(fn(generated=generated, **shared, **{**taken, **options, **cheap}), metric)
-        return {name: each.value for name, each in found.values.items()}
-
-    return values
+    values = point_of(metric, fn, options, confidence=confidence, seed=seed)
+    return lambda generated: values(generated=generated, **shared)
 
 
 def _fast_fd(shared: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> Callable[[np.ndarray], dict[str, float]]:
