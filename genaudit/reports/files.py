@@ -21,9 +21,13 @@ from genaudit.reports.roles import ROLES
 
 if TYPE_CHECKING:
     from genaudit.reports.report import Report
+    from genaudit.reports.values import Value
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full-width
-METRIC_COLUMNS = ("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES))
+METRIC_COLUMNS = (
+    *("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES)),
+    *("real", "real_lower", "real_upper", "real_ratio", "real_n", "real_source", "at_real_n"),
+)
 
 
 def write(report: Report, out: str | Path) -> dict[str, Path]:
@@ -64,8 +68,18 @@ def json_text(document: Mapping[str, Any]) -> str:
 
 def write_metrics(report: Report, stream: TextIO) -> None:
     """metrics.csv: one row a value; an empty cell where there is no number."""
+
+    def floor(each: Value) -> tuple[Any, ...]:
+        real = each.real
+        if real is None:
+            return (None,) * 7
+        return real.value, real.lower, real.upper, each.real_ratio, real.n, real.source, real.generated
+
     rows = (
-        (metric, name, each.value, each.lower, each.upper, each.better, entry.measure, *map(entry.n.get, ROLES))
+        (
+            *(metric, name, each.value, each.lower, each.upper, each.better, entry.measure, *map(entry.n.get, ROLES)),
+            *floor(each),
+        )
         for metric, entry in report.metrics.items()
         for name, each in entry.values.items()
     )

@@ -42,11 +42,11 @@ class Value:
 
     @property
     def real_ratio(self) -> float | None:
-        """The value, at the floor's number of images, over the real floor; None where one of the two is not positive.
+        """The value, at the floor's number of images, over the real floor (1: as real images).
 
-        1: as real images.
+        None where one of the two is not positive, or the floor cannot be distinguished from 0.
         """
-        if self.real is None:
+        if self.real is None or (self.real.lower is not None and self.real.lower <= 0):
             return None
         ours = self.value if self.real.generated is None else self.real.generated
         return ours / self.real.value if ours > 0 and self.real.value > 0 else None
