@@ -23,6 +23,7 @@ ALLOWED = {
     "demo": {"errors"},
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
+    "verdict": {"stats", "metrics"},  # of metrics only the result types
     "reports": {"errors", "reading", "metrics"},
     "training.py": {"errors", "reading", "interrupts", "folder_lock"},
     "recipe.py": {"errors", "reading", "interrupts", "output", "reports"},  # of reports only the table that it returns
@@ -44,6 +45,7 @@ ALLOWED = {
             "training",
             "recipe",
             "reports",
+            "verdict",
             "config_files",
             "composing",
             "hydra_errors",
@@ -148,6 +150,11 @@ def test_backbones_take_only_the_resize_recipe_from_data() -> None:
 def test_the_store_takes_only_the_protocol_from_measures() -> None:
     for path in _files("store"):
         assert {m for m in _imported(path) if _room(m) == "measures"} <= {"genaudit.measures.measure"}, path
+
+
+def test_the_verdict_takes_only_the_result_types_from_metrics() -> None:
+    for path in _files("verdict"):
+        assert {m for m in _imported(path) if _room(m) == "metrics"} <= {"genaudit.metrics.result"}, path
 
 
 def test_recipes_and_papers_take_only_plain_containers_from_reports() -> None:

@@ -184,9 +184,15 @@ def real_text(value: Value) -> RealText | None:
     return RealText(
         number=show(real.value, real.lower, real.upper),
         interval=show_interval(real.lower, real.upper),
-        ratio="" if ratio is None else f"\N{MULTIPLICATION SIGN}{ratio:.2g}" if ratio < 10 else f"\N{MULTIPLICATION SIGN}{ratio:.0f}",
+        ratio=""
+        if ratio is None
+        else f"\N{MULTIPLICATION SIGN}{ratio:.2g}"
+        if ratio < 10
+        else f"\N{MULTIPLICATION SIGN}{ratio:.0f}",
         about=f"{real.n:,} {PLAYERS[real.source]}",
-        again="" if real.generated is None else f"generated at {real.n:,}: {show(real.generated, real.lower, real.upper)}",
+        again=""
+        if real.generated is None
+        else f"generated at {real.n:,}: {show(real.generated, real.lower, real.upper)}",
     )
 
 

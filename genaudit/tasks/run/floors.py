@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -14,7 +13,7 @@ from genaudit.metrics.result import RealFloor, Unavailable
 from genaudit.store import Store
 from genaudit.tasks.run.judging import MetricSpec, parameters_of, rows_of
 from genaudit.tasks.run.measuring import Measurements, measure_roles
-from genaudit.tasks.run.points import point_of
+from genaudit.tasks.run.points import values_of
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
@@ -37,11 +36,11 @@ def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings) -
     against = [roles[role] for role in ("reference", "train") if role in pair.keeps and role != pair.plays]
     if not isinstance(players, (ImageSet, FeatureSet)):
         return {}
-    values = point_of(spec.name, spec.fn, {}, confidence=settings.confidence, seed=settings.seed)
     common = {"device": settings.engine.device} if "device" in parameters_of(spec.fn) else {}
+    values = values_of(spec.name, spec.fn, common, confidence=settings.confidence, seed=settings.seed)
     try:
         return real_floor(
-            functools.partial(values, **common),
+            values,
             rows,
             pair,
             distinct(originals(players.digests), _in_any(players, against)),

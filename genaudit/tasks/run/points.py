@@ -11,32 +11,38 @@ from genaudit.reports.values import describe
 from genaudit.tasks.run.judging import parameters_of
 
 CHEAP = ("permutations", "bootstraps", "relabellings")  # what only intervals and p-values need
+Values = Callable[[Any], Mapping[str, float]]
 
 
-def point_of(
+def values_of(
     metric: str, fn: Callable[..., Any], options: Mapping[str, Any], *, confidence: float, seed: int
-) -> Callable[..., dict[str, float]]:
-    """A metric's values of rows by role, without what only its intervals need where that is dear.
+) -> Callable[..., Values]:
+    """A metric's values of generated rows, without what only its intervals need where that is dear.
 
-    A metric's module may hold `point`: it takes what the metric's function takes of rows and settings, and returns the
-    values by name. Where there is none the function itself is called.
+    A metric's module may hold `prepared`: it takes the other roles' rows and the metric's settings, by their names, and
+    returns a function of generated rows that gives the values by name, with all that does not depend on these rows
+    done once. Where there is none the metric's function itself is called.
 
     Args:
         fn: the metric's function or a partial of it. options: settings beside those of the partial.
+
+    Returns:
+        called with the other roles' rows by keyword: a function of the generated rows.
     """
     inner = fn.func if isinstance(fn, functools.partial) else fn
     settings = {**(fn.keywords if isinstance(fn, functools.partial) else {}), **options}
-    point = getattr(sys.modules.get(inner.__module__), "point", None) if inner.__name__ == "judge" else None
-    taken = parameters_of(point or inner)
+    prepared = getattr(sys.modules.get(inner.__module__), "prepared", None) if inner.__name__ == "judge" else None
+    taken = parameters_of(prepared or inner)
+    settings = {**{"confidence": confidence, "seed": seed}, **settings} | dict.fromkeys(CHEAP, 1)
     settings = {key: each for key, each in settings.items() if key in taken}
-    settings |= {key: each for key, each in {"confidence": confidence, "seed": seed}.items()
-                 if key in taken and key not in settings}  # fmt: skip
-    settings |= {key: 1 for key in CHEAP if key in taken}
 
-    def values(**rows: Any) -> dict[str, float]:
+    def fixed(**rows: Any) -> Values:
         given = {**settings, **{key: each for key, each in rows.items() if key in taken}}
-        if point is not None:
-            return dict(point(**given))
-        return {name: each.value for name, each in describe(inner(**given), metric).values.items()}
+        if prepared is not None:
+            values: Values = prepared(**given)
+            return values
+        return lambda generated: {
+            name: each.value for name, each in describe(inner(generated=generated, **given), metric).values.items()
+        }
 
-    return values
+    return fixed
