@@ -21,6 +21,7 @@ ALLOWED = {
     "likelihood": {"errors", "reading", "model_folder", "stats"},
     "piad": {"errors", "reading", "model_folder", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
+    "verdict": {"errors", "stats", "metrics"},  # of metrics only the result types
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
     "verdict": {"stats", "metrics"},  # of metrics only the result types
@@ -40,6 +41,7 @@ ALLOWED = {
             "demo",
             "measures",
             "store",
+            "verdict",
         ),
         *(
             "training",
@@ -54,7 +56,18 @@ ALLOWED = {
             "genaudit_papers",
         ),
     },
-    "integrations": {"errors", "stats", "backbones", "data", "measures", "metrics", "reports", "store", "tasks"},
+    "integrations": {
+        "errors",
+        "stats",
+        "backbones",
+        "data",
+        "measures",
+        "metrics",
+        "reports",
+        "store",
+        "tasks",
+        "verdict",
+    },
     "genaudit_papers": {
         *(
             "errors",

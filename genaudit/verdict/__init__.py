@@ -1,1 +1,1 @@
-"""From numbers to a decision: what real images would score, and what the numbers say of the model."""
+"""From values to decisions: the real floor, the verdict, and rules of the user's own."""
