@@ -24,7 +24,6 @@ ALLOWED = {
     "verdict": {"errors", "stats", "metrics"},  # of metrics only the result types
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
-    "verdict": {"stats", "metrics"},  # of metrics only the result types
     "reports": {"errors", "reading", "metrics"},
     "training.py": {"errors", "reading", "interrupts", "folder_lock"},
     "recipe.py": {"errors", "reading", "interrupts", "output", "reports"},  # of reports only the table that it returns
@@ -47,7 +46,6 @@ ALLOWED = {
             "training",
             "recipe",
             "reports",
-            "verdict",
             "config_files",
             "composing",
             "hydra_errors",
