@@ -143,7 +143,8 @@ A rule is one comparison (>= <= > < == !=) of two sides of numbers, names, + - *
   recall                a value of the run; prdc.recall, fd@dinov2_l14.fd where two metrics have it; quoted where it
                         holds other signs than letters, digits, _ and @
   fd.lower  fd.upper    the ends of its interval; fd.value the number alone
-  fd.real               what fresh real images of the same count score; fd.real_ratio the value divided by that
+  fd.real               what fresh real images of the same count score; fd.real_ratio the value (of as
+                        many images) divided by that
   baseline              the same in the run that baseline= names; baseline.fd, baseline.lower. The outcome says whether
                         the difference is more than chance: by relabelling the images of both runs, from the rows in
                         the store (relabellings=40; 0: never), else by the intervals. A run that was measured otherwise,
