@@ -48,6 +48,7 @@ ALLOWED = {
             "reports",
             "config_files",
             "composing",
+            "output",
             "hydra_errors",
             "hydra_words",
             "plugins",

@@ -14,6 +14,7 @@ from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.reports.report import MeasureUse, ReportWarning
 from genaudit.store import Engine, Rows, Store
+from genaudit.tasks.run.plan import passes_of
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
@@ -92,7 +93,7 @@ def _measure_role(
             engine,
             share=(ranks.rank, ranks.count),
             agree=ranks.agree,
-            advance=lambda total: progress.bar(f"{name}, {role}", total),
+            advance=lambda total: progress.bar(f"{name}, {role}", total, work=total * passes_of(measure)),
         )
         if ranks.count > 1:
             together = ranks.total(measured.computed)  # which waits for all
