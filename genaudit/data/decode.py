@@ -143,9 +143,7 @@ def probe(data: bytes, max_pixels: int) -> Header:
         height, width = (image.width, image.height) if turn > 4 else (image.height, image.width)
         quality, exact = jpeg_quality(getattr(image, "quantization", {})) if kind == "JPEG" else (0, True)
         name = webp_format(data) if kind == "WEBP" else kind
-        return Header(
-            mode, height, width, _frames(image, parts), turn > 1, _reading(parts, turn), name, quality, exact
-        )
+        return Header(mode, height, width, _frames(image, parts), turn > 1, _reading(parts, turn), name, quality, exact)
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:

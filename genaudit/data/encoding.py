@@ -107,7 +107,7 @@ def _sum_of(quality: int) -> int:
 
 
 def webp_format(data: bytes) -> str:
-    """"WEBP lossless" where the first frame of a WebP file is coded without loss, else "WEBP"."""
+    """ "WEBP lossless" where the first frame of a WebP file is coded without loss, else "WEBP"."""
     position = 12  # after "RIFF", size, "WEBP": chunks of a name, a length and a payload padded to an even length
     while position + 8 <= len(data):
         name, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")

@@ -55,6 +55,7 @@ class RoleImages:
 
     `ignored` counts what of the source was left out before it was read, by reason. `duplicates` counts exact copies of
     other images of the role; `available` is how many images there are where a limit took only `count` of them.
+    `audit` says how the images were stored and what their pixels show: keys of report.json, such as `formats`.
     """
 
     source: str
@@ -65,6 +66,7 @@ class RoleImages:
     ignored: Mapping[str, int] = field(default_factory=dict)
     duplicates: int | None = None
     available: int | None = None
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -234,6 +236,7 @@ class Report:
                     "converted": dict(sorted(self.roles[role].converted.items())),
                     "ignored": dict(sorted(self.roles[role].ignored.items())),
                     **counts_of(self.roles[role]),
+                    **self.roles[role].audit,
                 }
                 for role in by_role(self.roles)
             },

@@ -43,9 +43,7 @@ class Seen(NamedTuple):
 def enlarged(roles: Mapping[str, SetFacts]) -> Finding | None:
     """The finding `upscaled`, for the clearest pair of roles."""
     seen = [
-        found
-        for pair in itertools.permutations(roles, 2)
-        if (found := _compared(pair[0], pair[1], roles)) is not None
+        found for pair in itertools.permutations(roles, 2) if (found := _compared(pair[0], pair[1], roles)) is not None
     ]
     if not seen:
         return None

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from genaudit.data.encoding import LOSSLESS, Encoding, tally
 from genaudit.data.image_set import ImageSet
 
 SAMPLE = 1000  # images whose pixels are looked at: shares are known to 3 percentage points
+COLOURLESS = 4.0  # grey levels between the channels, on average
+SIZES = 20  # that reports name, the most frequent first
 TRACES = 4.5  # the JPEG score of traces: normal variables exceed it once in 5,000 times, even the largest of 60
 
 
@@ -30,7 +33,7 @@ class SetFacts:
         encodings: images by how they were stored.
         sizes: images by (height, width) as seen.
         sampled: (S,) how each sampled image was stored.
-        pixels: (S, 9) float32, the numbers of `pixels.COLUMNS` of the sampled images.
+        pixels: (S, 10) float32, the numbers of `pixels.COLUMNS` of the sampled images.
     """
 
     count: int
@@ -93,6 +96,12 @@ class SetFacts:
         """Which of the sampled images that are stored without loss carry traces of JPEG, booleans."""
         return self.column("jpeg_score")[self.lossless] >= TRACES
 
+    @cached_property
+    def colourless(self) -> np.ndarray:
+        """Which sampled images have no colour that one would see, (S,) booleans: a model of grey images may miss grey
+        by a level or two."""
+        return self.column("chroma") <= COLOURLESS
+
     def column(self, name: str) -> np.ndarray:
         """One number of every sampled image, (S,)."""
         return self.pixels[:, COLUMNS.index(name)]
@@ -121,9 +130,9 @@ def facts_of(images: ImageSet, rows: Mapping[bytes, np.ndarray] | None = None) -
     Args:
         rows: digest => `pixel_facts` of the sampled images; those that are absent are not counted as sampled.
     """
-    shapes, counts = np.unique(images.sizes, axis=0, return_counts=True)
-    ranked = sorted(zip(map(tuple, shapes.tolist()), counts.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
-    sizes = {(int(shape[0]), int(shape[1])): int(n) for shape, n in ranked}
+    packed, counts = np.unique(images.sizes.astype(np.int64) @ [1 << 32, 1], return_counts=True)
+    shapes = [divmod(int(each), 1 << 32) for each in packed]
+    sizes = dict(sorted(zip(shapes, counts.tolist(), strict=True), key=lambda item: (-item[1], item[0])))
     sample = sample_of(images) if rows else images.subset([])
     found = [i for i, digest in enumerate(sample.digests) if rows and digest.tobytes() in rows]
     if not found or rows is None:
@@ -152,9 +161,35 @@ class Watch:
             self.rows[digest] = pixel_facts(pixels)
 
 
-def largest_sizes(facts: SetFacts, most: int) -> tuple[dict[str, int], int, int]:
+def largest_sizes(facts: SetFacts, most: int = SIZES) -> tuple[dict[str, int], int, int]:
     """The most frequent sizes as "WIDTHxHEIGHT" => images, and how many further sizes and images there are."""
     named: Counter[str] = Counter()
     for (height, width), n in list(facts.sizes.items())[:most]:
         named[f"{width}x{height}"] = n
     return dict(named), max(0, len(facts.sizes) - most), facts.count - named.total()
+
+
+def described(facts: SetFacts) -> dict[str, Any]:
+    """A role's facts as report.json holds them, beside what it says of the role anyway."""
+    sizes, more, images = largest_sizes(facts)
+    ratios = sorted({width / height for height, width in facts.sizes})
+    document: dict[str, Any] = {
+        "formats": facts.formats,
+        "sizes": sizes,
+        "modes": facts.modes,
+        "bit_depth": facts.depths,
+        "alpha": facts.alpha,
+        "oriented": facts.turned,
+        "sampled": len(facts.pixels),
+    }
+    if more:
+        document["other_sizes"] = {"sizes": more, "images": images}
+    if ratios:
+        document["aspect"] = {"lowest": ratios[0], "highest": ratios[-1]}
+    if facts.qualities:
+        document["jpeg_quality"] = facts.qualities
+    if facts.grey is not None:
+        document["grey"] = facts.grey
+    if len(facts.traces):
+        document["jpeg_traces"] = float(facts.traces.mean())
+    return document

@@ -1,8 +1,9 @@
 """What the pixels of one image say of how it was made: grey, traces of JPEG, energy at high frequencies, enlargement.
 
-Nine numbers an image (`COLUMNS`), from its brightest-detail-neutral part: the middle of its luminance.
+Ten numbers an image (`COLUMNS`); all but the first two are of the middle of its luminance.
 
 grey            1 where the three channels are equal everywhere, else 0.
+chroma          the mean over pixels of the largest channel less the smallest, in grey levels.
 jpeg_score      how well the 8x8 blocks' cosine coefficients lie on multiples of a JPEG table's steps, in standard
                 deviations of what coefficients of no such lattice give (a normal variable, the largest of 60).
 jpeg_quality    the quality of the table that fits best.
@@ -29,7 +30,7 @@ import numpy as np
 from genaudit.data.encoding import standard_table
 
 COLUMNS = (
-    *("grey", "jpeg_score", "jpeg_quality", "coarse", "detail"),
+    *("grey", "chroma", "jpeg_score", "jpeg_quality", "coarse", "detail"),
     *("period_3", "period_4", "period_5", "period_5_2"),
 )
 PERIODS = (3.0, 4.0, 5.0, 2.5)
@@ -49,30 +50,36 @@ _FEW = 8.0  # coefficients: a score of fewer is that of this many
 
 
 def pixel_facts(image: np.ndarray) -> np.ndarray:
-    """The numbers of `COLUMNS`, (9,) float32, of an image (H, W, 3) uint8. Images of fewer than 8 pixels have zeros."""
-    grey = _is_grey(image)
-    luma = _luma(_middle(image, _SIDE, 8))
+    """The numbers of `COLUMNS`, (10,) float32, of (H, W, 3) uint8; below 8 pixels a side only the first two."""
     facts = np.zeros(len(COLUMNS), np.float32)
-    facts[0] = grey
+    facts[:2] = _colour(image)
+    luma = _luma(_middle(image, _SIDE, 8))
     if min(luma.shape) >= 8:
-        facts[1:3] = jpeg_lattice(_middle(luma, _JPEG_SIDE, 8))
+        facts[2:4] = jpeg_lattice(_middle(luma, _JPEG_SIDE, 8))
         lines = _lines(luma)
-        facts[3:5] = _spectrum(lines)
-        facts[5:] = _periods(lines)
+        facts[4:6] = _spectrum(lines)
+        facts[6:] = _periods(lines)
     return facts
 
 
-def _is_grey(image: np.ndarray) -> bool:
-    few = image[:: max(1, len(image) // 16)]
-    return all(
-        bool((part[..., 0] == part[..., 1]).all() and (part[..., 1] == part[..., 2]).all()) for part in (few, image)
-    )
+def _colour(image: np.ndarray) -> tuple[bool, float]:
+    """Whether the channels are equal, and `chroma` of every few rows and columns."""
+    step = max(1, min(image.shape[:2]) // 32)
+    few = image[::step, ::step].reshape(-1, 3)
+    low = np.minimum(np.minimum(few[:, 0], few[:, 1]), few[:, 2])
+    chroma = float((np.maximum(np.maximum(few[:, 0], few[:, 1]), few[:, 2]) - low).mean())
+    if chroma:
+        return False, chroma
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    return bool((red == green).all() and (green == blue).all()), 0.0
 
 
 def _middle(image: np.ndarray, side: int, unit: int) -> np.ndarray:
     """The middle part, up to `side` pixels wide and high, whose first pixel lies on the lattice of `unit` pixels."""
     height, width = (min(length, side) for length in image.shape[:2])
-    top, left = ((length - part) // 2 // unit * unit for length, part in zip(image.shape, (height, width), strict=False))
+    top, left = (
+        (length - part) // 2 // unit * unit for length, part in zip(image.shape, (height, width), strict=False)
+    )
     return image[top : top + height, left : left + width]
 
 
@@ -121,7 +128,7 @@ def _places() -> np.ndarray:
 
 @cache
 def _lattices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """cos(2 pi c / q) of each bin c by step q and whether it counts, both (bins, steps); each frequency's step by quality."""
+    """cos(2 pi c / q) of each bin c by step q, whether it counts, both (bins, steps); the steps (63, qualities)."""
     tables = np.stack([standard_table(int(quality))[1:] for quality in _QUALITIES], 1)  # (63, qualities)
     values = (np.arange(_BINS) - _BINS // 2) * _STEP
     q = np.arange(int(tables.max()) + 1)

@@ -93,7 +93,12 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "column": PATH | NULL,
         "column_name": WORD | NULL,
     },
-    "check": {"paths": list_of(PATH)},
+    "check": {
+        "paths": list_of(PATH),
+        **{role: ROLES[role] for role in ("reference", "train")},
+        "feature_model": NODE,
+        "harm": SWITCH,
+    },
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
     "list": {"what": WORD | NULL, "data": PATH | NULL},
     "cache": {"what": WORD | NULL, "older_than": number(Bounds(0)) | NULL, "measure": WORD | NATURAL | NULL},
