@@ -23,7 +23,7 @@ def audit_rows(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list
     """
     roles = {role: about for role, about in by_role(images).items() if "formats" in about}
     rows = [(label, [cell(about) for about in roles.values()]) for label, cell in ROWS.items()]
-    usual = {"8 bits", "0", "0 %", ""}
+    usual = {"8 bits", "0", "0 %", "1", ""}
     return list(roles), [(label, cells) for label, cells in rows if label in ALWAYS or not set(cells) <= usual]
 
 

@@ -1,12 +1,12 @@
 """One side enlarged: no energy at high frequencies where the other has it, or the period of an interpolation.
 
-Two kinds of evidence, each measured on 235 tiles of photographs, Fashion-MNIST and MNIST (docs/audit.md):
+Two kinds of evidence against a side that has detail as images do (noise's power is flat, and JPEG of a smooth image
+adds little), each measured on 235 tiles of photographs, Fashion-MNIST and MNIST (docs/audit.md):
 
 - a period: second differences that come and go with 3, 4, 5 or 5/2 pixels on one side only. Nothing but interpolation
   (or a generator whose layers interpolate) leaves it, and the detail is less too.
 - no detail: the power above 3/4 of the highest frequency is below 1/600 of that at 1/8 to 1/4, and less than a
   fifteenth of the other side's. A factor of 2 leaves that and no period. Blur leaves it too: both causes are said.
-  The other side must be like an image: where it is noise, its power is flat.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PERIOD_DETAIL = -0.4  # log10 of how much less detail it has then: interpolation
 NO_DETAIL = -2.8  # log10 of detail against coarse power: 1/600
 LESS_DETAIL = -1.2  # log10 of the detail against the other side's: 1/16
 BELOW = 0.1  # the probability that an image of one side has more detail than one of the other
+HAS_DETAIL = -2.3  # log10 of the other side's detail against coarse power: more than JPEG adds to smooth images
 NOISE = -0.5  # log10 of detail against coarse power, from which on a spectrum is as flat as noise's
 FACTORS = {"period_3": "1.5 or 3", "period_4": "4/3 or 4", "period_5": "1.25 or 5", "period_5_2": "2.5"}
 
@@ -74,14 +75,15 @@ def _compared(role: str, other: str, roles: Mapping[str, SetFacts]) -> Seen | No
     detail = difference(mine.column("detail"), others.column("detail"))
     if detail.pvalue >= ALPHA or detail.gap > PERIOD_DETAIL:
         return None
+    own, theirs = (float(np.median(facts.column("detail"))) for facts in (mine, others))
+    if not HAS_DETAIL <= theirs <= NOISE:
+        return None
     for name in FACTORS:
         found = difference(mine.column(name), others.column(name))
         if found.pvalue < ALPHA and found.above >= PERIOD_ABOVE:
             return Seen(role, other, detail, name)
-    own, theirs = (float(np.median(facts.column("detail"))) for facts in (mine, others))
-    if detail.gap <= LESS_DETAIL and detail.above <= BELOW and own <= NO_DETAIL and theirs <= NOISE:
-        return Seen(role, other, detail, "")
-    return None
+    no_detail = own <= NO_DETAIL and detail.gap <= LESS_DETAIL and detail.above <= BELOW
+    return Seen(role, other, detail, "") if no_detail else None
 
 
 def _telling(facts: SetFacts) -> SetFacts:

@@ -100,6 +100,7 @@ def jpeg_lattice(luma: np.ndarray) -> tuple[float, int]:
     blocks = luma[: 8 * height, : 8 * width].reshape(height, 8, width, 8).transpose(0, 2, 1, 3).reshape(-1, 64)
     coefficients = blocks @ _cosines() * np.float32(1 / _STEP)  # (B, 63), in bins
     bins = np.rint(np.clip(coefficients, -_OUTSIDE, _OUTSIDE, out=coefficients)).astype(np.int32)
+    bins = bins[_distinct(bins)]
     bins += _places()  # of one more bin at either end, for what lies outside
     counted = np.bincount(bins.ravel(), minlength=63 * (_BINS + 2))
     histogram = counted.reshape(63, _BINS + 2)[:, 1:-1].astype(np.float32)
@@ -109,6 +110,18 @@ def jpeg_lattice(luma: np.ndarray) -> tuple[float, int]:
     score = sums[places].sum(0) / np.sqrt(np.maximum(numbers[places].sum(0), _FEW) / 2)
     best = int(score.argmax())
     return float(score[best]), int(_QUALITIES[best])
+
+
+def _distinct(blocks: np.ndarray) -> np.ndarray:
+    """The places of blocks that differ but for their mean: drawings repeat theirs, which is no independent evidence."""
+    _, first = np.unique(blocks @ _key(), return_index=True)
+    return np.asarray(first)
+
+
+@cache
+def _key() -> np.ndarray:
+    """Odd numbers whose sum of products with a block's bins is its hash, (63,)."""
+    return np.random.default_rng(0).integers(0, 1 << 62, 63) | 1
 
 
 @cache
@@ -142,7 +155,7 @@ def _spectrum(both: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
     coarse = detail = 0.0
     for lines in both:
         window, low, high = _bands(lines.shape[1])
-        waves = _transformed((lines - lines.mean(1, keepdims=True)) * window)
+        waves = np.fft.rfft((lines - lines.mean(1, keepdims=True)) * window, axis=1)
         mean = np.einsum("ij,ij->j", waves, waves.conj()).real / len(lines)
         coarse += float(mean @ low) / 2
         detail += float(mean @ high) / 2
@@ -154,12 +167,6 @@ def _lines(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns, evenly spaced."""
     rows, columns = (np.linspace(0, n - 1, min(_LINES, n)).astype(int) for n in luma.shape)
     return luma[rows], np.ascontiguousarray(luma[:, columns].T)
-
-
-def _transformed(lines: np.ndarray) -> np.ndarray:
-    from scipy.fft import rfft
-
-    return np.asarray(rfft(lines, axis=1))
 
 
 @cache
