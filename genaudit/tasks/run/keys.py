@@ -109,7 +109,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "role": one_of("generated", "reference", "train", "anomalies") | NULL,
     },
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
-    "list": {"what": WORD | NULL, "data": PATH | NULL},
+    "list": {"what": WORD | NULL, "name": WORD | NULL, "data": PATH | NULL},
     "cache": {"what": WORD | NULL, "older_than": number(Bounds(0)) | NULL, "measure": WORD | NATURAL | NULL},
     "demo": {**MODELS, **TRAINED, "sets": WORDS | NULL, "skip": SWITCH},
 }
