@@ -90,7 +90,7 @@ def _of_hydra(config_path: str) -> bool:
 
 
 def main_options() -> dict[str, str]:
-    """What `hydra.main` is told: Hydra's behaviour of 1.3, which from 1.4 on is the only one and goes without saying."""
+    """What `hydra.main` is told: to behave as Hydra 1.3 does, which from 1.4 on is the only way."""
     from hydra import version
 
     return {"version_base": VERSION_BASE} if hasattr(version, "Version") else {}
