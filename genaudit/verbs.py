@@ -303,10 +303,23 @@ Nothing is measured again: the rows come from the row store (store=), where the 
         bare_key="run",
     ),
     "check": Verb(
-        "Reads every image and says what would be used, skipped, and why; no network is loaded.",
-        "genaudit check PATH ... [key=value ...]",
-        "genaudit check samples/ real.zip",
-        "Keys: max_pixels=100000000  workers=auto  limit=N\n",
+        "Says what of images would be used, and whether sets may be compared; no network is loaded.",
+        "genaudit check PATH ... [reference=B train=T] [harm=true] [key=value ...]",
+        """
+genaudit check samples/ real.zip
+genaudit check samples/ reference=real/ train=train/
+genaudit check samples/ reference=real/ harm=true
+""",
+        """\
+Every image is read. With reference= or train= the path plays generated, and a table shows formats, JPEG quality,
+sizes, modes, grey, bit depth, alpha and copies of each role; below it stands what differs between them, what that does
+to which metrics, and what to do (docs/audit.md). The same opens every report of `genaudit evaluate`.
+
+  harm=true             recodes or resizes up to 400 images as the other side is, and says by how much FD and recall
+                        move; only this runs a network (feature_model=NAME)
+  limit=N  limit_reference=N  limit_train=N  max_pixels=100000000  workers=auto|N
+
+""",
         module="check",
         bare_key="paths",
         bare_many=True,
