@@ -190,8 +190,9 @@ def evaluate(
     if ranks.judges:
         plan = WorkPlan.of(watched, wanted, needed, store, settings.engine)
         progress.plan.total = plan.passes
-        for line in plan.lines() if notify is not None else ():
-            notify(line)
+        if notify is not None:
+            for line in plan.lines():
+                notify(line)
     measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
