@@ -12,15 +12,17 @@ import difflib
 import importlib
 import json
 import os
+import platform
 import shlex
 import sys
 import tempfile
 import traceback
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genaudit import __version__, interrupts, output
+from genaudit import __version__, completion, interrupts, output
 from genaudit.config_files import CONFIG_DIR, config_folder, importable
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
 from genaudit.hydra_words import escaped as hydra_escaped
@@ -36,6 +38,7 @@ SWITCHES_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp",
     "--experimental-rerun",
 }  # fmt: skip
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 
 _said: list[str] = []  # what went wrong, for --json
@@ -85,7 +88,13 @@ def _main(argv: list[str]) -> int:
         print(OVERVIEW, end="")
         return DONE
     if argv[0] == "--version":
-        print(f"genaudit {__version__}")
+        print("\n".join(_versions()))
+        return DONE
+    if argv[0] == "--completion":
+        print(completion.script(argv[1] if len(argv) > 1 else ""), end="")
+        return DONE
+    if argv[0] == "--complete":
+        print("\n".join(completion.candidates(" ".join(argv[1:]), config_folder())))
         return DONE
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
@@ -100,6 +109,17 @@ def _main(argv: list[str]) -> int:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     _look_around()
     return _run(verb, hydra_arguments(verb, rest))
+
+
+def _versions() -> list[str]:
+    """genaudit's version and those of what its numbers depend on; nothing is imported for it."""
+    lines = [f"genaudit {__version__}", f"python {platform.python_version()} on {platform.platform()}"]
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            lines.append(f"{package} is not installed")
+    return lines
 
 
 def _look_around() -> None:

@@ -83,7 +83,9 @@ ALLOWED = {
         ),
         *("training", "recipe", "reports", "interrupts", "output"),
     },
+    "completion.py": {"errors", "hydra_words", "verbs"},
     "cli.py": {
+        "completion",
         *("errors", "interrupts", "output", "tasks", "verbs", "hydra_errors", "hydra_words", "config_files"),
         *("composing", "plugins"),
     },

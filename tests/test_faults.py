@@ -31,7 +31,7 @@ def not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sentence(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(list(arguments)) == USER
-    lines = capfd.readouterr().err.strip().splitlines()
+    lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("genaudit: measures ")]
     assert len(lines) == 1, lines
     assert lines[0].startswith("genaudit: ")
     return lines[0]
