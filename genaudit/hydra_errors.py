@@ -10,6 +10,12 @@ from typing import Any
 
 from genaudit.plugins import installed
 
+# keys of older versions: what they are called today
+RENAMED = {
+    r"^(piad|table)\.schedule\b": r"\1.recipe",
+    r"^((?:piad|table)\.recipe)\.lr(_critics)?$": r"\1.learning_rate\2",
+}
+
 
 def explain(error: Exception, verb: str, arguments: list[str], configs: Path) -> str:
     """What was wrong with which key, and what was expected.
@@ -50,9 +56,17 @@ def _raised_by(error: Exception) -> str:
 
 
 def _unknown_key(key: str, verb: str, configs: Path) -> str:
-    close = difflib.get_close_matches(key, _known_keys(verb, configs), n=3, cutoff=0.5)
+    known = _known_keys(verb, configs)
+    close = [renamed(key)] if renamed(key) != key else difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"`genaudit {verb} --help` names the keys"
     return f"unknown key {key!r}: {hint}"
+
+
+def renamed(key: str) -> str:
+    """A key of an older version by its name of today; any other as it is."""
+    for old, new in RENAMED.items():
+        key = re.sub(old, new, key)
+    return key
 
 
 def _known_keys(verb: str, configs: Path) -> list[str]:

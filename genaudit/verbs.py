@@ -145,7 +145,7 @@ Keys:
   outliers=PATH general=RUN     outlier loss on images of the general distribution, beside a trained general model;
                                 likelihood.recipe.outliers=margin needs no general model
   piad.networks.KEY             PIAD's networks: name=mnist|cifar10|lsun|celeba, size=64, width=0.5
-  piad.schedule.KEY             its training: iterations, n_dis, batch_size, policy=paper|released|fixed, ...
+  piad.recipe.KEY               its training: iterations, n_dis, batch_size, policy=paper|released|fixed, ...
   piad.channels=1|3  piad.reconstruction=relative_perceptual_l1|perceptual_l1|perceptual|mse
   piad/perceptual=efficientnet_lite0|vgg19|layer, piad.perceptual.weights=FILE  piad.perceptual.statistics=FILE
   likelihood=wide_resnet        no density: a classifier of train against outliers, for comparison (AUROC, scores.csv)

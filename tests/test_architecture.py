@@ -18,13 +18,13 @@ ALLOWED = {
     "metrics": {"stats"},
     "data": {"errors", "reading", "stats"},
     "backbones": {"errors", "reading", "stats", "data"},  # of data only the resize recipe, a plain container
-    "likelihood": {"errors", "reading", "model_folder", "stats"},
-    "piad": {"errors", "reading", "model_folder", "stats", "backbones"},  # the embedded perceptual network
+    "likelihood": {"errors", "reading", "model_folder", "resumed", "stats"},
+    "piad": {"errors", "reading", "model_folder", "resumed", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "reading", "metrics"},
-    "training.py": {"errors", "reading", "interrupts", "folder_lock"},
+    "training.py": {"errors", "reading", "resumed", "interrupts", "folder_lock"},
     "recipe.py": {"errors", "reading", "interrupts", "output", "reports"},  # of reports only the table that it returns
     "tasks": {
         *(
@@ -81,6 +81,7 @@ ALLOWED = {
     "composing.py": {"plugins"},
     "model_folder.py": {"errors", "reading"},
     "folder_lock.py": {"errors"},
+    "resumed.py": {"errors"},
     "interrupts.py": set(),
     "output.py": set(),
     "reading.py": set(),

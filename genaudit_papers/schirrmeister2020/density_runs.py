@@ -25,7 +25,8 @@ from genaudit_papers.published import PublishedCell, compared
 
 if TYPE_CHECKING:
     from genaudit.likelihood.glow import Glow
-    from genaudit.likelihood.trainer import Step, TrainingRecipe
+    from genaudit.likelihood.recipe import TrainingRecipe
+    from genaudit.likelihood.trainer import Step
 
 GENERAL = "tiny_images"
 SEEDS = "Intervals are the lowest and the highest of the seeds."
@@ -121,7 +122,7 @@ class GlowSettings:
 
     def recipe(self, count: int, seed: int, *, flip: bool) -> TrainingRecipe:
         """How to train on `count` images, or for as many updates as they take."""
-        from genaudit.likelihood.trainer import TrainingRecipe
+        from genaudit.likelihood.recipe import TrainingRecipe
 
         iterations = self.iterations or self.epochs * max(1, count // self.batch_size)
         return TrainingRecipe(iterations=iterations, batch_size=self.batch_size, shift=0.1, flip=flip, seed=seed)

@@ -147,8 +147,8 @@ class Fourier:
     def _correlations(self, context: Context) -> dict[str, Any]:
         from genaudit.likelihood import saved
         from genaudit.likelihood.dequantisation import to_pixels
-        from genaudit.likelihood.evaluation import log_likelihoods
         from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
+        from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.stats.resampling import bootstrap_indices, percentile_interval
         from genaudit_papers.measuring import pixels_of
 

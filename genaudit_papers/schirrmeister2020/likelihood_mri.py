@@ -77,8 +77,8 @@ class ModalitiesAsOutliers:
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
         """AUROCs by score and pair."""
-        from genaudit.likelihood.evaluation import log_likelihoods
         from genaudit.likelihood.losses import log_likelihood_ratio
+        from genaudit.likelihood.scoring import log_likelihoods
 
         test = {each: _slices(context, each, "test") for each in self.modalities}
         scores: dict[str, dict[str, np.ndarray]] = {}  # of the model of a modality, by the set that it judges

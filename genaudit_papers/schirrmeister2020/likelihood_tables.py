@@ -145,8 +145,8 @@ class AnomalyDetection(_GlowTable):
         self, context: Context, seed: int, inside: str, general: Any, of_all: np.ndarray, *, supervised: bool
     ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Trains the models of an in-distribution; the function gives images' scores, higher where they belong."""
-        from genaudit.likelihood.evaluation import log_likelihoods
         from genaudit.likelihood.losses import log_likelihood_ratio
+        from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.likelihood.trainer import finetune_from
 
         train, name, start, labels = images(context, inside, "train"), inside, finetune_from(general), {}
@@ -175,8 +175,8 @@ class AnomalyDetection(_GlowTable):
 def _bits(model: Any, given: np.ndarray, seed: int) -> float:
     import torch
 
-    from genaudit.likelihood.evaluation import noisy_log_prob
     from genaudit.likelihood.losses import bits_per_dim
+    from genaudit.likelihood.scoring import noisy_log_prob
 
     log_prob = noisy_log_prob(model, given, generator=torch.Generator().manual_seed(seed))
     return float(bits_per_dim(log_prob.mean(), given[0].size))

@@ -31,13 +31,13 @@ class PIADSettings:
     """What a training depends on besides its images and seed.
 
     Attributes:
-        width: of the networks, times that of `architecture`. schedule: of `genaudit.piad.trainer.Schedule`.
+        width: of the networks, times that of `architecture`. recipe: of `genaudit.piad.recipe.TrainingRecipe`.
         network: of the perceptual features, a function of `genaudit.piad.perceptual`.
         architecture: of `genaudit.piad.networks`. reconstruction: the loss, which is the score too.
     """
 
     width: float
-    schedule: Mapping[str, Any]
+    recipe: Mapping[str, Any]
     network: str
     architecture: str = "mnist"
     reconstruction: str = LOSS
@@ -47,7 +47,7 @@ class PIADSettings:
         """Tells runs with other settings apart."""
         usual = (self.architecture, self.reconstruction) == ("mnist", LOSS)
         more = [] if usual else [self.architecture, self.reconstruction]
-        return key([self.width, dict(self.schedule), self.network, *more])
+        return key([self.width, dict(self.recipe), self.network, *more])
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,9 @@ def train_and_score(
         name: of the training's folder, which tells images and seed apart.
     """
     from genaudit.piad.networks import ARCHITECTURES, build
+    from genaudit.piad.recipe import TrainingRecipe
     from genaudit.piad.scoring import score_batches
-    from genaudit.piad.trainer import Schedule, Trainer
+    from genaudit.piad.trainer import Trainer
     from genaudit.training import fit, read_log
 
     architecture = ARCHITECTURES[settings.architecture]
@@ -90,7 +91,7 @@ def train_and_score(
         networks,
         split.train,
         perceptual,
-        Schedule(**settings.schedule),
+        TrainingRecipe(**settings.recipe),
         reconstruction=loss,
         seed=seed,
         device=context.device,

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genaudit.likelihood.evaluation import log_likelihoods, noisy_log_prob
 from genaudit.likelihood.glow import Glow
 from genaudit.likelihood.losses import bits_per_dim
 from genaudit.likelihood.pixelcnnpp import PixelCNNpp
-from genaudit.likelihood.trainer import Step, Trainer, TrainingRecipe, finetune_from
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.likelihood.scoring import log_likelihoods, noisy_log_prob
+from genaudit.likelihood.trainer import Step, Trainer, finetune_from
 
 RECIPE = TrainingRecipe(
     iterations=6,

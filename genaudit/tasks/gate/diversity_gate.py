@@ -18,8 +18,10 @@ from genaudit.metrics.gate import Gate, Verdict
 from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
 from genaudit.store.stream import RowStream
+from genaudit.tasks.gate.judge import Judge
+from genaudit.tasks.gate.result import gate_run
 from genaudit.tasks.gate.samples import SetSamples
-from genaudit.tasks.gate.yardstick import Judge, Yardstick
+from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.compose import as_override, compose, described
 from genaudit.tasks.run.environment import now, resolved
 from genaudit.tasks.run.guest import guest
@@ -80,7 +82,7 @@ class DiversityGate:
 
     def reset(self) -> None:
         """Forgets the samples: the next checkpoint's gate, with the same target."""
-        self._judge: Judge = self._yardstick.judge("sequential", None)
+        self._judge = Judge.of(self._yardstick, "sequential", None)
         self._names: list[str] = []
         self._digests: list[np.ndarray] = []
         self._pictures: dict[int, np.ndarray] = {}
@@ -171,7 +173,7 @@ class DiversityGate:
     def _run(self, finished: bool) -> GateRun:
         digests = np.concatenate([np.empty((0, 16), np.uint8), *self._digests])
         shown = _Shown(self._names, self._pictures, digests)
-        run = self._judge.run(shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
+        run = gate_run(self._judge, shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
         if self._stream is not None:
             name, stream = self._yardstick.measure.name, self._stream
             use = run.measures[name]

@@ -8,7 +8,7 @@ from genaudit.errors import DONE, UserError
 from genaudit.metrics.power import POWERS, SHARES, plan
 from genaudit.reports.console import show_files
 from genaudit.reports.plan import show, write
-from genaudit.tasks.gate.yardstick import GateKeys
+from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.run.environment import command_line, now
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving

@@ -59,7 +59,7 @@ ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {**ROLES, **MODELS, **TRAINED, "skip": SWITCH, "pool": SWITCH | NULL},
-    # The gate's own keys belong to one another: `genaudit.tasks.gate.yardstick.GateKeys` checks them.
+    # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},
         **dict.fromkeys(("irs_target", "alpha", "detect", "power", "absolute"), ANY),

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.errors import DONE, UserError, one_line
+from genaudit.errors import DONE, UserError
 from genaudit.stats.auroc import auroc, auroc_interval
-from genaudit.tasks.run.environment import command_line
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import Settings
-from genaudit.tasks.training.likelihood_images import LikelihoodImages, images_of
+from genaudit.tasks.training.likelihood_images import LikelihoodImages, likelihood_images
+from genaudit.tasks.training.watching import Console, Page, parameters
 
 if TYPE_CHECKING:
     from genaudit.likelihood.wide_resnet import ClassifierRecipe, WideResNet
@@ -47,18 +47,23 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
     if not isinstance(model, WideResNet):
         raise UserError("likelihood.model: this recipe trains a genaudit.likelihood.wide_resnet.WideResNet")
     images, outliers, reference, anomalies = (
-        images_of(cfg, role, model.image_shape, settings) for role in ("train", "outliers", "reference", "anomalies")
+        likelihood_images(cfg, role, model.image_shape, settings)
+        for role in ("train", "outliers", "reference", "anomalies")
     )
     if images is None or outliers is None:
-        raise UserError("train=T and outliers=G are needed: the images to know, and general images to tell them from")
+        raise UserError(
+            "train=T and outliers=G are needed: the images to know, and general images to distinguish them from"
+        )
     out = run_folder(cfg, "train")
     trainer = ClassifierTrainer(model, images, outliers, recipe, device=settings.engine.device)
     about = {"images_digest": images.set.digest, "outliers_digest": outliers.set.digest}
     node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
-    print(
-        f"WideResNet tells {len(images):,} images of {one_line(images.set.source)} from {len(outliers):,} of "
-        f"{one_line(outliers.set.source)}: {trainer.iterations:,} iterations on {trainer.device}; out={out}",
-        flush=True,
+    console = Console(
+        out,
+        trainer,
+        f"WideResNet ({parameters(model)})",
+        f"{len(images):,} images of {images.set.source} against {len(outliers):,} of {outliers.set.source}",
+        {name: (name,) for name in ("loss", "accuracy")},
     )
     with Progress(settings.progress).bar("training", trainer.iterations) as advance:
         fitted = fit(
@@ -69,7 +74,8 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
             every=every,
             checkpoint_seconds=checkpoint_seconds,
             advance=advance,
-            on_resume=lambda i: print(f"{out}: resuming from iteration {i:,} of {trainer.iterations:,}", flush=True),
+            show=console.show,
+            on_resume=console.resume,
             settings={**about, "model": repr(sorted(node.items()))},
         )
     saved.save(model, out, node, kind=saved.CLASSIFIER, **about, recipe=asdict(recipe), genaudit=__version__)
@@ -84,12 +90,12 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
         found = f"{auroc(ours, scores['anomalies']):.4f} ({ends.lower:.4f} to {ends.upper:.4f})"
         facts.append((f"AUROC of {side} against anomalies", found))
         print(f"AUROC of {side} images against anomalies: {found}, {settings.confidence:.0%} bootstrap interval")
-    _write_page(out, images, facts)
-    table = "scores.csv, " if scores else ""
-    print(
-        f"{trainer.iterations:,} iterations in {fitted.seconds:,.0f} s; written {out}/ model.safetensors, model.json, "
-        f"log.csv, {table}train.html"
-    )
+    page = Page(out)
+    page.curve("Cross-entropy", "nats", one_batch="loss")
+    page.curve("Right side", "share of the batch", one_batch="accuracy")
+    page.write(f"WideResNet of {images.set.source}", facts)
+    table = ("scores.csv",) if scores else ()
+    console.end(fitted.seconds, ("model.safetensors", "model.json", "log.csv", *table, "train.html"))
     return DONE
 
 
@@ -113,18 +119,3 @@ def _write_scores(out: Path, sets: Mapping[str, LikelihoodImages | None], scores
                  for name, logit in zip(held.set.names, found.tolist(), strict=True)]  # fmt: skip
     with open(out / "scores.csv", "w", encoding="utf-8", newline="") as stream:
         write_csv(["role", "name", "logit", "probability"], rows, stream)
-
-
-def _write_page(out: Path, images: LikelihoodImages, facts: list[tuple[str, str]]) -> None:
-    from genaudit.metrics.result import Curve
-    from genaudit.reports.training import TrainingPage
-    from genaudit.training import read_log
-
-    log = read_log(out)
-    curves = [
-        Curve("Cross-entropy", "iteration", "nats", log["iteration"], {"one batch": log["loss"]}),
-        Curve("Right side", "iteration", "share of the batch", log["iteration"], {"one batch": log["accuracy"]}),
-    ]
-    TrainingPage(f"WideResNet of {images.set.source}", command_line("train"), facts, (), curves).write(
-        out / "train.html"
-    )

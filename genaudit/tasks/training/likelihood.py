@@ -28,11 +28,13 @@ from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import PATIENCE, Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
-from genaudit.tasks.training.likelihood_images import LikelihoodImages, images_of, labels_of
-from genaudit.tasks.training.likelihood_watcher import LikelihoodConsole, LikelihoodWatcher, samples_wanted, write_page
+from genaudit.tasks.training.likelihood_images import LikelihoodImages, labels_of, likelihood_images
+from genaudit.tasks.training.likelihood_watcher import LABELS, LikelihoodWatcher, last_row, samples_wanted, write_page
+from genaudit.tasks.training.watching import Console, parameters
 
 if TYPE_CHECKING:
-    from genaudit.likelihood.trainer import Step, TrainingRecipe
+    from genaudit.likelihood.recipe import TrainingRecipe
+    from genaudit.likelihood.trainer import Step, Trainer
     from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 LOG = ("bits_per_dim", "outlier_loss", "learning_rate", "gradient_norm", "dropped")
@@ -42,14 +44,14 @@ def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, samples and page."""
     import torch
 
-    from genaudit.likelihood.trainer import TrainingRecipe
+    from genaudit.likelihood.recipe import TrainingRecipe
     from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
     if settings.engine.precision != "float32":
         raise UserError(f"precision={settings.engine.precision}: density models are trained in float32")
     recipe = instantiate(cfg.likelihood.recipe, seed=settings.seed)
     if not isinstance(recipe, (TrainingRecipe, ClassifierRecipe)):
-        raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.trainer.TrainingRecipe")
+        raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.recipe.TrainingRecipe")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if isinstance(recipe, ClassifierRecipe):
@@ -78,7 +80,8 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
 
     model, node = _model(cfg)
     images, outliers, reference, anomalies = (
-        images_of(cfg, role, model.image_shape, settings) for role in ("train", "outliers", "reference", "anomalies")
+        likelihood_images(cfg, role, model.image_shape, settings)
+        for role in ("train", "outliers", "reference", "anomalies")
     )
     if images is None:
         raise UserError("train=T is needed: the images that the model learns; `genaudit train --help` shows how")
@@ -93,7 +96,7 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
     every, samples = every_of(cfg.every, trainer.iterations), samples_wanted(cfg.samples, trainer)
     divisor = saved.load(cfg.finetune) if general is None and cfg.finetune else general
     watch = LikelihoodWatcher(trainer, reference, anomalies, divisor, every) if ranks.judges else None
-    console = LikelihoodConsole(out, trainer, images, ranks.count) if ranks.judges else None
+    console = _console(out, trainer, images, ranks.count) if ranks.judges else None
     columns = [name for name in LOG if name != "outlier_loss" or outliers is not None]
     about: dict[str, Any] = {
         "images": images.set.source,
@@ -125,10 +128,28 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
             "no step could be made: no batch had log-likelihoods and gradients that are finite; a lower "
             "likelihood.recipe.learning_rate or likelihood.recipe.clip_norm may help"
         )
-    final = console.final()
+    final = last_row(out)
     saved.save(model, out, node, **about, recipe=asdict(recipe), **final, genaudit=__version__)
     write_page(out, trainer, images, final, samples=samples, seed=settings.seed)
-    console.end(fitted.seconds)
+    if trainer.skipped:
+        print(f"{trainer.skipped:,} of {trainer.iterations:,} steps were left out: values were not finite")
+    console.end(
+        fitted.seconds,
+        ("model.safetensors", "model.json", "log.csv", "samples.png", "train.html"),
+        f"genaudit evaluate SAMPLES anomalies=A metric=[llr] density_model={out}",
+    )
+
+
+def _console(out: Path, trainer: Trainer, images: LikelihoodImages, ranks: int) -> Console:
+    name, shape = type(trainer.model).__name__, "x".join(map(str, trainer.image_shape))
+    return Console(
+        out,
+        trainer,
+        f"{name} ({parameters(trainer.model)})",
+        f"{len(images):,} images of {images.set.source} as {shape}",
+        {label: (column,) for label, column in LABELS.items()},
+        f", {ranks} processes" if ranks > 1 else "",
+    )
 
 
 def _model(cfg: Any) -> tuple[Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ The run's folder holds, beside checkpoint and log (`genaudit.training`):
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,19 +18,21 @@ import numpy as np
 from genaudit import __version__
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, Diverged, UserError
+from genaudit.hydra_errors import renamed
 from genaudit.measures.piad import PreparedPixels
-from genaudit.tasks.run.environment import command_line
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.images import images_of, read_pixels
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
-from genaudit.tasks.training.piad_watcher import WATCHED, PIADConsole, PIADWatcher, page, spread
+from genaudit.tasks.training.piad_watcher import LABELS, PIADWatcher, spread, write_page
+from genaudit.tasks.training.watching import WATCHED, Console, parameters
 
 if TYPE_CHECKING:
     from genaudit.piad.perceptual import Perceptual
     from genaudit.piad.saved import Model
+    from genaudit.piad.trainer import Trainer
 
 LOSSES = ("critic_image", "critic_latent", "adversarial_generator", "adversarial_encoder", "reconstruction")
 GAMMAS = ("gamma_generator", "gamma_encoder")
@@ -38,15 +41,17 @@ LOG = (*LOSSES, *GAMMAS, "auroc")
 
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, pictures and page."""
-    from genaudit.piad.trainer import Schedule, Trainer
+    from genaudit.piad.recipe import TrainingRecipe
+    from genaudit.piad.trainer import Trainer
     from genaudit.training import fit
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("PIAD trains in one process: start it without torchrun")
     model = make(cfg.piad, settings)
-    schedule = instantiate(cfg.piad.schedule)
-    if not isinstance(schedule, Schedule):
-        raise UserError("piad.schedule: its YAML must make a genaudit.piad.trainer.Schedule")
+    _refuse_old_keys(cfg.piad)
+    recipe = instantiate(cfg.piad.recipe)
+    if not isinstance(recipe, TrainingRecipe):
+        raise UserError("piad.recipe: its YAML must make a genaudit.piad.recipe.TrainingRecipe")
     images = images_of(cfg, "train", settings)
     if images is None:
         raise UserError(
@@ -60,17 +65,17 @@ def run(cfg: Any, settings: Settings) -> int:
         model.networks,
         array,
         model.perceptual,
-        schedule,
+        recipe,
         reconstruction=model.reconstruction,
         seed=settings.seed,
         device=settings.engine.device,
     )
     about = {"seed": settings.seed, "images": len(images), "images_digest": images.digest, "genaudit": __version__}
-    every = every_of(cfg.every, schedule.iterations)
+    every = every_of(cfg.every, recipe.iterations)
     watcher = PIADWatcher(trainer, model, _plain(cfg.piad), out, about, anomalies, normal, every)
-    console = PIADConsole(out, trainer, images.source)
+    console = _console(out, trainer, images)
     try:
-        with Progress(settings.progress).bar("training", schedule.iterations) as advance:
+        with Progress(settings.progress).bar("training", recipe.iterations) as advance:
             fitted = fit(
                 trainer,
                 out,
@@ -88,9 +93,22 @@ def run(cfg: Any, settings: Settings) -> int:
         watcher.remove()
         raise
     watcher.save()
-    page(out, images, watcher, command_line("train"))
-    console.end(fitted.seconds)
+    write_page(out, images, watcher)
+    console.end(
+        fitted.seconds,
+        ("model.safetensors", "model.json", "log.csv", "samples.png", "train.html"),
+        f"genaudit evaluate SAMPLES reference=R metric=[piad] piad_model={out}",
+    )
     return DONE
+
+
+def _console(out: Path, trainer: Trainer, images: ImageSet) -> Console:
+    networks, features = trainer.networks, trainer.perceptual
+    shape, compared = "x".join(map(str, networks.image_shape)), "pixels" if features is None else features.name
+    model = f"PIAD ({parameters(*networks)})"
+    return Console(
+        out, trainer, model, f"{len(images):,} images of {images.source} as {shape}, compared by {compared}", LABELS
+    )
 
 
 def make(node: Any, settings: Settings) -> Model:
@@ -114,6 +132,19 @@ def make(node: Any, settings: Settings) -> Model:
     except (ValueError, TypeError) as error:
         raise UserError(f"piad: {error}") from None
     return Model(networks, architecture, perceptual, node.reconstruction, pixels.describe())
+
+
+def _refuse_old_keys(node: Any) -> None:
+    """A YAML of an older version would otherwise train by the defaults.
+
+    Raises:
+        UserError: names the key, and what it is called today.
+    """
+    keys = [
+        key for key in (*node, *(f"recipe.{key}" for key in node.recipe)) if renamed(f"piad.{key}") != f"piad.{key}"
+    ]
+    if keys:
+        raise UserError(f"unknown key 'piad.{keys[0]}': did you mean {renamed(f'piad.{keys[0]}')}?")
 
 
 def make_perceptual(node: Any) -> Perceptual:
