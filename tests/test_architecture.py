@@ -21,6 +21,7 @@ ALLOWED = {
     "likelihood": {"errors", "reading", "model_folder", "resumed", "stats"},
     "piad": {"errors", "reading", "model_folder", "resumed", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
+    "verdict": {"errors", "stats", "metrics"},  # of metrics only the result types
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "reading", "metrics"},
@@ -39,6 +40,7 @@ ALLOWED = {
             "demo",
             "measures",
             "store",
+            "verdict",
         ),
         *(
             "training",
@@ -52,7 +54,18 @@ ALLOWED = {
             "genaudit_papers",
         ),
     },
-    "integrations": {"errors", "stats", "backbones", "data", "measures", "metrics", "reports", "store", "tasks"},
+    "integrations": {
+        "errors",
+        "stats",
+        "backbones",
+        "data",
+        "measures",
+        "metrics",
+        "reports",
+        "store",
+        "tasks",
+        "verdict",
+    },
     "genaudit_papers": {
         *(
             "errors",
@@ -154,6 +167,11 @@ def test_backbones_take_only_the_resize_recipe_from_data() -> None:
 def test_the_store_takes_only_the_protocol_from_measures() -> None:
     for path in _files("store"):
         assert {m for m in _imported(path) if _room(m) == "measures"} <= {"genaudit.measures.measure"}, path
+
+
+def test_the_verdict_takes_only_the_result_types_from_metrics() -> None:
+    for path in _files("verdict"):
+        assert {m for m in _imported(path) if _room(m) == "metrics"} <= {"genaudit.metrics.result"}, path
 
 
 def test_recipes_and_papers_take_only_plain_containers_from_reports() -> None:

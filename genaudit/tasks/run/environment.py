@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from genaudit import plugins
-from genaudit.tasks.run.settings import WHERE_AND_HOW, Settings
+from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core")
 
@@ -53,7 +53,7 @@ def command_line(verb: str, **replaced: str) -> str:
     words = [
         f"{key}={shlex.quote(replaced[key])}" if key in replaced else word
         for key, word in typed
-        if key not in WHERE_AND_HOW
+        if key not in (*WHERE_AND_HOW, *RULES)
     ]
     return " ".join([f"genaudit {verb}", *words])
 
@@ -64,7 +64,7 @@ def resolved(cfg: Any) -> dict[str, Any]:
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    return _without_offline({str(key): value for key, value in config.items() if key not in WHERE_AND_HOW})
+    return _without_offline({str(key): value for key, value in config.items() if key not in (*WHERE_AND_HOW, *RULES)})
 
 
 def _without_offline(node: Any) -> Any:
