@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from genaudit.composing import compose
 from genaudit.plugins import installed
 
 # keys of older versions: what they are called today
@@ -70,7 +71,6 @@ def renamed(key: str) -> str:
 
 
 def _known_keys(verb: str, configs: Path) -> list[str]:
-    from genaudit.composing import compose
 
     return list(_flat(compose(configs, verb)))
 

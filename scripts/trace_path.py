@@ -8,7 +8,9 @@ process, with an empty row store, from the command line's first function to the 
     lines       lines of these functions from `def` to their end, docstrings and comments included; of a function
                 inside another executed one the lines are counted once
 
-in all threads. Code that runs because a module is imported is not counted, and neither are other packages.
+in all threads. Code that runs because a module is imported is not counted, and neither are other packages. The second
+line of the result counts from the opened roles to the judged metrics alone (`genaudit.tasks.evaluate.evaluate`):
+without the command line, the configuration and the four files of the report.
 """
 
 from __future__ import annotations
@@ -41,16 +43,26 @@ class Tracer:
 
     def __init__(self) -> None:
         self.called: set[CodeType] = set()
+        self.judging: set[CodeType] = set()  # of these, what was called between images and results
+        self._between = False
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
-        if event == "call" and code.co_flags & inspect.CO_NEWLOCALS and code.co_filename.startswith(str(PACKAGE)):
+        if not code.co_flags & inspect.CO_NEWLOCALS or not code.co_filename.startswith(str(PACKAGE)):
+            return
+        inside = code.co_qualname == "evaluate" and code.co_filename.endswith("tasks/evaluate.py")
+        if inside and event in ("call", "return"):
+            self._between = event == "call"
+        if event == "call":
             self.called.add(code)
+            if self._between:
+                self.judging.add(code)
 
-    def spans(self) -> Spans:
+    @staticmethod
+    def spans(called: set[CodeType]) -> Spans:
         """The functions called; comprehensions and lambdas belong to the function around them."""
         files: Spans = defaultdict(dict)
-        for code in self.called:
+        for code in called:
             path = Path(code.co_filename)
             first = code.co_firstlineno
             if not code.co_name.startswith("<"):
@@ -70,8 +82,8 @@ def _last_lines(path: Path, _cache: dict[Path, dict[int, int]] = {}) -> dict[int
     return _cache[path]
 
 
-def trace(arguments: list[str]) -> Spans:
-    """What a command executes of genaudit.
+def trace(arguments: list[str]) -> tuple[Spans, Spans]:
+    """What a command executes of genaudit: all of it, and between the images and the results of `evaluate`.
 
     Raises:
         RuntimeError: the command failed.
@@ -87,7 +99,7 @@ def trace(arguments: list[str]) -> Spans:
         threading.setprofile(None)  # type: ignore[arg-type]
     if code:
         raise RuntimeError(f"genaudit {' '.join(arguments)} ended with code {code}")
-    return tracer.spans()
+    return tracer.spans(tracer.called), tracer.spans(tracer.judging)
 
 
 def lines_of(functions: dict[str, tuple[int, int]]) -> int:
@@ -95,7 +107,7 @@ def lines_of(functions: dict[str, tuple[int, int]]) -> int:
     return len({line for first, last in functions.values() for line in range(first, last + 1)})
 
 
-def path_of_as(folder: Path) -> Spans:
+def path_of_as(folder: Path) -> tuple[Spans, Spans]:
     """What `evaluate` with AS alone executes of genaudit, on a dozen images a role and an empty row store."""
     rng = np.random.default_rng(0)
     for role in ("generated", "reference"):
@@ -113,13 +125,14 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="the functions of each file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        files = path_of_as(Path(folder))
+        files, between = path_of_as(Path(folder))
     for path, functions in sorted(files.items()):
         print(f"{lines_of(functions):6,} lines {len(functions):4} functions  {path.relative_to(PACKAGE)}")
         for name, (first, last) in sorted(functions.items(), key=lambda item: item[1]) if options.list else ():
             print(f"{last - first + 1:14,}    {name}")
-    functions, lines = sum(map(len, files.values())), sum(map(lines_of, files.values()))
-    print(f"{len(files)} files, {functions} functions, {lines:,} lines")
+    for what, part in (("from the command line to the report", files), ("from the roles to the results", between)):
+        functions, lines = sum(map(len, part.values())), sum(map(lines_of, part.values()))
+        print(f"{what}: {len(part)} files, {functions} functions, {lines:,} lines")
 
 
 if __name__ == "__main__":

@@ -103,9 +103,9 @@ def open_h5(path: str, others: Counter[str]) -> Any:
         file.visititems(collect)
         dataset = file[_choose(shapes, others)]
         if dataset.external or dataset.is_virtual:
-            raise UnusableFile("keeps its images in other files; a file that holds them itself would be right")
+            raise UnusableFile("keeps its images in other files; expected a file that holds them itself")
         if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > _CHUNK_BYTES:
-            raise UnusableFile(f"has chunks of shape {dataset.chunks}; chunks of a few images would be right")
+            raise UnusableFile(f"has chunks of shape {dataset.chunks}; expected chunks of a few images")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise UnusableFile(f"is not an HDF5 file that can be read ({error})") from error
     return dataset

@@ -15,6 +15,7 @@ import numpy as np
 
 from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
+from genaudit.likelihood.ais import ais, log_likelihood_bits
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import Count
 
@@ -114,8 +115,6 @@ class AIS(MeasureOfGenerator):
 
     def open(self, device: str, precision: str) -> Meter:
         import torch
-
-        from genaudit.likelihood.ais import ais, log_likelihood_bits
 
         dtype = torch.float64 if self.precision(precision) == "float64" else torch.float32
         labels = self.generator.labels

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.measures.generator_images import MeasureOfGenerator
+from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
@@ -136,8 +136,6 @@ class Patches(MeasureOfGenerator):
 
     def open(self, device: str, precision: str) -> Meter:
         import torch
-
-        from genaudit.measures.generator_images import as_generator_images
 
         patch, channels = self.settings["patch"], self.generator.channels
         size = self.generator.recipe.size

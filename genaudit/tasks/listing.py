@@ -8,8 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
+from genaudit.reports.console import make_console
+from genaudit.reports.explanations import METRICS
+from genaudit.tasks.reproduce import data_of
+from genaudit.tasks.run.instantiate import instantiate
+from genaudit.tasks.run.judging import make_spec
+from genaudit.tasks.run.recipes import make, names
+from genaudit.tasks.run.result_names import value_names
+from genaudit_papers.published import recipes_time, tables
 
 OURS = "genaudit"
 
@@ -18,8 +29,6 @@ def main(cfg: Any) -> int:
     """The verb: prints a table."""
     from rich.markup import escape
     from rich.table import Table
-
-    from genaudit.reports.console import make_console
 
     kinds: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
         "metrics": _metrics,
@@ -49,7 +58,6 @@ def main(cfg: Any) -> int:
 
 def _folders() -> Iterator[tuple[str, Path]]:
     """The folders of YAML files, those of --config-dir and of installed packages included, and whose they are."""
-    from hydra.core.global_hydra import GlobalHydra
 
     hydra = GlobalHydra.instance().hydra
     elements = hydra.config_loader.get_search_path().get_path() if hydra is not None else []
@@ -67,7 +75,6 @@ def _origins(group: str) -> dict[str, str]:
 
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
-    from omegaconf import OmegaConf
 
     files = {path.stem: path for _, folder in _folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
@@ -86,9 +93,6 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _metrics() -> tuple[list[str], list[list[str]]]:
-    from genaudit.reports.explanations import METRICS
-    from genaudit.tasks.run.judging import make_spec
-    from genaudit.tasks.run.result_names import value_names
 
     rows = []
     for name, config, _ in _group("metric"):
@@ -104,7 +108,6 @@ def _metrics() -> tuple[list[str], list[list[str]]]:
 
 def _measure(node: Any) -> str:
     """What a metric measures: the module of its measure, the name that it interpolates, or the names of several."""
-    from omegaconf import OmegaConf
 
     plain: Any = OmegaConf.to_container(node, resolve=False)
     measure = plain["measure"]
@@ -116,9 +119,6 @@ def _measure(node: Any) -> str:
 
 
 def _feature_models() -> tuple[list[str], list[list[str]]]:
-    from omegaconf import OmegaConf
-
-    from genaudit.tasks.run.instantiate import instantiate
 
     rows = []
     for name, config, comment in _group("feature_model"):
@@ -148,9 +148,6 @@ def _datasets() -> tuple[list[str], list[list[str]]]:
 
 def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
     """The papers' tables in the order of the papers, then recipes of nothing published (a user's own)."""
-    from genaudit.tasks.reproduce import data_of
-    from genaudit.tasks.run.recipes import make, names
-    from genaudit_papers.published import recipes_time, tables
 
     data = data_of(cfg)
     about = {name: comment.partition(" Source: ")[0] for name, _, comment in _group("table")}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genaudit.measures.embedding import Embedding
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
+from genaudit_papers.datasets import photographs
 from genaudit_papers.measuring import weights_need
 from genaudit_papers.published import published
 
@@ -27,7 +30,6 @@ class Regression:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """A photograph and its superpixels, the weights."""
-        from importlib.util import find_spec
 
         have = find_spec("skimage") is not None
         return [
@@ -86,9 +88,7 @@ class Regression:
     def _fit(self, context: Context, settings: Mapping[str, int], trials: int) -> dict[str, Any]:
         import torch
 
-        from genaudit.measures.embedding import Embedding
         from genaudit.measures.superpixels import attribute, superpixels
-        from genaudit_papers.datasets import photographs
 
         measure = Embedding(self.model)
         wanted = settings["superpixels an image"]

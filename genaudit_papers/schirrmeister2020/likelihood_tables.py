@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
@@ -145,7 +146,6 @@ class AnomalyDetection(_GlowTable):
         self, context: Context, seed: int, inside: str, general: Any, of_all: np.ndarray, *, supervised: bool
     ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Trains the models of an in-distribution; the function gives images' scores, higher where they belong."""
-        from genaudit.likelihood.losses import log_likelihood_ratio
         from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.likelihood.trainer import finetune_from
 
@@ -175,7 +175,6 @@ class AnomalyDetection(_GlowTable):
 def _bits(model: Any, given: np.ndarray, seed: int) -> float:
     import torch
 
-    from genaudit.likelihood.losses import bits_per_dim
     from genaudit.likelihood.scoring import noisy_log_prob
 
     log_prob = noisy_log_prob(model, given, generator=torch.Generator().manual_seed(seed))

@@ -18,11 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
+from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.training import fit
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genaudit.likelihood.glow import Glow
-    from genaudit.likelihood.recipe import TrainingRecipe
     from genaudit.likelihood.trainer import Step
 
 NETWORK = {
@@ -67,7 +71,6 @@ class Trained:
 
 def recipe(iterations: int, seed: int) -> TrainingRecipe:
     """The general model's; `glow_laptop.yaml` says why these values."""
-    from genaudit.likelihood.recipe import TrainingRecipe
 
     return TrainingRecipe(
         iterations=iterations,
@@ -103,7 +106,6 @@ def train(
 
     from genaudit.likelihood.glow import Glow
     from genaudit.likelihood.trainer import finetune_from
-    from genaudit.training import fit
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -172,7 +174,6 @@ def judge(models: Trained, sets: dict[str, np.ndarray], codes: dict[str, dict[st
     Returns:
         Score's name => set's name => scores, on noise-free inputs, clipped from below (S4.5).
     """
-    from genaudit.likelihood.losses import log_likelihood_ratio
     from genaudit.likelihood.scoring import log_likelihoods
 
     scores: Scores = {}
@@ -196,7 +197,6 @@ def bits(model: Glow, images: np.ndarray, *, samples: int = 1) -> float:
     `samples` is above 1, then an upper bound of what a code by the model would need that is closer to it."""
     import torch
 
-    from genaudit.likelihood.losses import bits_per_dim
     from genaudit.likelihood.scoring import noisy_log_prob
 
     generator = torch.Generator().manual_seed(0)
@@ -209,7 +209,6 @@ def amplitude_and_phase(model: Glow, images: np.ndarray) -> tuple[float, float]:
 
     Each image's amplitudes meet the phases of the next one; padded first, mixed, then clipped and rounded.
     """
-    from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
     from genaudit.likelihood.scoring import log_likelihoods
 
     pixels = padded(images)[:, 0].numpy()

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit.piad.recipe import TrainingRecipe
 from genaudit.recipe import Context, Need
+from genaudit.training import fit, read_log
 from genaudit_papers.tuluptceva2019 import one_class
 
 if TYPE_CHECKING:
@@ -78,10 +80,8 @@ def train_and_score(
         name: of the training's folder, which tells images and seed apart.
     """
     from genaudit.piad.networks import ARCHITECTURES, build
-    from genaudit.piad.recipe import TrainingRecipe
     from genaudit.piad.scoring import score_batches
     from genaudit.piad.trainer import Trainer
-    from genaudit.training import fit, read_log
 
     architecture = ARCHITECTURES[settings.architecture]
     architecture = architecture if settings.width == 1 else architecture.widened(settings.width)

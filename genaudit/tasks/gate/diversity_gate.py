@@ -17,6 +17,7 @@ from genaudit.measures.measure import fingerprint
 from genaudit.metrics.gate import Gate, Verdict
 from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
+from genaudit.reports.report import RoleImages
 from genaudit.store.stream import RowStream
 from genaudit.tasks.gate.judge import Judge
 from genaudit.tasks.gate.result import gate_run
@@ -250,7 +251,6 @@ class _Shown:
         return self.pictures[index]
 
     def describe(self) -> Any:
-        from genaudit.reports.report import RoleImages
 
         return RoleImages("samples", len(self.names), "")
 

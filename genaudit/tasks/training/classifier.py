@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from genaudit import __version__
 from genaudit.errors import DONE, UserError
+from genaudit.likelihood import saved
+from genaudit.likelihood.wide_resnet import ClassifierTrainer, WideResNet, logits
+from genaudit.reports.files import write_csv
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
@@ -25,20 +29,16 @@ from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.likelihood_images import LikelihoodImages, likelihood_images
 from genaudit.tasks.training.watching import Console, Page, parameters
+from genaudit.training import fit
 
 if TYPE_CHECKING:
-    from genaudit.likelihood.wide_resnet import ClassifierRecipe, WideResNet
+    from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 BLOCK = 1024  # images whose logits are computed at a time
 
 
 def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, checkpoint_seconds: float) -> int:
     """Trains, from the run folder's checkpoint on where there is one; scores reference images and anomalies."""
-    from omegaconf import OmegaConf
-
-    from genaudit.likelihood import saved
-    from genaudit.likelihood.wide_resnet import ClassifierTrainer, WideResNet
-    from genaudit.training import fit
 
     for key in ("general", "finetune", "labels"):
         if cfg[key]:
@@ -100,7 +100,6 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
 
 
 def _scores(model: WideResNet, images: LikelihoodImages) -> np.ndarray:
-    from genaudit.likelihood.wide_resnet import logits
 
     starts = range(0, len(images), BLOCK)
     blocks = (images[np.arange(start, min(start + BLOCK, len(images)))] for start in starts)
@@ -109,7 +108,6 @@ def _scores(model: WideResNet, images: LikelihoodImages) -> np.ndarray:
 
 def _write_scores(out: Path, sets: Mapping[str, LikelihoodImages | None], scores: Mapping[str, np.ndarray]) -> None:
     """Name, role, logit and probability of being in-distribution of every scored image."""
-    from genaudit.reports.files import write_csv
 
     rows = []
     for role, found in scores.items():

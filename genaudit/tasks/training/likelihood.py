@@ -20,32 +20,36 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+import torch.distributed as dist
+from omegaconf import OmegaConf
+
 from genaudit import __version__
 from genaudit.errors import DONE, UserError
+from genaudit.likelihood import saved
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.likelihood.trainer import Trainer
+from genaudit.likelihood.wide_resnet import ClassifierRecipe
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import PATIENCE, Ranks
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.training import classifier
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
 from genaudit.tasks.training.likelihood_images import LikelihoodImages, labels_of, likelihood_images
 from genaudit.tasks.training.likelihood_watcher import LABELS, LikelihoodWatcher, last_row, samples_wanted, write_page
 from genaudit.tasks.training.watching import Console, parameters
+from genaudit.training import fit
 
 if TYPE_CHECKING:
-    from genaudit.likelihood.recipe import TrainingRecipe
-    from genaudit.likelihood.trainer import Step, Trainer
-    from genaudit.likelihood.wide_resnet import ClassifierRecipe
+    from genaudit.likelihood.trainer import Step
 
 LOG = ("bits_per_dim", "outlier_loss", "learning_rate", "gradient_norm", "dropped")
 
 
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, samples and page."""
-    import torch
-
-    from genaudit.likelihood.recipe import TrainingRecipe
-    from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
     if settings.engine.precision != "float32":
         raise UserError(f"precision={settings.engine.precision}: density models are trained in float32")
@@ -65,7 +69,6 @@ def run(cfg: Any, settings: Settings) -> int:
 
 
 def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
-    from genaudit.tasks.training import classifier
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("the classifier trains in one process: start it without torchrun")
@@ -74,9 +77,6 @@ def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
 
 
 def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -> None:
-    from genaudit.likelihood import saved
-    from genaudit.likelihood.trainer import Trainer
-    from genaudit.training import fit
 
     model, node = _model(cfg)
     images, outliers, reference, anomalies = (
@@ -154,9 +154,6 @@ def _console(out: Path, trainer: Trainer, images: LikelihoodImages, ranks: int) 
 
 def _model(cfg: Any) -> tuple[Any, dict[str, Any]]:
     """The network, from a trained one where `finetune` names it, and the YAML node that makes it."""
-    from omegaconf import OmegaConf
-
-    from genaudit.likelihood import saved
 
     node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
     model = instantiate(cfg.likelihood.model)
@@ -183,7 +180,6 @@ def _model(cfg: Any) -> tuple[Any, dict[str, Any]]:
 
 def _general(cfg: Any, recipe: TrainingRecipe, outliers: LikelihoodImages | None, shape: tuple[int, int, int]) -> Any:
     """The general model of the outlier loss (Eq. S1), or None."""
-    from genaudit.likelihood import saved
 
     if cfg.general and (outliers is None or recipe.outliers == "margin"):
         raise UserError(
@@ -224,7 +220,6 @@ def _agreed(folder: Path, ranks: Ranks) -> Path:
     """The first rank's folder: one that is named after the time may differ between ranks."""
     if ranks.count == 1:
         return folder
-    import torch.distributed as dist
 
     box: list[Any] = [str(folder)]
     dist.broadcast_object_list(box, 0)

@@ -14,6 +14,7 @@ import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
 from genaudit.errors import UserError
+from genaudit.likelihood.dequantisation import to_pixels
 from genaudit.measures.canvas import Canvas
 from genaudit.reading import check_regular
 from genaudit.tasks.run.settings import Settings
@@ -31,7 +32,6 @@ class Placement:
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """(H', W', 3) uint8 => (H, W, C) uint8."""
-        from genaudit.likelihood.dequantisation import to_pixels
 
         image = image if self.canvas is None else self.canvas.place(image)
         pixels: np.ndarray = to_pixels(image[None], channels=self.shape[0])[0].permute(1, 2, 0).numpy()

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from genaudit.errors import UserError
+from genaudit.likelihood.dequantisation import from_unit_axis
+from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
+from genaudit.likelihood.pixelcnnpp import PixelCNNpp
+from genaudit.likelihood.scoring import log_likelihoods, noisy_log_prob
 from genaudit.stats.auroc import auroc
 from genaudit.tasks.training.likelihood_images import LikelihoodImages
 from genaudit.tasks.training.watching import WATCHED, Page, Watcher, write_picture
+from genaudit.training import read_log
 
 if TYPE_CHECKING:
     from genaudit.likelihood.trainer import Trainer
@@ -47,7 +53,6 @@ class LikelihoodWatcher(Watcher):
         Args:
             general: the model that the ratio divides by, None for no ratio. every: iterations between rows of the log.
         """
-        from genaudit.likelihood.scoring import log_likelihoods
 
         super().__init__(trainer, every, apart=APART)
         self.trainer = trainer
@@ -64,10 +69,6 @@ class LikelihoodWatcher(Watcher):
                 self.general = [log_likelihoods(general, images)[:, 0] for images in (self.normal, self.foreign)]
 
     def look(self) -> dict[str, float]:
-        import torch
-
-        from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
-        from genaudit.likelihood.scoring import log_likelihoods, noisy_log_prob
 
         row: dict[str, float] = {}
         if self.held_out is not None:
@@ -93,7 +94,6 @@ def _some(images: Any) -> np.ndarray:
 
 def last_row(out: Path) -> dict[str, Any]:
     """What the trained model's folder says of its end, from the log."""
-    from genaudit.training import read_log
 
     log = read_log(out)
     last = {name: float(log[name][-1]) for name in LABELS.values() if name in log and len(log[name])}
@@ -102,7 +102,6 @@ def last_row(out: Path) -> dict[str, Any]:
 
 def samples_wanted(count: Any, trainer: Trainer) -> int:
     """How many images to draw: as `samples` says; by default none where drawing takes too long."""
-    from genaudit.likelihood.pixelcnnpp import PixelCNNpp
 
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
         raise UserError(f"samples must be an integer of 0 or more or null, got {count}")
@@ -115,9 +114,6 @@ def samples_wanted(count: Any, trainer: Trainer) -> int:
 
 def draw_samples(trainer: Trainer, count: int, seed: int) -> np.ndarray:
     """Images (n, H, W, C) uint8 from the model."""
-    import torch
-
-    from genaudit.likelihood.dequantisation import from_unit_axis
 
     trainer.model.eval()
     sampled = trainer.model.sample(count, torch.Generator().manual_seed(seed))  # type: ignore[operator]

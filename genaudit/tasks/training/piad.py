@@ -9,17 +9,27 @@ The run's folder holds, beside checkpoint and log (`genaudit.training`):
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from genaudit import __version__
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, Diverged, UserError
 from genaudit.hydra_errors import renamed
 from genaudit.measures.piad import PreparedPixels
+from genaudit.piad.networks import Architecture, build
+from genaudit.piad.perceptual import Perceptual
+from genaudit.piad.recipe import TrainingRecipe
+from genaudit.piad.saved import Model, identity
+from genaudit.piad.scoring import check_reconstruction
+from genaudit.piad.trainer import Trainer
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
@@ -28,11 +38,7 @@ from genaudit.tasks.training.images import images_of, read_pixels
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
 from genaudit.tasks.training.piad_watcher import LABELS, PIADWatcher, spread, write_page
 from genaudit.tasks.training.watching import WATCHED, Console, parameters
-
-if TYPE_CHECKING:
-    from genaudit.piad.perceptual import Perceptual
-    from genaudit.piad.saved import Model
-    from genaudit.piad.trainer import Trainer
+from genaudit.training import fit
 
 LOSSES = ("critic_image", "critic_latent", "adversarial_generator", "adversarial_encoder", "reconstruction")
 GAMMAS = ("gamma_generator", "gamma_encoder")
@@ -41,9 +47,6 @@ LOG = (*LOSSES, *GAMMAS, "auroc")
 
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, pictures and page."""
-    from genaudit.piad.recipe import TrainingRecipe
-    from genaudit.piad.trainer import Trainer
-    from genaudit.training import fit
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("PIAD trains in one process: start it without torchrun")
@@ -117,9 +120,6 @@ def make(node: Any, settings: Settings) -> Model:
     Raises:
         UserError: a key of it is wrong.
     """
-    from genaudit.piad.networks import Architecture, build
-    from genaudit.piad.saved import Model
-    from genaudit.piad.scoring import check_reconstruction
 
     architecture = instantiate(node.networks)
     if not isinstance(architecture, Architecture):
@@ -149,7 +149,6 @@ def _refuse_old_keys(node: Any) -> None:
 
 def make_perceptual(node: Any) -> Perceptual:
     """The perceptual network of its configuration."""
-    from genaudit.piad.perceptual import Perceptual
 
     perceptual = instantiate(node) if node is not None and "_target_" in node else None
     if not isinstance(perceptual, Perceptual):
@@ -167,11 +166,6 @@ def _some(cfg: Any, role: str, pixels: PreparedPixels, settings: Settings) -> np
 
 def _fixed(model: Model, settings: Settings, images: ImageSet) -> dict[str, Any]:
     """What must be the same for a checkpoint to be gone on with, besides what the trainer itself compares."""
-    import hashlib
-    import json
-    from dataclasses import asdict
-
-    from genaudit.piad.saved import identity
 
     perceptual = {} if model.perceptual is None else identity(model.perceptual)
     statistics = json.dumps(perceptual.get("statistics")).encode()
@@ -186,7 +180,6 @@ def _fixed(model: Model, settings: Settings, images: ImageSet) -> dict[str, Any]
 
 
 def _plain(node: Any) -> dict[str, Any]:
-    from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(node, resolve=True)
     assert isinstance(plain, dict)

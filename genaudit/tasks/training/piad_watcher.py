@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import ImageSet
+from genaudit.piad.saved import RECORD, WEIGHTS, save
+from genaudit.piad.scoring import anomaly_score, score_batches
 from genaudit.stats.auroc import auroc
 from genaudit.tasks.training.watching import WATCHED, Page, Watcher, write_picture
 
@@ -67,14 +69,12 @@ class PIADWatcher(Watcher):
 
     def save(self) -> None:
         """The model as it is now."""
-        from genaudit.piad.saved import save
 
         about = {**self.about, "iterations": self.trainer.iteration, "recipe": self.node["recipe"]}
         save(self.model, self.out, self.node["perceptual"], **about)
 
     def remove(self) -> None:
         """Removes the models of earlier looks: the training diverged, and they are not what was asked for."""
-        from genaudit.piad.saved import RECORD, WEIGHTS
 
         for name in (WEIGHTS, RECORD):
             (self.out / name).unlink(missing_ok=True)
@@ -95,7 +95,6 @@ class PIADWatcher(Watcher):
 
     def _with_reconstructions(self, images: np.ndarray) -> np.ndarray:
         """Each image followed by its reconstruction, (2N, C, S, S) uint8."""
-        from genaudit.piad.scoring import score_batches
 
         model = self.model
         parts = score_batches(model.networks, images, model.perceptual, model.reconstruction)
@@ -103,7 +102,6 @@ class PIADWatcher(Watcher):
         return np.stack([images, _to_uint8(reconstructions)], axis=1).reshape(-1, *images.shape[1:])
 
     def _scores(self, images: np.ndarray) -> np.ndarray:
-        from genaudit.piad.scoring import anomaly_score
 
         model = self.model
         return anomaly_score(model.networks, images, model.perceptual, reconstruction=model.reconstruction)

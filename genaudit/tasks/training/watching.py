@@ -12,7 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from genaudit.errors import one_line
+from genaudit.metrics.result import Curve
+from genaudit.reports.training import TrainingPage, png, tile
 from genaudit.tasks.run.environment import command_line
+from genaudit.training import read_log
 
 LOOKS = 20  # at the watched images, over a whole run
 WATCHED = 512  # images of each kind that are watched
@@ -37,7 +40,7 @@ class Watcher:
             every: iterations between rows of the log. apart: iterations between two looks at least.
         """
         self.iterations = trainer.iterations
-        self.every = every * max(1, math.ceil(max(trainer.iterations / LOOKS, apart) / every))
+        self.every = every * max(1, round(trainer.iterations / LOOKS / every), math.ceil(apart / every))
 
     def __call__(self, iteration: int) -> dict[str, float]:
         if iteration % self.every and iteration != self.iterations:
@@ -100,7 +103,6 @@ class Page:
     """train.html of a run: curves of its log, pictures, facts, remarks."""
 
     def __init__(self, out: Path) -> None:
-        from genaudit.training import read_log
 
         self.out, self.log = out, read_log(out)
         self.curves: list[Any] = []
@@ -111,7 +113,6 @@ class Page:
 
         Labels are given with _ for spaces. Columns that the log lacks are left out.
         """
-        from genaudit.metrics.result import Curve
 
         lines = {label.replace("_", " "): self.log[name] for label, name in columns.items() if name in self.log}
         if not lines:
@@ -128,7 +129,6 @@ class Page:
             self.pictures.append((caption, (self.out / name).read_bytes()))
 
     def write(self, title: str, facts: Sequence[tuple[str, str]], remarks: Sequence[str] = ()) -> None:
-        from genaudit.reports.training import TrainingPage
 
         command = command_line("train")
         TrainingPage(title, command, facts, remarks, self.curves, self.pictures).write(self.out / "train.html")
@@ -136,7 +136,6 @@ class Page:
 
 def write_picture(path: Path, images: np.ndarray, columns: int | None = None) -> None:
     """A grid of images (N, H, W, C) uint8 as a PNG, complete or not at all."""
-    from genaudit.reports.training import png, tile
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")

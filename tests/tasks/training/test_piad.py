@@ -167,7 +167,7 @@ def test_another_seed_or_other_images_do_not_go_on_with_a_run(
         (["piad.schedule.iterations=5"], "did you mean piad.recipe.iterations?"),
         (["piad.schedule.lr=1e-3"], "did you mean piad.recipe.learning_rate?"),
         (["piad.recipe.lr_critics=1e-3"], "did you mean piad.recipe.learning_rate_critics?"),
-        (["+piad.schedule={iterations:5}"], "did you mean piad.recipe?"),  # as a YAML of an older version has it
+        (["+piad.schedule.iterations=5"], "did you mean piad.recipe?"),  # as a YAML of an older version has it
         (["piad=minst"], "did you mean mnist"),
         (["piad/perceptual=vgg"], "vgg19"),
     ],
