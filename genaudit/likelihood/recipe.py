@@ -39,15 +39,19 @@ class TrainingRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        known = {"optimiser": ("adamax", "adam"), "schedule": ("constant", "cosine"), "outliers": ("outlier", "margin")}
-        for name, choices in known.items():
+        choices_of = {
+            "optimiser": ("adamax", "adam"),
+            "schedule": ("constant", "cosine"),
+            "outliers": ("outlier", "margin"),
+        }
+        for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         whole = ("iterations", "epochs", "batch_size", "warmup", "initial_images", "seed")
         may_be_zero = ("weight_decay", "warmup", "shift", "weight", "seed")
         for name, value in asdict(self).items():
             optional = value is None and name in ("iterations", "clip_norm")
-            if name in known or name == "flip" or optional:
+            if name in choices_of or name == "flip" or optional:
                 continue
             if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)):
                 raise ValueError(f"{name} must be a {'whole ' if name in whole else ''}number, not {value!r}")

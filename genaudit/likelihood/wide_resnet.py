@@ -101,7 +101,7 @@ class ClassifierRecipe:
 
     def __post_init__(self) -> None:
         numbers = [self.iterations, self.batch_size, self.learning_rate, self.momentum, self.weight_decay, self.shift]
-        if any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in numbers):
+        if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
             raise ValueError("iterations, batch_size, learning_rate, momentum, weight_decay and shift must be numbers")
         if self.iterations < 1 or self.batch_size < 2 or not self.learning_rate > 0 or not 0 <= self.shift < 1:
             raise ValueError(
@@ -227,12 +227,12 @@ def logits(model: WideResNet, images: Any, *, batch_size: int = 128) -> np.ndarr
     channels, size, _ = model.image_shape
     was_training = model.training
     model.eval()
-    found = []
+    parts = []
     for start in range(0, len(images), batch_size):
         pixels = to_pixels(images[start : start + batch_size], channels=channels, size=size)
-        found.append(model(noise_free(pixels.to(device))).double().cpu().numpy())
+        parts.append(model(noise_free(pixels.to(device))).double().cpu().numpy())
     model.train(was_training)
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def _seed(*key: int) -> int:

@@ -199,7 +199,7 @@ class Anomaly:
                 )
                 for noise in draws.starts(settings["starts"])
             ]
-            lag1, lag2 = (torch.stack([each[place] for each in paths]) for place in (1, 2))
+            lag1, lag2 = (torch.stack([angles[place] for angles in paths]) for place in (1, 2))
             reached = torch.stack(moved)
             rows = (lag1.mean(0), reached.mean(0), lag2.mean(0), _standard_error(lag1), _standard_error(reached))
             return torch.stack(rows, dim=1).float()

@@ -133,7 +133,7 @@ class Inverted(MeasureOfGenerator):
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             x = as_generator_images(images, channels, dtype)
-            found = [
+            inversions = [
                 invert(
                     decoder,
                     x,
@@ -144,7 +144,7 @@ class Inverted(MeasureOfGenerator):
                 )
                 for decoder in decoders
             ]
-            return self._rows(x, found)
+            return self._rows(x, inversions)
 
         return meter
 

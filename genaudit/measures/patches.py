@@ -143,7 +143,11 @@ class Patches(MeasureOfGenerator):
             raise UserError(f"metric.flatness.measure.patches.patch={patch} is larger than images of {size} pixels")
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            found = patch_variation_counted(as_generator_images(images.cpu(), channels, torch.float64), patch)
-            return torch.stack([found.variation, found.left_out / found.patches], dim=1).float().to(images.device)
+            variation = patch_variation_counted(as_generator_images(images.cpu(), channels, torch.float64), patch)
+            return (
+                torch.stack([variation.variation, variation.left_out / variation.patches], dim=1)
+                .float()
+                .to(images.device)
+            )
 
         return meter

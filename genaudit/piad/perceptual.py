@@ -229,11 +229,11 @@ def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | Non
     from torchvision.models import vgg19
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE if weights is None else Path(weights).expanduser()
-    found = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
+    state = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
     with torch.device("meta"):  # the classifier's half gigabyte is never allocated
         network = vgg19().features[:23]
     try:
-        tensors = {name: found[f"features.{name}"] for name in network.state_dict()}
+        tensors = {name: state[f"features.{name}"] for name in network.state_dict()}
         network.load_state_dict(tensors, assign=True)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path} does not hold the weights of torchvision's vgg19: {error}") from error
@@ -305,9 +305,9 @@ def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_py
     if not path.is_file():
         raise UserError(f"{whose} weights are not at {path}; give the path of {hint}")
     try:
-        found = load_torch(path)
+        state = load_torch(path)
     except Exception as error:  # whatever a torn or foreign file makes torch raise
         raise UserError(f"{path} cannot be read as {whose} weights: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} does not hold a state dict of {whose} weights")
-    return found
+    return state

@@ -193,8 +193,8 @@ class DiversityGate:
         Raises:
             UserError: the state is of another training set, feature model or target.
         """
-        own = {"train": self._train_digest(), "measure": self._fingerprint()}
-        for name, value in own.items():
+        current = {"train": self._train_digest(), "measure": self._fingerprint()}
+        for name, value in current.items():
             if state.get(name) != value:
                 what = "training set" if name == "train" else "feature model or precision"
                 raise UserError(f"the saved gate belongs to another {what}; DiversityGate needs the same one again")

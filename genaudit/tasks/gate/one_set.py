@@ -43,13 +43,13 @@ def gate_lines(cfg: Any, yardstick: Yardstick) -> GateRun:
     """Gates image files whose paths standard input names, and stops reading as soon as the decision is known."""
     mode: Mode = yardstick.keys.mode or "sequential"
     lines = lines_of(sys.stdin)
-    known = yardstick.settings.limits.get("generated")  # of a stream the first ones: there is no set to draw from
+    count = yardstick.settings.limits.get("generated")  # of a stream the first ones: there is no set to draw from
     if mode == "fixed" and yardstick.keys.n_max is None:
         listed = all_lines(lines)
-        lines, known = iter(listed), min(len(listed), known or len(listed))
+        lines, count = iter(listed), min(len(listed), count or len(listed))
         if not listed:
             raise UserError("generated: standard input holds no path of an image")
-    judge = Judge.of(yardstick, mode, known)
+    judge = Judge.of(yardstick, mode, count)
     with yardstick.stream() as stream:
         if not isinstance(stream, RowStream):
             raise UserError("generated=-: paths of images need train to hold images, not features")

@@ -115,10 +115,10 @@ class SetSamples:
                 self.images.source, len(taken), set_digest(digests), duplicates=copies, available=available
             )
         used = self.images.subset(taken)
-        skipped = [(each.name, each.reason) for each in [*self.images.skipped, *self.skipped]]
-        made = role_images(used)
-        made.skipped = skipped
-        return made
+        skipped = [(image.name, image.reason) for image in [*self.images.skipped, *self.skipped]]
+        described = role_images(used)
+        described.skipped = skipped
+        return described
 
 
 class StreamedSamples:
@@ -164,7 +164,7 @@ class StreamedSamples:
 
     def describe(self) -> RoleImages:
         digests = self.digests
-        skipped = [(each.name, each.reason) for each in self.skipped]
+        skipped = [(image.name, image.reason) for image in self.skipped]
         copies = duplicates(digests)
         return RoleImages(
             self.source, len(self.names), set_digest(digests), skipped, self._converted, duplicates=copies

@@ -87,9 +87,9 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
         side = "reference" if reference is not None else "train"
         ours = scores["reference"] if reference is not None else _scores(model, images)
         ends = auroc_interval(ours, scores["anomalies"], confidence=settings.confidence, seed=settings.seed)
-        found = f"{auroc(ours, scores['anomalies']):.4f} ({ends.lower:.4f} to {ends.upper:.4f})"
-        facts.append((f"AUROC of {side} against anomalies", found))
-        print(f"AUROC of {side} images against anomalies: {found}, {settings.confidence:.0%} bootstrap interval")
+        text = f"{auroc(ours, scores['anomalies']):.4f} ({ends.lower:.4f} to {ends.upper:.4f})"
+        facts.append((f"AUROC of {side} against anomalies", text))
+        print(f"AUROC of {side} images against anomalies: {text}, {settings.confidence:.0%} bootstrap interval")
     page = Page(out)
     page.curve("Cross-entropy", "nats", one_batch="loss")
     page.curve("Right side", "share of the batch", one_batch="accuracy")
@@ -110,10 +110,10 @@ def _write_scores(out: Path, sets: Mapping[str, LikelihoodImages | None], scores
     """Name, role, logit and probability of being in-distribution of every scored image."""
 
     rows = []
-    for role, found in scores.items():
+    for role, of_role in scores.items():
         held = sets[role]
         assert held is not None
         rows += [[role, name, logit, 1 / (1 + math.exp(-max(-700.0, logit)))]
-                 for name, logit in zip(held.set.names, found.tolist(), strict=True)]  # fmt: skip
+                 for name, logit in zip(held.set.names, of_role.tolist(), strict=True)]  # fmt: skip
     with open(out / "scores.csv", "w", encoding="utf-8", newline="") as stream:
         write_csv(["role", "name", "logit", "probability"], rows, stream)

@@ -195,7 +195,7 @@ def _general(cfg: Any, recipe: TrainingRecipe, outliers: LikelihoodImages | None
         )
     general = saved.load(cfg.general)
     if tuple(general.image_shape) != tuple(shape):
-        sizes = ["x".join(map(str, each)) for each in (general.image_shape, shape)]
+        sizes = ["x".join(map(str, side)) for side in (general.image_shape, shape)]
         raise UserError(f"general: {cfg.general} is of {sizes[0]} images, and the model to train of {sizes[1]}")
     return general
 

@@ -104,13 +104,13 @@ def labels_of(given: str | None, images: LikelihoodImages, classes: int) -> np.n
         return None
     if given is None:
         folders = [name.rpartition("/")[0].split("/")[-1] for name in images.set.names]
-        known = sorted(set(folders))
-        if len(known) != classes:
+        names = sorted(set(folders))
+        if len(names) != classes:
             raise UserError(
-                f"train: {images.set.source} has {len(known)} folders of images, and likelihood.model.classes is "
+                f"train: {images.set.source} has {len(names)} folders of images, and likelihood.model.classes is "
                 f"{classes}; a folder for each class, or labels=FILE, is needed"
             )
-        return np.array([known.index(folder) for folder in folders], np.int64)
+        return np.array([names.index(folder) for folder in folders], np.int64)
     labels = _read_labels(Path(given).expanduser())
     if len(labels) != len(images):
         raise UserError(f"labels: {given} has {len(labels):,} labels, and there are {len(images):,} training images")
@@ -122,9 +122,9 @@ def labels_of(given: str | None, images: LikelihoodImages, classes: int) -> np.n
 def _read_labels(path: Path) -> np.ndarray:
     try:
         check_regular(path)
-        found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
-        labels = found.astype(np.int64)
-        whole = labels.ndim == 1 and bool((labels == found).all())
+        numbers = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
+        labels = numbers.astype(np.int64)
+        whole = labels.ndim == 1 and bool((labels == numbers).all())
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, OverflowError) as error:
         raise UserError(f"labels: {path} cannot be read as labels ({error})") from None
     if not whole:

@@ -55,7 +55,7 @@ def run(cfg: Any, settings: Settings) -> int:
     damaged: dict[int, str] = {}
     with exact_float32(settings.engine.device):
         try:
-            found = filter_statistics(perceptual, _batches(images, pixels, settings, damaged))
+            measured = filter_statistics(perceptual, _batches(images, pixels, settings, damaged))
         except ValueError as error:
             raise UserError(f"{role}: {error}") from None
     if damaged:
@@ -64,17 +64,17 @@ def run(cfg: Any, settings: Settings) -> int:
     path = out if out.suffix == ".json" else out / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {key: value for key, value in identity(perceptual).items() if key != "statistics"}
-    found.save(
+    measured.save(
         path,
         **about,
-        filters=len(found.mean),
+        filters=len(measured.mean),
         images=len(images),
         images_digest=images.digest,
         source=images.source,
         pixels=pixels.describe(),
         genaudit=__version__,
     )
-    print(f"{path}: {len(found.mean)} filters of {perceptual.name} over {len(images):,} images")
+    print(f"{path}: {len(measured.mean)} filters of {perceptual.name} over {len(images):,} images")
     return DONE
 
 

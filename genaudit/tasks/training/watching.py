@@ -86,11 +86,11 @@ class Console:
 
     def end(self, seconds: float, files: Sequence[str], then: str = "") -> None:
         """How long it took, what was written, and the command that uses it."""
-        each = 1000 * seconds / self.trainer.iterations
+        milliseconds = 1000 * seconds / self.trainer.iterations
         following = f"\nnext: {then}" if then else ""
         print(
-            f"{self.trainer.iterations:,} iterations in {seconds:,.0f} s ({each:,.1f} ms each); written {self.out}/ "
-            f"{', '.join(files)}{following}"
+            f"{self.trainer.iterations:,} iterations in {seconds:,.0f} s ({milliseconds:,.1f} ms each); written "
+            f"{self.out}/ {', '.join(files)}{following}"
         )
 
 
