@@ -13,6 +13,7 @@ class Verb:
         summary: one line for the overview.
         usage: the first line of the help. examples: commands that run. text: what it does and which keys it knows.
         module: the module of `genaudit.tasks`. bare_key: the key of bare arguments; bare_many: as a list.
+        second_key: the key that a second bare argument was likely meant for; takes_second: it goes there.
         flags: switches of its own ("--plan"), passed on as key=true.
     """
 
@@ -23,6 +24,8 @@ class Verb:
     module: str
     bare_key: str | None = None
     bare_many: bool = False
+    second_key: str | None = None
+    takes_second: bool = False
     flags: frozenset[str] = field(default_factory=frozenset)
 
     @property

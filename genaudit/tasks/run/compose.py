@@ -15,6 +15,7 @@ from genaudit.errors import UserError
 from genaudit.hydra_errors import explain
 from genaudit.hydra_words import in_grammar
 from genaudit.tasks.run.keys import check
+from genaudit.tasks.run.result_names import metrics_with
 
 
 def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
@@ -29,7 +30,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     try:
         cfg = composing.compose(config_folder(), verb, overrides, config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, verb, arguments, config_folder())) from error
+        raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     check(verb, cfg, keys)
     return cfg
 
