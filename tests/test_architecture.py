@@ -92,7 +92,7 @@ TWINS = ("losses", "recipe", "saved", "scoring", "trainer")  # of likelihood/ an
 MOST_LINES = 350
 STILL_LONGER = {  # to be split; no other file joins them
     *("genaudit/metrics/anomaly_score.py", "genaudit/metrics/irs.py", "genaudit/reports/comparison.py"),
-    *("genaudit/reports/gate.py", "genaudit/reports/report.py", "genaudit/data/decode.py"),
+    *("genaudit/reports/gate.py", "genaudit/reports/report.py"),
 }
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from genaudit.data import FeatureSet, ImageSet, Skipped
 from genaudit.data.bad_image import BadImage
 from genaudit.data.copies import duplicates
-from genaudit.data.decode import looks_like
 from genaudit.data.digest import set_digest
 from genaudit.data.folder import start_of
+from genaudit.data.formats import looks_like
 from genaudit.data.ignored import is_image_name
 from genaudit.data.image_set import Listing, Policy, scan
 from genaudit.data.reader import FileReader
