@@ -300,7 +300,7 @@ def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
                 rows = list(csv.reader(file))[1:]
             whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
         except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"{path} is damaged ({error}); remove it to go on without the rows so far") from error
+            raise UserError(f"{path} is damaged ({error}); remove it to continue without the rows so far") from error
         kept += [",".join(row) for row in whole]
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))

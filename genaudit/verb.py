@@ -52,7 +52,7 @@ Keys that every measuring verb knows:
                                 limit_train=N, limit_anomalies=N: of other roles, which changes what values mean
   device=auto|cpu|cuda|cuda:N|mps  precision=float32|bfloat16|float64  batch_size=auto|N  workers=auto|N
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  offline=false  progress=true
-  skip=false                    true: goes on without a metric that was named and cannot be computed (else exit code 2)
+  skip=false                    true: continues without a named metric that cannot be computed (else exit code 2)
 """
 
 HYDRA = """\

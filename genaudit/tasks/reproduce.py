@@ -1,4 +1,4 @@
-"""`genaudit reproduce`: recomputes a table of a paper beside its published numbers; `table=all` all that it can."""
+"""`genaudit reproduce`: recomputes a table of a paper next to its published numbers; `table=all` all that it can."""
 
 from __future__ import annotations
 

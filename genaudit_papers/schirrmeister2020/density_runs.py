@@ -181,7 +181,7 @@ def over_seeds_compared(cell: PublishedCell, values: Sequence[float], *, unit: s
 
 
 def _digest(given: np.ndarray) -> str:
-    """Of images or labels: a checkpoint of others is not gone on with."""
+    """Of images or labels: a checkpoint of others is not resumed."""
     digest = hashlib.blake2b(str(given.shape).encode(), digest_size=16)
     for start in range(0, len(given), 4096):
         digest.update(np.ascontiguousarray(given[start : start + 4096]).tobytes())

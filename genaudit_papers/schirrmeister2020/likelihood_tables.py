@@ -5,7 +5,7 @@ ratios). There is no laptop version of their own: `likelihood_laptop` shows the 
 
 The general model learns the general distribution's images. The in-distribution's model is a copy of it that continues
 with the in-distribution's images (S7.2), for Tables S2 and S3 with the outlier loss on general images (Eq. S1). Diff is
-its log-likelihood ratio to the general model, Diff† that to a general model that went on with the in-distribution's
+its log-likelihood ratio to the general model, Diff† that to a general model that continued with the in-distribution's
 images as its outliers. Supervised models learn their images with labels and are scored by the mixture of their classes.
 """
 

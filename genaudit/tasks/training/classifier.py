@@ -1,7 +1,7 @@
 """`genaudit train likelihood=wide_resnet train=T outliers=G`: the discriminative baseline to density models.
 
 Schirrmeister et al. 2020, supplement S9: a classifier of training images against general ones, whose logit is the
-score. The run's folder holds, beside checkpoint and log (`genaudit.training`), model.safetensors and model.json
+score. The run's folder holds, next to checkpoint and log (`genaudit.training`), model.safetensors and model.json
 (`genaudit.likelihood.saved`, kind "classifier"), scores.csv with the logit of every reference image and anomaly, and
 train.html.
 """

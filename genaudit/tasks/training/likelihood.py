@@ -1,6 +1,6 @@
 """`genaudit train likelihood=NAME train=T`: a density model on images, for `metric=llr`.
 
-Schirrmeister et al. 2020, supplement S4 and S7. The run's folder holds, beside checkpoint and log
+Schirrmeister et al. 2020, supplement S4 and S7. The run's folder holds, next to checkpoint and log
 (`genaudit.training`):
 
     model.safetensors, model.json   the trained model (`genaudit.likelihood.saved`), which density_model=RUN and

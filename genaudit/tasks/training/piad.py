@@ -1,6 +1,6 @@
 """`genaudit train piad=NAME train=T`: PIAD on normal images, with pictures of what it has learned as it learns.
 
-The run's folder holds, beside checkpoint and log (`genaudit.training`):
+The run's folder holds, next to checkpoint and log (`genaudit.training`):
 
     model.safetensors, model.json   the networks as of the last picture, ready to score (`genaudit.piad.saved`)
     samples/, reconstructions/      PNG grids by iteration; samples.png and reconstructions.png are the last
@@ -165,7 +165,7 @@ def _some(cfg: Any, role: str, pixels: PreparedPixels, settings: Settings) -> np
 
 
 def _fixed(model: Model, settings: Settings, images: ImageSet) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be gone on with, besides what the trainer itself compares."""
+    """What must be the same to resume a checkpoint, besides what the trainer itself compares."""
 
     perceptual = {} if model.perceptual is None else identity(model.perceptual)
     statistics = json.dumps(perceptual.get("statistics")).encode()

@@ -197,7 +197,7 @@ def test_supervised_models_learn_with_their_labels(context: Context) -> None:
     assert any("every class begins" in note for note in table.notes)
 
 
-def test_each_modality_is_learned_and_told_from_the_others(
+def test_each_modality_is_learned_and_distinguished_from_the_others(
     tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = ModalitiesAsOutliers(modalities=["t1", "t2", "flair"], seeds=2, **SMALL)

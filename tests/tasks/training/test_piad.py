@@ -1,4 +1,4 @@
-"""`genaudit train piad=...` from the command line: the same run twice, killed and gone on with, and what is wrong."""
+"""`genaudit train piad=...` from the command line: the same run twice, killed and resumed, and what is wrong."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_same_seed_on_the_same_cpu_gives_the_same_losses_over_50_steps(
     assert saved.sha256(tmp_path / "again") == saved.sha256(finished)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(keys: list[str], finished: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(keys: list[str], finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     command = [
         sys.executable,
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_bit_for_bit(keys: list[str], finished: Path, tmp_p
     assert (out / "samples.png").read_bytes() == (finished / "samples.png").read_bytes()
 
 
-def test_another_seed_or_other_images_do_not_go_on_with_a_run(
+def test_another_seed_or_other_images_do_not_resume_a_run(
     keys: list[str], finished: Path, grey: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (finished / "model.json").read_bytes()
