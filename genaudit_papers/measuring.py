@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit import demo
 from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.measures.embedding import Embedding
@@ -27,8 +28,6 @@ DEMO = "demo:"
 def find_set(data: Path | None, name: str) -> Path | None:
     """An image set by its name: `demo:vae` of the package, else a folder or archive NAME(.zip, .npz, ...) in `data`."""
     if name.startswith(DEMO):
-        from genaudit import demo
-
         return Path(demo.path(name.removeprefix(DEMO)))
     if data is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 from collections import Counter
 from typing import Any
 
@@ -28,7 +29,6 @@ def open_pt(path: str, others: Counter[str]) -> Any:
 
 def _load_pt(path: str, others: Counter[str], *, mapped: bool = True) -> tuple[Any, bool]:
     """The tensor, and whether it is a map of the file, which must not be read from: see `genaudit.data.file_rows`."""
-    import pickle
 
     mapped = mapped and os.path.getsize(path) > HELD_BYTES
     try:
