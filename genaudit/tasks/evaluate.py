@@ -131,7 +131,7 @@ def require_all(absent: Mapping[str, str], cfg: Any, named: bool) -> None:
     """Raises `UserError` where metrics that were named are absent, unless skip=true."""
     if named and absent and not cfg.get("skip"):
         listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
-        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true goes on without")
+        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true continues without")
 
 
 def tell(document: Mapping[str, Any], out: Path, **facts: Any) -> None:

@@ -9,6 +9,7 @@ from genaudit.output import told
 from genaudit.reports.console import show_files
 from genaudit.reports.gate import show_run
 from genaudit.stats.sequential import Outcome
+from genaudit.tasks.gate.checkpoints import find_sets, gate_checkpoints
 from genaudit.tasks.gate.one_set import gate_lines, gate_set
 from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.folder import run_folder
@@ -34,7 +35,6 @@ def main(cfg: Any) -> int:
     if generated is None:
         raise UserError("generated images are missing: `genaudit reject SAMPLES train=T`, or - for paths on stdin")
     check_n_samples(sources, Settings.of(cfg))
-    from genaudit.tasks.gate.checkpoints import find_sets, gate_checkpoints
 
     told.begin_log()
     yardstick = Yardstick.prepare(cfg, sources)
