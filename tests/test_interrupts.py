@@ -14,7 +14,7 @@ import pytest
 from genaudit import interrupts
 from genaudit.cli import main
 from genaudit.errors import INTERRUPTED
-from genaudit.store import store as stores
+from genaudit.store import measuring as stores
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "device=cpu")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]

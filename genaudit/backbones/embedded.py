@@ -13,7 +13,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from genaudit.backbones.feature_model import HALF, FeatureModel, Weights
+from genaudit.backbones.feature_model import HALF, FeatureModel, Output, Weights
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds, Count, Share
 
@@ -109,6 +109,22 @@ class EfficientNetLite0(FeatureModel):
 
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.stage is None else super().build_classifier()
+
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        return ("spatial", "features", "logits") if self.stage is None else ()
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        import torch
+
+        model: Any = self._loaded()
+        cut = next(stage["stage"] for stage in model.feature_info if stage["reduction"] == 16)
+        blocks = list(model.blocks.children())
+        return {
+            "spatial": torch.nn.Sequential(model.conv_stem, model.bn1, *blocks[:cut]),
+            "features": torch.nn.Sequential(*blocks[cut:], model.conv_head, model.bn2, model.global_pool),
+            "logits": model.classifier,
+        }
 
     def _loaded(self) -> torch.nn.Module:
         import timm

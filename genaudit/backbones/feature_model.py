@@ -146,6 +146,18 @@ class FeatureModel:
             "feature_model=fid_inception or efficientnet_lite0 has one"
         )
 
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        """The outputs that `build_parts` gives in one forward pass; none where the model has no such form."""
+        return ()
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        """The network cut after each of `outputs_together`, in the order in which the parts run.
+
+        Each output is what its own `build`, `build_classifier` or `build_spatial` gives; of a map it is the whole.
+        """
+        raise NotImplementedError
+
     def options(self) -> dict[str, Any]:
         """Further settings of a subclass that change the features."""
         return {}
@@ -193,14 +205,30 @@ class FeatureModel:
         Batch normalisation is folded into the convolutions before it where the graph proves that this is the
         same function (features equal to about 2e-6), and images are kept channels-last for convolutions.
         """
-        import torch
-
-        from genaudit.backbones.folding import fold_batch_norms
         from genaudit.backbones.normalised import Normalised
 
         build = {"features": self.build, "logits": self.build_classifier, "spatial": self.build_spatial}[output]
-        model = Normalised(build().eval(), self.mean, self.std)
+        return self._ready(Normalised(build().eval(), self.mean, self.std), device, dtype)
+
+    def network_of(
+        self, outputs: Sequence[Output], device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> torch.nn.Module:
+        """`network` with several of `outputs_together`, which come from one forward pass: => a tuple of (N, D)."""
+        from genaudit.backbones.normalised import NormalisedOutputs
+        from genaudit.backbones.parts import Parts
+        from genaudit.backbones.spatial import FirstChannels
+
+        network = Parts(self.build_parts(), outputs, {"spatial": FirstChannels()})
+        return self._ready(NormalisedOutputs(network.eval(), self.mean, self.std), device, dtype)
+
+    def _ready(self, model: Any, device: str | torch.device, dtype: torch.dtype | None) -> torch.nn.Module:
+        """Frozen and folded, on the device."""
+        import torch
+
+        from genaudit.backbones.folding import fold_batch_norms
+
         model.requires_grad_(False)
         fold_batch_norms(model.network)
         model = model.to(device=device, dtype=dtype or torch.float32)
-        return model.to(memory_format=torch.channels_last)
+        ready: torch.nn.Module = model.to(memory_format=torch.channels_last)
+        return ready

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.backbones.feature_model import FeatureModel, Output, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import RecipeOfTool
 from genaudit.errors import UserError
@@ -120,6 +120,26 @@ class FidInception(FeatureModel):
         # TensorFlow counts mixed, mixed_1, ... from Mixed_5b, so that mixed_6 is Mixed_6d; `conv` is its 1x1 branch.
         branch = layers["Mixed_6d"].get_submodule("branch1x1")
         return torch.nn.Sequential(*(layers[name] for name in before), branch, FirstChannels())
+
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        return ("spatial", "features", "logits") if self.pretrained else ("spatial", "features")
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        """Mixed_6d joins its branches' channels, the 1x1 branch first: the first channels of both are the same."""
+        import torch
+
+        layers = dict(self._extractor().named_children())
+        cut = list(layers).index("Mixed_6d") + 1
+        *rest, classifier = list(layers.values())[cut:]
+        parts: dict[Output, torch.nn.Module] = {
+            "spatial": torch.nn.Sequential(*list(layers.values())[:cut]),
+            "features": torch.nn.Sequential(*rest),
+        }
+        if self.pretrained:
+            classifier.register_parameter("bias", None)
+            parts["logits"] = torch.nn.Sequential(torch.nn.Flatten(), classifier)
+        return parts
 
     def _extractor(self) -> torch.nn.Module:
         try:

@@ -18,6 +18,8 @@ from genaudit.errors import UserError
 class FirstChannels(nn.Module):
     """(N, C, h, w) => (N, h, w, c), c the most channels that make at most `SPATIAL_FEATURES` numbers, at least one."""
 
+    traced_whole = True  # how many depends on the sides, which a trace does not know
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         channels = max(1, SPATIAL_FEATURES // (x.shape[2] * x.shape[3]))
         return x[:, :channels].permute(0, 2, 3, 1)

@@ -21,6 +21,7 @@ from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
@@ -201,7 +202,7 @@ def evaluate(
 
 
 def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
-    """The metrics of the configuration, and the measures that they name, by the measures' names."""
+    """The entries of the report (a metric, on each of its networks), and the measures that they name, by name."""
     from genaudit.measures.embedding import Embedding
     from genaudit.measures.measure import fingerprint
 
@@ -210,9 +211,9 @@ def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict
     prints: dict[str, str] = {}
     if not cfg.get("metric"):
         raise UserError("metric: at least one is needed; `genaudit list metrics` shows them")
-    for name, node in cfg.metric.items():
+    for name, metric, node in entries_of(cfg):
         if "measure" not in node:
-            raise UserError(f"metric {name}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
+            raise UserError(f"metric {metric}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
         named: dict[str, str] = {}
         sole = None
         for own_name, own_node in _measure_nodes(node.measure).items():
@@ -225,7 +226,7 @@ def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict
                 measures[prints[key]] = measure
             named[own_name] = prints[key]
             sole = measure if own_name == SOLE else None
-        specs[name] = make_spec(str(name), node, named, isinstance(sole, Embedding))
+        specs[name] = make_spec(name, node, named, isinstance(sole, Embedding))
     return specs, measures
 
 

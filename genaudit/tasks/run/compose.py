@@ -8,6 +8,7 @@ from typing import Any
 from genaudit.config_files import config_folder
 from genaudit.errors import UserError
 from genaudit.hydra_words import in_grammar
+from genaudit.network_words import with_networks
 from genaudit.tasks.run.keys import check
 
 
@@ -23,6 +24,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     from genaudit import composing
     from genaudit.hydra_errors import explain
 
+    overrides = with_networks(overrides, verb)
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
