@@ -20,6 +20,7 @@ from genaudit.errors import UserError
 GROUP = "feature_model"
 SEVERAL = frozenset({"evaluate", "demo"})  # verbs that judge several networks
 _OF_METRIC = re.compile(rf"metric\.\w+\.{GROUP}")
+_WRITTEN = re.compile(rf"\+{GROUP}@((?:metric\.\w+\.)?{GROUP})(\.[\w-]+)?=(.*)")
 _OPTION = re.compile(r"[\w/-]+")
 
 
@@ -52,6 +53,26 @@ def with_networks(overrides: Sequence[str], verb: str) -> list[str]:
     for override in overrides:
         _check_sub_key(override, several)
     return written
+
+
+def as_typed(words: Sequence[str]) -> list[str]:
+    """The words that `with_networks` made those of: the command that repeats a run is shown as it was typed."""
+    typed: dict[str, list[str]] = {}
+    kept: list[str] = []
+    for word in words:
+        found = _WRITTEN.fullmatch(word)
+        if found is None:
+            kept.append(word)
+            continue
+        key, several, name = found.groups()
+        if key not in typed and key != GROUP:
+            kept.append(f"{key}=")  # its place
+        typed.setdefault(key, []).append(name)
+        if not several:
+            kept[-1] = f"{key}={name}"
+            del typed[key]
+    lists = {key: f"{key}=[{','.join(names)}]" for key, names in typed.items()}
+    return [lists.get(word.partition("=")[0], word) if word.endswith(("=", "=[]")) else word for word in kept]
 
 
 def _names(key: str, value: str) -> list[str] | None:

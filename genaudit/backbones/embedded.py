@@ -110,6 +110,12 @@ class EfficientNetLite0(FeatureModel):
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.stage is None else super().build_classifier()
 
+    has_map = True
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.stage is None
+
     @property
     def outputs_together(self) -> tuple[Output, ...]:
         return ("spatial", "features", "logits") if self.stage is None else ()

@@ -123,6 +123,23 @@ class FeatureModel:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""
         return f"{self.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
 
+    has_classifier = False  # a trained one, as far as can be said before the weights are read
+    has_map = False  # of stride 16
+
+    def lacks(self, output: Output) -> str | None:
+        """Why the model has no such output, as far as can be said before the weights are read; None where it has."""
+        if output == "logits" and not self.has_classifier:
+            return (
+                f"feature_model {self.name} has no classifier, which the Inception Score needs; "
+                "feature_model=efficientnet_lite0 has one, and metric.is.feature_model=NAME sets another for it alone"
+            )
+        if output == "spatial" and not self.has_map:
+            return (
+                f"feature_model {self.name} has no single feature map of stride 16, from which spatial features are "
+                "taken; feature_model=fid_inception or efficientnet_lite0 has one"
+            )
+        return None
+
     def build_classifier(self) -> torch.nn.Module:
         """The network with its classifier and with weights: normalised (N, 3, S, S) => logits (N, C).
 
@@ -131,7 +148,7 @@ class FeatureModel:
         """
         raise UserError(
             f"feature_model {self.name} has no classifier, which the Inception Score needs; "
-            "feature_model=efficientnet_lite0 has one, and metric.is.measure.feature_model sets another for it alone"
+            "feature_model=efficientnet_lite0 has one, and metric.is.feature_model=NAME sets another for it alone"
         )
 
     def build_spatial(self) -> torch.nn.Module:
@@ -218,7 +235,8 @@ class FeatureModel:
         from genaudit.backbones.parts import Parts
         from genaudit.backbones.spatial import FirstChannels
 
-        network = Parts(self.build_parts(), outputs, {"spatial": FirstChannels()})
+        parts: dict[str, torch.nn.Module] = {str(name): part for name, part in self.build_parts().items()}
+        network = Parts(parts, outputs, {"spatial": FirstChannels()})
         return self._ready(NormalisedOutputs(network.eval(), self.mean, self.std), device, dtype)
 
     def _ready(self, model: Any, device: str | torch.device, dtype: torch.dtype | None) -> torch.nn.Module:

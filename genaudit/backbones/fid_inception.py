@@ -121,6 +121,12 @@ class FidInception(FeatureModel):
         branch = layers["Mixed_6d"].get_submodule("branch1x1")
         return torch.nn.Sequential(*(layers[name] for name in before), branch, FirstChannels())
 
+    has_map = True
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained
+
     @property
     def outputs_together(self) -> tuple[Output, ...]:
         return ("spatial", "features", "logits") if self.pretrained else ("spatial", "features")

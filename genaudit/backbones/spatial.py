@@ -53,15 +53,22 @@ class _Intermediate(nn.Module):
         return result
 
 
+def strides_of(network: nn.Module) -> list[int]:
+    """The stride of each stage of a timm network whose stages' maps can be had; empty where they cannot."""
+    stages = getattr(network, "feature_info", None)
+    if not isinstance(stages, list) or not hasattr(network, "forward_intermediates"):
+        return []
+    return [stage["reduction"] for stage in stages]
+
+
 def stage_of_stride_16(network: nn.Module, name: str) -> nn.Module:
     """A convolutional timm network up to the last stage of stride 16, its first channels.
 
     Raises:
         UserError: its stages have no unique feature map of stride 16 (every block of a transformer has the same).
     """
-    stages = getattr(network, "feature_info", None)
-    strides = [stage["reduction"] for stage in stages] if isinstance(stages, list) else []
-    if strides.count(16) != 1 or not hasattr(network, "forward_intermediates"):
+    strides = strides_of(network)
+    if strides.count(16) != 1:
         raise UserError(
             f"feature_model {name} has no single feature map of stride 16, from which spatial features are taken; "
             "feature_model=fid_inception or efficientnet_lite0 has one"

@@ -106,6 +106,21 @@ class TimmModel(FeatureModel):
             model.reset_classifier(0)  # type: ignore[operator]
         return model
 
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained and not _is_clip(self.name) and bool(self.pretrained_cfg.num_classes)
+
+    @cached_property
+    def has_map(self) -> bool:  # type: ignore[override]
+        import timm
+        import torch
+
+        from genaudit.backbones.spatial import strides_of
+
+        with torch.device("meta"):  # neither memory nor time
+            network = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
+        return strides_of(network).count(16) == 1
+
     def build_classifier(self) -> torch.nn.Module:
         if not self.weights.trained:
             return super().build_classifier()

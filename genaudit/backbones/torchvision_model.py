@@ -132,6 +132,10 @@ class TorchvisionModel(FeatureModel):
             f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it"
         )
 
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained or bool(self.checkpoint)
+
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.weights.trained else super().build_classifier()
 

@@ -102,7 +102,11 @@ def assert_metrics(
     if not any(bounds.values()):
         raise ValueError("assert_metrics needs a bound: below={'fd': 12.0} or above={'precision': 0.6}")
     report = genaudit.evaluate(generated=generated, reference=reference, train=train, metrics=metrics, **keys)
-    values = {name: each for entry in report.metrics.values() for name, each in entry.values.items()}
+    values = {
+        name + "".join(metric.partition("@")[1:]): each  # of several networks fd@dinov2_l14
+        for metric, entry in report.metrics.items()
+        for name, each in entry.values.items()
+    }
     broken = []
     for side, wanted in bounds.items():
         for name, bound in wanted.items():

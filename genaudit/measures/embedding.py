@@ -44,6 +44,11 @@ class NetworkOutput:
     def describe(self, precision: str) -> dict[str, Any]:
         return {"measure": self.kind, "precision": precision, "feature_model": self.feature_model.describe()}
 
+    @property
+    def lacks(self) -> str | None:
+        """Why the network has no such output; None where it has."""
+        return self.feature_model.lacks(self.output)
+
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self.feature_model.recipe.apply(image)
 

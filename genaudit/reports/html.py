@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.errors import visible
-from genaudit.metrics.result import Better, Cloud, Curve
+from genaudit.metrics.result import Better, Cloud, Curve, base_name
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.gallery import Gallery
@@ -126,7 +126,7 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
     ]
     return Block(
         name=entry.name,
-        explanation=explain(entry.name, entry.parts.summary),
+        explanation=explain(base_name(entry.name), entry.parts.summary),
         reference=citations.index(entry.citation) + 1 if entry.citation in citations else None,
         n=show_n(entry.n),
         lines=[_line(name, value) for name, value in entry.values.items()],

@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.result import Caution
+from genaudit.metrics.result import Caution, base_name
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
+
+if TYPE_CHECKING:
+    from genaudit.data.audit import Finding
 
 SCHEMA = "genaudit/report/1"
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
@@ -39,6 +42,11 @@ class ReportWarning:
     code: str
     metric: str | None
     message: str
+
+
+def warning_of(finding: Finding) -> ReportWarning:
+    """A finding of the audit as the warning of the run that says the same."""
+    return ReportWarning(finding.code, None, finding.message)
 
 
 @dataclass
@@ -83,7 +91,7 @@ class MetricEntry:
     @cached_property
     def parts(self) -> Parts:
         """The result taken apart by its metadata."""
-        return describe(self.result, self.name)
+        return describe(self.result, base_name(self.name))
 
     @property
     def values(self) -> dict[str, Value]:
@@ -133,7 +141,9 @@ class Report:
         seed: the run's seed.
         roles, measures, metrics: by name; metrics in the order in which they are to be shown.
         skipped_metrics: the reason why each was not computed.
-        warnings: those of the task; those of the metrics' cautions and of numbers that are not finite are added.
+        findings: what the audit of the roles found; each is a warning too.
+        warnings: those of the task; those of the findings, of the metrics' cautions and of numbers that are not finite
+            are added.
         images: columns of the generated images, at least `name` and `digest` (hex, or uint8 (N, 16)) where there are
             images; the metrics' per-image columns are added.
         names: the image names of each role, for columns that point to a role's images; not written.
@@ -155,9 +165,11 @@ class Report:
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pictures: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
     genaudit: str = __version__
+    findings: Sequence[Finding] = ()
 
     def __post_init__(self) -> None:
         self.warnings = list(self.warnings)
+        self._warn(*map(warning_of, self.findings))
         for name, entry in self.metrics.items():
             self._warn(*(ReportWarning(caution.code, name, caution.message) for caution in entry.cautions))
         self.images = self._columns()
@@ -172,7 +184,10 @@ class Report:
         self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
 
     def _columns(self) -> dict[str, Any]:
-        """The given columns, then the metrics' in order; an equal column is not repeated, a namesake is prefixed."""
+        """The given columns, then the metrics' in order; an equal column is not repeated, a namesake is prefixed.
+
+        With several networks a column has its metric's network behind its name.
+        """
         columns = dict(self.images)
         if "digest" in columns and getattr(columns["digest"], "ndim", 1) == 2:
             columns["digest"] = [row.tobytes().hex() for row in np.ascontiguousarray(columns["digest"])]
@@ -186,9 +201,9 @@ class Report:
                     self._warn(ReportWarning("column-shape", metric, f"{message}; the column is left out."))
                     continue
                 shown = self._named(column)
-                name = column.name
+                name = column.name + "".join(metric.partition("@")[1:])
                 if name in columns and not _equal(columns[name], shown):
-                    name = f"{metric}_{name}"
+                    name = f"{base_name(metric)}_{name}"
                 columns.setdefault(name, shown)
         first = [name for name in FIRST_COLUMNS if name in columns]
         return {name: columns[name] for name in (*first, *(name for name in columns if name not in first))}
@@ -244,6 +259,7 @@ class Report:
         document["metrics"] = {name: entry.to_dict() for name, entry in self.metrics.items()}
         document["skipped_metrics"] = self.skipped_metrics
         document["warnings"] = self.warnings
+        document["findings"] = self.findings
         result: dict[str, Any] = plain(document, [])
         return result
 

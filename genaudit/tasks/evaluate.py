@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genaudit.data import ImageSet, Moments
+from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
+from genaudit.metrics.result import base_name
 from genaudit.reports.report import Report
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
-from genaudit.tasks.run.counting import counting_warnings, role_images
+from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
@@ -42,7 +43,7 @@ def main(cfg: Any) -> int:
         report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note)
         if report is not None:
             show_and_save(report, run_folder(cfg, "evaluate"))
-            require_all(report.skipped_metrics, cfg, named)
+            require_all(report.skipped_metrics, cfg, named, report.metrics)
     finally:
         ranks.leave()
     return DONE
@@ -71,7 +72,7 @@ def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks:
             with saving("out", out):
                 report.save(out / label)
             runs.append(str(out / label))
-            absent |= report.skipped_metrics
+            absent |= _absent(report.skipped_metrics, report.metrics)
             count = report.roles["generated"].count
             print(one_line(f"{label}: {count:,} images, written {out / label}"), flush=True)
     if runs:
@@ -99,8 +100,15 @@ def metrics_are_named() -> bool:
     return any(override.lstrip("+").startswith("metric=") for override in given)
 
 
-def require_all(absent: Mapping[str, str], cfg: Any, named: bool) -> None:
-    """Raises `UserError` where metrics that were named are absent, unless skip=true."""
+def _absent(absent: Mapping[str, str], computed: Iterable[str]) -> dict[str, str]:
+    """Without the metrics that are absent on one of several networks and there on another."""
+    there = set(map(base_name, computed))
+    return {name: reason for name, reason in absent.items() if "@" not in name or base_name(name) not in there}
+
+
+def require_all(absent: Mapping[str, str], cfg: Any, named: bool, computed: Iterable[str] = ()) -> None:
+    """Raises `UserError` where metrics that were named are absent, unless skip=true or on one of several networks."""
+    absent = _absent(absent, computed)
     if named and absent and not cfg.get("skip"):
         listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
         raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true goes on without")
@@ -137,11 +145,20 @@ def evaluate(
     instances = Instances()
     specs, measures = metrics_of(cfg, instances, settings)
     roles = open_roles(sources, settings)
+    if (several := [name for name in specs if "@" in name]) and any(isinstance(r, FeatureSet) for r in roles.values()):
+        raise UserError(
+            f"feature_model names several networks ({', '.join(several[:2])}, ...), and features are given in place of "
+            "images: those are of one network; omit feature_model"
+        )
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
-    require_all(reasons, cfg, named)
+    for name, spec in specs.items():
+        for measure in spec.measures.values():
+            if name not in reasons and (lack := getattr(measures[measure], "lacks", None)):
+                reasons[name] = lack
+    require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if notify is not None and ranks.judges:
         for name, reason in reasons.items():
-            notify(f"metric {name} will not be computed: it {reason}")
+            notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
     needed = {name: roles_of(name, runnable) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
@@ -173,6 +190,7 @@ def evaluate(
         }
     )
     users = {name: set(specs[name].measures.values()) for name in entries}
+    takes = {name: specs[name].role_parameters for name in entries}
     return Report(
         created=now(),
         command=command,
@@ -185,15 +203,14 @@ def evaluate(
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
         warnings=[
             *skipped_images(measurements.roles),
-            *counting_warnings(
-                measurements.roles,
-                {name: spec.role_parameters for name, spec in specs.items()},
-                {name: entry.result for name, entry in entries.items()},
-            ),
+            *subset_warnings(counted_roles(measurements.roles), takes),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
-            *unequal_counts(entries),
             *measurements.warnings,
+        ],
+        findings=[
+            *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
+            *unequal_counts(entries),
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.metrics.result import Unavailable
+from genaudit.metrics.result import Unavailable, base_name
 from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, describe
 from genaudit.stats.permutation import REPEATS, relabelling_pvalues
@@ -102,7 +102,7 @@ def values_of(
     def values(generated: np.ndarray) -> dict[str, float]:
         common = {"confidence": confidence, "seed": seed}
         taken = {key: each for key, each in common.items() if key in parameters_of(fn)}
-        found = describe(fn(generated=generated, **shared, **{**taken, **options, **cheap}), metric)
+        found = describe(fn(generated=generated, **shared, **{**taken, **options, **cheap}), base_name(metric))
         return {name: each.value for name, each in found.values.items()}
 
     return values
@@ -188,7 +188,7 @@ def _at_equal_counts(
         common = {"confidence": run.confidence, "seed": int(run.report.get("seed", 0))}
         taken = {key: number for key, number in common.items() if key in parameters_of(fn)}
         try:
-            values.append(describe(fn(**drawn, **{**taken, **options}), metric).values)
+            values.append(describe(fn(**drawn, **{**taken, **options}), base_name(metric)).values)
         except (Unavailable, ValueError) as error:
             raise NoRows(f"{run.label}: {error}") from None
     return values, counts

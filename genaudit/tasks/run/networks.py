@@ -29,7 +29,9 @@ def networks_of(node: Any, key: str = KEY) -> dict[str, Any]:
     if isinstance(node, DictConfig) and "_target_" in node:
         return {"": node}
     children = {} if not isinstance(node, DictConfig) else {str(name): node._get_node(name) for name in node}
-    networks = {name: child for name, child in children.items() if isinstance(child, DictConfig) and "_target_" in child}
+    networks = {
+        name: child for name, child in children.items() if isinstance(child, DictConfig) and "_target_" in child
+    }
     if not networks:
         raise UserError(f"{key}: a network is needed, {key}=NAME; `genaudit list feature_models` shows them")
     shared = {name: node[name] for name in children if name not in networks}
