@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from genaudit.cli import main
 from genaudit.config_files import config_folder
-from genaudit.errors import UserError
+from genaudit.errors import USER, UserError
 from genaudit.network_words import as_typed, with_networks
 from genaudit.tasks.run.compose import compose
 from genaudit.tasks.run.networks import entries_of, networks_of
@@ -42,7 +45,7 @@ def test_a_metrics_own_network_holds_for_it_alone_and_for_all_that_it_refers_to(
     assert nodes["as"].measure.feature_model._target_.endswith("Pixels")
     assert nodes["as"].measure.feature_model.size == 4
     several = _entries("feature_model=[pixels,timm]", "feature_model.timm.name=x", "metric=[fd]",
-                       "metric.fd.feature_model=vit_s16")  # fmt: skip
+                       "metric.fd.feature_model=efficientnet_lite0")  # fmt: skip
     assert list(several) == ["fd"]
 
 
@@ -75,3 +78,21 @@ def test_sweeps_and_single_networks_pass_as_they_are() -> None:
     for words in (["feature_model=pixels"], ["feature_model=pixels,timm"], ["feature_model={size:3}"], ["x=[a,b]"]):
         assert with_networks(words, "evaluate") == words
     assert (config_folder() / "feature_model" / "pixels.yaml").is_file()
+
+
+LISTED = "defaults:\n  - evaluate\n{}  - _self_\n{}"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_list_in_a_file_says_how_to_write_it_and_that_way_works(
+    several: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages = "".join(f"  - feature_model@feature_model.{name}: {name}\n" for name in ("pixels", "efficientnet_lite0"))
+    listed = "  - override feature_model: {}\n"
+    texts = (packages, listed.format("[]")) if several else ("", listed.format("[pixels, efficientnet_lite0]"))
+    (tmp_path / "mine.yaml").write_text(LISTED.format(*texts))
+    words = ["evaluate", "nowhere", f"--config-dir={tmp_path}", "--config-name=mine"]
+    assert main(words) == USER
+    said = capsys.readouterr().err
+    assert ("`- feature_model@feature_model.pixels: pixels`" in said) is not several
+    assert ("nowhere" in said) is several  # the networks are fine: what is missing is the images

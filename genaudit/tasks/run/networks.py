@@ -55,6 +55,31 @@ def entries_of(cfg: Any) -> Iterator[tuple[str, str, Any]]:
             yield f"{name}@{network}" if network else str(name), str(name), node
 
 
+def refuse_merged(cfg: Any) -> None:
+    """A list of networks in a YAML file's defaults: Hydra has merged it into one node, which is none of them.
+
+    Raises:
+        UserError: says how the file names several.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or "_target_" not in (cfg.get(KEY) or ()):
+        return
+    hydra = HydraConfig.get()
+    if KEY in hydra.runtime.choices:
+        return  # one option
+    loader = GlobalHydra.instance().config_loader()
+    listed = loader.compute_defaults_list(hydra.job.config_name, list(hydra.overrides.task), RunMode.RUN)
+    names = [each.config_path.partition("/")[2] for each in listed.defaults if each.package == KEY and each.config_path]
+    if len(names) > 1:
+        raise UserError(
+            f"{KEY}: a YAML file's defaults list [{', '.join(names)}], which Hydra merges into one; there, write "
+            f"`- {KEY}@{KEY}.{names[0]}: {names[0]}` and so on for each, and last `- override {KEY}: []`"
+        )
+
+
 def _views(cfg: Any, node: Any, key: str) -> dict[str, Any]:
     """The configuration as each network sees it: itself where there is no other."""
     if node is None or (key == KEY and "_target_" in node):
