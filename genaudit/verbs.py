@@ -166,7 +166,7 @@ Keys:
         "genaudit explain samples/ limit=8\ngenaudit explain samples/ trials=60 superpixels=20 feature_model=vit_s16",
         "Writes coefficients.csv, overlays/*.png and explain.html. Keys: superpixels=20  trials=20  least=3  most=6\n"
         "alpha=0.01  attack_steps=10, and feature_model, seed, limit, device, out.\n"
-        "Needs pip install 'genaudit[explain]'.\n",
+        "Needs pip install 'genaudit-images[explain]'.\n",
         module="explain",
         bare_key="generated",
     ),

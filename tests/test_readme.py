@@ -75,7 +75,6 @@ def test_a_command_of_the_readme_runs(command: str, workplace: Path, monkeypatch
         small = ["limit=4", "limit_reference=4", "metric=[kd]"]
     if "--config-dir own" in command:
         _write_the_readmes_metric(workplace)
-        monkeypatch.syspath_prepend(str(workplace))
         for module in [name for name in sys.modules if name.split(".")[0] == "mypackage"]:  # of another page's example
             monkeypatch.delitem(sys.modules, module)
     if "step_*" in command:

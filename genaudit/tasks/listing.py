@@ -11,6 +11,8 @@ from typing import Any
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
 
+OURS = "genaudit"
+
 
 def main(cfg: Any) -> int:
     """The verb: prints a table."""
@@ -33,6 +35,9 @@ def main(cfg: Any) -> int:
         wrong = f"not {what!r}{hint}" if what else "say which"
         raise UserError(f"list shows {', '.join(kinds)}; {wrong}")
     header, rows = kinds[what]()
+    origins = _origins(what.removesuffix("s"))
+    if set(origins.values()) - {OURS}:
+        header, rows = [*header, "from"], [[*row, origins.get(row[0], "")] for row in rows]
     table = Table(box=None, pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")
@@ -42,18 +47,29 @@ def main(cfg: Any) -> int:
     return DONE
 
 
+def _folders() -> Iterator[tuple[str, Path]]:
+    """The folders of YAML files, those of --config-dir and of installed packages included, and whose they are."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    hydra = GlobalHydra.instance().hydra
+    elements = hydra.config_loader.get_search_path().get_path() if hydra is not None else []
+    yield OURS, config_folder()
+    for element in elements:
+        if element.path and element.path.startswith("file://") and element.provider != "main":
+            whose = "--config-dir" if element.provider == "command-line" else element.provider
+            yield whose, Path(element.path.removeprefix("file://"))
+
+
+def _origins(group: str) -> dict[str, str]:
+    """Whose each option of a group is."""
+    return {path.stem: whose for whose, folder in _folders() for path in (folder / group).glob("*.yaml")}
+
+
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    folders = [config_folder()]
-    hydra = GlobalHydra.instance().hydra
-    if hydra is not None:
-        for source in hydra.config_loader.get_search_path().get_path():
-            if source.path and source.path.startswith("file://"):
-                folders.append(Path(source.path.removeprefix("file://")))
-    files = {path.stem: path for folder in folders for path in sorted((folder / name).glob("*.yaml"))}
+    files = {path.stem: path for _, folder in _folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
         text = path.read_text(encoding="utf-8")
         comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from genaudit import plugins
 from genaudit.network_words import as_typed
 from genaudit.tasks.run.settings import WHERE_AND_HOW, Settings
 
@@ -27,7 +28,10 @@ def environment(cfg: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "packages": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
+        "packages": {
+            **{name: metadata.version(name) for name in PACKAGES if _installed(name)},
+            **{plugin.distribution: plugin.version for plugin in plugins.installed()},
+        },
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else _processor(),
         "threads": torch.get_num_threads() if torch else None,
