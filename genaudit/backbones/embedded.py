@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from genaudit.backbones.feature_model import HALF, FeatureModel, Output, Weights
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds, Count, Share
 
@@ -43,7 +44,7 @@ class EfficientNetLite0(FeatureModel):
         size: Count = 224,
         stage: Annotated[int, Bounds(1, STAGES)] | None = None,
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,

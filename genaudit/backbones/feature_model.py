@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
-from genaudit.data.resize import RecipeOfTool, ResizeRecipe
+from genaudit.data.resize import Fit, RecipeOfTool, ResizeRecipe
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Count, Share
 
@@ -62,7 +62,8 @@ class FeatureModel:
         size: side of the square that images are resized to, in pixels.
         mean, std: normalisation per channel on [0, 1]-scaled images.
         interpolation: "bicubic", "bilinear", "box", "lanczos" or "nearest"; always antialiased.
-        fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre.
+        fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre,
+            "cut" cuts the central square and resizes it.
         crop_pct: with "crop", the share of the central square's side that is kept.
         checkpoint: a local weight file (safetensors, or a torch file of tensors) in place of the usual weights.
         offline: never ask the network for weights.
@@ -77,7 +78,7 @@ class FeatureModel:
         mean: Sequence[float],
         std: Sequence[float],
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,
@@ -178,6 +179,13 @@ class FeatureModel:
     def options(self) -> dict[str, Any]:
         """Further settings of a subclass that change the features."""
         return {}
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this network, whatever prepares images for it: equal ones are the same network.
+
+        A checkpoint of the user's is taken for the weights that it stands for.
+        """
+        return {"class": type(self).__qualname__, "name": self.name, **self.options()}
 
     # ------------------------------------------------------------------ what every feature model does
     @cached_property

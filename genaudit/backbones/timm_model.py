@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Count, Share
 from genaudit.stats.torch_state import seeded
@@ -48,7 +49,7 @@ class TimmModel(FeatureModel):
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
@@ -82,6 +83,9 @@ class TimmModel(FeatureModel):
             offline=offline,
             as_validated=as_validated,
         )
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "pretrained": self.pretrained}
 
     def options(self) -> dict[str, Any]:
         found: dict[str, Any] = {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}

@@ -59,12 +59,15 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [_table(report, plain)]
+    parts: list[Any] = [text(("network ", "dim"), (each, "")) for each in report.networks]
+    parts += [text((each.message, "yellow")) for each in report.other_networks]
+    parts.append(_table(report, plain))
     for name, reason in report.skipped_metrics.items():
         parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
-    if report.warnings:
+    rest = [each for each in report.warnings if each not in report.other_networks]
+    if rest:
         parts.append(Text())
-    for warning in report.warnings:
+    for warning in rest:
         metric, code = f"{warning.metric}: " if warning.metric else "", f" [{warning.code}]"
         parts.append(text(("warning ", "yellow"), (metric, "bold"), (warning.message, ""), (code, "dim")))
     if files:

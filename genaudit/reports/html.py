@@ -102,7 +102,7 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "warnings": report.warnings,
+        "warnings": [each for each in report.warnings if each not in report.other_networks],
         "at_once": WARNINGS_AT_ONCE,
         "plots": _plots(report),
         "extremes": gallery.extremes(),

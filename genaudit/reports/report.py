@@ -22,6 +22,7 @@ from genaudit.reports.values import Column, Parts, Value, describe, plain
 if TYPE_CHECKING:
     from genaudit.data.audit import Finding
 
+OTHER_NETWORK = "another-network"  # the code of warnings that stand with the networks, above the results
 SCHEMA = "genaudit/report/1"
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
 FIRST_COLUMNS = (
@@ -252,6 +253,21 @@ class Report:
                 for name, use in sorted(self.measures.items())
             },
         }
+
+    @property
+    def networks(self) -> list[str]:
+        """Each network that was used, with how images were prepared for it."""
+        lines = [
+            f"{use.about['feature_model']}: {use.about['preprocessing']}"
+            for use in self.measures.values()
+            if "preprocessing" in use.about
+        ]
+        return list(dict.fromkeys(lines))
+
+    @property
+    def other_networks(self) -> list[ReportWarning]:
+        """The warnings that say which metrics are not what their authors define, because of the network."""
+        return [each for each in self.warnings if each.code == OTHER_NETWORK]
 
     def to_dict(self) -> dict[str, Any]:
         """report.json as a dictionary of JSON's own types; a number that is not finite is None."""

@@ -17,6 +17,7 @@ from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
+from genaudit.tasks.run.definitions import definition_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
@@ -204,6 +205,7 @@ def evaluate(
         warnings=[
             *skipped_images(measurements.roles),
             *subset_warnings(counted_roles(measurements.roles), takes),
+            *definition_warnings({name: specs[name] for name in entries}, wanted),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
             *measurements.warnings,

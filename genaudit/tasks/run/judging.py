@@ -41,6 +41,7 @@ class MetricSpec:
         accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
             ("spatial") or neither ("").
         one_of: roles that `fn` does without one by one, but not without all of them.
+        defined_on: what the metric's authors call it and the feature model that it is defined on (FID, fid_inception).
     """
 
     name: str
@@ -49,6 +50,7 @@ class MetricSpec:
     of_features: bool
     accepts_moments: str
     one_of: tuple[str, ...] = ()
+    defined_on: tuple[str, str] | None = None
 
     @property
     def measure(self) -> str:
@@ -80,7 +82,7 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of)
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, _definition(name, node.get("defined_on")))
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -172,6 +174,15 @@ def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any
         for role, rows in measurements.rows.get(measure, {}).items():
             by_role.setdefault(role, {})[own_name] = rows
     return by_role
+
+
+def _definition(metric: str, given: Any) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    pairs = list(given.items()) if hasattr(given, "items") else []
+    if len(pairs) != 1:
+        raise UserError(f"metric {metric}: defined_on={given}: one name and its feature model, {{FID: fid_inception}}")
+    return str(pairs[0][0]), str(pairs[0][1])
 
 
 def _accepted_moments(metric: str, given: Any) -> str:

@@ -121,6 +121,7 @@ def _about(measure: Measure) -> dict[str, Any]:
     about: dict[str, Any] = {"columns": list(measure.columns)} if measure.columns else {}
     if model is not None:
         about |= {"feature_model": model.name, "weights": model.weights.source, "resize": model.recipe.describe()}
+        about["preprocessing"] = str(model.recipe)
     return about | {k: v for k, v in getattr(measure, "settings", {}).items()}
 
 
