@@ -21,6 +21,7 @@ ALLOWED = {
     "likelihood": {"errors", "reading", "model_folder", "stats"},
     "piad": {"errors", "reading", "model_folder", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
+    "verdict": {"errors", "stats", "metrics"},  # of metrics only the result types
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "reading", "metrics"},
@@ -39,6 +40,7 @@ ALLOWED = {
             "demo",
             "measures",
             "store",
+            "verdict",
         ),
         *(
             "training",
@@ -53,7 +55,18 @@ ALLOWED = {
             "genaudit_papers",
         ),
     },
-    "integrations": {"errors", "stats", "backbones", "data", "measures", "metrics", "reports", "store", "tasks"},
+    "integrations": {
+        "errors",
+        "stats",
+        "backbones",
+        "data",
+        "measures",
+        "metrics",
+        "reports",
+        "store",
+        "tasks",
+        "verdict",
+    },
     "genaudit_papers": {
         *(
             "errors",

@@ -86,22 +86,18 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _metrics() -> tuple[list[str], list[list[str]]]:
-
-    from genaudit.metrics.result import KIND
     from genaudit.reports.explanations import METRICS
     from genaudit.tasks.run.judging import make_spec
+    from genaudit.tasks.run.result_names import value_names
 
     rows = []
     for name, config, _ in _group("metric"):
         for metric, node in config.items():
             spec = make_spec(str(metric), node, {}, False)
             needs = ", ".join(role if required else f"[{role}]" for role, required in spec.role_parameters.items())
-            result = _result_class(spec.fn)
-            values = []
-            for field in getattr(result, "__dataclass_fields__", {}).values():
-                if field.metadata.get(KIND) == "value":
-                    arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
-                    values.append(f"{field.metadata['name'] or field.name}{arrow}")
+            arrows = {"lower": "↓", "higher": "↑"}
+            given = value_names(spec.fn, str(metric)) or {}
+            values = [f"{value}{arrows.get(better, '')}" for value, better in given.items()]
             rows.append([name, needs, _measure(node), " ".join(values), METRICS.get(str(metric), "")])
     return ["metric", "needs", "measure", "values", "what it says"], rows
 
@@ -117,18 +113,6 @@ def _measure(node: Any) -> str:
     if "_target_" in measure:
         return str(measure["_target_"]).split(".")[-2].replace("_", " ")
     return ", ".join(measure)
-
-
-def _result_class(fn: Any) -> Any:
-    """The class that a metric's function says it returns, if it can be had."""
-    import functools
-    import typing
-
-    function = fn.func if isinstance(fn, functools.partial) else fn
-    try:
-        return typing.get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return None
 
 
 def _feature_models() -> tuple[list[str], list[list[str]]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from genaudit import plugins
 from genaudit.network_words import as_typed
-from genaudit.tasks.run.settings import WHERE_AND_HOW, Settings
+from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core")
 
@@ -54,7 +54,7 @@ def command_line(verb: str, **replaced: str) -> str:
     words = [
         f"{key}={shlex.quote(replaced[key])}" if key in replaced else word
         for key, word in typed
-        if key not in WHERE_AND_HOW
+        if key not in (*WHERE_AND_HOW, *RULES)
     ]
     return " ".join([f"genaudit {verb}", *words])
 
@@ -65,7 +65,7 @@ def resolved(cfg: Any) -> dict[str, Any]:
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    return _without_offline({str(key): value for key, value in config.items() if key not in WHERE_AND_HOW})
+    return _without_offline({str(key): value for key, value in config.items() if key not in (*WHERE_AND_HOW, *RULES)})
 
 
 def _without_offline(node: Any) -> Any:
