@@ -32,8 +32,6 @@ HALF = (0.5, 0.5, 0.5)
 CODE_VERSION = 1
 
 Output = Literal["features", "logits", "spatial"]
-# Spatial features keep the first channels of a map, as many as fit: 7 of 17 x 17 in the Inception of FID, as sFID does.
-SPATIAL_FEATURES = 2048
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ class FeatureModel:
 
     def build_spatial(self) -> torch.nn.Module:
         """The network up to a convolutional feature map of stride 16, the first channels of it that make at most
-        `SPATIAL_FEATURES` numbers, with weights: normalised (N, 3, S, S) => (N, h, w, c).
+        2,048 numbers (`genaudit.backbones.spatial`), with weights: normalised (N, 3, S, S) => (N, h, w, c).
 
         Raises:
             UserError: the model has no such feature map.

@@ -11,8 +11,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from genaudit.backbones.feature_model import SPATIAL_FEATURES
 from genaudit.errors import UserError
+
+SPATIAL_FEATURES = 2048  # numbers at most
 
 
 class FirstChannels(nn.Module):

@@ -194,7 +194,7 @@ def test_two_processes_fill_one_store(make_images: Callable[..., Path], tiny: li
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="PyTorch was built without distributed")
 def test_ranks_share_the_measuring_and_one_judges(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
     alone = _run(tmp_path / "alone", *sets, *tiny, "metric=[fd,irs]", f"store={tmp_path / 's1'}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += ["-m", "genaudit", "evaluate", *sets, *tiny, "metric=[fd,irs]", f"store={tmp_path / 's2'}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, f"out={tmp_path / 'ranks'}"], env=environment, capture_output=True, text=True)
