@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from genaudit.reports.report import Report
+    from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
+from genaudit.reports.report import Report
 
 PLAIN_WIDTH = 160  # columns where the output is not a terminal: nothing is cut
 
@@ -60,12 +61,12 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [text(("network ", "dim"), (each, "")) for each in report.networks]
-    parts += [text((each.message, "yellow")) for each in report.other_networks]
+    parts: list[Any] = [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
+    parts += [text((each.message, "yellow")) for each in other_networks(report)]
     parts.append(_table(report, plain))
     for name, reason in report.skipped_metrics.items():
         parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
-    rest = [each for each in report.warnings if each not in report.other_networks]
+    rest = [each for each in report.warnings if each.code != OTHER_NETWORK]
     if rest:
         parts.append(Text())
     for warning in rest:
@@ -101,8 +102,11 @@ def _table(report: Report, plain: bool) -> Table:
     for header in ("metric", "value"):
         table.add_column(header, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    for header in ("interval", "better"):
-        table.add_column(header, no_wrap=True)
+    table.add_column("interval", no_wrap=True)
+    real = any(line.real for shown in blocks.values() for line in shown.lines)
+    if real:
+        table.add_column("real images", no_wrap=True)
+    table.add_column("better", no_wrap=True)
     for header in ("",) if same else ("images", ""):
         table.add_column(header, overflow="fold")
     for name, shown in blocks.items():
@@ -114,10 +118,20 @@ def _table(report: Report, plain: bool) -> Table:
                 text((line.name, "")),
                 text((line.number, "bold")),
                 text((line.interval, "dim")),
+                *([_real(line)] if real else []),
                 text((_direction(line), "dim")),
                 *(text((each, "dim")) for each in beside[same:]),
             )
     return table
+
+
+def _real(line: ValueLine) -> Text:
+    """`0.91 (0.87 to 0.95) ×1.01`, and what the generated images score where the floor has fewer."""
+    if line.real is None:
+        return text(("", ""))
+    interval = f" ({line.real.interval})" if line.real.interval else ""
+    pieces = (line.real.number, ""), (interval, "dim"), (f" {line.real.ratio}", "bold"), (f" {line.real.again}", "dim")
+    return text(*(piece for piece in pieces if piece[0].strip()))
 
 
 def _direction(line: ValueLine) -> str:

@@ -18,6 +18,7 @@ from genaudit.metrics.result import Better, Cloud, Curve, base_name
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.gallery import Gallery
+from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 from genaudit.reports.plots import Plot, draw
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
@@ -45,6 +46,17 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class RealText:
+    """The real floor of a value as text; `about` says what it is, `again` the generated images' score at its number."""
+
+    number: str
+    interval: str
+    ratio: str
+    about: str
+    again: str
+
+
+@dataclass(frozen=True)
 class ValueLine:
     """A value of the headline table."""
 
@@ -57,6 +69,7 @@ class ValueLine:
     bar: Bar | None
     arrow: str
     direction: str
+    real: RealText | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,9 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "warnings": [each for each in report.warnings if each not in report.other_networks],
+        "warnings": [each for each in report.warnings if each.code != OTHER_NETWORK],
+        "networks": network_lines(report),
+        "other_networks": other_networks(report),
         "at_once": WARNINGS_AT_ONCE,
         "plots": _plots(report),
         "extremes": gallery.extremes(),
@@ -153,6 +168,34 @@ def _line(name: str, value: Value) -> ValueLine:
         bar=bar(value, scale(name, [value])),
         arrow=arrow,
         direction=direction,
+        real=real_text(value),
+    )
+
+
+PLAYERS = {
+    "train": "training images in place of the generated ones",
+    "reference": "reference images in place of the generated ones",
+    "reference_halves": "half of the reference images in place of the generated ones, against the other half",
+}
+
+
+def real_text(value: Value) -> RealText | None:
+    """What real images score, for people; None where it is not known."""
+    real, ratio = value.real, value.real_ratio
+    if real is None:
+        return None
+    return RealText(
+        number=show(real.value, real.lower, real.upper),
+        interval=show_interval(real.lower, real.upper),
+        ratio=""
+        if ratio is None
+        else f"\N{MULTIPLICATION SIGN}{ratio:.2g}"
+        if ratio < 10
+        else f"\N{MULTIPLICATION SIGN}{ratio:.0f}",
+        about=f"{real.n:,} {PLAYERS[real.source]}",
+        again=""
+        if real.generated is None
+        else f"generated at {real.n:,}: {show(real.generated, real.lower, real.upper)}",
     )
 
 

@@ -1,13 +1,13 @@
 """The containers of a finished run: what a task fills and every report format is written from.
 
-`Report.to_dict` is `report.json` (schema `genaudit/report/1`, checked by `schema.json` beside this file). With the same
+`Report.to_dict` is `report.json` (schema `genaudit/report/2`, checked by `schema.json` beside this file). With the same
 inputs it is the same byte for byte but for `created`, `environment` and `seconds`: what has no order is sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.result import Caution, base_name
+from genaudit.metrics.result import Caution, RealFloor, base_name
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from genaudit.data.audit import Finding
 
-OTHER_NETWORK = "another-network"  # the code of warnings that stand with the networks, above the results
-SCHEMA = "genaudit/report/1"
+SCHEMA = "genaudit/report/2"
+OLDER = ("genaudit/report/1",)  # without real floors and verdict
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
 FIRST_COLUMNS = (
     "name",
@@ -85,12 +85,16 @@ class MeasureUse:
 
 @dataclass
 class MetricEntry:
-    """One metric's result with the number of images of each role that it saw and the name of its measure."""
+    """One metric's result with the number of images of each role that it saw and the name of its measure.
+
+    `real` holds what real images score in the place of the generated ones, by the values' names.
+    """
 
     name: str
     result: Any
     n: Mapping[str, int]
     measure: str
+    real: Mapping[str, RealFloor] = field(default_factory=dict)
 
     @cached_property
     def parts(self) -> Parts:
@@ -99,7 +103,7 @@ class MetricEntry:
 
     @property
     def values(self) -> dict[str, Value]:
-        return self.parts.values
+        return {name: replace(each, real=self.real.get(name)) for name, each in self.parts.values.items()}
 
     @property
     def p_value(self) -> float | None:
@@ -123,6 +127,7 @@ class MetricEntry:
             "values": {
                 name: {"value": each.value, "lower": each.lower, "upper": each.upper, "better": each.better}
                 | ({"interval": each.about} if each.about else {})
+                | {"real": each.real, "real_ratio": each.real_ratio}
                 for name, each in self.values.items()
             },
             "p_value": self.p_value,
@@ -260,21 +265,6 @@ class Report:
                 for name, use in sorted(self.measures.items())
             },
         }
-
-    @property
-    def networks(self) -> list[str]:
-        """Each network that was used, with how images were prepared for it."""
-        lines = [
-            f"{use.about['feature_model']}: {use.about['preprocessing']}"
-            for use in self.measures.values()
-            if "preprocessing" in use.about
-        ]
-        return list(dict.fromkeys(lines))
-
-    @property
-    def other_networks(self) -> list[ReportWarning]:
-        """The warnings that say which metrics are not what their authors define, because of the network."""
-        return [each for each in self.warnings if each.code == OTHER_NETWORK]
 
     def to_dict(self) -> dict[str, Any]:
         """report.json as a dictionary of JSON's own types; a number that is not finite is None."""

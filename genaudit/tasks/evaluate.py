@@ -20,6 +20,7 @@ from genaudit.tasks.moments import moments_warnings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
+from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
@@ -192,6 +193,7 @@ def evaluate(
     progress = Progress(settings.progress)
     store = store or Store(settings.store)
     measurements = measure_roles(roles, wanted, needed, store, settings.engine, ranks, progress)
+    measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
         return None
     for role in measurements.roles.values():
@@ -204,6 +206,7 @@ def evaluate(
             if isinstance(entry, str):
                 reasons[name] = entry
             else:
+                entry.real = floor_of(spec, measurements, settings)
                 entries[name] = entry
             advance(1)
     given = roles.get("reference")

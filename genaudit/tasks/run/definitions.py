@@ -8,7 +8,8 @@ from typing import Any
 
 from genaudit.config_files import config_folder
 from genaudit.metrics.result import base_name
-from genaudit.reports.report import OTHER_NETWORK, ReportWarning
+from genaudit.reports.networks import OTHER_NETWORK
+from genaudit.reports.report import ReportWarning
 from genaudit.tasks.run.judging import MetricSpec
 
 

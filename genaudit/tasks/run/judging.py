@@ -21,6 +21,7 @@ from genaudit.reports.report import MetricEntry
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.roles import ROLES, Role
 from genaudit.tasks.run.settings import Settings
+from genaudit.verdict.pairing import Mode
 
 ROLE_TEXTS = {
     "reference": "reference= (real images)",
@@ -42,6 +43,7 @@ class MetricSpec:
             ("spatial") or neither ("").
         one_of: roles that `fn` does without one by one, but not without all of them.
         defined_on: what the metric's authors call it and the feature model that it is defined on (FID, fid_inception).
+        real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
     """
 
     name: str
@@ -51,6 +53,7 @@ class MetricSpec:
     accepts_moments: str
     one_of: tuple[str, ...] = ()
     defined_on: tuple[str, str] | None = None
+    real: Mode = "auto"
 
     @property
     def measure(self) -> str:
@@ -82,7 +85,8 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, _definition(name, node.get("defined_on")))
+    real, defined_on = _real(name, node.get("real", "auto")), _definition(name, node.get("defined_on"))
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -108,7 +112,7 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
 def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> MetricEntry | str:
     """The metric's entry for the report, or the reason why there is none."""
     given = GIVEN in measurements.rows
-    rows = measurements.rows.get(GIVEN, {}) if given else _rows_by_role(spec, measurements)
+    rows = rows_of(spec, measurements)
     arguments: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for role in spec.role_parameters:
@@ -165,8 +169,10 @@ def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
     ]
 
 
-def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
+def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
     """What each role's argument is: its rows, or its rows by the metric's names of its measures."""
+    if GIVEN in measurements.rows:
+        return measurements.rows[GIVEN]
     if SOLE in spec.measures:
         return measurements.rows.get(spec.measures[SOLE], {})
     by_role: dict[str, Any] = {}
@@ -183,6 +189,13 @@ def _definition(metric: str, given: Any) -> tuple[str, str] | None:
     if len(pairs) != 1:
         raise UserError(f"metric {metric}: defined_on={given}: one name and its feature model, {{FID: fid_inception}}")
     return str(pairs[0][0]), str(pairs[0][1])
+
+
+def _real(metric: str, given: Any) -> Mode:
+    if given not in ("auto", "halves", "none"):
+        raise UserError(f"metric {metric}: real must be auto, halves or none, got {given}")
+    mode: Mode = given
+    return mode
 
 
 def _accepted_moments(metric: str, given: Any) -> str:
