@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
 from genaudit.reports.html import ValueLine, block
+from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
-    from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
-from genaudit.reports.report import Report
+    from genaudit.reports.report import Report
 
 PLAIN_WIDTH = 160  # columns where the output is not a terminal: nothing is cut
 

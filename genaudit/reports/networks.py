@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from genaudit.reports.report import Report, ReportWarning
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genaudit.reports.report import Report, ReportWarning
 
 OTHER_NETWORK = "another-network"  # the code of warnings that stand with the networks and not in the list
 
