@@ -17,6 +17,7 @@ from genaudit.data.bad_image import BadImage
 from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, set_digest
 from genaudit.data.encoding import Encoding, tally
+from genaudit.data.features import Moments
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
@@ -52,13 +53,15 @@ class DamagedImage(Exception):
 class Listing:
     """The images that a source claims to have, before any is opened.
 
-    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning.
+    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning; `moments` are
+    of the images' features, where the file holds them too.
     """
 
     names: list[str]
     reader: Reader
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class ImageSet:
         notes: what else of the source is worth a warning.
         policy: what happens to images that cannot be used.
         available: how many usable images the source has, where a limit took only some of them; else None.
+        moments: mean and covariance that the source holds beside the images; None where a limit took only some.
     """
 
     source: str
@@ -135,6 +139,7 @@ class ImageSet:
     _total: int  # images that the source claimed to have, the base of max_skipped
     notes: tuple[Note, ...] = ()
     available: int | None = None
+    moments: Moments | None = None
     _watch: Watch | None = None  # told of every image that is read
     _judged: int = 0  # of `skipped`, those that a limit has settled: they are no share of the images it took
 
@@ -216,7 +221,7 @@ class ImageSet:
         if limit >= len(self):
             return self
         chosen = self.subset(random_subset(self.digests, limit, seed))
-        return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped))
+        return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped), moments=None)
 
     def without(self, damaged: Mapping[int, str]) -> ImageSet:
         """The images but those at the given indices, each with the reason why it cannot be used.
@@ -291,6 +296,7 @@ def scan(
         _encodings=tuple(codes),
         _total=total,
         notes=listing.notes,
+        moments=listing.moments,
     )
 
 

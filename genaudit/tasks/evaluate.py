@@ -16,10 +16,10 @@ from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
-from genaudit.tasks.moments import moments_warnings
+from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
-from genaudit.tasks.run.definitions import definition_warnings
+from genaudit.tasks.run.definitions import definition_warnings, network_of
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
@@ -189,7 +189,7 @@ def evaluate(
         for name, reason in reasons.items():
             notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
-    needed = {name: roles_of(name, runnable) for name in measures}
+    needed = {name: roles_of(name, runnable, roles) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
     store = store or Store(settings.store)
@@ -214,15 +214,11 @@ def evaluate(
                 entries[name] = entry
             advance(1)
     given = roles.get("reference")
-    takers = (
-        {}
-        if not isinstance(given, Moments)
-        else {
-            name: (specs[name].measure, taken)
-            for name in entries
-            if (taken := specs[name].moments_of(given)) is not None
-        }
-    )
+    takers = {
+        name: (specs[name].measure, taken)
+        for name in entries
+        if "reference" in specs[name].role_parameters and (taken := specs[name].moments_of(given)) is not None
+    }
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
     return Report(
@@ -241,6 +237,7 @@ def evaluate(
             *definition_warnings({name: specs[name] for name in entries}, wanted),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *stored_moments(measurements.roles.get("reference"), takers, takes),
             *measurements.warnings,
         ],
         findings=[
@@ -279,7 +276,9 @@ def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict
                 measures[prints[key]] = measure
             named[own_name] = prints[key]
             sole = measure if own_name == SOLE else None
-        specs[name] = make_spec(name, node, named, isinstance(sole, Embedding))
+        networks = {network_of(getattr(measures[each], "feature_model", None)) for each in named.values()}
+        network = networks.pop() if len(networks) == 1 else ""
+        specs[name] = make_spec(name, node, named, isinstance(sole, Embedding), network)
     return specs, measures
 
 
@@ -292,8 +291,15 @@ def _measure_nodes(node: Any) -> dict[str, Any]:
     return {str(name): node[name] for name in node if node[name] is not None}
 
 
-def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
-    return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
+def roles_of(measure: str, specs: Mapping[str, MetricSpec], roles: Mapping[str, Role]) -> set[str]:
+    """The roles whose rows of a measure some metric takes; where moments stand for them nothing is measured."""
+    return {
+        role
+        for spec in specs.values()
+        if measure in spec.measures.values()
+        for role in spec.role_parameters
+        if role != "reference" or spec.moments_of(roles.get(role)) is None
+    }
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from genaudit.reports.networks import OTHER_NETWORK
 from genaudit.reports.report import ReportWarning
 from genaudit.tasks.run.judging import MetricSpec
 
+STORED = ("fid_inception", "dinov2_l14")  # networks that files of moments name
+
 
 def definition_warnings(specs: Mapping[str, MetricSpec], measures: Mapping[str, Any]) -> list[ReportWarning]:
     """A warning for each network that metrics were measured on and that is not the one of their definition.
@@ -31,6 +33,12 @@ def definition_warnings(specs: Mapping[str, MetricSpec], measures: Mapping[str, 
         ReportWarning(OTHER_NETWORK, next(iter(terms)) if len(terms) == 1 else None, _sentence(model, network, terms))
         for (model, network), terms in found.items()
     ]
+
+
+def network_of(model: Any) -> str:
+    """The name of the feature model's YAML among those that files of moments name; "" for another, or none."""
+    known = (name for name in STORED if model is not None and model.identity() == _identity(name))
+    return next(known, "")
 
 
 def _sentence(model: str, network: str, terms: Mapping[str, str]) -> str:

@@ -29,6 +29,8 @@ def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings) -
         return {}
     if "train" not in rows and (fresh := measurements.fresh.get(spec.measure)) is not None:
         roles["train"], rows = fresh[0], rows | {"train": fresh[1]}
+    if spec.moments_of(roles.get("reference")) is not None:
+        return {}  # no real images of the kind that the moments are of
     pair = pairing(spec.role_parameters, rows.keys(), spec.real)
     if pair is None or "generated" not in rows:
         return {}
