@@ -85,7 +85,7 @@ ALLOWED = {
     },
     "cli.py": {
         *("errors", "interrupts", "output", "tasks", "verbs", "hydra_errors", "hydra_words", "network_words"),
-        *("config_files", "plugins"),
+        *("config_files", "composing", "plugins"),
     },
     "verbs.py": set(),
     "config_files.py": set(),
