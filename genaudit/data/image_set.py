@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from genaudit.data.bad_image import BadImage
 from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, set_digest
 from genaudit.data.encoding import Encoding, tally
-from genaudit.data.features import Moments
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from genaudit.data.features import Moments
 
 OnError = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
