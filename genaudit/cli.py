@@ -191,7 +191,7 @@ def _run_task(verb: str, cfg: DictConfig) -> int:
         return code
     except UserError as error:
         return _complain(str(error))
-    except Exception as error:  # an interruption goes on: it ends the other jobs of a sweep too
+    except Exception as error:  # an interruption is passed on: it ends the other jobs of a sweep too
         return _failed(error, verb, cfg)
 
 

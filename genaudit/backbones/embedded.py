@@ -141,13 +141,13 @@ class EfficientNetLite0(FeatureModel):
         # `efficientnet_lite0` without `tf_` takes these tensors too and is silently wrong: it pads otherwise
         model: torch.nn.Module = timm.create_model(self.architecture, pretrained=False)
         tensors = list(self.weights.state_dict.values())
-        own = model.state_dict()
-        if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in own.values()]:
+        expected = model.state_dict()
+        if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in expected.values()]:
             raise UserError(
                 f"feature_model {self.name}: {self.weights.source} does not hold EfficientNet-{self.variant}'s "
                 f"{self.tensors} tensors"
             )
-        model.load_state_dict(dict(zip(own, tensors, strict=True)))
+        model.load_state_dict(dict(zip(expected, tensors, strict=True)))
         return model
 
 

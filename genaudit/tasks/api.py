@@ -31,7 +31,7 @@ def evaluate(
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
         metrics: a name or names as `genaudit list metrics` shows them; the default is that of the command line.
-            `metric` is the same. One that lacks a role is an error (`skip=True` goes on without it);
+            `metric` is the same. One that lacks a role is an error (`skip=True` continues without it);
             `.skipped_metrics` says why others are absent.
         feature_model: a name, or several: every metric of features is then judged on each, `report["fd@dinov2_l14"]`.
         config_dir: a folder with your own YAML files, as `--config-dir`.

@@ -134,7 +134,7 @@ def require_all(absent: Mapping[str, str], cfg: Any, named: bool, computed: Iter
     absent = _absent(absent, computed)
     if named and absent and not cfg.get("skip"):
         listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
-        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true goes on without")
+        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true continues without")
 
 
 def _note(text: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from genaudit import plugins
 from genaudit.network_words import as_typed
 from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
@@ -61,7 +63,6 @@ def command_line(verb: str, **replaced: str) -> str:
 
 def resolved(cfg: Any) -> dict[str, Any]:
     """The configuration that determines the numbers, resolved; where and how it ran stands in the environment."""
-    from omegaconf import OmegaConf
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
