@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
             "plugins",
             "genaudit_papers",
         ),
+        "network_words",
     },
     "integrations": {
         *("errors", "stats", "metrics", "data", "backbones", "measures", "store", "reports", "tasks", "verdict"),
@@ -70,6 +71,7 @@ ALLOWED: dict[str, set[str]] = {
             "verbs",
             "hydra_errors",
             "hydra_words",
+            "network_words",
             "config_files",
             "composing",
             "plugins",
@@ -82,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     "plugins.py": {"errors", "config_files"},
     "hydra_errors.py": {"composing", "plugins"},
     "hydra_words.py": set(),
+    "network_words.py": {"errors"},
     "composing.py": {"plugins"},
     "model_folder.py": {"errors", "reading"},
     "folder_lock.py": {"errors"},

@@ -48,10 +48,12 @@ class WorkPlan:
             )
         )
 
-    @property
-    def passes(self) -> float:
-        """Passes of a network over an image, all in all."""
-        return sum(part.lacking * part.passes for part in self.parts)
+    def of_roles(self) -> dict[str, float]:
+        """Passes of a network over an image, by role: a role's images are measured by all measures at once."""
+        found: dict[str, float] = {}
+        for part in self.parts:
+            found[part.role] = found.get(part.role, 0.0) + part.lacking * part.passes
+        return found
 
     def lines(self) -> list[str]:
         """A line for each measure that some images lack; none where all rows are in the store."""

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from genaudit.errors import one_line
@@ -28,9 +28,13 @@ FIRST = 5.0  # seconds after which the time for all of the work is estimated
 class Plan:
     """The work of a run, in passes of a network over an image, and what of it is done in how many seconds."""
 
-    total: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)  # by role
     done: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
 
     def left(self, done: float = 0.0, seconds: float = 0.0) -> float | None:
         """Seconds left for all of it, when a step under way has done so much in so many; None before anything is."""

@@ -19,7 +19,7 @@ SMALL = ("feature_model=pixels", "feature_model.size=4")
 
 
 def test_a_line_says_rate_and_time_left_of_the_step_and_of_all() -> None:
-    plan = Plan(total=1000.0, done=100.0, seconds=10.0)
+    plan = Plan({"generated": 600.0, "reference": 400.0}, done=100.0, seconds=10.0)
     step = Step("embedding, generated", 500, work=500.0, plan=plan, started=0.0)
     assert step.line(3.0) == "embedding, generated: 0 of 500 images after 3.0 s"
     step.count = 200
@@ -31,15 +31,15 @@ def test_a_line_says_rate_and_time_left_of_the_step_and_of_all() -> None:
 
 
 def test_time_left_is_none_before_anything_is_done_and_zero_at_the_end() -> None:
-    assert Plan(100.0).left() is None
-    assert Plan(100.0, 100.0, 7.0).left() == 0
-    assert Plan(100.0, 120.0, 7.0).left() == 0
-    assert Plan(100.0, 25.0, 5.0).left(25.0, 15.0) == pytest.approx(20.0)
+    assert Plan({"a": 100.0}).left() is None
+    assert Plan({"a": 100.0}, 100.0, 7.0).left() == 0
+    assert Plan({"a": 100.0}, 120.0, 7.0).left() == 0
+    assert Plan({"a": 100.0}, 25.0, 5.0).left(25.0, 15.0) == pytest.approx(20.0)
 
 
 def test_steps_add_up_to_the_plan() -> None:
     progress = Progress(False)
-    progress.plan.total = 30.0
+    progress.plan.parts = {"a": 10.0, "b": 20.0}
     with progress.bar("a", 10, work=10.0) as advance:
         advance(10)
     with progress.bar("judge", 3, unit="metrics") as advance:
@@ -68,7 +68,7 @@ def test_without_a_terminal_lines_come_also_while_one_call_lasts(
     monkeypatch.setattr(module, "EVERY", 0.01)
     monkeypatch.setattr(module, "FIRST", 0.01)
     progress = Progress()
-    progress.plan.total = 100.0
+    progress.plan.parts = {"generated": 100.0}
     with progress.bar("embedding [red], generated\x1b", 100, work=100.0) as advance:
         _wait_for(lambda: capsys.readouterr().err, "0 of 100 images after")
         advance(40)
