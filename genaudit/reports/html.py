@@ -15,6 +15,7 @@ import numpy as np
 
 from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
+from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.gallery import Gallery
@@ -94,13 +95,18 @@ def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
     from importlib.resources import files
 
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("genaudit.reports")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+    )
     environment.filters |= {"seconds": show_seconds, "visible": visible}
-    source = (folder / template).read_text(encoding="utf-8")
-    return environment.from_string(source).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -108,13 +114,15 @@ def context(report: Report) -> dict[str, Any]:
     citations = list(dict.fromkeys(entry.citation for entry in report.metrics.values() if entry.citation))
     gallery = Gallery(report)
     generated = report.roles.get("generated")
+    told = {(finding.code, finding.message) for finding in report.findings}
     return {
         "report": report,
         "title": _last_part(generated.source) if generated else "run",
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "warnings": report.warnings,
+        "audit": audit_section(report),
+        "warnings": [warning for warning in report.warnings if (warning.code, warning.message) not in told],
         "at_once": WARNINGS_AT_ONCE,
         "plots": _plots(report),
         "extremes": gallery.extremes(),

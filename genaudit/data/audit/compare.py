@@ -17,8 +17,8 @@ from genaudit.data.audit.wording import Roles
 
 UNEQUAL = 1.25  # times as many images
 
-# The metrics of a run that take the given roles; none where there is no run.
-Concerned = Callable[[Sequence[str]], tuple[str, ...]]
+# The metrics of a run that take both roles of any of the given pairs; none where there is no run.
+Concerned = Callable[[Sequence[tuple[str, str]]], tuple[str, ...]]
 
 RULES = (
     *(stored.formats, stored.qualities, shown.traces, stored.sizes, stored.aspects, enlarged, shown.colour),
@@ -26,10 +26,10 @@ RULES = (
 )
 
 
-def compare(roles: Roles, concerned: Concerned = lambda roles: ()) -> list[Finding]:
+def compare(roles: Roles, concerned: Concerned = lambda pairs: ()) -> list[Finding]:
     """All findings between roles that need no features, in the order of `finding.CODES`."""
-    found = [finding for rule in RULES if (finding := rule(roles)) is not None]
-    return [replace(each, metrics=concerned(each.roles)) for each in found]
+    found = [each for rule in RULES if (each := rule(roles)) is not None]
+    return [replace(each.finding, metrics=concerned(each.pairs)) for each in found]
 
 
 def counts_differ(counts: Mapping[str, int]) -> Finding | None:

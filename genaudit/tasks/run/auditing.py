@@ -94,9 +94,9 @@ def audit_findings(facts: Mapping[str, SetFacts], takes: Mapping[str, Mapping[st
 
 
 def concerned_by(takes: Mapping[str, Mapping[str, Any]]) -> Concerned:
-    """The metrics that take two or more of some roles."""
+    """The metrics that take both roles of any pair."""
 
-    def concerned(roles: Any) -> tuple[str, ...]:
-        return tuple(metric for metric, taken in takes.items() if len({*roles} & {*taken}) > 1)
+    def concerned(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+        return tuple(metric for metric, taken in takes.items() if any({*pair} <= {*taken} for pair in pairs))
 
     return concerned
