@@ -16,7 +16,7 @@ from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
-from genaudit.tasks.run.auditing import Audit, audit_findings
+from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
@@ -206,6 +206,7 @@ def evaluate(
     )
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
+    unequal, count_warnings = unequal_counts(entries)
     return Report(
         created=now(),
         command=command,
@@ -221,12 +222,14 @@ def evaluate(
             *subset_warnings(counted_roles(measurements.roles), takes),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *count_warnings,
             *measurements.warnings,
         ],
         findings=[
             *audit_findings(facts, takes),
             *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
-            *unequal_counts(entries),
+            *near_findings(measurements, (specs[name] for name in entries), takes),
+            *unequal,
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},

@@ -11,6 +11,7 @@ from genaudit.data.audit.two_sets import ALPHA, difference, shares_differ
 from genaudit.data.audit.wording import (
     DISTANCES,
     SHARE,
+    Differing,
     Roles,
     Told,
     classes_differ,

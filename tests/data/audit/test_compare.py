@@ -255,6 +255,7 @@ def test_a_finding_names_the_roles_that_differ_and_the_metrics_that_take_them() 
 def test_counts_differ_from_a_quarter_on(counts: tuple[int, int], differs: bool) -> None:
     finding = counts_differ(dict(zip(("generated", "reference"), counts, strict=True)))
     assert (finding is not None) == differs
+    assert counts_differ({"generated": 100, "train": 10_000}) is None, "a training set is no second sample"
 
 
 def test_a_finding_has_a_known_code_roles_and_a_sentence() -> None:
