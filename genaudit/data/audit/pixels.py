@@ -34,9 +34,9 @@ COLUMNS = (
     *("period_3", "period_4", "period_5", "period_5_2"),
 )
 PERIODS = (3.0, 4.0, 5.0, 2.5)
-VERSION = 1  # of the mathematics: rows of another version are not taken
+VERSION = 2  # of the mathematics: rows of another version are not taken
 
-_SIDE = 256  # of the middle part whose spectrum is taken
+_SIDE = 192  # of the middle part whose spectrum is taken
 _JPEG_SIDE = 128  # of the part whose blocks are looked at: 256 blocks
 _LINES = 64  # rows, and as many columns
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of JPEG's own conversion
