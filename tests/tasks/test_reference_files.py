@@ -79,7 +79,7 @@ class _Small(fid_inception.FidInception):
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network behind feature_model=fid_inception, small and without a weight file."""
-    _Small.__qualname__ = "FidInception"
+    _Small.__module__, _Small.__qualname__ = fid_inception.__name__, "FidInception"
     monkeypatch.setattr(fid_inception, "FidInception", _Small)
 
 
