@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genaudit import __version__, interrupts, output
-from genaudit.config_files import config_folder
+from genaudit.config_files import CONFIG_DIR, config_folder, importable
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
 from genaudit.hydra_words import is_override, literal, override_of, own_folders
 from genaudit.verbs import OVERVIEW, VERBS
@@ -94,7 +94,7 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
     switches: list[str] = []
     words = iter(arguments)
     configs = config_folder()
-    own = any(word.startswith(("--config-dir", "-cd")) for word in arguments)
+    own = any(word.startswith(CONFIG_DIR) for word in arguments)
     for word in words:
         if word in SWITCHES_WITH_VALUE:
             switches += [word, next(words, "")]
@@ -135,11 +135,15 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
     key, many = VERBS[verb].bare_key, VERBS[verb].bare_many
     if not bare:
         return []
+    second = VERBS[verb].second_key
+    if VERBS[verb].takes_second and len(bare) == 2:
+        return [f"{key}={literal(bare[0])}", f"{second}={literal(bare[1])}"]
     if key is None or (len(bare) > 1 and not many):
         unexpected = bare[0] if key is None else bare[1]
+        meant = f"did you mean {second}={unexpected}? S" if second and len(bare) == 2 else "s"
         raise UserError(
-            f"unexpected argument {unexpected!r}: settings are written key=value, and a pattern of several paths is "
-            f"quoted (see `genaudit {verb} --help`)"
+            f"unexpected argument {unexpected!r}: {meant}ettings are written key=value, and a pattern of several paths "
+            f"is quoted (see `genaudit {verb} --help`)"
         )
     return [f"{key}=[{','.join(literal(word) for word in bare)}]" if many else f"{key}={literal(bare[0])}"]
 
@@ -147,23 +151,29 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
 def _run(verb: str, arguments: list[str]) -> int:
     import hydra
 
+    from genaudit.composing import main_options
+    from genaudit.plugins import join_hydra
+
+    join_hydra()
     codes: list[int] = []
 
     def job(cfg: DictConfig) -> None:
-        codes.append(_run_task(verb, cfg))
+        with importable(arguments):  # not before: Hydra looks for plugins on the path
+            codes.append(_run_task(verb, cfg))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
     before, sys.argv = sys.argv, [f"genaudit {verb}", *arguments]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb)(job)()
+        hydra.main(config_path=str(config_folder()), config_name=verb, **main_options())(job)()
     except SystemExit as stop:  # Hydra's own switches, and argparse's complaints about them
         return stop.code if isinstance(stop.code, int) else DEFECT
     except (UserError, KeyboardInterrupt):
         raise
     except Exception as error:
         from genaudit.hydra_errors import explain
+        from genaudit.tasks.run.result_names import metrics_with
 
-        raise UserError(explain(error, verb, arguments, config_folder())) from error
+        raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     finally:
         sys.argv = before
     return max(codes, default=DONE)
@@ -180,7 +190,7 @@ def _run_task(verb: str, cfg: DictConfig) -> int:
         return code
     except UserError as error:
         return _complain(str(error))
-    except Exception as error:  # an interruption goes on: it ends the other jobs of a sweep too
+    except Exception as error:  # an interruption is passed on: it ends the other jobs of a sweep too
         return _failed(error, verb, cfg)
 
 

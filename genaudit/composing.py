@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from genaudit.plugins import add_to
+
 VERSION_BASE = "1.3"
 # Hydra keeps the version base and its plugins once a process
 _LOCK = threading.RLock()
@@ -53,6 +55,7 @@ def _loader(folder: Path, config_dir: str | None) -> Any:
     path.append("main", f"file://{folder}")
     if config_dir:
         path.append("command-line", f"file://{Path(config_dir).expanduser().resolve()}")
+    add_to(path)
     path.append("schema", "structured://")
     loader = ConfigLoaderImpl(path)
     loader.repository.sources[-1] = _only_hydras(loader.repository.sources[-1])
@@ -86,12 +89,23 @@ def _of_hydra(config_path: str) -> bool:
     return config_path.split("/", 1)[0] in ("hydra", "_dummy_empty_config_", "")
 
 
+def main_options() -> dict[str, str]:
+    """What `hydra.main` is told: to behave as Hydra 1.3 does, which from 1.4 on is the only way."""
+    from hydra import version
+
+    return {"version_base": VERSION_BASE} if hasattr(version, "Version") else {}
+
+
 @contextmanager
 def _version_base() -> Iterator[None]:
     """Hydra's behaviour of 1.3, where the application has chosen an older one or none yet."""
+    from hydra import version
     from hydra.core.singleton import Singleton
-    from hydra.version import Version, VersionBase
 
+    if not hasattr(version, "Version"):  # Hydra 1.4 has but one behaviour, that of 1.3
+        yield
+        return
+    Version, VersionBase = version.Version, version.VersionBase
     instances: dict[Any, Any] = Singleton._instances
     before = instances.get(VersionBase)
     base = getattr(before, "version_base", None)

@@ -2,62 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A verb: the module of `genaudit.tasks` that runs it, the key that bare arguments go to, its help.
-
-    Attributes:
-        summary: one line for the overview.
-        usage: the first line of the help. examples: commands that run. text: what it does and which keys it knows.
-        module: the module of `genaudit.tasks`. bare_key: the key of bare arguments; bare_many: as a list.
-        flags: switches of its own ("--plan"), passed on as key=true.
-    """
-
-    summary: str
-    usage: str
-    examples: str
-    text: str
-    module: str
-    bare_key: str | None = None
-    bare_many: bool = False
-    flags: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def help(self) -> str:
-        return f"{self.summary}\n\nUsage: {self.usage}\n\nExamples:\n{_indent(self.examples)}\n\n{self.text}\n{HYDRA}"
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.strip().splitlines())
-
-
-MEASURING = """\
-Keys that every measuring verb knows:
-  generated, reference, train, anomalies
-                                a folder of images, .zip, .tar(.gz), .npz, .npy, .pt, .safetensors, .h5, a list of
-                                images or shards (.csv, .tsv, .txt, .jsonl), a pattern ('*.png', 's-{000..012}.tar');
-                                or a dataset config: dataset@reference=cifar10
-  generator=NAME  trust=false   a generator file (TorchScript, torch.export) is a program; trust=true runs it
-  feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
-  metric=[NAME,...]             genaudit list metrics shows them
-  out=DIR  store=DIR            where reports go; where measured rows are kept
-  seed=0  confidence=0.95
-  limit=N                       a random subset of the generated images, by content and seed; limit_reference=N,
-                                limit_train=N, limit_anomalies=N: of other roles, which changes what values mean
-  device=auto|cpu|cuda|cuda:N|mps  precision=float32|bfloat16|float64  batch_size=auto|N  workers=auto|N
-  on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  offline=false  progress=true
-  skip=false                    true: goes on without a metric that was named and cannot be computed (else exit code 2)
-"""
-
-HYDRA = """\
-Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
---multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 an internal error, 2 your input or
-configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C or SIGTERM;
-what was measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
-"""
+from genaudit.verb import MEASURING, Verb
 
 VERBS = {
     "evaluate": Verb(
@@ -74,10 +19,13 @@ genaudit evaluate 'runs/samples/step_*' reference=real/
 A pattern of folders (or archives), quoted, is a run for each in a folder of its name, and a comparison of them beside
 these; pool=true judges all as one set. In a sweep every job writes into its own folder: out/0, out/1, ...
 
+require=RULES  baseline=RUN  strict=false  passes or fails the run by rules (`genaudit gate --help`): exit code 3 or 4.
+
 """
         + MEASURING,
         module="evaluate",
         bare_key="generated",
+        second_key="reference",
     ),
     "reject": Verb(
         "Diversity gate for a checkpoint: accepts, rejects or asks for more samples; writes decision.json and a page.",
@@ -114,7 +62,49 @@ judges all as one set. limit=N judges a random subset of the samples (of a strea
         + "\n".join(line for line in MEASURING.split("\n") if not line.startswith(("  metric=", "  skip="))),
         module="reject",
         bare_key="generated",
+        second_key="train",
         flags=frozenset({"--plan"}),
+    ),
+    "gate": Verb(
+        "Passes or fails a finished run by rules, without measuring again; writes gate.json, gate.xml and gate.md.",
+        "genaudit gate RUN require=RULES [baseline=RUN] [strict=true] [key=value ...]",
+        """
+genaudit gate runs/evaluate/first require='recall >= 0.6'
+genaudit gate runs/evaluate/first require=rules.yaml strict=true
+genaudit gate runs/evaluate/second "require=['kd <= baseline + 0.1', 'precision >= 0.5']" baseline=runs/evaluate/first
+genaudit evaluate samples/ reference=real/ "require=['recall >= 0.6', 'precision.lower >= 0.5']"
+""",
+        """\
+A RUN is the folder of a finished run, or its report.json. The same keys on `genaudit evaluate` judge a run as it ends,
+after its report is written; over a pattern of folders each run is judged, and the exit code is the last one's.
+
+Exit code 0: all rules hold; 3: one fails; 4: none fails and one is undecided; 2: a rule that cannot be read or names
+what is not there (found before anything is measured where it can be known then).
+
+A rule is one comparison (>= <= > < == !=) of two sides of numbers, names, + - * / and parentheses:
+  recall                a value of the run; prdc.recall, fd@dinov2_l14.fd where two metrics have it; quoted where it
+                        holds other signs than letters, digits, _ and @
+  fd.lower  fd.upper    the ends of its interval; fd.value the number alone
+  fd.real               what fresh real images of the same count score; fd.real_ratio the value (of as
+                        many images) divided by that
+  baseline              the same in the run that baseline= names; baseline.fd, baseline.lower. The outcome says whether
+                        the difference is more than chance: by relabelling the images of both runs, from the rows in
+                        the store (relabellings=40; 0: never), else by the intervals. A run that was measured otherwise,
+                        on other real images or on other numbers of images leaves the rule undecided
+  verdict.memorised     quality, diversity, memorised, likelihood, comparable: by == or != with an answer (yes, ...).
+                        cannot_tell leaves == undecided; != holds, with strict=true it is undecided
+
+  require=              a rule, a list of rules, or a YAML file with a list under require:
+  strict=true           a rule holds only if it holds for all that the intervals allow; else it is undecided, as it is
+                        for a value without an interval (write vendi.value to ask of the number alone)
+  out=DIR               where gate.json, gate.xml (JUnit) and gate.md go; the run's folder unless given
+
+A value that could not be computed, or has no real floor, leaves its rule undecided, with the reason.
+
+""",
+        module="gate_run",
+        bare_key="run",
+        second_key="baseline",
     ),
     "train": Verb(
         "Fits a density model or PIAD on images, for metric=llr and metric=piad; resumable.",
@@ -145,7 +135,7 @@ Keys:
   outliers=PATH general=RUN     outlier loss on images of the general distribution, beside a trained general model;
                                 likelihood.recipe.outliers=margin needs no general model
   piad.networks.KEY             PIAD's networks: name=mnist|cifar10|lsun|celeba, size=64, width=0.5
-  piad.schedule.KEY             its training: iterations, n_dis, batch_size, policy=paper|released|fixed, ...
+  piad.recipe.KEY               its training: iterations, n_dis, batch_size, policy=paper|released|fixed, ...
   piad.channels=1|3  piad.reconstruction=relative_perceptual_l1|perceptual_l1|perceptual|mse
   piad/perceptual=efficientnet_lite0|vgg19|layer, piad.perceptual.weights=FILE  piad.perceptual.statistics=FILE
   likelihood=wide_resnet        no density: a classifier of train against outliers, for comparison (AUROC, scores.csv)
@@ -164,7 +154,7 @@ Keys:
         "genaudit explain samples/ limit=8\ngenaudit explain samples/ trials=60 superpixels=20 feature_model=vit_s16",
         "Writes coefficients.csv, overlays/*.png and explain.html. Keys: superpixels=20  trials=20  least=3  most=6\n"
         "alpha=0.01  attack_steps=10, and feature_model, seed, limit, device, out.\n"
-        "Needs pip install 'genaudit[explain]'.\n",
+        "Needs pip install 'genaudit-images[explain]'.\n",
         module="explain",
         bare_key="generated",
     ),
@@ -230,11 +220,45 @@ column=human_error_rates takes dgm-eval's human study: runs are matched by their
         bare_key="runs",
         bare_many=True,
     ),
+    "export": Verb(
+        "Takes features, rows or per-image columns of a finished run out, as npz, Parquet or CSV.",
+        "genaudit export RUN [what=features|rows|images] [format=npz|parquet|csv] [out=DIR or FILE]",
+        """
+genaudit export runs/evaluate/first
+genaudit export runs/evaluate/first what=features role=reference out=real.npz
+genaudit export runs/evaluate/first what=rows format=csv
+genaudit export runs/evaluate/first what=images format=parquet
+""",
+        """\
+Nothing is measured again: the rows come from the row store (store=), where the run left them.
+  what=features         the features of the run's networks; rows: of every measure (complexity and vulnerability,
+                        log-likelihoods, ...); images: the columns of images.csv
+  format=npz            an array per role, and its images' digests; files of one role each (role=reference) can take the
+                        places of images in genaudit evaluate. parquet, csv: a row per image
+  measure=NAME          a part of a measure's name, where only its rows are wanted
+  out=DIR               default RUN/export; or one FILE.npz, FILE.parquet, FILE.csv
+""",
+        module="export",
+        bare_key="run",
+    ),
     "check": Verb(
-        "Reads every image and says what would be used, skipped, and why; no network is loaded.",
-        "genaudit check PATH ... [key=value ...]",
-        "genaudit check samples/ real.zip",
-        "Keys: max_pixels=100000000  workers=auto  limit=N\n",
+        "Says what of images would be used, and whether sets may be compared; no network is loaded.",
+        "genaudit check PATH ... [reference=B train=T] [harm=true] [key=value ...]",
+        """
+genaudit check samples/ real.zip
+genaudit check samples/ reference=real/ train=train/
+genaudit check samples/ reference=real/ harm=true
+""",
+        """\
+Every image is read. With reference= or train= the path plays generated, and a table shows formats, JPEG quality,
+sizes, modes, grey, bit depth, alpha and copies of each role; below it stands what differs between them, what that does
+to which metrics, and what to do (docs/audit.md). The same opens every report of `genaudit evaluate`.
+
+  harm=true             recodes or resizes up to 400 images as the other side is, and says by how much FD and recall
+                        move; only this runs a network (feature_model=NAME)
+  limit=N  limit_reference=N  limit_train=N  max_pixels=100000000  workers=auto|N
+
+""",
         module="check",
         bare_key="paths",
         bare_many=True,
@@ -252,11 +276,14 @@ column=human_error_rates takes dgm-eval's human study: runs are matched by their
     ),
     "list": Verb(
         "Lists what there is, what each needs, and whether its weights are on this machine.",
-        "genaudit list metrics|feature_models|generators|datasets|tables",
-        "genaudit list metrics\ngenaudit list feature_models",
-        "",
+        "genaudit list metrics|feature_models|generators|datasets|tables | genaudit list metrics NAME",
+        "genaudit list metrics\ngenaudit list metrics fd\ngenaudit list feature_models",
+        "`genaudit list metrics NAME` tells all of one metric: values, settings, needs, cost, source. NAME may be a\n"
+        "value's name too, such as recall.\n",
         module="listing",
         bare_key="what",
+        second_key="name",
+        takes_second=True,
     ),
     "cache": Verb(
         "Shows where the row store is and how big, by measure; prunes, verifies and compacts it.",

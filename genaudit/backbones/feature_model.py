@@ -85,10 +85,10 @@ class FeatureModel:
     ) -> None:
         self.name = name
         try:
-            own = ResizeRecipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
+            default = ResizeRecipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
         except ValueError as error:
             raise UserError(f"feature_model {name}: {error}") from None
-        self.recipe: ResizeRecipe | RecipeOfTool = own
+        self.recipe: ResizeRecipe | RecipeOfTool = default
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -116,8 +116,8 @@ class FeatureModel:
 
     def weight_files(self) -> list[str]:
         """The files on this machine that the features depend on; none for weights drawn from a seed."""
-        found = self.find_weights()
-        return [found] if found and Path(found).is_file() else []
+        weights = self.find_weights()
+        return [weights] if weights and Path(weights).is_file() else []
 
     def how_to_get(self, key: str) -> str:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""

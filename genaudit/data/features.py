@@ -124,8 +124,7 @@ def moments(
     """
     if mu.ndim != 1 or mu.size == 0 or sigma.shape != (mu.size, mu.size):
         raise UserError(
-            f"{role}: {source} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}; (D,) and (D, D) "
-            f"would be right."
+            f"{role}: {source} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}; expected (D,) and (D, D)."
         )
     if mu.dtype.kind not in "fiu" or sigma.dtype.kind not in "fiu":
         raise UserError(f"{role}: mu and sigma of {source} have types {mu.dtype} and {sigma.dtype}, not real numbers.")

@@ -98,13 +98,13 @@ def moments_of(path: Path, keys: list[str], role: str, mu: str = "mu", sigma: st
     about = {key: _words(text, key) for key in (*_ABOUT, "fingerprint_s") if key in keys}
     fingerprint_s = about.pop("fingerprint_s", "")
     covariance = npz_member(text, sigma)
-    check_memory(3 * 8 * math.prod(covariance.shape), sigma, "features of fewer dimensions would be right")
+    check_memory(3 * 8 * math.prod(covariance.shape), sigma, "expected features of fewer dimensions")
     pooled = moments(npz_member(text, mu), covariance, n, text, role, about)
     if (mu, sigma) != ("mu", "sigma") or not {"mu_s", "sigma_s"} <= set(keys):
         return pooled
     about = about | {"fingerprint": fingerprint_s}
     covariance = npz_member(text, "sigma_s")
-    check_memory(3 * 8 * math.prod(covariance.shape), "sigma_s", "features of fewer dimensions would be right")
+    check_memory(3 * 8 * math.prod(covariance.shape), "sigma_s", "expected features of fewer dimensions")
     spatial = moments(npz_member(text, "mu_s"), covariance, n, text, role, about)
     return replace(pooled, spatial=spatial)
 

@@ -19,6 +19,7 @@ N training images, each content once, n generated, D features, c_i how often tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from genaudit.stats.bounds import Count, Probability
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
-from genaudit.stats.neighbours import nearest
+from genaudit.stats.neighbours import Index, nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
@@ -154,15 +155,15 @@ def irs(
         cautions.append(
             Caution(
                 "train-from-reference",
-                f"no training set was given: {len(origin)} of the {len(shuffled)} reference images stand in for it and "
-                "the other half for held-out images, so that the score says how much of the reference is covered",
+                f"No training set was given: {len(origin)} of the {len(shuffled)} reference images stand in for it and "
+                "the other half for held-out images, so that the score says how much of the reference is covered.",
             )
         )
 
     first = same_rows(train)
     n_train, n = int((first == np.arange(len(first))).sum()), generated.shape[0]
     if n_train < len(first):
-        message = f"{len(first) - n_train} of the {len(first)} training images are copies of others: each counts once"
+        message = f"{len(first) - n_train} of the {len(first)} training images are copies of others: each counts once."
         cautions.append(Caution("duplicates", message))
     found = nearest(generated, train, metric=metric, device=device)
     retrieved = first[found.indices[:, 0]]
@@ -179,7 +180,7 @@ def irs(
             message = (
                 f"{copies} of the {reference.shape[0]} reference images are training images and not held out: they "
             )
-            message += "retrieve themselves, so that a perfect model looks less diverse than they do"
+            message += "retrieve themselves, so that a perfect model looks less diverse than they do."
             cautions.append(Caution("same-images", message))
         real_counts = counts_of(real)
         gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
@@ -261,6 +262,51 @@ def judge(
     )
 
 
+def prepared(
+    *,
+    train: Any = None,
+    reference: Any = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    seed: int = 0,
+    device: str = "cpu",
+) -> Callable[[Any], dict[str, float]]:
+    """The values without intervals and tests as a function of generated rows, with what is retrieved from found once.
+
+    `irs_relative` only where a reference is given.
+
+    Raises:
+        Unavailable: as `judge`.
+    """
+    if train is None:
+        if reference is None or reference.shape[0] < 2:
+            raise Unavailable("needs train=... (the training images), or reference=... to stand in for them")
+        order = np.random.default_rng((seed, 0)).permutation(len(reference))
+        order = order[same_rows(reference)[order] == order]
+        train, reference = (Chosen(reference, np.sort(half)) for half in np.array_split(order, 2))
+    first, index = same_rows(train), Index(train, metric=metric, device=device)
+    n_train = int((first == np.arange(len(first))).sum())
+
+    def retrieved(rows: Any) -> np.ndarray:
+        return counts_of(first[index.nearest(rows).indices[:, 0]])
+
+    real = None if reference is None else retrieved(reference)
+
+    def values_of(generated: Any) -> dict[str, float]:
+        counts = retrieved(generated)
+        n = int(counts.sum())
+        found = {
+            "irs_alpha": len(counts) / n_train,
+            "irs_inf": estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train,
+            "irs_chao1": min(1.0, chao1(counts).value / n_train),
+        }
+        if real is not None:
+            size = min(n, int(real.sum()))
+            found["irs_relative"] = float(rarefied(counts, [size])[0] / rarefied(real, [size])[0])
+        return found
+
+    return values_of
+
+
 def _measurement_gap(
     retrieved: np.ndarray, real: np.ndarray, n_train: int, alpha: float, folds: int, seed: int
 ) -> dict[str, Any]:
@@ -295,22 +341,22 @@ def _judge_law(
 ) -> list[Caution]:
     cautions = []
     if n == 1:
-        cautions.append(Caution("single-sample", "a single sample identifies no diversity: irs_inf is not a number"))
+        cautions.append(Caution("single-sample", "A single sample identifies no diversity: irs_inf is not a number."))
     elif k == n:
-        message = f"no two of the {n} samples retrieve the same training image: nothing bounds irs_inf from above, and "
-        cautions.append(Caution("no-duplicates", message + "1 is its cap, not an estimate; more samples are needed"))
+        message = f"No two of the {n} samples retrieve the same training image: nothing bounds irs_inf from above, and "
+        cautions.append(Caution("no-duplicates", message + "1 is its cap, not an estimate; more samples are needed."))
     if law < alpha:
-        message = f"some training images are retrieved more often than uniform draws allow (p = {law:.2g}): irs_inf, "
+        message = f"Some training images are retrieved more often than uniform draws allow (p = {law:.2g}): irs_inf, "
         message += "which assumes uniform draws, is a lower bound that grows with the number of samples"
         if law_reference is not None and law_reference < alpha:
             message += "; held-out real images are uneven too, so that the feature space may be the cause"
-        cautions.append(Caution("uneven-retrieval", message))
+        cautions.append(Caution("uneven-retrieval", f"{message}."))
     elif law_reference is not None and law_reference < alpha:
-        message = "held-out real images retrieve some training images more often than uniform draws allow (p = "
+        message = "Held-out real images retrieve some training images more often than uniform draws allow (p = "
         message += f"{law_reference:.2g}): irs_inf, which assumes uniform draws, is a lower bound"
-        cautions.append(Caution("uneven-retrieval", message))
+        cautions.append(Caution("uneven-retrieval", f"{message}."))
     if bias is not None and bias < alpha:
-        message = f"the samples favour some training images more than held-out real images do (p = {bias:.2g})"
+        message = f"The samples favour some training images more than held-out real images do (p = {bias:.2g})."
         cautions.append(Caution("bias-amplified", message))
     return cautions
 

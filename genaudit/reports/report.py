@@ -1,13 +1,13 @@
 """The containers of a finished run: what a task fills and every report format is written from.
 
-`Report.to_dict` is `report.json` (schema `genaudit/report/1`, checked by `schema.json` beside this file). With the same
+`Report.to_dict` is `report.json` (schema `genaudit/report/2`, checked by `schema.json` beside this file). With the same
 inputs it is the same byte for byte but for `created`, `environment` and `seconds`: what has no order is sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.result import Caution
+from genaudit.metrics.result import Caution, RealFloor
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
     from genaudit.data.audit import Finding
 
-SCHEMA = "genaudit/report/1"
+SCHEMA = "genaudit/report/2"
+OLDER = ("genaudit/report/1",)  # without real floors and verdict
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
 FIRST_COLUMNS = (
     "name",
@@ -55,6 +59,7 @@ class RoleImages:
 
     `ignored` counts what of the source was left out before it was read, by reason. `duplicates` counts exact copies of
     other images of the role; `available` is how many images there are where a limit took only `count` of them.
+    `audit` says how the images were stored and what their pixels show: keys of report.json, such as `formats`.
     """
 
     source: str
@@ -65,6 +70,7 @@ class RoleImages:
     ignored: Mapping[str, int] = field(default_factory=dict)
     duplicates: int | None = None
     available: int | None = None
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,12 +87,16 @@ class MeasureUse:
 
 @dataclass
 class MetricEntry:
-    """One metric's result with the number of images of each role that it saw and the name of its measure."""
+    """One metric's result with the number of images of each role that it saw and the name of its measure.
+
+    `real` holds what real images score in the place of the generated ones, by the values' names.
+    """
 
     name: str
     result: Any
     n: Mapping[str, int]
     measure: str
+    real: Mapping[str, RealFloor] = field(default_factory=dict)
 
     @cached_property
     def parts(self) -> Parts:
@@ -95,7 +105,7 @@ class MetricEntry:
 
     @property
     def values(self) -> dict[str, Value]:
-        return self.parts.values
+        return {name: replace(each, real=self.real.get(name)) for name, each in self.parts.values.items()}
 
     @property
     def p_value(self) -> float | None:
@@ -119,6 +129,7 @@ class MetricEntry:
             "values": {
                 name: {"value": each.value, "lower": each.lower, "upper": each.upper, "better": each.better}
                 | ({"interval": each.about} if each.about else {})
+                | {"real": each.real, "real_ratio": each.real_ratio}
                 for name, each in self.values.items()
             },
             "p_value": self.p_value,
@@ -129,9 +140,13 @@ class MetricEntry:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
-    """A finished run.
+    """A finished run; a notebook shows its table.
+
+    >>> report = genaudit.evaluate("samples/", reference="real/")  # doctest: +SKIP
+    >>> report["fd"].values["fd"].value, report["precision"].lower  # doctest: +SKIP
+    (31.8, 0.848)
 
     Args:
         created: date and time of the run, ISO 8601.
@@ -234,6 +249,7 @@ class Report:
                     "converted": dict(sorted(self.roles[role].converted.items())),
                     "ignored": dict(sorted(self.roles[role].ignored.items())),
                     **counts_of(self.roles[role]),
+                    **self.roles[role].audit,
                 }
                 for role in by_role(self.roles)
             },
@@ -260,8 +276,58 @@ class Report:
         result: dict[str, Any] = plain(document, [])
         return result
 
+    def __getitem__(self, name: str) -> MetricEntry | Value:
+        """A metric's entry by its name, or a value by its own where one metric alone has it.
+
+        Raises:
+            KeyError: there is neither, or two metrics have a value of this name; says what there is.
+        """
+        if name in self.metrics:
+            return self.metrics[name]
+        holders = [metric for metric, entry in self.metrics.items() if name in entry.values]
+        if len(holders) == 1:
+            return self.metrics[holders[0]].values[name]
+        if holders:
+            raise KeyError(f"{name} is a value of {', '.join(holders)}: report[METRIC].values[{name!r}]")
+        reason = f" ({name} was not computed: {self.skipped_metrics[name]})" if name in self.skipped_metrics else ""
+        values = [value for entry in self.metrics.values() for value in entry.values]
+        raise KeyError(f"there is no {name!r}{reason}; there are {', '.join(dict.fromkeys([*self.metrics, *values]))}")
+
+    def __repr__(self) -> str:
+        """The console's table, without colours."""
+        from genaudit.reports.frames import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        """The headline table and warnings for a notebook."""
+        from genaudit.reports.frames import as_html
+
+        return as_html(self)
+
+    def to_frame(self) -> DataFrame:
+        """The rows of metrics.csv as a pandas DataFrame: one row a value."""
+        from genaudit.reports.frames import values_frame
+
+        return values_frame(self)
+
+    def images_frame(self) -> DataFrame:
+        """The columns of images.csv as a pandas DataFrame: one row a generated image."""
+        from genaudit.reports.frames import images_frame
+
+        return images_frame(self)
+
+    def figures(self) -> dict[str, Figure]:
+        """The plots of report.html as matplotlib figures, by their titles."""
+        from genaudit.reports.frames import figures
+
+        return figures(self)
+
     def save(self, directory: str | Path) -> dict[str, Path]:
-        """Writes report.json, metrics.csv, images.csv and report.html; returns their paths by file name."""
+        """Writes report.json, metrics.csv, images.csv and report.html; returns their paths by file name.
+
+        Where pyarrow is installed, images.parquet holds the columns of images.csv too.
+        """
         from genaudit.reports.files import write
 
         return write(self, directory)

@@ -31,7 +31,7 @@ def evaluate(
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
         metrics: a name or names as `genaudit list metrics` shows them; the default is that of the command line.
-            `metric` is the same. One that lacks a role is an error (`skip=True` goes on without it);
+            `metric` is the same. One that lacks a role is an error (`skip=True` continues without it);
             `.skipped_metrics` says why others are absent.
         feature_model: its name.
         config_dir: a folder with your own YAML files, as `--config-dir`.
@@ -59,8 +59,14 @@ def evaluate(
         from genaudit.tasks import evaluate as task
         from genaudit.tasks.gate.checkpoints import find_sets
         from genaudit.tasks.run.roles import source_of
+        from genaudit.tasks.run.settings import RULES
 
         cfg = compose("evaluate", overrides, config_dir)
+        if any(cfg[key] for key in RULES):
+            raise UserError(
+                "require= gates a run of the command line; from Python: "
+                "genaudit.integrations.testing.assert_metrics(..., require=['recall >= 0.6'])"
+            )
         for role, source in given.items():
             given[role] = source_of(cfg[role]) if source is None else source
         if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:

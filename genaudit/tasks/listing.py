@@ -8,8 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
+from genaudit.reports.console import make_console
+from genaudit.tasks.reproduce import data_of
+from genaudit.tasks.run.instantiate import instantiate
+from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
+from genaudit.tasks.run.recipes import make, names
+from genaudit_papers.published import recipes_time, tables
+
+OURS = "genaudit"
 
 
 def main(cfg: Any) -> int:
@@ -17,10 +28,8 @@ def main(cfg: Any) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from genaudit.reports.console import make_console
-
     kinds: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
-        "metrics": _metrics,
+        "metrics": lambda: metrics_table(list(_group("metric")), in_default()),
         "feature_models": _feature_models,
         "datasets": _datasets,
         "generators": _generators,
@@ -32,7 +41,15 @@ def main(cfg: Any) -> int:
         hint = f"; did you mean {close[0]}?" if close else ""
         wrong = f"not {what!r}{hint}" if what else "say which"
         raise UserError(f"list shows {', '.join(kinds)}; {wrong}")
+    if cfg.name:
+        if what != "metrics":
+            raise UserError(f"{cfg.name}: `genaudit list metrics NAME` tells of one metric; of {what} all are listed")
+        print("\n".join(one_metric(str(cfg.name), list(_group("metric")), in_default())))
+        return DONE
     header, rows = kinds[what]()
+    origins = _origins(what.removesuffix("s"))
+    if set(origins.values()) - {OURS}:
+        header, rows = [*header, "from"], [[*row, origins.get(row[0], "")] for row in rows]
     table = Table(box=None, pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")
@@ -42,18 +59,27 @@ def main(cfg: Any) -> int:
     return DONE
 
 
+def _folders() -> Iterator[tuple[str, Path]]:
+    """The folders of YAML files, those of --config-dir and of installed packages included, and whose they are."""
+
+    hydra = GlobalHydra.instance().hydra
+    elements = hydra.config_loader.get_search_path().get_path() if hydra is not None else []
+    yield OURS, config_folder()
+    for element in elements:
+        if element.path and element.path.startswith("file://") and element.provider != "main":
+            whose = "--config-dir" if element.provider == "command-line" else element.provider
+            yield whose, Path(element.path.removeprefix("file://"))
+
+
+def _origins(group: str) -> dict[str, str]:
+    """Whose each option of a group is."""
+    return {path.stem: whose for whose, folder in _folders() for path in (folder / group).glob("*.yaml")}
+
+
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
 
-    folders = [config_folder()]
-    hydra = GlobalHydra.instance().hydra
-    if hydra is not None:
-        for source in hydra.config_loader.get_search_path().get_path():
-            if source.path and source.path.startswith("file://"):
-                folders.append(Path(source.path.removeprefix("file://")))
-    files = {path.stem: path for folder in folders for path in sorted((folder / name).glob("*.yaml"))}
+    files = {path.stem: path for _, folder in _folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
         text = path.read_text(encoding="utf-8")
         comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))
@@ -69,56 +95,7 @@ def _leading_comment(text: str) -> list[str]:
     return lines
 
 
-def _metrics() -> tuple[list[str], list[list[str]]]:
-
-    from genaudit.metrics.result import KIND
-    from genaudit.reports.explanations import METRICS
-    from genaudit.tasks.run.judging import make_spec
-
-    rows = []
-    for name, config, _ in _group("metric"):
-        for metric, node in config.items():
-            spec = make_spec(str(metric), node, {}, False)
-            needs = ", ".join(role if required else f"[{role}]" for role, required in spec.role_parameters.items())
-            result = _result_class(spec.fn)
-            values = []
-            for field in getattr(result, "__dataclass_fields__", {}).values():
-                if field.metadata.get(KIND) == "value":
-                    arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
-                    values.append(f"{field.metadata['name'] or field.name}{arrow}")
-            rows.append([name, needs, _measure(node), " ".join(values), METRICS.get(str(metric), "")])
-    return ["metric", "needs", "measure", "values", "what it says"], rows
-
-
-def _measure(node: Any) -> str:
-    """What a metric measures: the module of its measure, the name that it interpolates, or the names of several."""
-    from omegaconf import OmegaConf
-
-    plain: Any = OmegaConf.to_container(node, resolve=False)
-    measure = plain["measure"]
-    if isinstance(measure, str):
-        return measure.strip("${}").replace("feature_model", "embedding")
-    if "_target_" in measure:
-        return str(measure["_target_"]).split(".")[-2].replace("_", " ")
-    return ", ".join(measure)
-
-
-def _result_class(fn: Any) -> Any:
-    """The class that a metric's function says it returns, if it can be had."""
-    import functools
-    import typing
-
-    function = fn.func if isinstance(fn, functools.partial) else fn
-    try:
-        return typing.get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return None
-
-
 def _feature_models() -> tuple[list[str], list[list[str]]]:
-    from omegaconf import OmegaConf
-
-    from genaudit.tasks.run.instantiate import instantiate
 
     rows = []
     for name, config, comment in _group("feature_model"):
@@ -148,9 +125,6 @@ def _datasets() -> tuple[list[str], list[list[str]]]:
 
 def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
     """The papers' tables in the order of the papers, then recipes of nothing published (a user's own)."""
-    from genaudit.tasks.reproduce import data_of
-    from genaudit.tasks.run.recipes import make, names
-    from genaudit_papers.published import recipes_time, tables
 
     data = data_of(cfg)
     about = {name: comment.partition(" Source: ")[0] for name, _, comment in _group("table")}

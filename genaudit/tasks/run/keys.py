@@ -10,9 +10,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import ListConfig, OmegaConf
+
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds
-from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.folder import run_folder, store_folder
 from genaudit.tasks.run.places import STEPS, check_folder
 from genaudit.tasks.run.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
@@ -55,11 +58,12 @@ MEASURING: dict[str, Check] = {
 }
 MODELS = {"feature_model": NODE, "anomaly": NODE, "ais": NODE | NULL, "metric": NODE, "generator": NODE | NULL}
 TRAINED = dict.fromkeys(("density_model", "general_model", "piad_model"), PATH | NULL)
+RULES = {"require": WORD | list_of(WORD) | NULL, "baseline": PATH | NULL, "strict": SWITCH}
 ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
-    "evaluate": {**ROLES, **MODELS, **TRAINED, "skip": SWITCH, "pool": SWITCH | NULL},
-    # The gate's own keys belong to one another: `genaudit.tasks.gate.yardstick.GateKeys` checks them.
+    "evaluate": {**ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+    # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},
         **dict.fromkeys(("irs_target", "alpha", "detect", "power", "absolute"), ANY),
@@ -86,6 +90,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     },
     "moments": {"reference": SOURCE, "feature_model": NODE, "spatial": SWITCH},
     "reproduce": {"table": NODE | NULL, "scale": one_of("laptop", "paper"), "data": PATH | NULL},
+    "gate": {"run": PATH | NULL, **RULES, "relabellings": one_of(0) | integer(Bounds(10))},
     "compare": {
         "runs": list_of(PATH),
         "relabellings": one_of(0) | integer(Bounds(10)),  # 0: differences by the intervals
@@ -93,9 +98,21 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "column": PATH | NULL,
         "column_name": WORD | NULL,
     },
-    "check": {"paths": list_of(PATH)},
+    "check": {
+        "paths": list_of(PATH),
+        **{role: ROLES[role] for role in ("reference", "train")},
+        "feature_model": NODE,
+        "harm": SWITCH,
+    },
+    "export": {
+        "run": PATH | NULL,
+        "what": one_of("features", "rows", "images"),
+        "format": one_of("npz", "parquet", "csv"),
+        "measure": WORD | NULL,
+        "role": one_of("generated", "reference", "train", "anomalies") | NULL,
+    },
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
-    "list": {"what": WORD | NULL, "data": PATH | NULL},
+    "list": {"what": WORD | NULL, "name": WORD | NULL, "data": PATH | NULL},
     "cache": {"what": WORD | NULL, "older_than": number(Bounds(0)) | NULL, "measure": WORD | NATURAL | NULL},
     "demo": {**MODELS, **TRAINED, "sets": WORDS | NULL, "skip": SWITCH},
 }
@@ -108,9 +125,11 @@ FILES: dict[str, tuple[str, ...]] = {
     "train": ("checkpoint.pt", "log.csv", "model.safetensors", "model.json", "samples.png", "train.html"),
     "explain": ("coefficients.csv", "explain.html"),
     "reproduce": (),
+    "gate": ("gate.xml", "gate.md", "gate.json"),
     "compare": ("comparison.csv", "comparison.json", "comparison.html"),
     "moments": ("moments.npz",),
     "sample": (),
+    "export": (),
     "demo": (),
 }
 FILE_KINDS = {"moments": (".npz",), "train": (".json",)}  # verbs whose out= may be a file of such a name
@@ -122,7 +141,6 @@ def before(verb: str, cfg: Any) -> None:
     Raises:
         UserError: names the key and what was expected.
     """
-    from hydra.core.hydra_config import HydraConfig
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     check(verb, cfg, [override.partition("=")[0].lstrip("+~") for override in given])
@@ -171,7 +189,6 @@ def check_places(verb: str, cfg: Any) -> None:
 
 def check_store(cfg: Any, *, steps: bool = False) -> None:
     """Tries whether the row store can be written; one that holds rows already may be read-only, but not for steps."""
-    from genaudit.tasks.run.folder import store_folder
 
     store = store_folder(cfg["store"])
     try:
@@ -197,7 +214,6 @@ def empty(key: str) -> str:
 
 
 def _check_missing(cfg: Any) -> None:
-    from omegaconf import OmegaConf
 
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -206,7 +222,6 @@ def _check_missing(cfg: Any) -> None:
 
 def _check_within(cfg: Any, key: str) -> None:
     """The innermost node with `_target_` around a key."""
-    from omegaconf import OmegaConf
 
     parts = key.split(".")
     for length in range(len(parts) - 1, 0, -1):
@@ -218,6 +233,5 @@ def _check_within(cfg: Any, key: str) -> None:
 
 def _plain(value: Any) -> Any:
     """Lists as lists; nodes stay, since resolving all of one may ask for what is not there."""
-    from omegaconf import ListConfig, OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
