@@ -45,6 +45,8 @@ Keys that every measuring verb knows:
                                 or a dataset config: dataset@reference=cifar10
   generator=NAME  trust=false   a generator file (TorchScript, torch.export) is a program; trust=true runs it
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
+  feature_model=[A,B]           each metric on each network, as fd@A and fd@B (evaluate, demo); feature_model.A.size=64
+                                sets a key of one; metric.is.feature_model=A gives a metric a network of its own
   metric=[NAME,...]             genaudit list metrics shows them
   out=DIR  store=DIR            where reports go; where measured rows are kept
   seed=0  confidence=0.95

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": LIBRARY
     | {
         *("verdict", "config_files", "composing", "hydra_errors", "hydra_words", "plugins", "genaudit_papers"),
+        "network_words",
     },
     "integrations": {
         *("errors", "stats", "metrics", "data", "backbones", "measures", "store", "reports", "tasks", "verdict"),
@@ -60,6 +61,7 @@ ALLOWED: dict[str, set[str]] = {
             "verbs",
             "hydra_errors",
             "hydra_words",
+            "network_words",
             "config_files",
             "composing",
             "plugins",
@@ -71,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "plugins.py": {"errors", "config_files"},
     "hydra_errors.py": {"composing", "plugins"},
     "hydra_words.py": set(),
+    "network_words.py": {"errors"},
     "composing.py": {"plugins"},
     "model_folder.py": {"errors", "reading"},
     "folder_lock.py": {"errors"},

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Count, Share
 from genaudit.stats.torch_state import seeded
@@ -48,7 +49,7 @@ class TimmModel(FeatureModel):
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
@@ -83,6 +84,9 @@ class TimmModel(FeatureModel):
             as_validated=as_validated,
         )
 
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "pretrained": self.pretrained}
+
     def options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
         if self.projection:
@@ -105,6 +109,21 @@ class TimmModel(FeatureModel):
         if classes:
             model.reset_classifier(0)  # type: ignore[operator]
         return model
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained and not _is_clip(self.name) and bool(self.pretrained_cfg.num_classes)
+
+    @cached_property
+    def has_map(self) -> bool:  # type: ignore[override]
+        import timm
+        import torch
+
+        from genaudit.backbones.spatial import strides_of
+
+        with torch.device("meta"):  # neither memory nor time
+            network = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
+        return strides_of(network).count(16) == 1
 
     def build_classifier(self) -> torch.nn.Module:
         if not self.weights.trained:

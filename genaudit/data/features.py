@@ -73,6 +73,8 @@ class Moments:
         digest: address in hex of mu and sigma.
         about: what `genaudit moments` wrote beside them: feature_model, weights_sha256, fingerprint, genaudit.
         spatial: those of spatial features of the same images, where the file holds them.
+        by_network: those of several feature models, or of one that the file's kind names, by the YAML's name; empty
+            where nobody says which network they are of.
     """
 
     source: str
@@ -82,6 +84,7 @@ class Moments:
     digest: str
     about: Mapping[str, str] = field(default_factory=dict)
     spatial: Moments | None = None
+    by_network: Mapping[str, Moments] = field(default_factory=dict)
 
 
 def feature_set(features: np.ndarray, label: str, source: str, role: str) -> FeatureSet:

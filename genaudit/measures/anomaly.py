@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -146,6 +146,11 @@ class Anomaly:
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self.feature_model.recipe.apply(image)
+
+    @property
+    def preparation(self) -> Hashable:
+        """What stands for `prepare`: measures with equal ones share the prepared image."""
+        return self.feature_model.recipe
 
     def batch_size(self, device: str) -> int:
         if device.startswith("cuda"):

@@ -14,6 +14,7 @@ from genaudit.config_files import config_folder
 from genaudit.errors import UserError
 from genaudit.hydra_errors import explain
 from genaudit.hydra_words import in_grammar
+from genaudit.network_words import with_networks
 from genaudit.tasks.run.keys import check
 from genaudit.tasks.run.result_names import metrics_with
 
@@ -25,6 +26,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
         genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
 
+    overrides = with_networks(overrides, verb)
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:

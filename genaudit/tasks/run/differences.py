@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.metrics.result import Unavailable
+from genaudit.metrics.result import Unavailable, base_name
 from genaudit.reports.comparison import make_row
 from genaudit.reports.decisions import decide
 from genaudit.reports.report import ReportWarning
@@ -147,7 +147,7 @@ def _at_equal_counts(
         common = {"confidence": run.confidence, "seed": int(run.report.get("seed", 0))}
         taken = {key: number for key, number in common.items() if key in parameters_of(fn)}
         try:
-            values.append(describe(fn(**drawn, **{**taken, **options}), metric).values)
+            values.append(describe(fn(**drawn, **{**taken, **options}), base_name(metric)).values)
         except (Unavailable, ValueError) as error:
             raise NoRows(f"{run.label}: {error}") from None
     return values, counts

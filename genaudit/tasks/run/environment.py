@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from genaudit import plugins
+from genaudit.network_words import as_typed
 from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core")
@@ -51,7 +52,7 @@ def command_line(verb: str, **replaced: str) -> str:
     """
     if not sys.argv or not sys.argv[0].startswith("genaudit "):
         return f"genaudit.{verb}(...)"
-    typed = [(word.partition("=")[0], word) for word in sys.argv[1:]]
+    typed = [(word.partition("=")[0], word) for word in as_typed(sys.argv[1:])]
     words = [
         f"{key}={shlex.quote(replaced[key])}" if key in replaced else word
         for key, word in typed

@@ -16,6 +16,7 @@ from omegaconf import ListConfig, OmegaConf
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds
 from genaudit.tasks.run.folder import run_folder, store_folder
+from genaudit.tasks.run.networks import refuse_merged
 from genaudit.tasks.run.places import STEPS, check_folder
 from genaudit.tasks.run.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
@@ -143,6 +144,7 @@ def before(verb: str, cfg: Any) -> None:
     """
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    refuse_merged(cfg)
     check(verb, cfg, [override.partition("=")[0].lstrip("+~") for override in given])
     check_places(verb, cfg)
 
