@@ -5,7 +5,7 @@
     python scripts/mutate.py --again                                # the survivors once more, after new tests
     python scripts/mutate.py --only genaudit/metrics/swd.py --all   # every edit of one file
 
-Needs `pip install genaudit-images[mutation]` (coverage). First every test runs once, traced, to learn which lines it runs
+Needs `pip install genaudit-images[mutation]` (coverage). First every test runs once, traced, to learn its lines
 (some minutes; kept in --state until `--trace TESTS` traces some again); then each edit is tried against the tests that
 run its line: the mirrored test file first, then others, the quickest first, up to --budget seconds of each. An edit is
 caught where a test fails or does not end. Edits are sampled by a hash of seed and text, so that the sample stays while
