@@ -17,7 +17,7 @@ from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings, stored_moments
-from genaudit.tasks.run.auditing import Audit, audit_findings
+from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings, network_of
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
@@ -221,6 +221,7 @@ def evaluate(
     }
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
+    unequal, count_warnings = unequal_counts(entries)
     return Report(
         created=now(),
         command=command,
@@ -237,13 +238,15 @@ def evaluate(
             *definition_warnings({name: specs[name] for name in entries}, wanted),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *count_warnings,
             *stored_moments(measurements.roles.get("reference"), takers, takes),
             *measurements.warnings,
         ],
         findings=[
             *audit_findings(facts, takes),
             *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
-            *unequal_counts(entries),
+            *near_findings(measurements, (specs[name] for name in entries), takes),
+            *unequal,
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
