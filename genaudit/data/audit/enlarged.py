@@ -75,10 +75,14 @@ def enlarged(roles: Mapping[str, SetFacts]) -> Told | None:
 
 def _compared(role: str, other: str, roles: Mapping[str, SetFacts]) -> Seen | None:
     mine, others = _telling(roles[role]), _telling(roles[other])
+    if min(len(mine.pixels), len(others.pixels)) == 0:
+        return None
+    own, theirs = (float(np.median(facts.column("detail"))) for facts in (mine, others))
+    if own - theirs > PERIOD_DETAIL:  # as nearly always: no test is needed
+        return None
     detail = difference(mine.column("detail"), others.column("detail"))
     if detail.pvalue >= ALPHA or detail.gap > PERIOD_DETAIL:
         return None
-    own, theirs = (float(np.median(facts.column("detail"))) for facts in (mine, others))
     if not HAS_DETAIL <= theirs <= NOISE:
         return None
     for name in FACTORS:
