@@ -26,11 +26,13 @@ COMPARED = ("generated", "reference")
 SAME_SHARE = 0.5  # of the generated images: with so many of them in the reference, it is compared with itself
 
 
-def role_images(role: Role) -> RoleImages:
-    """A role as a report shows it."""
+def role_images(role: Role, train: Role | None = None) -> RoleImages:
+    """A role as a report shows it; with how many of its images are among those of `train`, where that is given."""
     if isinstance(role, Moments):
         return RoleImages(role.source, role.n or 0, role.digest)
     made = RoleImages(role.source, len(role), role.digest, duplicates=role.duplicates, available=role.available)
+    if isinstance(train, (ImageSet, FeatureSet)) and train is not role:
+        made.in_train = shared(role.digests, train.digests)
     if isinstance(role, ImageSet):
         made.skipped = [(image.name, image.reason) for image in role.skipped]
         made.converted, made.ignored = role.converted, role.ignored
