@@ -84,7 +84,7 @@ ALLOWED = {
     },
     "cli.py": {
         *("errors", "interrupts", "output", "tasks", "verbs", "hydra_errors", "hydra_words", "config_files"),
-        "plugins",
+        *("composing", "plugins"),
     },
     "verbs.py": set(),
     "config_files.py": set(),

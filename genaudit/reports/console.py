@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
+from genaudit.reports.audit import audit_rows
 from genaudit.reports.html import ValueLine, block
 
 if TYPE_CHECKING:
@@ -79,6 +80,17 @@ def new_table(plain: bool) -> Table:
     from rich.table import Table
 
     return Table(box=None if plain else box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+
+
+def audit_table(images: Mapping[str, Mapping[str, Any]], *, plain: bool = False) -> Table:
+    """How each role's images were stored and what their pixels show; `images` as in report.json."""
+    roles, rows = audit_rows(images)
+    table = new_table(plain)
+    for header in ("", *roles):
+        table.add_column(header, overflow="fold")
+    for label, cells in rows:
+        table.add_row(text((label, "dim")), *(text((cell, "")) for cell in cells))
+    return table
 
 
 def text(*pieces: tuple[str, str]) -> Text:

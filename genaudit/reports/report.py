@@ -60,6 +60,7 @@ class RoleImages:
     `ignored` counts what of the source was left out before it was read, by reason. `duplicates` counts exact copies of
     other images of the role; `available` is how many images there are where a limit took only `count` of them;
     `in_train` how many are exact copies of training images.
+    `audit` says how the images were stored and what their pixels show: keys of report.json, such as `formats`.
     """
 
     source: str
@@ -70,6 +71,7 @@ class RoleImages:
     ignored: Mapping[str, int] = field(default_factory=dict)
     duplicates: int | None = None
     available: int | None = None
+    audit: Mapping[str, Any] = field(default_factory=dict)
     in_train: int | None = None
 
 
@@ -251,6 +253,7 @@ class Report:
                     "converted": dict(sorted(self.roles[role].converted.items())),
                     "ignored": dict(sorted(self.roles[role].ignored.items())),
                     **counts_of(self.roles[role]),
+                    **self.roles[role].audit,
                 }
                 for role in by_role(self.roles)
             },

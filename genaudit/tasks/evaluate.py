@@ -16,6 +16,7 @@ from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
+from genaudit.tasks.run.auditing import Audit, audit_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
@@ -176,10 +177,13 @@ def evaluate(
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
     store = store or Store(settings.store)
-    measurements = measure_roles(roles, wanted, needed, store, settings.engine, ranks, progress)
+    audit = Audit(store, settings.engine)
+    measurements = measure_roles(audit.watched(roles), wanted, needed, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
+        audit.keep()
         return None
+    facts = audit.facts(measurements.roles, progress)
     for role in measurements.roles.values():
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
@@ -211,7 +215,10 @@ def evaluate(
         config=resolved(cfg),
         environment=environment(cfg, settings),
         seed=settings.seed,
-        roles={name: role_images(role, measurements.roles.get("train")) for name, role in measurements.roles.items()},
+        roles={
+            name: role_images(role, facts.get(name), measurements.roles.get("train"))
+            for name, role in measurements.roles.items()
+        },
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
@@ -223,6 +230,7 @@ def evaluate(
             *measurements.warnings,
         ],
         findings=[
+            *audit_findings(facts, takes),
             *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
             *unequal_counts(entries),
         ],

@@ -15,6 +15,7 @@ from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
+from genaudit.data.audit.compare import UNEQUAL
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable
 from genaudit.reports.report import MetricEntry
@@ -143,7 +144,6 @@ BIASED_BY_COUNTS = {
     **dict.fromkeys(("authpct", "fld"), ("generated", "train")),
     "ct": ("generated", "reference"),
 }
-UNEQUAL = 1.25  # times as many images in one role
 
 
 def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
