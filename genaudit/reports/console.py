@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
 from genaudit.reports.audit import audit_rows
+from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.html import ValueLine, block
 
 if TYPE_CHECKING:
@@ -61,17 +62,37 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [_table(report, plain)]
+    parts: list[Any] = [*_verdict(report), _table(report, plain)]
     for name, reason in report.skipped_metrics.items():
         parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
     if report.warnings:
         parts.append(Text())
-    for warning in report.warnings:
-        metric, code = f"{warning.metric}: " if warning.metric else "", f" [{warning.code}]"
-        parts.append(text(("warning ", "yellow"), (metric, "bold"), (warning.message, ""), (code, "dim")))
+    for each in grouped(report.warnings):
+        metrics = f"{', '.join(each.metrics)}: " if each.metrics else ""
+        count = f" ({len(each.messages)} like this)" if len(each.messages) > 1 else ""
+        code = f" [{each.code}]"
+        parts.append(text(("warning ", "yellow"), (metrics, "bold"), (each.lead, ""), (count, ""), (code, "dim")))
     if files:
         parts += [Text(), text(("written ", "dim"), *_places(files))]
     return Group(*parts)
+
+
+STYLES = {"good": "bold green", "bad": "bold yellow", "worst": "bold red", "open": "bold"}
+
+
+def _verdict(report: Report) -> list[Any]:
+    """A line a question: its answer, why, and what to do next."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    document = None if report.verdict is None else report.verdict.to_dict()
+    parts: list[Any] = []
+    if told := comparable_text(document):
+        parts.append(text((told, "yellow")))
+    for each in answer_texts(document):
+        parts.append(text((f"{each.question} ", ""), (each.answer, STYLES[each.tone])))
+        parts.append(Padding(text((f"{each.sentence} {each.then}".strip(), "dim")), (0, 0, 0, 2)))
+    return [*parts, Text()] if parts else []
 
 
 def new_table(plain: bool) -> Table:

@@ -17,6 +17,7 @@ from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
+from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.plots import Plot, draw
 from genaudit.reports.roles import by_role
@@ -31,7 +32,6 @@ DIRECTIONS: dict[Better, tuple[str, str]] = {
     "none": ("", ""),
 }
 SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train", "anomalies": "anom"}
-WARNINGS_AT_ONCE = 8  # the rest is folded away
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def context(report: Report) -> dict[str, Any]:
     """What the template shows, by the names that it uses."""
     citations = list(dict.fromkeys(entry.citation for entry in report.metrics.values() if entry.citation))
     gallery = Gallery(report)
+    document = None if report.verdict is None else report.verdict.to_dict()
     generated = report.roles.get("generated")
     return {
         "report": report,
@@ -114,8 +115,9 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "warnings": report.warnings,
-        "at_once": WARNINGS_AT_ONCE,
+        "answers": answer_texts(document),
+        "comparable": comparable_text(document),
+        "warnings": grouped(report.warnings),
         "plots": _plots(report),
         "extremes": gallery.extremes(),
         "levels": gallery.levels(),
