@@ -58,8 +58,8 @@ def missing(report: Mapping[str, Any], roles: Sequence[str]) -> tuple[str, str] 
 
 
 def more_images(count: int) -> str:
-    """An estimate, to one digit."""
-    step = 10 ** math.floor(math.log10(max(count, 10)))
+    """An estimate, to two digits."""
+    step = 10 ** (math.floor(math.log10(max(count, 10))) - 1)
     return f"About {math.ceil(count / step) * step:,} images of each role would tell."
 
 
