@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from genaudit.backbones.feature_model import HALF, FeatureModel, Weights
+from genaudit.backbones.feature_model import HALF, FeatureModel, Output, Weights
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds, Count, Share
 
@@ -44,7 +45,7 @@ class EfficientNetLite0(FeatureModel):
         size: Count = 224,
         stage: Annotated[int, Bounds(1, STAGES)] | None = None,
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,
@@ -112,19 +113,41 @@ class EfficientNetLite0(FeatureModel):
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.stage is None else super().build_classifier()
 
+    has_map = True
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.stage is None
+
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        return ("spatial", "features", "logits") if self.stage is None else ()
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        import torch
+
+        model: Any = self._loaded()
+        cut = next(stage["stage"] for stage in model.feature_info if stage["reduction"] == 16)
+        blocks = list(model.blocks.children())
+        return {
+            "spatial": torch.nn.Sequential(model.conv_stem, model.bn1, *blocks[:cut]),
+            "features": torch.nn.Sequential(*blocks[cut:], model.conv_head, model.bn2, model.global_pool),
+            "logits": model.classifier,
+        }
+
     def _loaded(self) -> torch.nn.Module:
         import timm
 
         # `efficientnet_lite0` without `tf_` takes these tensors too and is silently wrong: it pads otherwise
         model: torch.nn.Module = timm.create_model(self.architecture, pretrained=False)
         tensors = list(self.weights.state_dict.values())
-        own = model.state_dict()
-        if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in own.values()]:
+        expected = model.state_dict()
+        if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in expected.values()]:
             raise UserError(
                 f"feature_model {self.name}: {self.weights.source} does not hold EfficientNet-{self.variant}'s "
                 f"{self.tensors} tensors"
             )
-        model.load_state_dict(dict(zip(own, tensors, strict=True)))
+        model.load_state_dict(dict(zip(expected, tensors, strict=True)))
         return model
 
 

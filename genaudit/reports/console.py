@@ -13,6 +13,7 @@ from genaudit.errors import one_line, visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.html import ValueLine, block
+from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -62,12 +63,16 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [*_verdict(report), _table(report, plain)]
+    parts: list[Any] = _verdict(report)
+    parts += [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
+    parts += [text((each.message, "yellow")) for each in other_networks(report)]
+    parts.append(_table(report, plain))
     for name, reason in report.skipped_metrics.items():
         parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
-    if report.warnings:
+    rest = [each for each in report.warnings if each.code != OTHER_NETWORK]
+    if rest:
         parts.append(Text())
-    for each in grouped(report.warnings):
+    for each in grouped(rest):
         metrics = f"{', '.join(each.metrics)}: " if each.metrics else ""
         count = f" ({len(each.messages)} like this)" if len(each.messages) > 1 else ""
         code = f" [{each.code}]"

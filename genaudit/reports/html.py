@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.errors import visible
-from genaudit.metrics.result import Better, Cloud, Curve
+from genaudit.metrics.result import Better, Cloud, Curve, base_name
+from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
+from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 from genaudit.reports.plots import Plot, draw
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
@@ -94,13 +96,18 @@ def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
     from importlib.resources import files
 
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("genaudit.reports")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+    )
     environment.filters |= {"seconds": show_seconds, "visible": visible}
-    source = (folder / template).read_text(encoding="utf-8")
-    return environment.from_string(source).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -109,6 +116,7 @@ def context(report: Report) -> dict[str, Any]:
     gallery = Gallery(report)
     document = None if report.verdict is None else report.verdict.to_dict()
     generated = report.roles.get("generated")
+    told = {(finding.code, finding.message) for finding in report.findings}
     return {
         "report": report,
         "title": _last_part(generated.source) if generated else "run",
@@ -117,7 +125,12 @@ def context(report: Report) -> dict[str, Any]:
         "citations": citations,
         "answers": answer_texts(document),
         "comparable": comparable_text(document),
-        "warnings": grouped(report.warnings),
+        "audit": audit_section(report),
+        "warnings": grouped(
+            [each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told]
+        ),
+        "networks": network_lines(report),
+        "other_networks": other_networks(report),
         "plots": _plots(report),
         "extremes": gallery.extremes(),
         "levels": gallery.levels(),
@@ -140,7 +153,7 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
     ]
     return Block(
         name=entry.name,
-        explanation=explain(entry.name, entry.parts.summary),
+        explanation=explain(base_name(entry.name), entry.parts.summary),
         reference=citations.index(entry.citation) + 1 if entry.citation in citations else None,
         n=show_n(entry.n),
         lines=[_line(name, value) for name, value in entry.values.items()],

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from genaudit.backbones.feature_model import FeatureModel
 from genaudit.errors import UserError
+from genaudit.measures.embedding import Embedding
 from genaudit.tasks.run.signatures import check_node
 
 
@@ -15,8 +21,6 @@ def instantiate(node: Any, **given: Any) -> Any:
     Args:
         node: a configuration with `_target_`. given: arguments that are objects already.
     """
-    import hydra.utils
-    from hydra.errors import InstantiationException
 
     check_node(node)
     try:
@@ -60,8 +64,6 @@ class Instances:
 
     def measure(self, node: Any) -> Any:
         """A metric's `measure` node as a Measure: a feature model stands for its embedding."""
-        from genaudit.backbones.feature_model import FeatureModel
-        from genaudit.measures.embedding import Embedding
 
         made = self._make(node)
         if isinstance(made, FeatureModel):
@@ -73,7 +75,6 @@ class Instances:
         self._made[_key(node)] = made
 
     def _make(self, node: Any) -> Any:
-        from omegaconf import DictConfig
 
         key = _key(node)
         if key not in self._made:
@@ -87,6 +88,5 @@ class Instances:
 
 
 def _key(node: Any) -> str:
-    from omegaconf import OmegaConf
 
     return json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True, default=str)
