@@ -66,5 +66,9 @@ release: setup ## build and check wheel and source distribution, try them in fre
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	$(BIN)/python scripts/release.py
 
+mutate: setup ## the mutation score: small wrong edits, and whether a test notices (an hour and more; resumes)
+	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
+	$(BIN)/python scripts/mutate.py
+
 clean: ## remove caches and build products, not the environment
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -134,8 +134,8 @@ def svhn(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray
         raise UserError(f"SVHN is not on this machine: {HOW_SVHN}")
     path = folder / f"{split}_32x32.mat"
     try:
-        found = loadmat(path)
-        images, labels = found["X"].astype(np.uint8, casting="safe"), found["y"].reshape(-1).astype(np.int64)
+        content = loadmat(path)
+        images, labels = content["X"].astype(np.uint8, casting="safe"), content["y"].reshape(-1).astype(np.int64)
         if images.shape[:3] != (32, 32, 3) or len(labels) != images.shape[3]:
             raise ValueError(f"arrays of {images.shape} and {labels.shape}")
     except (ValueError, TypeError, KeyError, OSError) as error:
@@ -184,8 +184,8 @@ class _ArrayUnpickler(pickle.Unpickler):
     def read(cls, path: Path, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Images (N, 3072) and the labels (N,) of that name."""
         try:
-            found = cls(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-            return np.asarray(found[b"data"], np.uint8), np.asarray(found[labels], np.int64)
+            content = cls(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+            return np.asarray(content[b"data"], np.uint8), np.asarray(content[labels], np.int64)
         except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{path} is not a file of CIFAR ({error})") from None
 

@@ -28,6 +28,7 @@ from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequ
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
@@ -240,6 +241,7 @@ def evaluate(
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
         warnings=[
             *skipped_images(measurements.roles),
+            *preset_warnings(cfg, measurements.roles),
             *subset_warnings(counted_roles(measurements.roles), takes),
             *definition_warnings({name: specs[name] for name in entries}, wanted),
             *weights_warnings(wanted, users),
