@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import resource
@@ -102,6 +103,16 @@ def _tasks(x: Any, y: Any) -> dict[str, Callable[[], float]]:
 
         return float(compute_prdc(y[:], x[:], nearest_k=5)["density"])
 
+    def floor(name: str, module: Any) -> float:
+        """The real floor, the second set in the place of the generated one: beside the metric with its interval."""
+        from genaudit.tasks.run.points import values_of
+        from genaudit.verdict.pairing import Pairing
+        from genaudit.verdict.real_floor import real_floor
+
+        values = values_of(name, module.judge, {}, confidence=0.95, seed=0)
+        pair, rows = Pairing("train", ("reference",), "train"), {"generated": x, "reference": x, "train": y}
+        return next(iter(real_floor(values, rows, pair, np.arange(len(y))).values())).value
+
     return {
         "fd": lambda: frechet.frechet_distance(x, y),
         "fd, interval": lambda: frechet.judge(generated=x, reference=y).fd,
@@ -110,6 +121,11 @@ def _tasks(x: Any, y: Any) -> dict[str, Callable[[], float]]:
         "kd": lambda: kernel.judge(generated=x, reference=y).kd,
         "kd, torchmetrics": torchmetrics_kd,
         "prdc": lambda: prdc.prdc(y, x).density,
+        "prdc, interval": lambda: prdc.judge(generated=x, reference=y).density,
+        **{
+            f"{name}, floor": functools.partial(floor, name, module)
+            for name, module in (("fd", frechet), ("kd", kernel), ("prdc", prdc))
+        },
         "prdc, prdc package": prdc_package,
     }
 
@@ -156,12 +172,12 @@ def main() -> None:
             _features(reference, n, dimensions, 3, 0.0)
             print(f"{n} x {n} images, {dimensions} features", flush=True)
             names = {
-                "fd": ["fd", "fd, interval", "fd, torch-fidelity", "fd, torchmetrics"],
-                "kd": ["kd", "kd, torchmetrics"],
-                "prdc": ["prdc", "prdc, prdc package"],
+                "fd": ["fd", "fd, interval", "fd, floor", "fd, torch-fidelity", "fd, torchmetrics"],
+                "kd": ["kd", "kd, floor", "kd, torchmetrics"],
+                "prdc": ["prdc", "prdc, interval", "prdc, floor", "prdc, prdc package"],
             }
             for metric in wanted:
-                own = [name for name in names[metric] if "," not in name or "interval" in name]
+                own = [name for name in names[metric] if "," not in name or name.endswith(("interval", "floor"))]
                 _compare(names[metric] if n <= options.others_up_to else own, generated, reference)
         if options.only in (None, "fd-on-disk"):
             _features(generated, options.rows, options.row_dimensions, 2, 0.02)

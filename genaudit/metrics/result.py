@@ -68,6 +68,7 @@ class RealFloor:
         generated: the score of `n` of the generated images in the same places; None where that is the value itself.
         error: standard error of a fresh set's score, with that of `value`; None as the ends.
         resamplings: behind the error.
+        from_parts: the sets are so large that `value` and `generated` are those of random parts of `n` images.
     """
 
     value: float
@@ -78,6 +79,7 @@ class RealFloor:
     generated: float | None = None
     error: float | None = None
     resamplings: int = 0
+    from_parts: bool = False
 
 
 @dataclass(frozen=True)

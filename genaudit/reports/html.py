@@ -204,7 +204,7 @@ def real_text(value: Value) -> RealText | None:
         else f"\N{MULTIPLICATION SIGN}{ratio:.2g}"
         if ratio < 10
         else f"\N{MULTIPLICATION SIGN}{ratio:.0f}",
-        about=f"{real.n:,} {PLAYERS[real.source]}",
+        about=f"{'parts of ' if real.from_parts else ''}{real.n:,} {PLAYERS[real.source]}",
         again=""
         if real.generated is None
         else f"generated at {real.n:,}: {show(real.generated, real.lower, real.upper)}",

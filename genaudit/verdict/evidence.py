@@ -37,6 +37,7 @@ class Vote:
         ours: the generated images' score at the floor's number. floor: that of real images. n: their number.
         error: of a fresh set's score about the floor. pvalue: one-sided, for a worse set. corrected: by Holm.
         half: half the width of the difference's interval.
+        from_parts: whether both scores are those of random parts of n images.
     """
 
     voter: Voter
@@ -50,6 +51,7 @@ class Vote:
     pvalue: float
     half: float
     corrected: float = math.nan
+    from_parts: bool = False
 
     @property
     def worse(self) -> bool:
@@ -139,6 +141,7 @@ def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str,
         error=error,
         pvalue=float(special.stdtr(freedom, -difference / error)),
         half=float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error,
+        from_parts=bool(real.get("from_parts")),
     )
 
 

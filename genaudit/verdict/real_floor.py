@@ -5,12 +5,17 @@ part of s of the t images that there are, the variance over new images in place 
 
     variance over random parts / (1 - s / t)
 
-as for a mean from a finite population, and the mean over parts has itself a variance of s / t of that. Both together
-are the error of a fresh set's score about the floor: under exchangeability of generated and real images the generated
-score, less the floor, over the error is about Student's t with as many degrees of freedom as parts less one
-(`scripts/verdict_simulation.py` says how nearly). Where parts of more than 3/4 of the images are asked for, the
-variance is that of parts of 3/4, scaled by the numbers of images (Shao and Wu 1989, as in `stats.subsampling`). What
-the parts are compared with is held fixed but for halves of a set.
+as for a mean from a finite population, and the mean over W parts has itself a variance of s / t + (1 - s / t) / W of
+that. Both together are the error of a fresh set's score about the floor: under exchangeability of generated and real
+images the generated score, less the floor, over the error is about Student's t with as many degrees of freedom as parts
+less one (`scripts/verdict_simulation.py` says how nearly). Where parts of more than 3/4 of the images are asked for,
+the variance is that of parts of 3/4, scaled by the numbers of images (Shao and Wu 1989, as in `stats.subsampling`).
+What the parts are compared with is held fixed but for halves of a set.
+
+Where a pass over all pairs is longer than `LONG`, floor and comparison rest on random parts of `PART` images: so many
+real images, so many generated ones, and so many of the reference where they are compared with that; the generated score
+is then a mean over parts too, with a variance as above. The training images stay whole: a sample's own original would
+be missing in nearly every part of them, and copies would pass unseen.
 
 n generated images, t real images that may play, s of them in a part, R parts.
 """
@@ -18,6 +23,7 @@ n generated images, t real images that may play, s of them in a part, R parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +38,8 @@ Values = Callable[[Any], Mapping[str, float]]  # of generated rows
 MOST, FEWEST = 40, 5  # parts
 WORK = 1.2e10  # multiplications of the passes over all pairs of all parts: fewer and smaller parts where one is longer
 SMALL = 400  # images of a part, or a quarter of all, where the passes are long
-ALONE = 1e12  # a pass that long is made once, and there is no interval
+LONG = 1e11  # multiplications: where one pass over all pairs takes more, the sets are judged by parts of PART images
+PART = 5000
 SHARE = 0.75
 LEAST = 10  # real images: with fewer there is no floor
 
@@ -43,12 +50,10 @@ def plan(size: int, most: int, against: int, dimensions: int) -> tuple[int, int]
     Args:
         size: images of the floor. most: of a part at most. against: images that a part is compared with.
 
-    >>> plan(400, 400, 400, 1280), plan(5000, 3750, 5000, 1280), plan(50000, 37500, 50000, 1280)
-    ((40, 400), (5, 1250), (0, 0))
+    >>> plan(400, 400, 400, 1280), plan(5000, 3750, 5000, 1280), plan(5000, 5000, 50000, 1280)
+    ((40, 400), (5, 1250), (5, 1250))
     """
     part = min(size, most)
-    if float(part) * max(part, against) * dimensions > ALONE:
-        return 0, 0
     if MOST * float(part) * max(part, against) * dimensions > WORK:
         part = min(part, max(SMALL, size // 4))
     work = float(part) * max(part, against) * dimensions
@@ -82,17 +87,20 @@ def real_floor(
     size = min(n, t // 2 if pair.halves else t)
     if size < LEAST:
         return {}
-    keeps, again, rng = (
-        {role: rows[role] for role in pair.keeps},
-        pair.halves or size < n,
-        np.random.default_rng([seed, 19]),
-    )
-    halves = pair.halves
+    keeps, halves, rng = {role: rows[role] for role in pair.keeps}, pair.halves, np.random.default_rng([seed, 19])
+    bounded = float(size) * _longest(keeps, size, t - size if halves else 0) * generated.shape[1] > LONG
+    if bounded:
+        size = min(size, PART)
+        if halves:
+            fresh, t = _drawn(rng, fresh, 2 * size), 2 * size
+        if "reference" in keeps and len(keeps["reference"]) > PART:
+            keeps["reference"] = _some(keeps["reference"], _drawn(rng, len(keeps["reference"]), PART))
+    again = pair.halves or size < n or bounded
     if halves and "train" in keeps:  # what is fitted to the training images is fitted once: one cut, parts of one half
         order = rng.permutation(fresh)
         keeps[pair.plays], fresh = _some(players, np.sort(order[size:])), np.sort(order[:size])
         t, halves = size, False
-    against = max([t, *(len(each) for each in keeps.values() if hasattr(each, "__len__"))])  # moments have none
+    against = _longest(keeps, size, t - size if halves else 0)
     most = min(size, size if halves else int(SHARE * t))
     parts, part = plan(size, most, against, generated.shape[1]) if repeats is None else (repeats, most)
     if halves and parts:
@@ -101,14 +109,15 @@ def real_floor(
 
     def judge(number: int, again: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """Of so many real images, and of as many generated ones."""
-        real = np.sort(rng.choice(fresh, size=number, replace=False))
-        ours = np.sort(rng.choice(n, size=number, replace=False)) if again else None
+        real, ours = _drawn(rng, fresh, number), _drawn(rng, n, number) if again else None
         of = values(**keeps, **{pair.plays: _some(players, np.setdiff1d(fresh, real))}) if kept is None else kept
         return of(_some(players, real)), {} if ours is None else of(_some(generated, ours))
 
     drawn = [judge(part, again and part == size) for _ in range(parts)]
     whole = drawn if part == size and drawn else [judge(size, again) for _ in range(1 if size == t or not parts else 2)]
-    return _summary([real for real, _ in drawn], whole, part, size, t, pair, confidence)
+    ours = _of_mean(size, n, len(whole)) if bounded else 1.0
+    found = _summary([real for real, _ in drawn], whole, part, size, t, ours, pair, confidence)
+    return {name: replace(each, from_parts=bounded) for name, each in found.items()}
 
 
 def _summary(
@@ -117,20 +126,23 @@ def _summary(
     part: int,
     size: int,
     t: int,
+    ours: float,
     pair: Pairing,
     confidence: float,
 ) -> dict[str, RealFloor]:
+    """The floors from the scores of parts and of whole sets, real and generated; `ours`: the generated score's variance
+    in that of one set of `size` images."""
     found: dict[str, RealFloor] = {}
     for name in whole[0][0]:
         drawn = np.array([real.get(name, np.nan) for real in parts])
         scores = np.array([real.get(name, np.nan) for real, _ in whole])
-        ours = np.array([own[name] for _, own in whole if name in own])
+        generated = np.array([own[name] for _, own in whole if name in own])
         if not np.isfinite(scores).all():
             continue
         value, error = float(scores.mean()), None
         if len(drawn) >= FEWEST and np.isfinite(drawn).all():
             variance = float(drawn.var(ddof=1)) / (1 - part / t) * (part / size)
-            error = float(np.sqrt(variance * (1 + size / t)))
+            error = float(np.sqrt(variance * (ours + _of_mean(size, t, len(whole)))))
         half = None if error is None else quantile(confidence, len(drawn)) * error
         found[name] = RealFloor(
             value=value,
@@ -138,11 +150,26 @@ def _summary(
             upper=None if half is None else value + half,
             n=size,
             source=pair.source,
-            generated=float(ours.mean()) if len(ours) and np.isfinite(ours).all() else None,
+            generated=float(generated.mean()) if len(generated) and np.isfinite(generated).all() else None,
             error=error,
             resamplings=len(drawn),
         )
     return found
+
+
+def _of_mean(size: int, of: int, count: int) -> float:
+    """The variance of a mean score of so many parts of `size` images of `of`, in that of one fresh set of `size`."""
+    return size / of + (1 - size / of) / count
+
+
+def _longest(keeps: Mapping[str, Any], *others: int) -> int:
+    """The largest number of images that a part is compared with; moments have none."""
+    return max([*others, *(len(each) for each in keeps.values() if hasattr(each, "__len__"))])
+
+
+def _drawn(rng: np.random.Generator, places: Any, number: int) -> np.ndarray:
+    """So many of some places (N,), or of the first N, in order, none twice."""
+    return np.sort(rng.choice(places, size=number, replace=False))
 
 
 def _some(rows: Any, places: np.ndarray) -> Any:

@@ -17,9 +17,16 @@ NEEDS = {
 
 
 def listed(found: Sequence[Vote]) -> str:
-    """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas."""
+    """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas; from parts of how many images, where it is so."""
+    told = [f"{each.voter.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found]
+    sizes = sorted({each.n for each in found if each.from_parts})
+    if not sizes:
+        return ", ".join(told)
+    if len(sizes) == 1 and all(each.from_parts for each in found):
+        return f"{', '.join(told)}, from parts of {sizes[0]:,} images"
     return ", ".join(
-        f"{each.voter.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found
+        f"{text}, from parts of {each.n:,} images" if each.from_parts else text
+        for text, each in zip(told, found, strict=True)
     )
 
 

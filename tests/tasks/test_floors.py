@@ -84,3 +84,23 @@ def test_training_images_that_no_metric_takes_are_embedded_as_often_as_there_are
     assert float(row["real"]) == floor["value"]
     assert row["real_source"] == "train"
     assert "real images" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_large_sets_have_a_verdict_from_parts_and_copies_in_them_are_found(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("genaudit.verdict.real_floor.PART", 150)
+    monkeypatch.setattr("genaudit.verdict.real_floor.LONG", 1e5)
+    rng = np.random.default_rng(7)
+    rows = {role: rng.normal(size=(600, 4)).astype(np.float32) for role in ("generated", "reference", "train")}
+    metrics = ["irs", "kd", "prdc", "authpct"]
+    report = genaudit.evaluate(**rows, metrics=metrics, store=tmp_path, progress=False)
+    assert {each.answer for each in report.verdict.answers.values()} <= {"as_real", "no"}
+    for each in report.verdict.answers.values():
+        assert "from parts of 150 images" in each.sentence
+    assert report.to_dict()["metrics"]["kd"]["values"]["kd"]["real"]["from_parts"] is True
+    # copies of other training images than a part of these would hold
+    copies = rows["train"] + rng.normal(scale=0.02, size=(600, 4)).astype(np.float32)
+    copied = genaudit.evaluate(**rows | {"generated": copies}, metrics=metrics, store=tmp_path, progress=False)
+    assert copied.verdict.memorised.answer == "yes"
+    narrow = rows["reference"][:5].repeat(120, 0) + rng.normal(scale=0.02, size=(600, 4)).astype(np.float32)
+    few = genaudit.evaluate(**rows | {"generated": narrow}, metrics=metrics, store=tmp_path, progress=False)
+    assert few.verdict.diversity.answer in ("worse", "much_worse")

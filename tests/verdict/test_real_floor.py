@@ -122,11 +122,57 @@ def test_copies_and_images_of_the_other_role_do_not_play() -> None:
 
 
 def test_longer_passes_are_made_less_often() -> None:
-    counts = [plan(n, n, n, 1280)[0] for n in (100, 400, 1000, 5000, 50_000)]
+    counts = [plan(n, n, n, 1280)[0] for n in (100, 400, 1000, 5000)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] == 40
-    assert counts[-1] == 0
-    rows = {"generated": np.zeros((40_000, 1), np.int8), "train": np.ones((40_000, 1), np.int8)}
-    wide = {role: np.broadcast_to(each, (40_000, 1280)) for role, each in rows.items()}
-    found = real_floor(mean, wide, Pairing("train", (), "train"), np.arange(40_000))["mean"]
-    assert (found.value, found.lower, found.n) == (1.0, None, 40_000)
+
+
+LARGE = {
+    "train": Pairing("train", ("reference",), "train"),
+    "halves": Pairing("reference", (), "reference_halves", halves=True),
+    "copies": Pairing("reference", ("train",), "reference"),
+}
+
+
+@pytest.mark.parametrize("which", LARGE)
+def test_large_sets_are_judged_by_parts_of_equal_number_but_against_all_training_images(which, monkeypatch) -> None:
+    monkeypatch.setattr("genaudit.verdict.real_floor.PART", 50)
+    monkeypatch.setattr("genaudit.verdict.real_floor.LONG", 9999)
+    seen = set()
+
+    def sizes(**kept):
+        ((_, other),) = kept.items()
+
+        def of(generated) -> dict[str, float]:
+            seen.add((len(generated), len(other)))
+            return {"mean": float(np.asarray(generated[:]).mean())}
+
+        return of
+
+    rng = np.random.default_rng(2)
+    rows = {role: rng.normal(size=(n, 1)) for role, n in (("generated", 200), ("reference", 220), ("train", 240))}
+    rows["generated"] += 5
+    pair = LARGE[which]
+    found = real_floor(sizes, rows, pair, np.arange(len(rows[pair.plays])))["mean"]
+    assert (found.n, found.from_parts) == (50, True)
+    assert seen == {(50, 240 if which == "copies" else 50)}
+    assert found.lower < 0 < found.upper
+    assert found.generated == pytest.approx(5, abs=0.5)
+    # one multiplication fewer than the limit asks for: all images
+    monkeypatch.setattr("genaudit.verdict.real_floor.LONG", 200 * 240)
+    whole = real_floor(sizes, rows, pair, np.arange(len(rows[pair.plays])))["mean"]
+    assert (whole.n, whole.from_parts) == (110 if which == "halves" else 200, False)
+
+
+def test_the_error_of_parts_is_that_of_both_means_of_parts(monkeypatch) -> None:
+    # the difference of two sets of real images lies within the floor's ends about as often as they say, or more often
+    monkeypatch.setattr("genaudit.verdict.real_floor.PART", 50)
+    monkeypatch.setattr("genaudit.verdict.real_floor.LONG", 9999)
+    away = []
+    for seed in range(300):
+        rng = np.random.default_rng([seed, 5])
+        rows = {role: rng.normal(size=(n, 1)) for role, n in (("generated", 200), ("train", 200))}
+        found = real_floor(mean, rows, Pairing("train", (), "train"), np.arange(200), repeats=20, seed=seed)["mean"]
+        away.append(abs(found.generated - found.value) / (found.upper - found.value) > 1)
+    assert stats.binom.cdf(sum(away), 300, 0.05) > 1e-3
+    assert stats.binom.sf(sum(away) - 1, 300, 0.05) > 1e-3
