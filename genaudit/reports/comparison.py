@@ -5,7 +5,7 @@ differs from the best is decided by a test with Holm's correction for all values
 be had by `tasks.differences`, else here, by the difference over the standard errors that the intervals imply.
 Runs that are not comparable (measured differently, other reference, other numbers of images) are named, and values
 that cannot be ranked have no rank: those without a better end, without an interval in some run, or with a caution that
-says so.
+says so. The runs' verdicts stand first; the diversity of a model that repeats training images has no rank.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from genaudit.reports.decisions import decide, from_held_out, settings_of, why_u
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, plain
+from genaudit.reports.verdict_rows import VerdictRow, verdict_rows, why_not_ranked
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -55,7 +56,8 @@ class RankedValue:
     number, and where the row is not ranked. `overlaps_best` says whether the interval meets that of a run of rank 1;
     None where either has none. `p_value` is that of the difference from the best run, corrected for all questions, and
     `differs` whether it is below the level; None for the best itself and where nothing was tested. `from_held_out` is
-    the distance to the value of held-out real images, for values whose better end that is.
+    the distance to the value of held-out real images, for values whose better end that is. `unranked` says why this
+    run alone has no rank; else it is empty.
     """
 
     value: Value
@@ -64,6 +66,7 @@ class RankedValue:
     p_value: float | None = None
     differs: bool | None = None
     from_held_out: float | None = None
+    unranked: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,13 @@ class Comparison:
     correlations: list[CorrelationRow] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
 
+    @property
+    def verdicts(self) -> list[VerdictRow]:
+        """The answers of the runs' verdicts, one row a question."""
+        return verdict_rows(self.runs)
+
     def to_dict(self) -> dict[str, Any]:
-        """comparison.json: schema, runs, rows with one cell per run that has the value, warnings."""
+        """comparison.json: schema, runs, verdicts, rows with one cell per run that has the value, warnings."""
         return {
             "schema": SCHEMA,
             "runs": [
@@ -146,6 +154,17 @@ class Comparison:
                     "warnings": len(run.report["warnings"]),
                 }
                 for run in self.runs
+            ],
+            "verdicts": [
+                {
+                    "question": row.question,
+                    "cells": [
+                        {"run": run.label, **{key: each[key] for key in ("answer", "sentence", "next")}}
+                        for run, each in zip(self.runs, row.answers, strict=True)
+                        if each is not None
+                    ],
+                }
+                for row in self.verdicts
             ],
             "rows": [
                 {
@@ -166,6 +185,7 @@ class Comparison:
                             "differs_from_best": cell.differs,
                             "real": None if cell.value.real is None else plain(cell.value.real, []),
                             "real_ratio": cell.value.real_ratio,
+                            "unranked": cell.unranked or None,
                         }
                         | ({} if cell.from_held_out is None else {"from_held_out": cell.from_held_out})
                         for run, cell in zip(self.runs, row.cells, strict=True)
@@ -179,7 +199,7 @@ class Comparison:
         }
 
     def write(self, out: str | Path) -> dict[str, Path]:
-        """Writes comparison.csv (one line a cell), comparison.html and comparison.json; returns their paths.
+        """Writes comparison.csv (one line a cell, verdicts first), comparison.html and .json; returns their paths.
 
         Where there are correlations, correlations.csv too.
         """
@@ -187,7 +207,13 @@ class Comparison:
         from genaudit.reports.files import json_text, write_csv, write_together
 
         document = self.to_dict()
+        empty = [""] * (len(CSV_COLUMNS) - 5)
         lines = [
+            ["verdict", row["question"], "", cell["run"], cell["answer"], *empty]
+            for row in document["verdicts"]
+            for cell in row["cells"]
+        ]
+        lines += [
             [row["metric"], row["name"], row["better"], *(_flat(cell[key]) for key in CSV_COLUMNS[3:])]
             for row in document["rows"]
             for cell in row["cells"]
@@ -289,20 +315,22 @@ def make_row(
             for run, value in pairs
         )
         return Row(metric, name, better, tuple(cells), unranked="neither end is better")
-    if not unrankable and any(v and v.value is not None and (v.lower is None or v.upper is None) for v in values):
+    alone = [why_not_ranked(run, metric, name) for run in runs]
+    ranked = [None if why else value for value, why in zip(values, alone, strict=True)]
+    if not unrankable and any(v and v.value is not None and (v.lower is None or v.upper is None) for v in ranked):
         unrankable = "there is no interval"
     if unrankable:
         return Row(
             metric, name, better, tuple(RankedValue(value) if value else None for value in values), unranked=unrankable
         )
     sign = -1 if better == "higher" else 1
-    scores = [sign * value.value if value and value.value is not None else None for value in values]
+    scores = [sign * value.value if value and value.value is not None else None for value in ranked]
     order = sorted(score for score in scores if score is not None)
     ranks = [None if score is None else order.index(score) + 1 for score in scores]
     best = [value for value, rank in zip(values, ranks, strict=True) if value and rank == 1]
     cells = (
-        RankedValue(value, rank, _overlaps_any(value, best) if rank else None) if value else None
-        for value, rank in zip(values, ranks, strict=True)
+        RankedValue(value, rank, _overlaps_any(value, best) if rank else None, unranked=why) if value else None
+        for value, rank, why in zip(values, ranks, alone, strict=True)
     )
     return Row(metric, name, better, tuple(cells))
 

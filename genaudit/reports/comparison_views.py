@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit.metrics.result import base_name
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.explanations import explain
+from genaudit.reports.first_screen import QUESTIONS
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
 from genaudit.reports.plots import scatter
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 LEGEND = (
     "Best in bold; ≈ marks a run whose difference from the best is within chance, by a test corrected for all values "
     "and pairs of runs; × is the ratio to what real images score. No rank: neither end is better, no interval, "
-    "or a caution speaks against ranking."
+    "or a caution speaks against ranking; † marks a model that repeats training images, whose diversity is not its own."
 )
 
 
@@ -35,6 +36,7 @@ class ValueText:
     near: bool = False
     ratio: str = ""
     bar: Bar | None = None
+    unranked: str = ""
 
 
 def html(comparison: Comparison) -> str:
@@ -45,6 +47,7 @@ def html(comparison: Comparison) -> str:
         metrics.setdefault(row.metric, []).append((row, _shown(row) + ([_floor(row)] if real else [])))
     names = {
         "runs": comparison.runs,
+        "verdicts": [(QUESTIONS[row.question], row.texts) for row in comparison.verdicts],
         "metrics": metrics,
         "real": real,
         "explanations": {metric: explain(base_name(metric)) for metric in metrics},
@@ -59,6 +62,7 @@ def html(comparison: Comparison) -> str:
             if len({value for _, _, value in each.points}) > 1
         ],
         "legend": LEGEND,
+        "missing": MISSING,
     }
     return page("comparison.html.j2", names)
 
@@ -67,7 +71,7 @@ def console(comparison: Comparison, plain: bool) -> Group:
     """The table with one column per run, its legend and the warnings."""
     from rich.console import Group
 
-    from genaudit.reports.console import new_table, text
+    from genaudit.reports.console import STYLES, new_table, text
 
     table = new_table(plain)
     for header in ("metric", "value", "better"):
@@ -78,6 +82,10 @@ def console(comparison: Comparison, plain: bool) -> Group:
     if real:
         table.add_column("real images", justify="right", overflow="fold")
     previous = ""
+    for answers in comparison.verdicts:
+        told = (text((each.answer, STYLES[each.tone]) if each else (MISSING, "")) for each in answers.texts)
+        table.add_row(text(("verdict" if not previous else "", "bold")), text((answers.question, "")), text(), *told)
+        previous = "verdict"
     for row in comparison.rows:
         arrow, direction = DIRECTIONS[row.better]
         cells = (_console_cell(each) for each in _shown(row))
@@ -106,7 +114,7 @@ def _console_cell(shown: ValueText) -> Text:
     from genaudit.reports.console import text
 
     mark = "≈ " if shown.near else ""
-    rank = f" #{shown.rank}" if shown.rank else ""
+    rank = f" #{shown.rank}" if shown.rank else " \N{DAGGER}" if shown.unranked else ""
     interval = f"\n{shown.interval}" if shown.interval else ""
     ratio = f" {shown.ratio}" if shown.ratio else ""
     number = shown.number, "bold" if shown.best else ""
@@ -138,4 +146,5 @@ def _show(cell: RankedValue | None, between: tuple[float, float]) -> ValueText:
         near=cell.rank is not None and cell.rank != 1 and not cell.differs,
         ratio=real.ratio if (real := real_text(value)) is not None else "",
         bar=bar(value, between),
+        unranked=cell.unranked,
     )

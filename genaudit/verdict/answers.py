@@ -11,6 +11,7 @@ from typing import Any
 
 from genaudit.verdict import words
 from genaudit.verdict.evidence import Vote, votes
+from genaudit.verdict.likelihood import likelihood
 from genaudit.verdict.rule import COPIES, LEVEL, MARGIN, MOST_MEMORISED, MUCH, RULE
 
 WORSE = ("worse", "much_worse")
@@ -221,34 +222,8 @@ def _most(vote: Vote) -> bool:
 
 
 def _likelihood(report: Mapping[str, Any]) -> Answer | None:
-    """Whether a density model finds the samples as likely as real images: by the ratio's area, 0.5 at best."""
-    entry = report["metrics"].get("llr")
-    if entry is None:
-        return None
-    sides = entry["details"].get("in_distribution"), entry["details"].get("out_of_distribution")
-    value = entry["values"].get("auroc_ratio")
-    if sides != ("reference", "generated") or value is None or value["lower"] is None:
-        sentence = "The density model compared other images than reference and generated ones."
-        return Answer(
-            "cannot_tell", sentence, (), "reference= without anomalies= compares the samples with real images."
-        )
-    area, lower, upper = value["value"], value["lower"], value["upper"]
-    told = (
-        f"a real image is likelier than a generated one by the likelihood ratio in {area:.0%} of pairs "
-        f"({lower:.0%} to {upper:.0%}; 50 % is chance)"
-    )
-    name = ("auroc_ratio",)
-    if lower > 0.5:
-        much = area >= 1 - MUCH / 2
-        return Answer(
-            "much_worse" if much else "worse",
-            f"{'Much less' if much else 'Less'} likely than real images: {told}.",
-            name,
-        )
-    if upper < 0.5 + MARGIN / 2:
-        return Answer("as_real", f"As likely as real images: {told}.", name)
-    needed = report["images"]["generated"]["count"] * ((upper - lower) / MARGIN) ** 2
-    return Answer("cannot_tell", f"Too few images to tell: {told}.", name, words.more_images(int(needed) + 1))
+    found = likelihood(report)
+    return None if found is None else Answer(*found)
 
 
 def missing_answer(missing: tuple[str, str]) -> Answer:
