@@ -111,14 +111,19 @@ def console(comparison: Comparison, plain: bool) -> Group:
 
 
 def _console_cell(shown: ValueText) -> Text:
+    """The interval stands on a line of its own."""
+    from rich.text import Text
+
     from genaudit.reports.console import text
 
     mark = "≈ " if shown.near else ""
     rank = f" #{shown.rank}" if shown.rank else " \N{DAGGER}" if shown.unranked else ""
-    interval = f"\n{shown.interval}" if shown.interval else ""
     ratio = f" {shown.ratio}" if shown.ratio else ""
     number = shown.number, "bold" if shown.best else ""
-    return text((mark, "dim"), number, (ratio, "dim"), (rank, "dim"), (interval, "dim"))
+    lines = [text((mark, "dim"), number, (ratio, "dim"), (rank, "dim"))]
+    if shown.interval:
+        lines.append(text((shown.interval, "dim")))
+    return Text("\n").join(lines)
 
 
 def _floor(row: Row) -> ValueText:

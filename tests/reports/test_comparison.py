@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def test_the_console_shows_every_run(tmp_path):
     Console(file=stream, width=120).print(comparison.console(plain=True))
     assert "[red]b" in stream.getvalue()
     assert "≈ 0.250 #2" in stream.getvalue()
+    assert re.search(r"≈ 0\.250 #2 *\n *0\.150 to 0\.260 +0\.200 to 0\.310", stream.getvalue())  # a line of its own
 
 
 @pytest.mark.parametrize(
