@@ -7,6 +7,8 @@ torch is loaded by the tasks that need it.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import difflib
 import importlib
 import os
@@ -15,7 +17,7 @@ import tempfile
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from genaudit import __version__, interrupts, output
 from genaudit.config_files import config_folder
@@ -51,6 +53,26 @@ def main(argv: list[str] | None = None) -> int:
             return INTERRUPTED
         except Exception as error:
             return _failed(error)
+
+
+def run() -> None:
+    """The program `genaudit`: ends the process with the exit code of `main`."""
+    end(main())
+
+
+def end(code: int) -> NoReturn:
+    """Ends the process with the code, whatever libraries still run.
+
+    The threads of PyTorch's gloo may outlive their process group, and abort an interpreter that shuts down: one of
+    several ranks ends without that, after everything that was registered for the end.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1" and "torch" in sys.modules:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _main(argv: list[str]) -> int:
@@ -226,4 +248,4 @@ def _complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -100,7 +100,7 @@ def serve(pipe: Any, seed: int, kinds: list[str], home: Path, gigabytes: float) 
         folder = home / "case"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        watch.seen, watch.allowed = [], (str(folder), str(home / "cache"), "/dev/shm")
+        watch.seen, watch.allowed = [], (str(folder), str(home / "cache"), str(home / "store"), "/dev/shm")
         found, outcome = "", "result"
         try:
             runs[kind](rng, folder)
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--gigabytes", type=float, default=4)
     parser.add_argument("--keep", type=Path, default=Path("fuzz_findings"))
     options = parser.parse_args()
-    kinds = options.kind or ["image", "archive", "array", "list", "shard", "model", "report", "checkpoint", "config"]
+    kinds = options.kind or ["image", "archive", "array", "list", "data", "shard", "model", "report", "checkpoint", "config"]
     counts: Counter[tuple[str, str]] = Counter()
     seen: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="fuzz") as text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ class Pixels(FeatureModel):
         self,
         name: str = "pixels",
         *,
-        size: Count = 32,
+        size: Side = 32,
         interpolation: str = "bicubic",
         fit: Literal["squash", "crop"] = "squash",
         checkpoint: str | None = None,

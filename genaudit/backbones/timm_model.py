@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count, Share
+from genaudit.stats.bounds import Share, Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TimmModel(FeatureModel):
         self,
         name: str,
         *,
-        size: Count | None = None,
+        size: Side | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,

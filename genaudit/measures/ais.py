@@ -16,7 +16,7 @@ import numpy as np
 from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Repeats
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +57,9 @@ class AIS(MeasureOfGenerator):
         self,
         generator: Generator | None,
         *,
-        temperatures: Count = 500,
-        chains: Count = 4,
-        leapfrog: Count = 10,
+        temperatures: Repeats = 500,
+        chains: Repeats = 4,
+        leapfrog: Repeats = 10,
         schedule: Literal["sigmoidal", "power"] = "sigmoidal",
         seed: int = 0,
     ) -> None:

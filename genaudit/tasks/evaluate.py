@@ -30,8 +30,7 @@ from genaudit.tasks.run.settings import Settings
 
 def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
-    ranks = Ranks.join()
-    try:
+    with Ranks.join() as ranks:
         named = metrics_are_named()
         sources = {role: source_of(cfg[role]) for role in ROLES}
         sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
@@ -42,8 +41,6 @@ def main(cfg: Any) -> int:
         if report is not None:
             show_and_save(report, run_folder(cfg, "evaluate"))
             require_all(report.skipped_metrics, cfg, named)
-    finally:
-        ranks.leave()
     return DONE
 
 

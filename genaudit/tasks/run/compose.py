@@ -17,9 +17,6 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     Raises:
         genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     from genaudit import composing
     from genaudit.hydra_errors import explain
 
@@ -27,7 +24,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
         cfg = composing.compose(config_folder(), verb, overrides, config_dir)
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # what is not about the configuration comes out of `explain` as it went in
         raise UserError(explain(error, verb, arguments, config_folder())) from error
     check(verb, cfg, keys)
     return cfg
