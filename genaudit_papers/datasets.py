@@ -187,7 +187,7 @@ _UNREADABLE = (
 def _check_memo(data: bytes) -> None:
     """Raises ValueError where a pickle numbers an object beyond its bytes: its reader would make room for so many."""
     for code, argument, _ in pickletools.genops(data):
-        if code.name.endswith("PUT") and int(argument) > len(data):
+        if code.name.endswith("PUT") and int(argument or 0) > len(data):
             raise ValueError("it numbers objects that it does not hold")
 
 

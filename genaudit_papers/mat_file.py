@@ -1,11 +1,11 @@
 """Numeric arrays of MATLAB's files (Level 5), as SVHN comes in them.
 
-SciPy's reader ends the process on some damaged files (a segmentation fault, found by changing random bytes), and unpacks
-whatever a file unpacks to. This one reads full numeric arrays alone, and no more bytes than it is told.
+SciPy's reader ends the process on some damaged files (a segmentation fault, found by changing random bytes), and
+unpacks whatever a file unpacks to. This one reads full numeric arrays alone, and no more bytes than it is told.
 
 Layout ("MAT-File Level 5 File Format", The MathWorks): 128 bytes of header, then elements of a tag (type and length, 8
-bytes) and data, padded to 8 bytes. A matrix's data are elements again: flags, dimensions, name, values. An element of at
-most 4 bytes may keep its data in the tag. Elements may be packed with zlib.
+bytes) and data, padded to 8 bytes. A matrix's data are elements again: flags, dimensions, name, values. An element of
+at most 4 bytes may keep its data in the tag. Elements may be packed with zlib.
 """
 
 from __future__ import annotations

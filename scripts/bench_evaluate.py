@@ -49,7 +49,7 @@ def bench_measuring(rounds: int, count: int) -> None:
     from genaudit.data import ImageSet, open_images
     from genaudit.measures.embedding import Embedding
     from genaudit.store import Engine, Store
-    from genaudit.store.store import running
+    from genaudit.store.measuring import running
 
     print(f"EfficientNet-Lite0 at 224, {count} images a round, {rounds} rounds, {torch.get_num_threads()} threads")
     model = EfficientNetLite0()

@@ -145,7 +145,7 @@ def bench_network(pictures: peers_whole.Pictures, threads: int, rounds: int) -> 
 
     from genaudit.backbones.fid_inception import FidInception
     from genaudit.measures.embedding import Embedding
-    from genaudit.store.store import running
+    from genaudit.store.measuring import running
 
     torch.set_num_threads(threads)
     count = 2 * BATCH

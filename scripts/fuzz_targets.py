@@ -15,6 +15,7 @@ import random
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,8 @@ def data(home: Path) -> Run:
             path.write_bytes(mutations.of_bytes(content, content, rng))
         name = rng.choice(list(texts))
         (folder / name).write_bytes(mutations.of_bytes(texts[name], texts["labels.npy"], rng))
-        readings = [lambda: _read_labels(folder / name)]
-        readings += [lambda each=each, split=split: each(split, folder) for each in readers for split in datasets.SPLITS]
+        readings: list[Callable[[], object]] = [partial(_read_labels, folder / name)]
+        readings += [partial(each, split, folder) for split in datasets.SPLITS for each in readers]
         refused = [_refused(reading) for reading in readings]
         if all(refused):
             raise refused[0]
@@ -452,7 +453,15 @@ def config(home: Path) -> Run:
 
 
 TARGETS: dict[str, Callable[[Path], Run]] = {
-    **{"image": image, "archive": archive, "array": array, "list": listing, "data": data, "shard": shard, "model": model},
+    **{
+        "image": image,
+        "archive": archive,
+        "array": array,
+        "list": listing,
+        "data": data,
+        "shard": shard,
+        "model": model,
+    },
     **{"report": report, "checkpoint": checkpoint, "config": config},
 }
 

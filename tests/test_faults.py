@@ -141,7 +141,7 @@ def test_a_store_that_holds_all_rows_may_be_read_only_and_one_that_lacks_some_is
     monkeypatch.setattr("genaudit.store.store.tempfile.TemporaryFile", Full)
     monkeypatch.setattr("genaudit.tasks.run.places.check_folder", lambda *_: None)
     monkeypatch.setattr("genaudit.tasks.run.keys.check_folder", lambda *_: None)
-    monkeypatch.setattr("genaudit.store.store._fill", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr("genaudit.store.store.fill", lambda *_: pytest.fail("it was measured"))
     capfd.readouterr()
     other = str(make_images("other", 6, seed=5))
     assert "cannot be written (No space left" in sentence(capfd, "evaluate", other, *sets[1:], store)
@@ -250,7 +250,7 @@ def test_what_the_file_system_says_later_is_a_sentence_too(
     def fault(*_: Any) -> None:
         raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)), "some/file")
 
-    monkeypatch.setattr("genaudit.store.store.write_shard", fault)
+    monkeypatch.setattr("genaudit.store.measuring.write_shard", fault)
     said = sentence(capfd, "evaluate", *sets, f"out={tmp_path / 'out'}")
     assert "some/file" in said
     assert os.strerror(getattr(errno, name)) in said

@@ -14,7 +14,7 @@ import pytest
 from genaudit import interrupts
 from genaudit.cli import main
 from genaudit.errors import INTERRUPTED
-from genaudit.store import store as stores
+from genaudit.store import measuring
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "device=cpu")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -89,7 +89,7 @@ def test_rows_that_were_measured_or_in_flight_are_kept(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = make_images("gen", 24)
-    start, calls = stores._Running.start, []
+    start, calls = measuring._Running.start, []
 
     def interrupted(self: Any, *arguments: Any) -> Any:
         begun = start(self, *arguments)
@@ -99,7 +99,7 @@ def test_rows_that_were_measured_or_in_flight_are_kept(
             send(number)
         return begun
 
-    monkeypatch.setattr(stores._Running, "start", interrupted)
+    monkeypatch.setattr(measuring._Running, "start", interrupted)
     arguments = ["evaluate", str(folder), "metric=[vendi]", *PIXELS, "batch_size=4", f"store={tmp_path / 's'}"]
     assert main([*arguments, f"out={tmp_path / 'out'}"]) == INTERRUPTED
     said = capfd.readouterr().err

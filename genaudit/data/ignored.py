@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from genaudit.data.decode import EXTENSIONS, looks_like
@@ -93,6 +94,17 @@ def why_ignored(name: str, start: Callable[[], bytes]) -> str:
 def other_array(key: str) -> str:
     """The reason for an array that is not the one which holds the images."""
     return f"images of another array of the file: {key}"
+
+
+def other_arrays(shapes: Mapping[str, tuple[int, ...]], chosen: str) -> Counter[str]:
+    """Arrays that may hold images too, and how many: four axes with channels, or three axes."""
+    return Counter(
+        {
+            other_array(key): shape[0]
+            for key, shape in shapes.items()
+            if key != chosen and (len(shape) == 3 or (len(shape) == 4 and {shape[1], shape[3]} & {1, 3, 4}))
+        }
+    )
 
 
 def beside(suffix: str) -> str:

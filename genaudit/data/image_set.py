@@ -1,7 +1,7 @@
-"""What a source of images becomes: an ImageSet (lazy pixels, content digests), or a FeatureSet, or Moments.
+"""What a source of images becomes: an ImageSet of lazy pixels and content digests.
 
-An ImageSet holds the names, digests, modes and sizes of its images, never their pixels: a million images cost
-their names and about 30 bytes each. N images, D features, H rows, W columns.
+It holds the names, digests, modes and sizes of its images, never their pixels: a million images cost
+their names and about 30 bytes each. N images, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -210,71 +210,6 @@ class ImageSet:
         if not keep.any():
             raise UserError(f"{self.policy.role}: no image of {self.source} can be used.")
         return replace(self.subset(keep), skipped=skipped)
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """Feature rows given in place of images.
-
-    Attributes:
-        source: where they come from, for people.
-        names: N names "FILE[index]".
-        features: (N, D) floating-point array, finite; rows of a file where it is large.
-        digests: (N, 16) uint8, content address of each row.
-        available: how many rows the source has, where a limit took only some of them; else None.
-    """
-
-    source: str
-    names: list[str]
-    features: np.ndarray
-    digests: np.ndarray
-    available: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def digest(self) -> str:
-        """One address, in hex, for all rows in their order."""
-        return set_digest(self.digests)
-
-    @property
-    def duplicates(self) -> int:
-        """How many rows are exact copies of another one of the set."""
-        return duplicates(self.digests)
-
-    def limited(self, limit: int, seed: int) -> FeatureSet:
-        """A random subset of `limit` rows by content and seed, in the set's order; all where there are no more."""
-        if limit >= len(self):
-            return self
-        chosen = random_subset(self.digests, limit, seed)
-        names = [self.names[place] for place in chosen]
-        return replace(
-            self, names=names, features=self.features[chosen], digests=self.digests[chosen], available=len(self)
-        )
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean and covariance of features, precomputed by another tool.
-
-    Attributes:
-        source: where they come from, for people.
-        mu: (D,) float64.
-        sigma: (D, D) float64, symmetric.
-        n: the number of images behind them, where the file says so (a scalar `n`).
-        digest: address in hex of mu and sigma.
-        about: what `genaudit moments` wrote beside them: feature_model, weights_sha256, fingerprint, genaudit.
-        spatial: those of spatial features of the same images, where the file holds them.
-    """
-
-    source: str
-    mu: np.ndarray
-    sigma: np.ndarray
-    n: int | None
-    digest: str
-    about: Mapping[str, str] = field(default_factory=dict)
-    spatial: Moments | None = None
 
 
 def scan(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.copies import originals
+from genaudit.data.features import FeatureSet, Moments
 from genaudit.data.ignored import Note
-from genaudit.data.image_set import DamagedImage, FeatureSet, ImageSet, Moments, Policy, Progress, Skipped
+from genaudit.data.image_set import DamagedImage, ImageSet, Policy, Progress, Skipped
 from genaudit.data.reader import ordered_map
 from genaudit.data.sources import open_with
 

@@ -8,9 +8,12 @@ outside `BYTES` outside `PIXELS`, and whoever holds an inner one never waits for
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
+
+from genaudit.data.bad_image import UnusableFile
 
 
 class Budget:
@@ -48,3 +51,10 @@ PREPARED = Budget(2 << 30)  # decoded images on their way to a measure's size
 BYTES = Budget(1 << 30)  # encoded files
 PIXELS = Budget(2 << 30)  # images while they are decoded
 DECODING_BYTES = 12  # a pixel: Pillow's own four, four of a conversion, four of copies
+
+
+def check_memory(size: int, what: str, instead: str) -> None:
+    """Raises UnusableFile for what would not fit into half of this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 33
+    if size > memory // 2:
+        raise UnusableFile(f"needs {size:,} bytes of memory for {what}, more than half of this machine's; {instead}")

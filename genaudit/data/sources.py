@@ -15,18 +15,17 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from genaudit.data.archive import list_tar, list_zip
-from genaudit.data.array_files import ARRAY_EXTENSIONS, feature_set, open_array_file
+from genaudit.data.array_files import ARRAY_EXTENSIONS, open_array_file
 from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, to_numpy
 from genaudit.data.braces import expand, has_braces
 from genaudit.data.decode import EXTENSIONS, looks_like
+from genaudit.data.features import FeatureSet, Moments, feature_set
 from genaudit.data.folder import extension, home, list_folder, matches_of, start_of
 from genaudit.data.huggingface_source import list_huggingface
 from genaudit.data.ignored import kind_of, why_ignored
 from genaudit.data.image_set import (
-    FeatureSet,
     ImageSet,
     Listing,
-    Moments,
     OnError,
     Policy,
     Progress,

@@ -76,7 +76,7 @@ class BatchRows:
         import torch
 
         from genaudit.stats.torch_state import exact_float32, neutral
-        from genaudit.store.store import padded, repeated, running, to_device
+        from genaudit.store.measuring import padded, repeated, running, to_device
 
         measure, place = self.measures[name], str(device)
         size = measure.batch_size(place)

@@ -133,3 +133,12 @@ class Pictures:
 
 class Unavailable(Exception):
     """The metric cannot be computed from what was given; the message says why and what would mend it."""
+
+
+def base_name(name: str) -> str:
+    """The metric of an entry's key: with several networks `fd@dinov2_l14` is an entry of the metric `fd`.
+
+    >>> base_name("fd@dinov2_l14"), base_name("fd")
+    ('fd', 'fd')
+    """
+    return name.partition("@")[0]

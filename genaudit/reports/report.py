@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from genaudit import __version__
 from genaudit.metrics.result import Caution
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
+
+if TYPE_CHECKING:
+    from genaudit.data.audit import Finding
 
 SCHEMA = "genaudit/report/1"
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
@@ -39,6 +42,11 @@ class ReportWarning:
     code: str
     metric: str | None
     message: str
+
+
+def warning_of(finding: Finding) -> ReportWarning:
+    """A finding of the audit as the warning of the run that says the same."""
+    return ReportWarning(finding.code, None, finding.message)
 
 
 @dataclass
@@ -133,7 +141,9 @@ class Report:
         seed: the run's seed.
         roles, measures, metrics: by name; metrics in the order in which they are to be shown.
         skipped_metrics: the reason why each was not computed.
-        warnings: those of the task; those of the metrics' cautions and of numbers that are not finite are added.
+        findings: what the audit of the roles found; each is a warning too.
+        warnings: those of the task; those of the findings, of the metrics' cautions and of numbers that are not finite
+            are added.
         images: columns of the generated images, at least `name` and `digest` (hex, or uint8 (N, 16)) where there are
             images; the metrics' per-image columns are added.
         names: the image names of each role, for columns that point to a role's images; not written.
@@ -155,9 +165,11 @@ class Report:
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pictures: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
     genaudit: str = __version__
+    findings: Sequence[Finding] = ()
 
     def __post_init__(self) -> None:
         self.warnings = list(self.warnings)
+        self._warn(*map(warning_of, self.findings))
         for name, entry in self.metrics.items():
             self._warn(*(ReportWarning(caution.code, name, caution.message) for caution in entry.cautions))
         self.images = self._columns()
@@ -244,6 +256,7 @@ class Report:
         document["metrics"] = {name: entry.to_dict() for name, entry in self.metrics.items()}
         document["skipped_metrics"] = self.skipped_metrics
         document["warnings"] = self.warnings
+        document["findings"] = self.findings
         result: dict[str, Any] = plain(document, [])
         return result
 

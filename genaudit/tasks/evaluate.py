@@ -15,7 +15,7 @@ from genaudit.reports.report import Report
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
-from genaudit.tasks.run.counting import counting_warnings, role_images
+from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
@@ -169,6 +169,7 @@ def evaluate(
         }
     )
     users = {name: set(specs[name].measures.values()) for name in entries}
+    takes = {name: specs[name].role_parameters for name in entries}
     return Report(
         created=now(),
         command=command,
@@ -181,15 +182,14 @@ def evaluate(
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
         warnings=[
             *skipped_images(measurements.roles),
-            *counting_warnings(
-                measurements.roles,
-                {name: spec.role_parameters for name, spec in specs.items()},
-                {name: entry.result for name, entry in entries.items()},
-            ),
+            *subset_warnings(counted_roles(measurements.roles), takes),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
-            *unequal_counts(entries),
             *measurements.warnings,
+        ],
+        findings=[
+            *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
+            *unequal_counts(entries),
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},

@@ -22,7 +22,7 @@ KINDS = ["npy", "npz", "pt", "safetensors", "h5"]
 def _nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small arrays as large ones are: read by rows."""
     monkeypatch.setattr(file_rows, "HELD_BYTES", 0)
-    monkeypatch.setattr("genaudit.data.array_files.HELD_BYTES", 0)
+    monkeypatch.setattr("genaudit.data.tensor_files.HELD_BYTES", 0)
 
 
 def write(path: Path, images: np.ndarray) -> None:

@@ -157,9 +157,7 @@ def test_nothing_is_unpacked_beyond_what_one_file_may_hold(tmp_path: Path, monke
         datasets.svhn("train", tmp_path / "svhn")
 
 
-def test_a_pickle_that_asks_for_more_than_it_holds_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pickle_that_asks_for_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One number in it would make room for four thousand million objects."""
     (tmp_path / datasets.CIFAR10).mkdir(parents=True)
     for names in datasets.CIFAR10_FILES.values():

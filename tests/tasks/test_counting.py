@@ -170,10 +170,12 @@ def test_copies_within_a_role_are_counted_and_said_with_the_metrics_that_they_br
         "generated": 0, "reference": 5, "train": 0
     }  # fmt: skip
     said = _warnings(document, "duplicates")
-    assert set(said) == {None, "kd", "prdc"}
-    assert said[None] is not None
+    assert set(said) == {None}
     assert "reference: 5 of 17 images are exact copies of others of them; they make kd, prdc wrong" in said[None]
-    assert "5 of 17" in said["kd"]
+    assert " kd: the estimate is unbiased over pairs of different images" in said[None]
+    (finding,) = [each for each in document["findings"] if each["code"] == "duplicates"]
+    assert (finding["roles"], finding["metrics"], finding["breaks"]) == (["reference"], ["kd", "prdc"], False)
+    assert finding["message"] == said[None]
     assert "(5 copies)" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -199,6 +201,9 @@ def test_images_of_two_roles_are_told_by_content_whatever_their_names(
         "authpct.",
         "authpct.",
     ]
+    assert not any(each["breaks"] for each in document["findings"])  # 3 of 15
+    itself = _run(tmp_path / "c", roles[0], f"reference={roles[0]}", "metric=[fd]")
+    assert [each["breaks"] for each in itself["findings"] if each["code"] == "same-images"] == [True]
     assert "[same-images]" in capfd.readouterr().out
 
 

@@ -119,6 +119,6 @@ def test_unequal_numbers_are_said_for_the_metrics_that_they_bias_and_intervals_s
     reference, good, _ = laws
     run = Path(_run(tmp_path / "a", tmp_path / "store", good[:60], reference, METRICS))
     report = json.loads((run / "report.json").read_text())
-    (warning,) = [each for each in report["warnings"] if each["code"] == "unequal-counts"]
+    (warning,) = [each for each in report["warnings"] if each["code"] == "counts-differ"]
     assert warning["message"].startswith("fd, prdc: 60 generated and 120 reference images")
     assert "over new generated and reference images" in report["metrics"]["kd"]["values"]["kd"]["interval"]

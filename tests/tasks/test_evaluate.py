@@ -157,7 +157,7 @@ def test_a_killed_run_resumes_and_reports_the_same(
     # a shard per batch, and a pause after each, so that the kill comes in the middle
     program = (
         "import sys, time\n"
-        "from genaudit.store import store\n"
+        "from genaudit.store import measuring as store\n"
         "store.FIRST_SHARD_SECONDS = store.LAST_SHARD_SECONDS = 0.0\n"
         "original = store.write_shard\n"
         "def slowly(*arguments):\n"
@@ -254,7 +254,7 @@ def test_a_report_counts_what_a_source_left_out(
 def test_an_array_file_that_is_rewritten_while_it_is_measured_leaves_no_rows_of_other_images(
     tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genaudit.store import store as loop
+    from genaudit.store import measuring as loop
 
     first, second = (np.random.default_rng(seed).integers(0, 256, (9, 20, 20, 3), dtype=np.uint8) for seed in (0, 1))
     monkeypatch.setattr("genaudit.data.file_rows.HELD_BYTES", 0)

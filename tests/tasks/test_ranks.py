@@ -26,7 +26,7 @@ import torch.distributed as dist
 from genaudit.store import store
 from genaudit.tasks.run import ranks
 from genaudit.cli import end, main
-fill, join = store._fill, ranks.Ranks.join.__func__
+fill, join = store.fill, ranks.Ranks.join.__func__
 own = "own group" in sys.argv
 def counted(folder, images, missing, *rest):
     print("share", len(missing), flush=True)
@@ -38,7 +38,7 @@ def joined(cls):
     backend = found.group._get_backend(__import__("torch").device("cpu"))
     print("timeout", backend.options._timeout.total_seconds(), flush=True)
     return found
-store._fill = counted
+store.fill = counted
 ranks.Ranks.join = classmethod(joined)
 code = main([word for word in sys.argv[1:] if word != "own group"])
 print("left", not dist.is_initialized(), flush=True)

@@ -17,13 +17,13 @@ from genaudit.metrics.absolute_gate import AbsoluteGate
 from genaudit.metrics.calibrated_gate import CalibratedGate
 from genaudit.metrics.gate import Calibration, Gate, Mode, Question
 from genaudit.reports.gate import Copies, GateRun
-from genaudit.reports.report import MeasureUse, ReportWarning, RoleImages
+from genaudit.reports.report import MeasureUse, ReportWarning, RoleImages, warning_of
 from genaudit.stats.held_out_test import real_needed
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
 from genaudit.tasks.gate.retrieval import Picked, RealRetrievals, distinct_images
 from genaudit.tasks.gate.samples import Samples
-from genaudit.tasks.run.counting import copy_warnings, role_images, subset_warnings
+from genaudit.tasks.run.counting import copy_findings, counted_roles, role_images, subset_warnings
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, skipped_images, source_warnings, weights_warnings
 from genaudit.tasks.run.progress import Progress
@@ -366,8 +366,8 @@ class Judge:
 
 def _counted(roles: Mapping[str, Role]) -> list[ReportWarning]:
     """Subsets, and copies within the reference; what copies in the training set do, the gate says itself."""
-    counted = {name: role for name, role in roles.items() if not isinstance(role, Moments)}
+    counted = counted_roles(roles)
     return [
         *subset_warnings(counted, {}),
-        *copy_warnings({name: role for name, role in counted.items() if name != "train"}, {}),
+        *map(warning_of, copy_findings({name: role for name, role in counted.items() if name != "train"}, {})),
     ]

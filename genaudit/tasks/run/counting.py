@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data.audit import Finding
 from genaudit.data.copies import shared
 from genaudit.reports.report import ReportWarning, RoleImages
 from genaudit.tasks.run.roles import ROLES, Role
@@ -21,6 +22,8 @@ MEANING = {
     "honest one by it",
 }
 BOTH_SIDES = "they count on both sides"
+COMPARED = ("generated", "reference")
+SAME_SHARE = 0.5  # of the generated images: with so many of them in the reference, it is compared with itself
 
 
 def role_images(role: Role) -> RoleImages:
@@ -34,10 +37,10 @@ def role_images(role: Role) -> RoleImages:
     return made
 
 
-def counting_warnings(
+def counting_findings(
     roles: Mapping[str, Role], takes: Mapping[str, Mapping[str, bool]], results: Mapping[str, Any]
-) -> list[ReportWarning]:
-    """Everything that must be said of how many images there are, and how many different ones.
+) -> list[Finding]:
+    """What is to be said of copies, within a role and between two.
 
     Args:
         roles: what was measured.
@@ -45,12 +48,13 @@ def counting_warnings(
         results: metric => its result; a mapping `copies_break` on it names the roles whose copies make its values
             wrong, each with a sentence that says how.
     """
-    counted = {name: role for name, role in roles.items() if isinstance(role, (ImageSet, FeatureSet))}
-    return [
-        *subset_warnings(counted, {name: takes[name] for name in results}),
-        *copy_warnings(counted, results),
-        *_same_images(counted, {name: takes[name] for name in results}),
-    ]
+    counted = counted_roles(roles)
+    return [*copy_findings(counted, results), *_same_images(counted, {name: takes[name] for name in results})]
+
+
+def counted_roles(roles: Mapping[str, Role]) -> dict[str, ImageSet | FeatureSet]:
+    """The roles whose images can be counted: all but moments."""
+    return {name: role for name, role in roles.items() if isinstance(role, (ImageSet, FeatureSet))}
 
 
 def subset_warnings(
@@ -71,9 +75,9 @@ def subset_warnings(
     return warnings
 
 
-def copy_warnings(roles: Mapping[str, ImageSet | FeatureSet], results: Mapping[str, Any]) -> list[ReportWarning]:
-    """Copies within a role, and per metric what they do to its values."""
-    warnings = []
+def copy_findings(roles: Mapping[str, ImageSet | FeatureSet], results: Mapping[str, Any]) -> list[Finding]:
+    """Copies within a role, and what they do to the values of the metrics that they make wrong."""
+    findings = []
     for name, role in roles.items():
         count = role.duplicates
         if not count:
@@ -83,30 +87,27 @@ def copy_warnings(roles: Mapping[str, ImageSet | FeatureSet], results: Mapping[s
         what = f"{name}: {count:,} of {len(role):,} {_noun(role)} are exact copies of others of them"
         named = f"; they make {', '.join(broken)} wrong" if broken else ""
         message = f"{what}{named}. Intervals take every image for an independent one and are too narrow."
-        warnings.append(ReportWarning("duplicates", None, message))
-        for metric, reason in broken.items():
-            if "duplicates" not in {caution.code for caution in getattr(results[metric], "cautions", ())}:
-                warnings.append(ReportWarning("duplicates", metric, f"{what}: {reason}."))
-    return warnings
+        message += "".join(f" {metric}: {reason}." for metric, reason in broken.items())
+        findings.append(Finding("duplicates", (name,), message, tuple(broken)))
+    return findings
 
 
-def _same_images(
-    roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]
-) -> list[ReportWarning]:
-    warnings = []
+def _same_images(roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]) -> list[Finding]:
+    findings = []
     for pair in itertools.combinations([name for name in ROLES if name in roles], 2):
         first, second = pair
         count = shared(roles[first].digests, roles[second].digests)
         if not count:
             continue
-        users = [metric for metric, taken in takes.items() if first in taken and second in taken]
+        users = tuple(metric for metric, taken in takes.items() if first in taken and second in taken)
         concerned = f" This concerns {', '.join(users)}." if users else ""
         message = (
             f"{count:,} of {len(roles[first]):,} {first} {_noun(roles[first])} are byte for byte also {second} "
             f"{_noun(roles[second])}: {MEANING.get(pair, BOTH_SIDES)}.{concerned}"
         )
-        warnings.append(ReportWarning("same-images", None, message))
-    return warnings
+        breaks = pair == COMPARED and count >= SAME_SHARE * len(roles[first])
+        findings.append(Finding("same-images", pair, message, users, breaks))
+    return findings
 
 
 def _noun(role: ImageSet | FeatureSet) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data.audit import Finding
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable
-from genaudit.reports.report import MetricEntry, ReportWarning
+from genaudit.reports.report import MetricEntry
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.roles import ROLES, Role
 from genaudit.tasks.run.settings import Settings
@@ -142,8 +143,8 @@ BIASED_BY_COUNTS = {
 UNEQUAL = 1.25  # times as many images in one role
 
 
-def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[ReportWarning]:
-    """A warning that names the metrics that unequal numbers of images bias, for each pair of numbers."""
+def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
+    """A finding that names the metrics that unequal numbers of images bias, for each pair of numbers."""
     concerned: dict[tuple[tuple[str, int], ...], list[str]] = {}
     for name, entry in entries.items():
         roles = BIASED_BY_COUNTS.get(name, ())
@@ -151,11 +152,12 @@ def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[ReportWarning]:
         if len(counts) == 2 and max(n for _, n in counts) > UNEQUAL * min(n for _, n in counts):
             concerned.setdefault(counts, []).append(name)
     return [
-        ReportWarning(
-            "unequal-counts",
-            names[0] if len(names) == 1 else None,
+        Finding(
+            "counts-differ",
+            tuple(role for role, _ in counts),
             f"{', '.join(names)}: {' and '.join(f'{n:,} {role}' for role, n in counts)} images. These values depend on "
             "both numbers: compare them only with values of the same two numbers.",
+            tuple(names),
         )
         for counts, names in concerned.items()
     ]

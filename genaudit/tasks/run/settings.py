@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.errors import UserError
-from genaudit.store.store import Engine
+from genaudit.store import Engine
 from genaudit.tasks.run.folder import store_folder
 from genaudit.tasks.run.keys import MEASURING, check_values
 

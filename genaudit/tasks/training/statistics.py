@@ -14,8 +14,8 @@ from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError
 from genaudit.measures.piad import PreparedPixels
 from genaudit.stats.torch_state import exact_float32
+from genaudit.store.measuring import to_device
 from genaudit.store.prefetch import prepared_batches
-from genaudit.store.store import to_device
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress

@@ -1,0 +1,198 @@
+"""The measuring loop: images through a network into shards, with no processor idle and nothing lost when interrupted.
+
+B images of a batch, S side in pixels, D numbers a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genaudit.data import ImageSet
+from genaudit.measures.measure import Measure
+from genaudit.stats.torch_state import exact_float32, neutral, one_thread
+from genaudit.store.prefetch import prepared_batches
+from genaudit.store.shards import write_shard
+
+if TYPE_CHECKING:
+    import torch
+
+FIRST_SHARD_SECONDS = 5.0  # a run that is killed loses at most the shard in flight;
+LAST_SHARD_SECONDS = 60.0  # its span doubles, so that a long run does not leave thousands of small files
+SHARD_BYTES = 64 << 20
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How to run a network: device ("cpu", "cuda:0", "mps"), precision, batch size and workers (None: chosen)."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    batch_size: int | None = None
+    workers: int | None = None
+
+    @property
+    def decode_workers(self) -> int:
+        """As given; else as many as a GPU has cores to wait for, and few where the network itself needs the cores."""
+        if self.workers is not None:
+            return self.workers
+        cores = os.cpu_count() or 1
+        return max(1, cores // 4) if self.device == "cpu" else min(cores, 16)
+
+
+def fill(
+    folder: Path, images: ImageSet, missing: np.ndarray, measure: Measure, engine: Engine, advance: Advance
+) -> dict[int, str]:
+    """Measures images into new shards; returns the damaged ones, index => reason."""
+
+    batch_size = engine.batch_size or measure.batch_size(engine.device)
+    unit = measure.batch_unit(engine.device) if hasattr(measure, "batch_unit") else 1
+    batch_size = -(-batch_size // unit) * unit
+    damaged: dict[int, str] = {}
+    batches = prepared_batches(
+        images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
+    )
+    pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
+    with (
+        neutral(),
+        exact_float32(engine.device),
+        ShardWriter(folder) as writer,
+        _in_flight(pending, writer),
+        running(engine.device) as run,
+    ):
+        meter = measure.open(engine.device, engine.precision)
+
+        def collect(leave: int) -> None:
+            while len(pending) > leave:
+                digests, rows = pending.popleft()
+                writer.add(digests, rows().cpu().numpy()[: len(digests)])
+                advance(len(digests))
+
+        for indices, pixels, bad in batches:
+            for index, error in bad:
+                damaged[index] = error.reason
+            if bad and images.policy.on_error == "fail":
+                return damaged
+            if not indices:
+                continue
+            digests = images.digests[indices]
+            batch = to_device(padded(pixels, batch_size), engine.device)
+            pending.append((digests, run.start(meter, batch, repeated(digests, batch_size))))
+            collect(run.ahead)
+        collect(0)
+    return damaged
+
+
+@contextlib.contextmanager
+def _in_flight(pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]], writer: ShardWriter) -> Iterator[None]:
+    """Keeps the rows of batches that had begun when measuring was interrupted; `running` has waited for them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for digests, rows in pending:
+            with contextlib.suppress(Exception):  # it had not begun, or failed by itself
+                writer.add(digests, rows().cpu().numpy()[: len(digests)])
+        raise
+
+
+class _Running:
+    """Runs batches so that the processor is never idle while rows are collected.
+
+    On a CPU every core works on a batch of its own with one thread: no core waits for another at every layer, as
+    the threads of one batch do, and a busy machine slows measuring no more than anything else. Elsewhere a batch is
+    queued on the device, which works on it while the rows of the one before come back.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor | None, ahead: int) -> None:
+        self.pool = pool
+        self.ahead = ahead
+
+    def start(self, meter: Any, batch: torch.Tensor, digests: list[bytes]) -> Callable[[], torch.Tensor]:
+        """Starts a batch; the function it returns waits for its rows."""
+        if self.pool is not None:
+            result: Callable[[], torch.Tensor] = self.pool.submit(meter, batch, digests).result
+            return result
+        rows: torch.Tensor = meter(batch, digests)
+        return lambda: rows
+
+
+@contextlib.contextmanager
+def running(device: str) -> Iterator[_Running]:
+    import torch
+
+    if device != "cpu":
+        yield _Running(None, ahead=1)
+        return
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, "measure", initializer=one_thread) as pool:
+        try:
+            yield _Running(pool, ahead=2 * threads)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ShardWriter:
+    """Collects rows and writes them as shards, by time and size."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.span = FIRST_SHARD_SECONDS
+        self.started = time.monotonic()
+        self.digests: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
+        self.bytes = 0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def add(self, digests: np.ndarray, rows: np.ndarray) -> None:
+        self.digests.append(digests)
+        self.rows.append(rows)
+        self.bytes += rows.nbytes
+        if self.bytes >= SHARD_BYTES or time.monotonic() - self.started >= self.span:
+            self.flush()
+            self.span = min(2 * self.span, LAST_SHARD_SECONDS)
+
+    def flush(self) -> None:
+        if self.rows:
+            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows), self.folder.name)
+        self.digests, self.rows, self.bytes = [], [], 0
+        self.started = time.monotonic()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        # also when interrupted or when a later image fails: what was measured is kept
+        self.flush()
+
+
+def padded(pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    """The batch at its full size, the last image repeated: kernels, and so the last bits, never depend on the rest."""
+    lacking = batch_size - len(pixels)
+    if lacking == 0:
+        return pixels
+    tail = np.repeat(pixels[-1:].transpose(0, 2, 3, 1), lacking, axis=0)
+    return np.concatenate([pixels.transpose(0, 2, 3, 1), tail]).transpose(0, 3, 1, 2)
+
+
+def repeated(digests: np.ndarray, batch_size: int) -> list[bytes]:
+    listed = [digest.tobytes() for digest in digests]
+    return listed + listed[-1:] * (batch_size - len(listed))
+
+
+def to_device(pixels: np.ndarray, device: str) -> torch.Tensor:
+    import torch
+
+    batch = torch.from_numpy(pixels)
+    if device.startswith("cuda"):
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
