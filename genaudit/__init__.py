@@ -37,3 +37,8 @@ def __getattr__(name: str) -> Any:
         with tidy():
             return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What there is for users; the rooms of the package are imported by their names."""
+    return sorted(__all__)

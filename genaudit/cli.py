@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from genaudit import __version__, interrupts, output
-from genaudit.config_files import config_folder
+from genaudit.config_files import CONFIG_DIR, config_folder, importable
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
 from genaudit.hydra_words import is_override, literal, override_of, own_folders
 from genaudit.verbs import OVERVIEW, VERBS
@@ -116,7 +116,7 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
     switches: list[str] = []
     words = iter(arguments)
     configs = config_folder()
-    own = any(word.startswith(("--config-dir", "-cd")) for word in arguments)
+    own = any(word.startswith(CONFIG_DIR) for word in arguments)
     for word in words:
         if word in SWITCHES_WITH_VALUE:
             switches += [word, next(words, "")]
@@ -169,10 +169,14 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
 def _run(verb: str, arguments: list[str]) -> int:
     import hydra
 
+    from genaudit.plugins import join_hydra
+
+    join_hydra()
     codes: list[int] = []
 
     def job(cfg: DictConfig) -> None:
-        codes.append(_run_task(verb, cfg))
+        with importable(arguments):  # not before: Hydra looks for plugins on the path
+            codes.append(_run_task(verb, cfg))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
     before, sys.argv = sys.argv, [f"genaudit {verb}", *arguments]

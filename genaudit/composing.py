@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from genaudit.plugins import add_to
+
 VERSION_BASE = "1.3"
 # Hydra keeps the version base and its plugins once a process
 _LOCK = threading.RLock()
@@ -53,6 +55,7 @@ def _loader(folder: Path, config_dir: str | None) -> Any:
     path.append("main", f"file://{folder}")
     if config_dir:
         path.append("command-line", f"file://{Path(config_dir).expanduser().resolve()}")
+    add_to(path)
     path.append("schema", "structured://")
     loader = ConfigLoaderImpl(path)
     loader.repository.sources[-1] = _only_hydras(loader.repository.sources[-1])

@@ -13,8 +13,8 @@ import os
 DONE = 0  # done, or accepted by the gate
 DEFECT = 1  # an internal error; the traceback is kept in the run folder
 USER = 2  # the user's input, configuration or environment
-REJECTED = 3  # the gate rejects the checkpoint
-UNDECIDED = 4  # the gate needs more samples
+REJECTED = 3  # the gate rejects the checkpoint, or one of the user's rules fails
+UNDECIDED = 4  # the gate needs more samples, or a rule cannot be decided
 INTERRUPTED = 130
 
 

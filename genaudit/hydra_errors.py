@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from genaudit.plugins import installed
+
 
 def explain(error: Exception, verb: str, arguments: list[str], configs: Path) -> str:
     """What was wrong with which key, and what was expected.
@@ -77,7 +79,7 @@ def _unknown_option(error: Any, verb: str, arguments: list[str], configs: Path) 
     group, _, option = str(error.missing_cfg_file or "").rpartition("/")
     if not group:
         return " ".join(str(error).split())
-    folders = [configs, *_own_folders(arguments)]
+    folders = [configs, *_own_folders(arguments), *(plugin.folder for plugin in installed())]
     options = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
     close = difflib.get_close_matches(option, options, n=1)
     hint = f"; did you mean {close[0]}?" if close else "."

@@ -16,7 +16,7 @@ from typing import Any
 
 # A key names a path where its last part is one of these: reference, reference.path, generator.file, ...
 PATH_NAMES = {
-    *("generated", "reference", "train", "anomalies", "outliers", "images", "paths", "runs", "baseline"),
+    *("generated", "reference", "train", "anomalies", "outliers", "images", "paths", "runs", "run", "baseline"),
     *("out", "store", "data", "labels", "column", "path", "root", "file", "folder", "checkpoint", "weights", "vae"),
     *("statistics", "density_model", "general_model", "piad_model", "finetune", "general"),
 }  # fmt: skip
@@ -55,6 +55,8 @@ def override_of(key: str, value: str, configs: Path, verb: str, *, sweeping: boo
     Args:
         configs, verb: whose keys a `${...}` may refer to. sweeping: commas separate the values of a sweep.
     """
+    if key.lstrip("+") == "require":
+        return f"require={_rules(value, sweeping=sweeping)}"
     if not names_path(key):
         return f"{key}={value if value[:1] in ('[', '{') or sweeping or _readable(key, value) else quoted(value)}"
     if value in ("", "null"):
@@ -71,6 +73,23 @@ def override_of(key: str, value: str, configs: Path, verb: str, *, sweeping: boo
         plain = not re.search(r"[][(){}'\"]", value)
         return f"{key}={_each(value, configs, verb)}" if plain or not _readable(key, value) else f"{key}={value}"
     return f"{key}={_path(value, configs, verb)}"
+
+
+def _rules(value: str, *, sweeping: bool) -> str:
+    """Rules (`genaudit gate`) of which the grammar cannot read some: each is quoted, and commas separate them."""
+    if value == "null" or (value[:1] == "[" and _readable("require", value)):
+        return value
+    if value[:1] == "[" and value[-1:] == "]":
+        each = re.findall(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""", value[1:-1])
+        return f"[{','.join(quoted(escaped(_unquoted(part.strip()))) for part in each)}]"
+    if sweeping and _readable("require", value):
+        return value
+    return quoted(escaped(value))
+
+
+def _unquoted(text: str) -> str:
+    """Without the quotes around the whole of it."""
+    return text[1:-1] if len(text) > 1 and text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1 else text
 
 
 def _each(values: str, configs: Path, verb: str) -> str:

@@ -55,7 +55,7 @@ Keys that every measuring verb knows:
 HYDRA = """\
 Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
 --multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 an internal error, 2 your input or
-configuration or machine, 3 rejected by the gate, 4 the gate needs more samples, 130 interrupted (Ctrl-C or SIGTERM;
+configuration or machine, 3 rejected by a gate, 4 a gate is undecided, 130 interrupted (Ctrl-C or SIGTERM;
 what was measured or trained is kept). They hold whatever becomes of the output, as in `| head -1`.
 """
 
@@ -73,6 +73,8 @@ genaudit evaluate 'runs/samples/step_*' reference=real/
         """\
 A pattern of folders (or archives), quoted, is a run for each in a folder of its name, and a comparison of them beside
 these; pool=true judges all as one set. In a sweep every job writes into its own folder: out/0, out/1, ...
+
+require=RULES  baseline=RUN  strict=false  passes or fails the run by rules (`genaudit gate --help`): exit code 3 or 4.
 
 """
         + MEASURING,
@@ -115,6 +117,45 @@ judges all as one set. limit=N judges a random subset of the samples (of a strea
         module="reject",
         bare_key="generated",
         flags=frozenset({"--plan"}),
+    ),
+    "gate": Verb(
+        "Passes or fails a finished run by rules, without measuring again; writes gate.json, gate.xml and gate.md.",
+        "genaudit gate RUN require=RULES [baseline=RUN] [strict=true] [key=value ...]",
+        """
+genaudit gate runs/evaluate/first require='recall >= 0.6'
+genaudit gate runs/evaluate/first require=rules.yaml strict=true
+genaudit gate runs/evaluate/second "require=['kd <= baseline + 0.1', 'precision >= 0.5']" baseline=runs/evaluate/first
+genaudit evaluate samples/ reference=real/ "require=['recall >= 0.6', 'precision.lower >= 0.5']"
+""",
+        """\
+A RUN is the folder of a finished run, or its report.json. The same keys on `genaudit evaluate` judge a run as it ends,
+after its report is written; over a pattern of folders each run is judged, and the exit code is the last one's.
+
+Exit code 0: all rules hold; 3: one fails; 4: none fails and one is undecided; 2: a rule that cannot be read or names
+what is not there (found before anything is measured where it can be known then).
+
+A rule is one comparison (>= <= > < == !=) of two sides of numbers, names, + - * / and parentheses:
+  recall                a value of the run; prdc.recall, fd@dinov2_l14.fd where two metrics have it; quoted where it
+                        holds other signs than letters, digits, _ and @
+  fd.lower  fd.upper    the ends of its interval; fd.value the number alone
+  fd.real               what fresh real images of the same count score; fd.real_ratio the value divided by that
+  baseline              the same in the run that baseline= names; baseline.fd, baseline.lower. The outcome says whether
+                        the difference is more than chance: by relabelling the images of both runs, from the rows in
+                        the store (relabellings=40; 0: never), else by the intervals. A run that was measured otherwise,
+                        on other real images or on other numbers of images leaves the rule undecided
+  verdict.memorised     quality, diversity, memorised, likelihood, comparable: by == or != with an answer (yes, ...).
+                        cannot_tell leaves == undecided; != holds, with strict=true it is undecided
+
+  require=              a rule, a list of rules, or a YAML file with a list under require:
+  strict=true           a rule holds only if it holds for all that the intervals allow; else it is undecided, as it is
+                        for a value without an interval (write vendi.value to ask of the number alone)
+  out=DIR               where gate.json, gate.xml (JUnit) and gate.md go; the run's folder unless given
+
+A value that could not be computed, or has no real floor, leaves its rule undecided, with the reason.
+
+""",
+        module="gate_run",
+        bare_key="run",
     ),
     "train": Verb(
         "Fits a density model or PIAD on images, for metric=llr and metric=piad; resumable.",
@@ -164,7 +205,7 @@ Keys:
         "genaudit explain samples/ limit=8\ngenaudit explain samples/ trials=60 superpixels=20 feature_model=vit_s16",
         "Writes coefficients.csv, overlays/*.png and explain.html. Keys: superpixels=20  trials=20  least=3  most=6\n"
         "alpha=0.01  attack_steps=10, and feature_model, seed, limit, device, out.\n"
-        "Needs pip install 'genaudit[explain]'.\n",
+        "Needs pip install 'genaudit-images[explain]'.\n",
         module="explain",
         bare_key="generated",
     ),
@@ -229,6 +270,27 @@ column=human_error_rates takes dgm-eval's human study: runs are matched by their
         module="compare",
         bare_key="runs",
         bare_many=True,
+    ),
+    "export": Verb(
+        "Takes features, rows or per-image columns of a finished run out, as npz, Parquet or CSV.",
+        "genaudit export RUN [what=features|rows|images] [format=npz|parquet|csv] [out=DIR or FILE]",
+        """
+genaudit export runs/evaluate/first
+genaudit export runs/evaluate/first what=features role=reference out=real.npz
+genaudit export runs/evaluate/first what=rows format=csv
+genaudit export runs/evaluate/first what=images format=parquet
+""",
+        """\
+Nothing is measured again: the rows come from the row store (store=), where the run left them.
+  what=features         the features of the run's networks; rows: of every measure (complexity and vulnerability,
+                        log-likelihoods, ...); images: the columns of images.csv
+  format=npz            an array per role, and its images' digests; files of one role each (role=reference) can take the
+                        places of images in genaudit evaluate. parquet, csv: a row per image
+  measure=NAME          a part of a measure's name, where only its rows are wanted
+  out=DIR               default RUN/export; or one FILE.npz, FILE.parquet, FILE.csv
+""",
+        module="export",
+        bare_key="run",
     ),
     "check": Verb(
         "Reads every image and says what would be used, skipped, and why; no network is loaded.",

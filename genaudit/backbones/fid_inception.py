@@ -126,7 +126,7 @@ class FidInception(FeatureModel):
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError:
             raise UserError(
-                "feature_model fid_inception needs the package torch-fidelity: pip install 'genaudit[fid]'"
+                "feature_model fid_inception needs the package torch-fidelity: pip install 'genaudit-images[fid]'"
             ) from None
         import torch
 

@@ -173,7 +173,7 @@ class ONNXGenerator(FileGenerator):
         except ImportError:
             raise UserError(
                 "generator=onnx needs the package onnx2torch, which turns the graph into PyTorch (an ONNX runtime "
-                "gives no gradients): pip install 'genaudit[onnx]'"
+                "gives no gradients): pip install 'genaudit-images[onnx]'"
             ) from None
         return _frozen(convert(str(self.file)).eval()).to(device)
 

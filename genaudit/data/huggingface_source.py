@@ -58,7 +58,7 @@ class HuggingfaceSource:
             import datasets
         except ImportError:
             raise UserError(
-                "a Hugging Face dataset needs the package datasets: pip install 'genaudit[datasets]'"
+                "a Hugging Face dataset needs the package datasets: pip install 'genaudit-images[datasets]'"
             ) from None
         try:
             dataset = self._load(datasets)

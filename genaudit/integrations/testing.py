@@ -12,12 +12,15 @@ They need no test framework: a failure is an AssertionError that says what was f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genaudit.metrics.gate import Verdict
     from genaudit.reports.report import Report
+    from genaudit.verdict.rules_grammar import Rule
 
 ENDS = ("value", "lower", "upper")
 
@@ -77,14 +80,20 @@ def assert_metrics(
     below: Mapping[str, float] | None = None,
     above: Mapping[str, float] | None = None,
     by: str = "value",
+    require: str | Sequence[str] = (),
+    baseline: str | os.PathLike[str] | None = None,
+    strict: bool = False,
     metrics: list[str] | None = None,
     **keys: Any,
 ) -> Report:
-    """Asserts that values of metrics lie below or above bounds.
+    """Asserts that values of metrics lie below or above bounds, or keep rules.
 
     Args:
         below, above: value names as the reports have them ("fd", "precision", "irs_inf") => bound, itself allowed.
         by: "value", or an end of the interval: "upper" with `below` asserts that the whole interval lies below.
+        require: rules as `genaudit gate --help` explains them, or a YAML file of them.
+        baseline: the folder of a finished run, which rules name as `baseline`.
+        strict: rules must hold for all that the intervals allow.
         metrics: names of metrics; None takes those of the command line's default and the values' own names.
         keys: further keys of `genaudit.evaluate`.
 
@@ -92,27 +101,50 @@ def assert_metrics(
         the report.
 
     Raises:
-        AssertionError: a bound is broken; names all that are. ValueError: a value that no metric gave.
+        AssertionError: a bound is broken, or a rule fails or is undecided; names all that are. ValueError: a value that
+            no metric gave. genaudit.UserError: a rule that cannot be read.
     """
     import genaudit
+    from genaudit.tasks.run.rules import RunRules, read_rules
+    from genaudit.verdict.rules_names import Unknown
 
     if by not in ENDS:
         raise ValueError(f"by must be one of {', '.join(ENDS)}, not {by!r}")
-    bounds = {"below": dict(below or {}), "above": dict(above or {})}
-    if not any(bounds.values()):
-        raise ValueError("assert_metrics needs a bound: below={'fd': 12.0} or above={'precision': 0.6}")
+    bounds = [_bound(name, "<=", bound, by) for name, bound in (below or {}).items()]
+    bounds += [_bound(name, ">=", bound, by) for name, bound in (above or {}).items()]
+    rules = read_rules(require) if require else ()
+    if not (bounds or rules):
+        raise ValueError("assert_metrics needs a bound: below={'fd': 12.0}, above={'precision': 0.6} or require=")
+    folder = None if baseline is None else Path(baseline)
+    judges = [RunRules.given(bounds), RunRules.given(rules, folder, strict=strict)]
     report = genaudit.evaluate(generated=generated, reference=reference, train=train, metrics=metrics, **keys)
-    values = {name: each for entry in report.metrics.values() for name, each in entry.values.items()}
+    document = report.to_dict()
     broken = []
-    for side, wanted in bounds.items():
-        for name, bound in wanted.items():
-            found = getattr(values[name], by) if name in values else None
-            if found is None:
-                reasons = "; ".join(f"{metric}: {reason}" for metric, reason in report.skipped_metrics.items())
-                known = ", ".join(values) or "none"
-                raise ValueError(f"there is no {by} of {name!r}; there are {known}. {reasons}".strip())
-            if not (found <= bound if side == "below" else found >= bound):
-                broken.append(f"{name} is {found:.6g}, not {side} {bound:g}")
+    try:
+        for judged in judges[0].outcome(document, "genaudit.evaluate(...)").rules:
+            if judged.holds is None:
+                raise ValueError(f"there is no {by} of {judged.rule}: {judged.reason}")
+            if not judged.holds:
+                name, _, bound = judged.rule.partition(" ")
+                broken.append(f"{name} is {judged.value:.6g}, not {bound}")
+    except Unknown as error:
+        reasons = "; ".join(f"{metric}: {reason}" for metric, reason in report.skipped_metrics.items())
+        raise ValueError(f"{error}. {reasons}".strip()) from None
+    for judged in judges[1].outcome(document, "genaudit.evaluate(...)").rules:
+        if judged.holds is not True:
+            broken.append(f"{judged.rule} {'fails' if judged.holds is False else 'is undecided'}: {judged.reason}")
     if broken:
         raise AssertionError("; ".join(broken))
     return report
+
+
+def _bound(name: str, comparison: str, bound: float, by: str) -> Rule:
+    """The rule of a bound; its text is how a broken one is named."""
+    from genaudit.verdict.rules_grammar import Name, Negative, Number, Rule
+
+    parts = (name,) if by == "value" else (name, by)
+    number = Number(float(abs(bound)))
+    side = "below" if comparison == "<=" else "above"
+    return Rule(
+        Name(parts, bare=False), comparison, Negative(number) if bound < 0 else number, f"{name} {side} {bound:g}"
+    )

@@ -207,7 +207,7 @@ def make_distance(name: str, device: str, dtype: torch.dtype) -> Distance:
         import lpips
     except ImportError:
         raise UserError(
-            "distance=lpips needs the package lpips: pip install 'genaudit[lpips]'; distance=perceptual "
+            "distance=lpips needs the package lpips: pip install 'genaudit-images[lpips]'; distance=perceptual "
             "needs nothing more"
         ) from None
     try:

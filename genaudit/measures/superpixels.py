@@ -50,7 +50,7 @@ def superpixels(image: np.ndarray, count: int = 20, compactness: float = 10.0) -
     try:
         from skimage.segmentation import slic
     except ImportError:
-        raise UserError("superpixels need the package scikit-image: pip install 'genaudit[explain]'") from None
+        raise UserError("superpixels need the package scikit-image: pip install 'genaudit-images[explain]'") from None
     for factor in (1, 4, 16, 64):
         labels = slic(image, n_segments=count, compactness=factor * compactness, start_label=0)
         compact: np.ndarray = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)

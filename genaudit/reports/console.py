@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
 from genaudit.reports.html import ValueLine, block
-from genaudit.reports.report import Report
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
+
+    from genaudit.reports.report import Report
 
 PLAIN_WIDTH = 160  # columns where the output is not a terminal: nothing is cut
 

@@ -10,9 +10,10 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -29,25 +30,41 @@ METRIC_COLUMNS = ("metric", "name", "value", "lower", "upper", "better", "measur
 def write(report: Report, out: str | Path) -> dict[str, Path]:
     """Writes metrics.csv, images.csv, report.html and report.json into the folder `out`, which is made if missing.
 
+    Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns.
+
     Returns:
         The path of each file by its name.
     """
     from genaudit.reports.html import render
 
+    writers: dict[str, Callable[[TextIO], None]] = {
+        "metrics.csv": lambda stream: write_metrics(report, stream),
+        "images.csv": lambda stream: write_images(report, stream),
+    }
+    if report.images and find_spec("pyarrow") is not None:
+        writers["images.parquet"] = lambda stream: write_parquet(report.images, stream.buffer)
     return write_together(
         Path(out),
         {
-            "metrics.csv": lambda stream: write_metrics(report, stream),
-            "images.csv": lambda stream: write_images(report, stream),
+            **writers,
             "report.html": lambda stream: _write_text(render(report), stream),
             "report.json": lambda stream: _write_text(json_text(report.to_dict()), stream),
         },
+        earlier=("images.parquet",),
     )
 
 
-def write_together(out: Path, writers: Mapping[str, Callable[[TextIO], None]]) -> dict[str, Path]:
-    """Writes all files or none: the folder then holds these, or still those of an earlier run, never some of each."""
-    with replaced(out, list(writers)) as folder:
+def write_together(
+    out: Path, writers: Mapping[str, Callable[[TextIO], None]], *, earlier: Sequence[str] = ()
+) -> dict[str, Path]:
+    """Writes all files or none: the folder then holds these, or still those of an earlier run, never some of each.
+
+    Args:
+        writers: by file name, the last one by which the folder is known to be whole.
+        earlier: files that an earlier run may have written and this one may not: they leave with the others.
+    """
+    leaving = [name for name in earlier if name not in writers]
+    with replaced(out, [*leaving, *writers]) as folder:
         for name, writer in writers.items():
             # A file name that is not UTF-8 reaches Python as lone surrogates; they are written as \udcXX.
             with open(folder / name, "x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
@@ -64,12 +81,14 @@ def json_text(document: Mapping[str, Any]) -> str:
 
 def write_metrics(report: Report, stream: TextIO) -> None:
     """metrics.csv: one row a value; an empty cell where there is no number."""
-    rows = (
-        (metric, name, each.value, each.lower, each.upper, each.better, entry.measure, *map(entry.n.get, ROLES))
-        for metric, entry in report.metrics.items()
-        for name, each in entry.values.items()
-    )
-    write_csv(METRIC_COLUMNS, rows, stream)
+    write_csv(METRIC_COLUMNS, metric_rows(report), stream)
+
+
+def metric_rows(report: Report) -> Iterator[tuple[Any, ...]]:
+    """A row a value, as METRIC_COLUMNS names its cells."""
+    for metric, entry in report.metrics.items():
+        for name, each in entry.values.items():
+            yield metric, name, each.value, each.lower, each.upper, each.better, entry.measure, *map(entry.n.get, ROLES)
 
 
 def write_images(report: Report, stream: TextIO) -> None:
@@ -77,6 +96,19 @@ def write_images(report: Report, stream: TextIO) -> None:
     columns = report.images or {"name": [], "digest": []}
     lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values())
     write_csv(tuple(columns), zip(*lists, strict=True), stream)
+
+
+def write_parquet(columns: Mapping[str, Any], stream: BinaryIO) -> None:
+    """Columns of equal length as a Parquet file; names that are not UTF-8 are written as \\udcXX. pyarrow is needed."""
+    import pyarrow
+    from pyarrow import parquet
+
+    arrays = {name: column if isinstance(column, np.ndarray) else _texts(column) for name, column in columns.items()}
+    parquet.write_table(pyarrow.table(arrays), stream)
+
+
+def _texts(column: Sequence[Any]) -> list[Any]:
+    return [each.encode("utf-8", "backslashreplace").decode() if isinstance(each, str) else each for each in column]
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO) -> None:

@@ -45,7 +45,19 @@ class Plot:
 def draw(drawing: Cloud | Curve) -> Plot | None:
     """The drawing, or None where it holds nothing to draw."""
     with _style(drawing.title):
-        return _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+        drawn = _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+        return None if drawn is None else Plot(drawing.title, _svg(drawn[0], drawing.title), drawn[1])
+
+
+def figure_of(drawing: Cloud | Curve) -> Figure | None:
+    """The drawing as a matplotlib figure with its title on a white ground, or None where it holds nothing to draw."""
+    with _style(drawing.title):
+        drawn = _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+        if drawn is None:
+            return None
+        drawn[0].suptitle(drawing.title)
+        drawn[0].set_facecolor("white")
+        return drawn[0]
 
 
 def scatter(title: str, x_label: str, y_label: str, points: Sequence[tuple[str, float, float]]) -> Plot:
@@ -94,7 +106,8 @@ def _style(title: str) -> Any:
     return matplotlib.rc_context(settings)
 
 
-def _cloud(cloud: Cloud) -> Plot | None:
+def _cloud(cloud: Cloud) -> tuple[Figure, str] | None:
+    """The figure, and a remark on what it leaves out."""
     points: dict[str, np.ndarray] = {}
     dropped = 0
     for role, given in cloud.points.items():
@@ -147,10 +160,10 @@ def _cloud(cloud: Cloud) -> Plot | None:
     _legend(axes, len(points) + bool(cloud.marker is not None and cloud.marker_label))
     counts = ((int((~inside).sum()), "outside the frame"), (dropped, "not finite and not drawn"))
     remark = ", ".join(f"{count:,} of {len(together) + dropped:,} points {what}" for count, what in counts if count)
-    return Plot(cloud.title, _svg(figure, cloud.title), remark)
+    return figure, remark
 
 
-def _curve(curve: Curve) -> Plot | None:
+def _curve(curve: Curve) -> tuple[Figure, str] | None:
     x = np.asarray(curve.x, dtype=float)
     if x.size == 0 or not curve.lines:
         return None
@@ -172,7 +185,7 @@ def _curve(curve: Curve) -> Plot | None:
         )  # fmt: skip
     axes.margins(x=0.01)
     _legend(axes, len(curve.lines) + (curve.band is not None and bool(curve.band_label)))
-    return Plot(curve.title, _svg(figure, curve.title))
+    return figure, ""
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -20,7 +20,7 @@ def report_file(path: Path) -> Path:
     if path.is_dir():
         file = path / "report.json"
         if not file.exists():
-            raise UserError(f"{path} holds no report.json; compare reads the run folders that genaudit evaluate wrote.")
+            raise UserError(f"{path} holds no report.json; a run folder that genaudit evaluate wrote is needed.")
         return file
     if not path.exists():
         raise UserError(f"{path} does not exist; give a run folder or its report.json.")

@@ -26,7 +26,8 @@ def replaced(out: Path, names: Sequence[str]) -> Iterator[Path]:
     """Gives a folder to write the files `names` into; on leaving they stand in `out`, where nothing fails.
 
     Args:
-        out: made where it is missing. names: the files, the one last by which the folder is known to be whole.
+        out: made where it is missing. names: the files, the one last by which the folder is known to be whole; those
+            that are not written are removed.
     """
     out.mkdir(parents=True, exist_ok=True)
     out = Path(os.path.realpath(out))
@@ -86,8 +87,9 @@ def _moved(staging: Path, out: Path, names: Sequence[str]) -> None:
                 os.rename(out / name, staging / f"old.{name}")
                 back.append((staging / f"old.{name}", out / name))
         for name in names:
-            os.rename(staging / name, out / name)
-            back.append((out / name, staging / name))
+            if os.path.lexists(staging / name):  # else one that only leaves
+                os.rename(staging / name, out / name)
+                back.append((out / name, staging / name))
     except BaseException:
         for now, before in reversed(back):
             with contextlib.suppress(OSError):

@@ -20,6 +20,9 @@ from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
     from genaudit.data.audit import Finding
 
 SCHEMA = "genaudit/report/1"
@@ -129,9 +132,13 @@ class MetricEntry:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
-    """A finished run.
+    """A finished run; a notebook shows its table.
+
+    >>> report = genaudit.evaluate("samples/", reference="real/")  # doctest: +SKIP
+    >>> report["fd"].values["fd"].value, report["precision"].lower  # doctest: +SKIP
+    (31.8, 0.848)
 
     Args:
         created: date and time of the run, ISO 8601.
@@ -260,8 +267,58 @@ class Report:
         result: dict[str, Any] = plain(document, [])
         return result
 
+    def __getitem__(self, name: str) -> MetricEntry | Value:
+        """A metric's entry by its name, or a value by its own where one metric alone has it.
+
+        Raises:
+            KeyError: there is neither, or two metrics have a value of this name; says what there is.
+        """
+        if name in self.metrics:
+            return self.metrics[name]
+        holders = [metric for metric, entry in self.metrics.items() if name in entry.values]
+        if len(holders) == 1:
+            return self.metrics[holders[0]].values[name]
+        if holders:
+            raise KeyError(f"{name} is a value of {', '.join(holders)}: report[METRIC].values[{name!r}]")
+        reason = f" ({name} was not computed: {self.skipped_metrics[name]})" if name in self.skipped_metrics else ""
+        values = [value for entry in self.metrics.values() for value in entry.values]
+        raise KeyError(f"there is no {name!r}{reason}; there are {', '.join(dict.fromkeys([*self.metrics, *values]))}")
+
+    def __repr__(self) -> str:
+        """The console's table, without colours."""
+        from genaudit.reports.frames import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        """The headline table and warnings for a notebook."""
+        from genaudit.reports.frames import as_html
+
+        return as_html(self)
+
+    def to_frame(self) -> DataFrame:
+        """The rows of metrics.csv as a pandas DataFrame: one row a value."""
+        from genaudit.reports.frames import values_frame
+
+        return values_frame(self)
+
+    def images_frame(self) -> DataFrame:
+        """The columns of images.csv as a pandas DataFrame: one row a generated image."""
+        from genaudit.reports.frames import images_frame
+
+        return images_frame(self)
+
+    def figures(self) -> dict[str, Figure]:
+        """The plots of report.html as matplotlib figures, by their titles."""
+        from genaudit.reports.frames import figures
+
+        return figures(self)
+
     def save(self, directory: str | Path) -> dict[str, Path]:
-        """Writes report.json, metrics.csv, images.csv and report.html; returns their paths by file name."""
+        """Writes report.json, metrics.csv, images.csv and report.html; returns their paths by file name.
+
+        Where pyarrow is installed, images.parquet holds the columns of images.csv too.
+        """
         from genaudit.reports.files import write
 
         return write(self, directory)

@@ -110,7 +110,7 @@ class Store:
 
         A store that cannot be written keeps none: the rows are there, and no result is lost for it.
         """
-        if self._digests_of(digest) is not None:
+        if self.digests_of(digest) is not None:
             return
         folder = self.root / SETS
         temporary = folder / f"{digest}.{os.getpid()}.tmp"
@@ -127,14 +127,14 @@ class Store:
         """The rows of a remembered set by its digest and a measure's fingerprint; None where some are not here."""
         if not (digest.isalnum() and key.isalnum()):
             return None
-        digests, folder = self._digests_of(digest), self.root / key[:2] / key
+        digests, folder = self.digests_of(digest), self.root / key[:2] / key
         if digests is None:
             return None
         index, wanted = Index.read(folder), as_keys(digests)
         index.verify(wanted)
         return None if len(index.missing(wanted)) else index.rows(wanted, None)
 
-    def _digests_of(self, digest: str) -> np.ndarray | None:
+    def digests_of(self, digest: str) -> np.ndarray | None:
         """The digests (N, 16) of a remembered set; None where it is not here or damaged."""
         try:
             digests: np.ndarray = np.load(self.root / SETS / f"{digest}.npy", allow_pickle=False)

@@ -59,8 +59,14 @@ def evaluate(
         from genaudit.tasks import evaluate as task
         from genaudit.tasks.gate.checkpoints import find_sets
         from genaudit.tasks.run.roles import source_of
+        from genaudit.tasks.run.settings import RULES
 
         cfg = compose("evaluate", overrides, config_dir)
+        if any(cfg[key] for key in RULES):
+            raise UserError(
+                "require= gates a run of the command line; from Python: "
+                "genaudit.integrations.testing.assert_metrics(..., require=['recall >= 0.6'])"
+            )
         for role, source in given.items():
             given[role] = source_of(cfg[role]) if source is None else source
         if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:

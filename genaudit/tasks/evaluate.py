@@ -12,6 +12,7 @@ from genaudit.data import ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.reports.report import Report
+from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
@@ -25,6 +26,7 @@ from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
+from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
 
 
@@ -32,20 +34,29 @@ def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
     with Ranks.join() as ranks:
         named = metrics_are_named()
+        rules = RunRules.of(cfg)
         sources = {role: source_of(cfg[role]) for role in ROLES}
         sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
         if len(sets) > 1:
-            _evaluate_sets(cfg, sources, sets, ranks, named)
-            return DONE
-        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note)
+            return _evaluate_sets(cfg, sources, sets, ranks, named, rules)
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note, rules=rules)
+        code = DONE
         if report is not None:
-            show_and_save(report, run_folder(cfg, "evaluate"))
+            out = run_folder(cfg, "evaluate")
+            discard(out)
+            show_and_save(report, out)
+            code = DONE if rules is None else rules.apply(report.to_dict(), str(out), out)
             require_all(report.skipped_metrics, cfg, named)
-    return DONE
+    return code
 
 
-def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks: Ranks, named: bool) -> None:
-    """A run for each set that a pattern matches, in a folder of its name, and their comparison beside these."""
+def _evaluate_sets(
+    cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks: Ranks, named: bool, rules: RunRules | None
+) -> int:
+    """A run for each set that a pattern matches, in a folder of its name, and their comparison beside these.
+
+    Each is judged by the rules; the exit code is the last one's, as that of `genaudit reject` is.
+    """
     from genaudit.reports.comparison import compare
     from genaudit.tasks.compare import show_and_save as show_comparison
     from genaudit.tasks.run.differences import tell_apart
@@ -58,23 +69,32 @@ def _evaluate_sets(cfg: Any, sources: Mapping[str, Any], sets: list[str], ranks:
               if role != "generated" and source is not None}  # fmt: skip
     runs: list[str] = []
     absent: dict[str, str] = {}
+    documents: dict[str, dict[str, Any]] = {}
+    code = DONE
     for label, path in zip(labels_of(sets), sets, strict=True):
         own = copy.deepcopy(cfg)
         own.generated = escaped(path)
         command = command_line("evaluate", generated=path)
-        report = evaluate(own, {**others, "generated": path}, command, ranks, named=named, notify=_note)
+        report = evaluate(own, {**others, "generated": path}, command, ranks, named=named, notify=_note, rules=rules)
         if report is not None:
+            discard(out / label)
             with saving("out", out):
                 report.save(out / label)
             runs.append(str(out / label))
             absent |= report.skipped_metrics
             count = report.roles["generated"].count
             print(one_line(f"{label}: {count:,} images, written {out / label}"), flush=True)
+            documents[label] = report.to_dict()
     if runs:
         comparison = compare(runs)
         tell_apart(comparison, RunRows(settings.store), Progress(settings.progress), seed=settings.seed)
         show_comparison(comparison, out)
+        if rules is not None:
+            for label, document in documents.items():
+                print(one_line(f"{label}:"))
+                code = rules.apply(document, str(out / label), out / label)
         require_all(absent, cfg, named)
+    return code
 
 
 def show_and_save(report: Report, out: Path) -> None:
@@ -115,6 +135,7 @@ def evaluate(
     store: Store | None = None,
     named: bool = False,
     notify: Callable[[str], None] | None = None,
+    rules: RunRules | None = None,
 ) -> Report | None:
     """Measures and judges; None on the ranks that only measure.
 
@@ -124,6 +145,7 @@ def evaluate(
         command: how the report names the run.
         named: the metrics were named, and one that lacks a role is an error before anything is measured.
         notify: told of each metric that lacks a role, before anything is measured.
+        rules: of which none may name what these metrics do not give.
 
     Raises:
         UserError: a source or key that cannot be used; a metric that was named and lacks a role (but skip=true).
@@ -132,9 +154,13 @@ def evaluate(
     settings = Settings.of(cfg)
     instances = Instances()
     specs, measures = metrics_of(cfg, instances, settings)
+    if rules is not None:
+        rules.check(specs, {})
     roles = open_roles(sources, settings)
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
     require_all(reasons, cfg, named)
+    if rules is not None:
+        rules.check(specs, reasons)
     if notify is not None and ranks.judges:
         for name, reason in reasons.items():
             notify(f"metric {name} will not be computed: it {reason}")

@@ -11,6 +11,8 @@ from typing import Any
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
 
+OURS = "genaudit"
+
 
 def main(cfg: Any) -> int:
     """The verb: prints a table."""
@@ -33,6 +35,9 @@ def main(cfg: Any) -> int:
         wrong = f"not {what!r}{hint}" if what else "say which"
         raise UserError(f"list shows {', '.join(kinds)}; {wrong}")
     header, rows = kinds[what]()
+    origins = _origins(what.removesuffix("s"))
+    if set(origins.values()) - {OURS}:
+        header, rows = [*header, "from"], [[*row, origins.get(row[0], "")] for row in rows]
     table = Table(box=None, pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")
@@ -42,18 +47,29 @@ def main(cfg: Any) -> int:
     return DONE
 
 
+def _folders() -> Iterator[tuple[str, Path]]:
+    """The folders of YAML files, those of --config-dir and of installed packages included, and whose they are."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    hydra = GlobalHydra.instance().hydra
+    elements = hydra.config_loader.get_search_path().get_path() if hydra is not None else []
+    yield OURS, config_folder()
+    for element in elements:
+        if element.path and element.path.startswith("file://") and element.provider != "main":
+            whose = "--config-dir" if element.provider == "command-line" else element.provider
+            yield whose, Path(element.path.removeprefix("file://"))
+
+
+def _origins(group: str) -> dict[str, str]:
+    """Whose each option of a group is."""
+    return {path.stem: whose for whose, folder in _folders() for path in (folder / group).glob("*.yaml")}
+
+
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    folders = [config_folder()]
-    hydra = GlobalHydra.instance().hydra
-    if hydra is not None:
-        for source in hydra.config_loader.get_search_path().get_path():
-            if source.path and source.path.startswith("file://"):
-                folders.append(Path(source.path.removeprefix("file://")))
-    files = {path.stem: path for folder in folders for path in sorted((folder / name).glob("*.yaml"))}
+    files = {path.stem: path for _, folder in _folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
         text = path.read_text(encoding="utf-8")
         comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))
@@ -70,22 +86,18 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _metrics() -> tuple[list[str], list[list[str]]]:
-
-    from genaudit.metrics.result import KIND
     from genaudit.reports.explanations import METRICS
     from genaudit.tasks.run.judging import make_spec
+    from genaudit.tasks.run.result_names import value_names
 
     rows = []
     for name, config, _ in _group("metric"):
         for metric, node in config.items():
             spec = make_spec(str(metric), node, {}, False)
             needs = ", ".join(role if required else f"[{role}]" for role, required in spec.role_parameters.items())
-            result = _result_class(spec.fn)
-            values = []
-            for field in getattr(result, "__dataclass_fields__", {}).values():
-                if field.metadata.get(KIND) == "value":
-                    arrow = {"lower": "↓", "higher": "↑"}.get(field.metadata["better"], "")
-                    values.append(f"{field.metadata['name'] or field.name}{arrow}")
+            arrows = {"lower": "↓", "higher": "↑"}
+            given = value_names(spec.fn, str(metric)) or {}
+            values = [f"{value}{arrows.get(better, '')}" for value, better in given.items()]
             rows.append([name, needs, _measure(node), " ".join(values), METRICS.get(str(metric), "")])
     return ["metric", "needs", "measure", "values", "what it says"], rows
 
@@ -101,18 +113,6 @@ def _measure(node: Any) -> str:
     if "_target_" in measure:
         return str(measure["_target_"]).split(".")[-2].replace("_", " ")
     return ", ".join(measure)
-
-
-def _result_class(fn: Any) -> Any:
-    """The class that a metric's function says it returns, if it can be had."""
-    import functools
-    import typing
-
-    function = fn.func if isinstance(fn, functools.partial) else fn
-    try:
-        return typing.get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return None
 
 
 def _feature_models() -> tuple[list[str], list[list[str]]]:

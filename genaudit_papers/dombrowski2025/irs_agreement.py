@@ -184,7 +184,7 @@ class Retrievals(MeasuredTable):
         """Image sets and weights; MNIST's images on a laptop."""
         found = super().needs(scale, data)
         if scale == "laptop":
-            found.append(Need("5,000 images of MNIST", datasets.has_mnist(), "pip install 'genaudit[tables]'"))
+            found.append(Need("5,000 images of MNIST", datasets.has_mnist(), "pip install 'genaudit-images[tables]'"))
         return found
 
     def run(self, context: Context) -> Table:

@@ -270,7 +270,7 @@ class Regression:
 
         have = find_spec("skimage") is not None
         return [
-            Need("superpixels (SLIC) and photographs: scikit-image", have, "pip install 'genaudit[explain]'"),
+            Need("superpixels (SLIC) and photographs: scikit-image", have, "pip install 'genaudit-images[explain]'"),
             weights_need("the feature model", self.model, "table.model"),
         ]
 

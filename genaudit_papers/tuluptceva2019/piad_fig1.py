@@ -42,7 +42,11 @@ class PIADFig1:
         """Photographs; at the paper's scale LSUN's bedrooms and VGG-19."""
         if scale == "laptop":
             return [
-                Need("photographs", find_spec("skimage") is not None, "pip install 'genaudit[tables]' (scikit-image)")
+                Need(
+                    "photographs",
+                    find_spec("skimage") is not None,
+                    "pip install 'genaudit-images[tables]' (scikit-image)",
+                )
             ]
         found = bool(self._lsun(data))
         return [Need("images of LSUN's bedrooms", found, f"data=DIR with images in {LSUN}"), vgg19_weights()]

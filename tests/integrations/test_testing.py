@@ -93,6 +93,8 @@ def test_the_pages_workflow_is_one_and_its_commands_run(project: Path) -> None:
         done = subprocess.run(words, capture_output=True, text=True)
         assert done.returncode in (0, 3, 4), done.stderr
     assert "pytest" in " ".join(commands)
+    (summary,) = [line.split()[1] for line in commands if "GITHUB_STEP_SUMMARY" in line]
+    assert "| rule | value |" in (project / summary).read_text()
 
 
 def test_the_pages_test_file_runs(project: Path) -> None:

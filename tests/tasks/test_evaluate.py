@@ -140,7 +140,7 @@ def test_a_users_own_metric_runs_without_touching_genaudit(
     (own / "shift.yaml").write_text(
         "shift:\n  measure: ${feature_model}\n  fn: {_target_: mypackage.brightness.mean_shift, _partial_: true}\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # as a user: the working folder is not on the path of a console script
     out = tmp_path / "out"
     document = _run(out, *sets, *tiny, "--config-dir", str(own.parent), "metric=[spread,shift,fd]")
     assert set(document["metrics"]) == {"spread", "shift", "fd"}

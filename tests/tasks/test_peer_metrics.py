@@ -13,7 +13,6 @@ import pytest
 
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
-from genaudit.metrics.result import KIND
 from genaudit.reports import explanations
 
 OF_FEATURES = ("fd_infinity", "cmmd", "swd", "mind", "realism", "rarity", "fkea", "mifid", "fld")
@@ -85,12 +84,11 @@ def test_every_metric_is_explained(metric: str) -> None:
     from omegaconf import OmegaConf
 
     from genaudit.config_files import config_folder
-    from genaudit.tasks.listing import _result_class
+    from genaudit.tasks.run.result_names import value_names
 
     assert metric in explanations.METRICS
     node = OmegaConf.load(config_folder() / "metric" / f"{metric}.yaml")[metric]
-    fields = _result_class(instantiate(node.fn)).__dataclass_fields__.values()
-    names = [field.metadata.get("name") or field.name for field in fields if field.metadata.get(KIND) == "value"]
+    names = value_names(instantiate(node.fn), metric)
     assert names
     assert len(names) == 1 or set(names) <= set(explanations.VALUES) | {"fld"}
 

@@ -47,7 +47,7 @@ def tell_apart(
     with progress.bar("test", len(wanted) if repeats else 0) as advance:
         for metric, best, place in wanted if repeats else ():
             try:
-                found = _pvalues(comparison.runs[best], comparison.runs[place], metric, rows, repeats, seed)
+                found = pvalues(comparison.runs[best], comparison.runs[place], metric, rows, repeats, seed)
             except NoRows as reason:
                 lacking.setdefault(str(reason), []).append(metric)
             else:
@@ -64,7 +64,7 @@ def tell_apart(
     decide(comparison, tested)
 
 
-def _pvalues(first: Run, second: Run, metric: str, rows: RunRows, repeats: int, seed: int) -> dict[str, float]:
+def pvalues(first: Run, second: Run, metric: str, rows: RunRows, repeats: int, seed: int) -> dict[str, float]:
     """The uncorrected p-values of a metric's values between two runs.
 
     Raises:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from genaudit.tasks.run.settings import WHERE_AND_HOW, Settings
+from genaudit import plugins
+from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core")
 
@@ -26,7 +27,10 @@ def environment(cfg: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "packages": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
+        "packages": {
+            **{name: metadata.version(name) for name in PACKAGES if _installed(name)},
+            **{plugin.distribution: plugin.version for plugin in plugins.installed()},
+        },
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else _processor(),
         "threads": torch.get_num_threads() if torch else None,
@@ -49,7 +53,7 @@ def command_line(verb: str, **replaced: str) -> str:
     words = [
         f"{key}={shlex.quote(replaced[key])}" if key in replaced else word
         for key, word in typed
-        if key not in WHERE_AND_HOW
+        if key not in (*WHERE_AND_HOW, *RULES)
     ]
     return " ".join([f"genaudit {verb}", *words])
 
@@ -60,7 +64,7 @@ def resolved(cfg: Any) -> dict[str, Any]:
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    return _without_offline({str(key): value for key, value in config.items() if key not in WHERE_AND_HOW})
+    return _without_offline({str(key): value for key, value in config.items() if key not in (*WHERE_AND_HOW, *RULES)})
 
 
 def _without_offline(node: Any) -> Any:

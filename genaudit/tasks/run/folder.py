@@ -11,7 +11,7 @@ from genaudit.tasks.run.places import expanded
 
 
 def run_folder(cfg: Any, verb: str) -> Path:
-    """`out` as given, else the job's own folder of a sweep, else runs/VERB/DATE_TIME.
+    """`out` as given, else the job's own folder of a sweep, else runs/VERB/DATE_TIME; a gate's is that of its run.
 
     In a sweep the command line's `out` says each job's own folder (`genaudit.hydra_words.own_folders`); one that a YAML
     sets is led on into one.
@@ -27,6 +27,9 @@ def run_folder(cfg: Any, verb: str) -> Path:
         return folder / str(HydraConfig.get().job.num) if sweeping and not typed else folder
     if sweeping:
         return Path(HydraConfig.get().runtime.output_dir)
+    if verb == "gate" and cfg.get("run"):  # beside the report that it judges
+        run = expanded("run", str(cfg["run"]))
+        return run.parent if run.is_file() else run
     base = Path("runs") / verb / time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, number = base, 1
     while folder.exists():

@@ -27,10 +27,19 @@ def instantiate(node: Any, **given: Any) -> Any:
             cause = cause.__cause__
         if cause is not None:
             raise cause from None
-        text = " ".join(str(error).split())
-        raise UserError(
-            f"{node.get('_target_', 'a configuration node')} cannot be made from its YAML: {text}"
-        ) from error
+        first = _first_cause(error)
+        target = node.get("_target_", "a configuration node")
+        if isinstance(first, ImportError):
+            raise UserError(f"{target} cannot be imported ({first})") from error
+        # Hydra's own text ends with advice to set one of its variables
+        text = " ".join(str(first).partition(", set env var HYDRA_FULL_ERROR")[0].split())
+        raise UserError(f"{target} cannot be made from its YAML: {text}") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 class Instances:

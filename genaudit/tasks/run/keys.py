@@ -56,10 +56,11 @@ MEASURING: dict[str, Check] = {
 }
 MODELS = {"feature_model": NODE, "anomaly": NODE, "ais": NODE | NULL, "metric": NODE, "generator": NODE | NULL}
 TRAINED = dict.fromkeys(("density_model", "general_model", "piad_model"), PATH | NULL)
+RULES = {"require": WORD | list_of(WORD) | NULL, "baseline": PATH | NULL, "strict": SWITCH}
 ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
-    "evaluate": {**ROLES, **MODELS, **TRAINED, "skip": SWITCH, "pool": SWITCH | NULL},
+    "evaluate": {**ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
     # The gate's own keys belong to one another: `genaudit.tasks.gate.yardstick.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},
@@ -87,12 +88,20 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     },
     "moments": {"reference": SOURCE, "feature_model": NODE, "spatial": SWITCH},
     "reproduce": {"table": NODE | NULL, "scale": one_of("laptop", "paper"), "data": PATH | NULL},
+    "gate": {"run": PATH | NULL, **RULES, "relabellings": one_of(0) | integer(Bounds(10))},
     "compare": {
         "runs": list_of(PATH),
         "relabellings": one_of(0) | integer(Bounds(10, MOST_REPEATS)),  # 0: differences by the intervals
         "equal_n": SWITCH,
         "column": PATH | NULL,
         "column_name": WORD | NULL,
+    },
+    "export": {
+        "run": PATH | NULL,
+        "what": one_of("features", "rows", "images"),
+        "format": one_of("npz", "parquet", "csv"),
+        "measure": WORD | NULL,
+        "role": one_of("generated", "reference", "train", "anomalies") | NULL,
     },
     "check": {"paths": list_of(PATH)},
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": integer(Bounds(1, 100_000_000))},
@@ -109,9 +118,11 @@ FILES: dict[str, tuple[str, ...]] = {
     "train": ("checkpoint.pt", "log.csv", "model.safetensors", "model.json", "samples.png", "train.html"),
     "explain": ("coefficients.csv", "explain.html"),
     "reproduce": (),
+    "gate": ("gate.xml", "gate.md", "gate.json"),
     "compare": ("comparison.csv", "comparison.json", "comparison.html"),
     "moments": ("moments.npz",),
     "sample": (),
+    "export": (),
     "demo": (),
 }
 FILE_KINDS = {"moments": (".npz",), "train": (".json",)}  # verbs whose out= may be a file of such a name

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.store import Store
+from genaudit.store import Rows, Store
 from genaudit.tasks.run.judging import SOLE, MetricSpec
 from genaudit.tasks.run.measuring import GIVEN
 from genaudit.tasks.run.roles import ROLES
@@ -54,17 +54,34 @@ class RunRows:
     def _stored(self, report: Mapping[str, Any], role: str, fingerprint: str) -> np.ndarray:
         digest = report["images"][role]["digest"]
         if (digest, fingerprint) not in self._read:
-            named = report["environment"].get("run", {}).get("store")
-            for root in dict.fromkeys([self._store, *([Path(named)] if named else [])]):
-                rows = Store(root).rows_of(digest, fingerprint)
-                if rows is not None:
-                    break
-            else:
-                raise NoRows(f"the row store {self._store} does not hold the rows of the {role} images")
+            rows, _ = self.stored(report, role, fingerprint)
             if rows.shape[0] * rows.shape[1] * 4 > MOST_BYTES:
                 raise NoRows(f"the rows of the {role} images take more than {MOST_BYTES >> 30} GiB")
             self._read[digest, fingerprint] = np.asarray(rows[:])
         return self._read[digest, fingerprint]
+
+    def stored(self, report: Mapping[str, Any], role: str, fingerprint: str) -> tuple[Rows, np.ndarray]:
+        """The rows (N, D) of a role, read when they are asked for, and the images' digests (N, 16).
+
+        Raises:
+            NoRows: neither store holds all of them.
+        """
+        digest = report["images"][role]["digest"]
+        named = report["environment"].get("run", {}).get("store")
+        for root in dict.fromkeys([self._store, *([Path(named)] if named else [])]):
+            store = Store(root)
+            rows, digests = store.rows_of(digest, fingerprint), store.digests_of(digest)
+            if rows is not None and digests is not None:
+                return rows, digests
+        raise NoRows(f"the row store {self._store} does not hold the rows of the {role} images")
+
+    def given(self, report: Mapping[str, Any], role: str) -> np.ndarray:
+        """The features (N, D) that a role was given as, read again from where they came.
+
+        Raises:
+            NoRows: they are not there, or others.
+        """
+        return self._given(report["images"][role], role)
 
     def _given(self, images: Mapping[str, Any], role: str) -> np.ndarray:
         """Features are read again from where they came."""

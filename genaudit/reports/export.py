@@ -1,0 +1,147 @@
+"""Rows and columns as .npz, Parquet and CSV files, written block by block, so that memory stays bounded.
+
+An .npz holds `ROLE` (N, D) float32 and `ROLE_digests` (N,) of each role; where it is of one role alone they are called
+`features` and `digests`, and genaudit reads the file in place of images. Parquet and CSV have a row an image: `role`,
+`digest`, then the measure's numbers. Parquet files and .npz say which measure it is.
+N images, D numbers a row.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
+
+from genaudit.errors import UserError
+from genaudit.reports.files import write_csv, write_parquet
+from genaudit.reports.replace import replaced
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows (n, D) and the digests of their images, uint8 (n, 16), or None where there are none."""
+
+    rows: np.ndarray
+    digests: np.ndarray | None
+
+    def hex(self) -> list[str]:
+        """The digests as text, empty where there are none."""
+        if self.digests is None:
+            return [""] * len(self.rows)
+        return [row.tobytes().hex() for row in np.ascontiguousarray(self.digests)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a role: the names of their numbers, how many there are, and a function that reads them in blocks."""
+
+    role: str
+    columns: Sequence[str]
+    count: int
+    blocks: Callable[[], Iterator[Block]]
+
+
+def write_parts(path: Path, kind: str, parts: Sequence[Part], about: Mapping[str, str]) -> None:
+    """Writes the rows of all roles into one file, which is whole or not there.
+
+    Args:
+        kind: "npz", "parquet" or "csv". about: what the rows are; not in CSV.
+
+    Raises:
+        UserError: Parquet without pyarrow.
+    """
+    writers = {"npz": _write_npz, "parquet": _write_parquet, "csv": _write_csv}
+    _pyarrow_for(kind)
+    with replaced(path.parent, [path.name]) as folder, open(folder / path.name, "xb") as stream:
+        writers[kind](stream, parts, about)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_table(path: Path, kind: str, columns: Mapping[str, Any]) -> None:
+    """Writes columns of equal length: in an .npz an array each, text as Unicode arrays."""
+    _pyarrow_for(kind)
+    with replaced(path.parent, [path.name]) as folder, open(folder / path.name, "xb") as stream:
+        if kind == "npz":
+            arrays: dict[str, Any] = {name: np.asarray(column) for name, column in columns.items()}
+            np.savez(stream, **arrays)
+        elif kind == "parquet":
+            write_parquet(columns, stream)
+        else:
+            with _text(stream) as text:
+                write_csv(tuple(columns), zip(*columns.values(), strict=True), text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _pyarrow_for(kind: str) -> None:
+    from importlib.util import find_spec
+
+    if kind == "parquet" and find_spec("pyarrow") is None:
+        raise UserError("format=parquet needs the package pyarrow: pip install 'genaudit-images[frames]'")
+
+
+def _write_npz(stream: BinaryIO, parts: Sequence[Part], about: Mapping[str, str]) -> None:
+    with zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
+        for name, text in about.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.array(text), allow_pickle=False)
+        for part in parts:
+            alone = len(parts) == 1
+            shape = (part.count, len(part.columns))
+            with archive.open(f"{'features' if alone else part.role}.npy", "w", force_zip64=True) as member:
+                _write_header(member, shape, np.dtype(np.float32))
+                for block in part.blocks():
+                    member.write(np.ascontiguousarray(block.rows, np.float32).tobytes())
+            digests = np.array([each for block in part.blocks() for each in block.hex()], "U32")
+            with archive.open(f"{'digests' if alone else f'{part.role}_digests'}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, digests, allow_pickle=False)
+
+
+def _write_header(member: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(member, header)
+
+
+def _write_parquet(stream: BinaryIO, parts: Sequence[Part], about: Mapping[str, str]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = parts[0].columns
+    numbers = [(name, pyarrow.float32()) for name in columns]
+    schema = pyarrow.schema([("role", pyarrow.string()), ("digest", pyarrow.string()), *numbers], metadata=dict(about))
+    with parquet.ParquetWriter(stream, schema) as writer:
+        for part in parts:
+            for block in part.blocks():
+                values = np.asarray(block.rows, np.float32)
+                arrays = [[part.role] * len(values), block.hex(), *(values[:, place] for place in range(len(columns)))]
+                writer.write_table(pyarrow.table(dict(zip(schema.names, arrays, strict=True)), schema=schema))
+
+
+def _write_csv(stream: BinaryIO, parts: Sequence[Part], about: Mapping[str, str]) -> None:
+    def rows() -> Iterator[list[Any]]:
+        for part in parts:
+            for block in part.blocks():
+                for digest, row in zip(block.hex(), np.asarray(block.rows).tolist(), strict=True):
+                    yield [part.role, digest, *row]
+
+    with _text(stream) as text:
+        write_csv(("role", "digest", *parts[0].columns), rows(), text)
+
+
+@contextmanager
+def _text(stream: BinaryIO) -> Iterator[TextIO]:
+    """A text stream on a binary one, which stays open behind it."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="")
+    try:
+        yield text
+        text.flush()
+    finally:
+        text.detach()
