@@ -157,11 +157,15 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
     key, many = VERBS[verb].bare_key, VERBS[verb].bare_many
     if not bare:
         return []
+    second = VERBS[verb].second_key
+    if VERBS[verb].takes_second and len(bare) == 2:
+        return [f"{key}={literal(bare[0])}", f"{second}={literal(bare[1])}"]
     if key is None or (len(bare) > 1 and not many):
         unexpected = bare[0] if key is None else bare[1]
+        meant = f"did you mean {second}={unexpected}? S" if second and len(bare) == 2 else "s"
         raise UserError(
-            f"unexpected argument {unexpected!r}: settings are written key=value, and a pattern of several paths is "
-            f"quoted (see `genaudit {verb} --help`)"
+            f"unexpected argument {unexpected!r}: {meant}ettings are written key=value, and a pattern of several paths "
+            f"is quoted (see `genaudit {verb} --help`)"
         )
     return [f"{key}=[{','.join(literal(word) for word in bare)}]" if many else f"{key}={literal(bare[0])}"]
 
@@ -188,8 +192,9 @@ def _run(verb: str, arguments: list[str]) -> int:
         raise
     except Exception as error:
         from genaudit.hydra_errors import explain
+        from genaudit.tasks.run.result_names import metrics_with
 
-        raise UserError(explain(error, verb, arguments, config_folder())) from error
+        raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     finally:
         sys.argv = before
     return max(codes, default=DONE)

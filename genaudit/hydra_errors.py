@@ -5,18 +5,24 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from genaudit.plugins import installed
 
+Holders = Callable[[str, list[Path]], list[str]]
 
-def explain(error: Exception, verb: str, arguments: list[str], configs: Path) -> str:
+
+def explain(
+    error: Exception, verb: str, arguments: list[str], configs: Path, metrics_with: Holders = lambda value, folders: []
+) -> str:
     """What was wrong with which key, and what was expected.
 
     Args:
         error: what Hydra raised while it composed the configuration.
         verb: the verb. arguments: as given to Hydra. configs: genaudit's configuration folder.
+        metrics_with: the metrics that have a value of a name, of those in some folders of configurations.
 
     Raises:
         Exception: `error` itself, where it is not about the configuration.
@@ -29,7 +35,7 @@ def explain(error: Exception, verb: str, arguments: list[str], configs: Path) ->
     if isinstance(error, OverrideParseException):
         return f"cannot read the argument {error.override!r}: settings are written key=value, lists key=[a,b]"
     if isinstance(error, MissingConfigException):
-        return _unknown_option(error, verb, arguments, configs)
+        return _unknown_option(error, arguments, configs, metrics_with)
     if found := re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", text):
         return _unknown_key(found.group(1), verb, configs)
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -75,14 +81,18 @@ def _flat(node: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def _unknown_option(error: Any, verb: str, arguments: list[str], configs: Path) -> str:
+def _unknown_option(error: Any, arguments: list[str], configs: Path, metrics_with: Holders) -> str:
     group, _, option = str(error.missing_cfg_file or "").rpartition("/")
     if not group:
         return " ".join(str(error).split())
     folders = [configs, *_own_folders(arguments), *(plugin.folder for plugin in installed())]
     options = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
     close = difflib.get_close_matches(option, options, n=1)
+    if group == "metric" and (holders := metrics_with(option, folders)):
+        return f"metric {option!r} is a value of {' and '.join(holders)}: write metric=[{','.join(holders)}]"
     hint = f"; did you mean {close[0]}?" if close else "."
+    if group == "feature_model":
+        hint += f" A model of timm is written feature_model=timm feature_model.name={option}."
     return f"unknown {group} {option!r}{hint} There are: {', '.join(options)}"
 
 

@@ -13,6 +13,7 @@ class Verb:
         summary: one line for the overview.
         usage: the first line of the help. examples: commands that run. text: what it does and which keys it knows.
         module: the module of `genaudit.tasks`. bare_key: the key of bare arguments; bare_many: as a list.
+        second_key: the key that a second bare argument was likely meant for; takes_second: it goes there.
         flags: switches of its own ("--plan"), passed on as key=true.
     """
 
@@ -23,6 +24,8 @@ class Verb:
     module: str
     bare_key: str | None = None
     bare_many: bool = False
+    second_key: str | None = None
+    takes_second: bool = False
     flags: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -80,6 +83,7 @@ require=RULES  baseline=RUN  strict=false  passes or fails the run by rules (`ge
         + MEASURING,
         module="evaluate",
         bare_key="generated",
+        second_key="reference",
     ),
     "reject": Verb(
         "Diversity gate for a checkpoint: accepts, rejects or asks for more samples; writes decision.json and a page.",
@@ -116,6 +120,7 @@ judges all as one set. limit=N judges a random subset of the samples (of a strea
         + "\n".join(line for line in MEASURING.split("\n") if not line.startswith(("  metric=", "  skip="))),
         module="reject",
         bare_key="generated",
+        second_key="train",
         flags=frozenset({"--plan"}),
     ),
     "gate": Verb(
@@ -138,7 +143,8 @@ A rule is one comparison (>= <= > < == !=) of two sides of numbers, names, + - *
   recall                a value of the run; prdc.recall, fd@dinov2_l14.fd where two metrics have it; quoted where it
                         holds other signs than letters, digits, _ and @
   fd.lower  fd.upper    the ends of its interval; fd.value the number alone
-  fd.real               what fresh real images of the same count score; fd.real_ratio the value divided by that
+  fd.real               what fresh real images of the same count score; fd.real_ratio the value (of as
+                        many images) divided by that
   baseline              the same in the run that baseline= names; baseline.fd, baseline.lower. The outcome says whether
                         the difference is more than chance: by relabelling the images of both runs, from the rows in
                         the store (relabellings=40; 0: never), else by the intervals. A run that was measured otherwise,
@@ -156,6 +162,7 @@ A value that could not be computed, or has no real floor, leaves its rule undeci
 """,
         module="gate_run",
         bare_key="run",
+        second_key="baseline",
     ),
     "train": Verb(
         "Fits a density model or PIAD on images, for metric=llr and metric=piad; resumable.",
@@ -293,10 +300,23 @@ Nothing is measured again: the rows come from the row store (store=), where the 
         bare_key="run",
     ),
     "check": Verb(
-        "Reads every image and says what would be used, skipped, and why; no network is loaded.",
-        "genaudit check PATH ... [key=value ...]",
-        "genaudit check samples/ real.zip",
-        "Keys: max_pixels=100000000  workers=auto  limit=N\n",
+        "Says what of images would be used, and whether sets may be compared; no network is loaded.",
+        "genaudit check PATH ... [reference=B train=T] [harm=true] [key=value ...]",
+        """
+genaudit check samples/ real.zip
+genaudit check samples/ reference=real/ train=train/
+genaudit check samples/ reference=real/ harm=true
+""",
+        """\
+Every image is read. With reference= or train= the path plays generated, and a table shows formats, JPEG quality,
+sizes, modes, grey, bit depth, alpha and copies of each role; below it stands what differs between them, what that does
+to which metrics, and what to do (docs/audit.md). The same opens every report of `genaudit evaluate`.
+
+  harm=true             recodes or resizes up to 400 images as the other side is, and says by how much FD and recall
+                        move; only this runs a network (feature_model=NAME)
+  limit=N  limit_reference=N  limit_train=N  max_pixels=100000000  workers=auto|N
+
+""",
         module="check",
         bare_key="paths",
         bare_many=True,
@@ -314,11 +334,14 @@ Nothing is measured again: the rows come from the row store (store=), where the 
     ),
     "list": Verb(
         "Lists what there is, what each needs, and whether its weights are on this machine.",
-        "genaudit list metrics|feature_models|generators|datasets|tables",
-        "genaudit list metrics\ngenaudit list feature_models",
-        "",
+        "genaudit list metrics|feature_models|generators|datasets|tables | genaudit list metrics NAME",
+        "genaudit list metrics\ngenaudit list metrics fd\ngenaudit list feature_models",
+        "`genaudit list metrics NAME` tells all of one metric: values, settings, needs, cost, source. NAME may be a\n"
+        "value's name too, such as recall.\n",
         module="listing",
         bare_key="what",
+        second_key="name",
+        takes_second=True,
     ),
     "cache": Verb(
         "Shows where the row store is and how big, by measure; prunes, verifies and compacts it.",

@@ -168,6 +168,11 @@ def test_the_store_takes_only_the_protocol_from_measures() -> None:
         assert {m for m in _imported(path) if _room(m) == "measures"} <= {"genaudit.measures.measure"}, path
 
 
+def test_the_verdict_takes_only_the_result_types_from_metrics() -> None:
+    for path in _files("verdict"):
+        assert {m for m in _imported(path) if _room(m) == "metrics"} <= {"genaudit.metrics.result"}, path
+
+
 def test_recipes_and_papers_take_only_plain_containers_from_reports() -> None:
     for path in [*_files("recipe.py"), *_files(PAPERS.name)]:
         assert {m for m in _imported(path) if _room(m) == "reports"} <= {"genaudit.reports.table"}, path

@@ -28,7 +28,13 @@ def duplicates(digests: np.ndarray) -> int:
 
 def shared(digests: np.ndarray, others: np.ndarray) -> int:
     """How many of the images are exact copies of one of `others`."""
-    return int(np.isin(_keys(digests), _keys(others)).sum())
+    return int(shared_mask(digests, others).sum())
+
+
+def shared_mask(digests: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of the images are exact copies of one of `others`, (N,) of booleans."""
+    found: np.ndarray = np.isin(_keys(digests), _keys(others))
+    return found
 
 
 def shuffled_by_content(digests: np.ndarray, seed: int) -> np.ndarray:

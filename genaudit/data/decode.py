@@ -45,6 +45,7 @@ from PIL import (  # the plugins register themselves in Image.OPEN when they are
 
 from genaudit.data.bad_image import BadImage as BadImage
 from genaudit.data.containers import BareFile, orientation, pixels_only
+from genaudit.data.encoding import Encoding, jpeg_quality, webp_format
 from genaudit.data.memory import DECODING_BYTES, PIXELS
 from genaudit.data.tiff import Tiff, read_tiff
 from genaudit.stats.shared import Shared, Undo
@@ -108,6 +109,7 @@ class Header(NamedTuple):
         frames: of an animation or pages of a TIFF, of which the first is read.
         turned: the file names an orientation that is applied.
         reading: what is done to the decoder's pixels, as part of the image's address in the store; "" is nothing.
+        format: the file's, as in `Encoding`. quality, exact: of a JPEG.
     """
 
     mode: str
@@ -116,6 +118,13 @@ class Header(NamedTuple):
     frames: int = 1
     turned: bool = False
     reading: str = ""
+    format: str = ""
+    quality: int = 0
+    exact: bool = True
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(self.mode, self.format, self.quality, self.exact, self.turned)
 
 
 def probe(data: bytes, max_pixels: int) -> Header:
@@ -125,14 +134,16 @@ def probe(data: bytes, max_pixels: int) -> Header:
         BadImage: empty, not an image, a damaged header, more than `max_pixels` pixels, or a mode without a
             defined conversion.
     """
-    image, _, parts = _open(data, max_pixels)
+    image, kind, parts = _open(data, max_pixels)
     with image:
         mode = image.mode
         if mode in ("RGB", "RGBA") and data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 16:
             mode += ";16"
         turn = _turn(image, parts)
         height, width = (image.width, image.height) if turn > 4 else (image.height, image.width)
-        return Header(mode, height, width, _frames(image, parts), turn > 1, _reading(parts, turn))
+        quality, exact = jpeg_quality(getattr(image, "quantization", {})) if kind == "JPEG" else (0, True)
+        name = webp_format(data) if kind == "WEBP" else kind
+        return Header(mode, height, width, _frames(image, parts), turn > 1, _reading(parts, turn), name, quality, exact)
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:

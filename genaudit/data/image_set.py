@@ -16,12 +16,14 @@ import numpy as np
 from genaudit.data.bad_image import BadImage
 from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, set_digest
+from genaudit.data.encoding import Encoding, tally
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
 
 OnError = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
+Watch = Callable[[bytes, np.ndarray], None]
 
 _NAMED = 5  # images that an error message names
 
@@ -115,7 +117,6 @@ class ImageSet:
         ignored: what of the source is left out before it is read, counted by reason (`genaudit.data.ignored`), and
             further frames of the images.
         notes: what else of the source is worth a warning.
-        turned: images of the source whose EXIF (or TIFF) orientation is applied.
         policy: what happens to images that cannot be used.
         available: how many usable images the source has, where a limit took only some of them; else None.
     """
@@ -129,12 +130,12 @@ class ImageSet:
     policy: Policy
     _reader: Reader
     _positions: np.ndarray  # (N,) int64, each image's position in the reader
-    _modes: np.ndarray  # (N,) uint8, indices into _mode_names
-    _mode_names: tuple[str, ...]
+    _codes: np.ndarray  # (N,) uint16, indices into _encodings
+    _encodings: tuple[Encoding, ...]
     _total: int  # images that the source claimed to have, the base of max_skipped
     notes: tuple[Note, ...] = ()
-    turned: int = 0
     available: int | None = None
+    _watch: Watch | None = None  # told of every image that is read
     _judged: int = 0  # of `skipped`, those that a limit has settled: they are no share of the images it took
 
     def __len__(self) -> int:
@@ -151,10 +152,24 @@ class ImageSet:
         return duplicates(self.digests)
 
     @property
+    def encodings(self) -> dict[Encoding, int]:
+        """How many images were stored in which way."""
+        counts = np.bincount(self._codes, minlength=len(self._encodings))
+        return {encoding: int(n) for encoding, n in sorted(zip(self._encodings, counts, strict=True)) if n}
+
+    def encoding(self, index: int) -> Encoding:
+        """How one image was stored."""
+        return self._encodings[self._codes[index]]
+
+    @property
     def modes(self) -> dict[str, int]:
         """How many images have which mode ("RGB", "L", "P", "RGBA", "I;16", "CMYK", "RGB float", ...)."""
-        counts = np.bincount(self._modes, minlength=len(self._mode_names))
-        return {name: int(n) for name, n in sorted(zip(self._mode_names, counts, strict=True)) if n}
+        return tally((encoding.mode, n) for encoding, n in self.encodings.items())
+
+    @property
+    def turned(self) -> int:
+        """How many images carry an EXIF (or TIFF) orientation, which is applied."""
+        return sum(n for encoding, n in self.encodings.items() if encoding.turned)
 
     @property
     def converted(self) -> dict[str, int]:
@@ -169,9 +184,16 @@ class ImageSet:
         """
         position = int(self._positions[index])
         try:
-            return self._reader.read(position, self.digests[index].tobytes(), self.policy.max_pixels)
+            pixels = self._reader.read(position, self.digests[index].tobytes(), self.policy.max_pixels)
         except BadImage as error:
             raise DamagedImage(self.names[index], str(error)) from error
+        if self._watch is not None:
+            self._watch(self.digests[index].tobytes(), pixels)
+        return pixels
+
+    def watched(self, watch: Watch | None) -> ImageSet:
+        """The same images; `watch(digest, pixels)` is called with each that is read, in the reader's thread."""
+        return replace(self, _watch=watch)
 
     def close(self) -> None:
         """Closes the source's files; the next `read` opens them again. No other thread may be reading."""
@@ -186,7 +208,7 @@ class ImageSet:
             digests=self.digests[chosen],
             sizes=self.sizes[chosen],
             _positions=self._positions[chosen],
-            _modes=self._modes[chosen],
+            _codes=self._codes[chosen],
         )
 
     def limited(self, limit: int, seed: int) -> ImageSet:
@@ -225,12 +247,11 @@ def scan(
     total = len(listing.names)
     digests = np.empty((total, DIGEST_BYTES), dtype=np.uint8)
     sizes = np.empty((total, 2), dtype=np.int32)
-    modes = np.empty(total, dtype=np.uint8)
-    codes: dict[str, int] = {}
+    numbers = np.empty(total, dtype=np.uint16)
+    codes: dict[Encoding, int] = {}
     keep = np.ones(total, dtype=bool)
     skipped: list[Skipped] = []
     ignored = Counter(listing.ignored)
-    turned = 0
 
     def scan_one(index: int) -> Entry | BadImage:
         try:
@@ -247,8 +268,7 @@ def scan(
         else:
             digests[index] = np.frombuffer(entry.digest, dtype=np.uint8)
             sizes[index] = entry.height, entry.width
-            modes[index] = codes.setdefault(entry.mode, len(codes))
-            turned += entry.turned
+            numbers[index] = codes.setdefault(entry.encoding, len(codes))
             if entry.frames > 1:
                 ignored[PAGES] += entry.frames - 1
         if progress is not None:
@@ -267,11 +287,10 @@ def scan(
         policy=policy,
         _reader=listing.reader,
         _positions=positions,
-        _modes=modes[keep],
-        _mode_names=tuple(codes),
+        _codes=numbers[keep],
+        _encodings=tuple(codes),
         _total=total,
         notes=listing.notes,
-        turned=turned,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from genaudit.data.audit.facts import SetFacts, Watch, facts_of, sample_of
 from genaudit.data.copies import originals
+from genaudit.data.digest import DIGEST_BYTES
 from genaudit.data.features import FeatureSet, Moments
 from genaudit.data.ignored import Note
 from genaudit.data.image_set import DamagedImage, ImageSet, Policy, Progress, Skipped
@@ -33,6 +35,8 @@ class Inspection:
         duplicates: usable images whose bytes equal those of an earlier one.
         duplicate_names: the first few such pairs, (copy, original).
         digest: address in hex of what would be used.
+        facts: how the images were stored and what their pixels show; None where there are none.
+        digests: (N, 16) content addresses of what would be used.
     """
 
     source: str
@@ -48,6 +52,11 @@ class Inspection:
     digest: str
     notes: tuple[Note, ...] = ()
     turned: int = 0
+    facts: SetFacts | None = None
+    digests: np.ndarray = field(default_factory=lambda: np.empty((0, DIGEST_BYTES), np.uint8))
+
+    def __len__(self) -> int:
+        return self.count
 
 
 def inspect(
@@ -74,8 +83,11 @@ def inspect(
     if isinstance(found, FeatureSet):
         copies, pairs = _duplicates(found.digests, found.names)
         rows, columns = found.features.shape
-        return Inspection(found.source, "features", rows, columns, {}, {}, [], {}, copies, pairs, found.digest)
-    images = found
+        return Inspection(
+            found.source, "features", rows, columns, {}, {}, [], {}, copies, pairs, found.digest, digests=found.digests
+        )
+    watch = Watch(digest.tobytes() for digest in sample_of(found).digests)
+    images = found.watched(watch)
     damaged = _decode_all(images, workers, progress)
     if damaged:
         keep = np.ones(len(images), dtype=bool)
@@ -100,6 +112,8 @@ def inspect(
         digest=images.digest,
         notes=images.notes,
         turned=images.turned,
+        facts=facts_of(images, watch.rows),
+        digests=images.digests,
     )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from genaudit.data.bad_image import BadImage
 from genaudit.data.decode import check_pixels, decode, probe
 from genaudit.data.digest import array_digest, file_digest
+from genaudit.data.encoding import Encoding
 from genaudit.data.memory import BYTES
 from genaudit.reading import check_regular, open_regular, read_bytes
 
@@ -31,14 +32,13 @@ _BLOCK = 2048  # images handed to the threads at once: bounds the futures, not t
 
 
 class Entry(NamedTuple):
-    """What the scan keeps of one image; `frames` and `turned` as in `decode.Header`."""
+    """What the scan keeps of one image; `frames` as in `decode.Header`."""
 
     digest: bytes
-    mode: str
+    encoding: Encoding
     height: int
     width: int
     frames: int = 1
-    turned: bool = False
 
 
 def max_bytes(max_pixels: int) -> int:
@@ -77,7 +77,7 @@ class EncodedReader(Reader):
             data = self._fetch(index, max_pixels)
             header = probe(data, max_pixels)
             digest = file_digest(data, header.reading)
-        return Entry(digest, header.mode, header.height, header.width, header.frames, header.turned)
+        return Entry(digest, header.encoding, header.height, header.width, header.frames)
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         with BYTES.claim(min(self.weight(index), max_bytes(max_pixels))):
@@ -106,7 +106,7 @@ class PixelReader(Reader):
     def scan(self, index: int, max_pixels: int) -> Entry:
         pixels, mode = self.pixels(index)
         check_pixels(pixels.shape[0], pixels.shape[1], max_pixels)
-        return Entry(array_digest(pixels), mode, pixels.shape[0], pixels.shape[1])
+        return Entry(array_digest(pixels), Encoding(mode), pixels.shape[0], pixels.shape[1])
 
     def read(self, index: int, digest: bytes, max_pixels: int) -> np.ndarray:
         pixels, _ = self.pixels(index)

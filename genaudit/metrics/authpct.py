@@ -7,6 +7,7 @@ N training images, M generated images, D features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -120,6 +121,11 @@ def judge(
         nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0]),
         cautions=tuple(cautions),
     )
+
+
+def prepared(*, train: Any, device: str = "cpu") -> Callable[[Any], dict[str, float]]:
+    """The value alone as a function of generated rows."""
+    return lambda generated: {"authpct": authpct(train, generated, device=device)}
 
 
 def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.ndarray, Neighbours, np.ndarray]:

@@ -16,6 +16,7 @@ N held-out, M generated images, C cells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -133,19 +134,7 @@ def judge(
     rows["generated"] = as_rows(generated, "generated", columns=dimensions)
     if not 1 <= cells <= len(rows["train"]):
         raise ValueError(f"cells must be between 1 and the number of training images, not {cells}")
-    labels = _assign(rows, cells, seed)
-
-    found: list[Region] = []
-    searched: list[_Searched] = []
-    for cell in range(cells):
-        inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
-        n, m = len(inside["reference"]), len(inside["generated"])
-        z = farther = None
-        if m >= max(min_generated, 1) and n > 0 and len(inside["train"]) > 0:
-            searched.append(_Searched(rows, inside, device))
-            made, held_out = searched[-1].distances()
-            z, farther = _score(made, held_out)
-        found.append(Region(len(inside["train"]), n, m, z, farther))
+    found, searched = _search(rows, _fit(rows["train"], cells, seed), min_generated, device)
 
     counted = [cell for cell in found if cell.z is not None]
     if not counted:
@@ -188,20 +177,62 @@ def judge(
     )
 
 
-def _assign(rows: dict[str, RowsLike], cells: int, seed: int) -> dict[str, np.ndarray]:
-    """The k-means cell of every image by role."""
+def prepared(
+    *,
+    reference: Any,
+    train: Any,
+    cells: Count = 3,
+    min_generated: Count = MIN_GENERATED,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Callable[[Any], dict[str, float]]:
+    """The value alone as a function of generated rows, without the parts behind its interval; NaN where none counts."""
+    fixed = {"train": as_rows(train, "train"), "reference": as_rows(reference, "reference")}
+    means = _fit(fixed["train"], cells, seed)
+
+    def value_of(generated: Any) -> dict[str, float]:
+        rows = fixed | {"generated": as_rows(generated, "generated")}
+        searched = _search(rows, means, min_generated, device)[1]
+        if not searched:
+            return {"ct": float("nan")}
+        held = np.array([len(each.inside["reference"]) for each in searched], float)
+        return {"ct": float(held @ [_score(*each.distances())[0] for each in searched] / held.sum())}
+
+    return value_of
+
+
+def _search(
+    rows: dict[str, RowsLike], means: Any, min_generated: int, device: str
+) -> tuple[list[Region], list[_Searched]]:
+    """Every cell of the fitted k-means, and the neighbours of those that count."""
+    cells = len(means.cluster_centers_)
+    labels = {
+        role: np.concatenate([means.predict(block) for _, block in blocks(those, role)]) for role, those in rows.items()
+    }
+    found: list[Region] = []
+    searched: list[_Searched] = []
+    for cell in range(cells):
+        inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
+        n, m = len(inside["reference"]), len(inside["generated"])
+        z = farther = None
+        if m >= max(min_generated, 1) and n > 0 and len(inside["train"]) > 0:
+            searched.append(_Searched(rows, inside, device))
+            made, held_out = searched[-1].distances()
+            z, farther = _score(made, held_out)
+        found.append(Region(len(inside["train"]), n, m, z, farther))
+    return found, searched
+
+
+def _fit(train: RowsLike, cells: int, seed: int) -> Any:
+    """k-means of the training images."""
     from sklearn.cluster import KMeans
 
-    train = rows["train"]
     if len(train) > FIT_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(train), size=FIT_ROWS, replace=False))
         sample = np.asarray(train[chosen], dtype=np.float64)
     else:
         sample = np.concatenate([block for _, block in blocks(train, "train")])
-    means = KMeans(n_clusters=cells, n_init=10, random_state=seed).fit(sample)
-    return {
-        role: np.concatenate([means.predict(block) for _, block in blocks(those, role)]) for role, those in rows.items()
-    }
+    return KMeans(n_clusters=cells, n_init=10, random_state=seed).fit(sample)
 
 
 class _Searched:

@@ -12,6 +12,7 @@ N images, D features, R columns of a factor: R = min(N - 1, D).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -195,6 +196,19 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
             if count is not None and count <= dimensions
         ),
     )
+
+
+def prepared(*, reference: Any) -> Callable[[Any], dict[str, float]]:
+    """The value alone as a function of generated rows, with the reference's Gaussian fitted once."""
+    given = given_moments(reference)
+    second = (
+        fit_gaussian(as_rows(reference, "reference"), "reference")
+        if given is None
+        else gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    )
+    return lambda generated: {
+        "fd": sum(distance_terms(fit_gaussian(as_rows(generated, "generated"), "generated"), second))
+    }
 
 
 def _at_half(rows: dict[str, RowsLike], reference: Gaussian, distance: float) -> str:

@@ -19,6 +19,7 @@ N training images, each content once, n generated, D features, c_i how often tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from genaudit.stats.bounds import Probability, Repeats
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
-from genaudit.stats.neighbours import nearest
+from genaudit.stats.neighbours import Index, nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
@@ -259,6 +260,51 @@ def judge(
         seed=seed,
         device=device,
     )
+
+
+def prepared(
+    *,
+    train: Any = None,
+    reference: Any = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    seed: int = 0,
+    device: str = "cpu",
+) -> Callable[[Any], dict[str, float]]:
+    """The values without intervals and tests as a function of generated rows, with what is retrieved from found once.
+
+    `irs_relative` only where a reference is given.
+
+    Raises:
+        Unavailable: as `judge`.
+    """
+    if train is None:
+        if reference is None or reference.shape[0] < 2:
+            raise Unavailable("needs train=... (the training images), or reference=... to stand in for them")
+        order = np.random.default_rng((seed, 0)).permutation(len(reference))
+        order = order[same_rows(reference)[order] == order]
+        train, reference = (Chosen(reference, np.sort(half)) for half in np.array_split(order, 2))
+    first, index = same_rows(train), Index(train, metric=metric, device=device)
+    n_train = int((first == np.arange(len(first))).sum())
+
+    def retrieved(rows: Any) -> np.ndarray:
+        return counts_of(first[index.nearest(rows).indices[:, 0]])
+
+    real = None if reference is None else retrieved(reference)
+
+    def values_of(generated: Any) -> dict[str, float]:
+        counts = retrieved(generated)
+        n = int(counts.sum())
+        found = {
+            "irs_alpha": len(counts) / n_train,
+            "irs_inf": estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train,
+            "irs_chao1": min(1.0, chao1(counts).value / n_train),
+        }
+        if real is not None:
+            size = min(n, int(real.sum()))
+            found["irs_relative"] = float(rarefied(counts, [size])[0] / rarefied(real, [size])[0])
+        return found
+
+    return values_of
 
 
 def _measurement_gap(

@@ -94,6 +94,22 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     )
 
 
+def prepared(*, reference: Any) -> Callable[[Any], dict[str, float]]:
+    """The value alone as a function of generated rows, with the reference's own kernels summed once."""
+    y = as_rows(reference, "reference")
+    n, within_y = len(y), float(_within(y, "reference", cubic).sum())
+
+    def value_of(generated: Any) -> dict[str, float]:
+        x = as_rows(generated, "generated")
+        check_pair(x, "generated", y, "reference")
+        m = len(x)
+        across = _across(x, "generated", y, "reference", cubic)[0].sum()
+        within_x = _within(x, "generated", cubic).sum()
+        return {"kd": float(within_x / (m * (m - 1)) + within_y / (n * (n - 1)) - 2 * across / (m * n))}
+
+    return value_of
+
+
 class MMD(NamedTuple):
     """Squared MMD by the wanted estimate, its standard error (None below 3 images), and the unbiased estimate."""
 

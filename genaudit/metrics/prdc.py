@@ -14,6 +14,7 @@ N reference images, M generated images, D features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -203,6 +204,18 @@ def judge(
     )
 
 
+def prepared(*, reference: Any, k: Count = 5, device: str = "cpu") -> Callable[[Any], dict[str, float]]:
+    """The four values alone as a function of generated rows, with the reference's balls found once."""
+    a = as_rows(reference, "reference")
+    radii = balls.radii(a, k, device=device) if len(a) > k else None
+
+    def values_of(generated: Any) -> dict[str, float]:
+        b = as_rows(generated, "generated")
+        return vars(_summary(_membership(a, b, k, device, radii=radii), k))
+
+    return values_of
+
+
 def _dependence(summary: PRDC, spread: dict[str, Spread]) -> str:
     """What the values are at half of the images, measured on these sets; empty where that is not known."""
     told = [
@@ -244,8 +257,19 @@ def _spread(of_reference: balls.Members, of_generated: balls.Members, k: int, se
     return over_parts(of_part, sizes, seed=seed)
 
 
-def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str, *, spare: bool = False) -> _Membership:
-    """Which points of either set lie in which balls of the other, over all tiles of pairs; `spare` for the errors."""
+def _membership(
+    reference: RowsLike,
+    generated: RowsLike,
+    k: int,
+    device: str,
+    *,
+    spare: bool = False,
+    radii: np.ndarray | None = None,
+) -> _Membership:
+    """Which points of either set lie in which balls of the other, over all tiles of pairs.
+
+    `spare` for the errors; `radii` of the reference's balls where they are known.
+    """
     n, m = len(reference), len(generated)
     if reference.shape[1] != generated.shape[1]:
         raise ValueError(
@@ -261,7 +285,7 @@ def _membership(reference: RowsLike, generated: RowsLike, k: int, device: str, *
         radii_reference, radii_generated = (each.neighbours.distances[:, k - 1] for each in members)
     else:
         members = None
-        radii_reference = balls.radii(reference, k, device=device)
+        radii_reference = balls.radii(reference, k, device=device) if radii is None else radii
         radii_generated = balls.radii(generated, k, device=device)
     counts, covered, recalled = np.zeros(m, np.int64), np.zeros(n, bool), np.zeros(n, bool)
     for tile in balls.tiles(reference, generated, names=("reference", "generated"), device=device):

@@ -54,6 +54,32 @@ def per_image(
     )
 
 
+RealSource = Literal["train", "reference", "reference_halves"]
+
+
+@dataclass(frozen=True)
+class RealFloor:
+    """What fresh real images score in the place of the generated ones: the real floor of a value.
+
+    Attributes:
+        value: the mean score of `n` real images. lower, upper: where a fresh set of as many real images scores, at the
+            report's confidence, the other roles held fixed; None where there are too few images or resamplings.
+        n: real images that play generated. source: where they come from (`genaudit.verdict.pairing`).
+        generated: the score of `n` of the generated images in the same places; None where that is the value itself.
+        error: standard error of a fresh set's score, with that of `value`; None as the ends.
+        resamplings: behind the error.
+    """
+
+    value: float
+    lower: float | None
+    upper: float | None
+    n: int
+    source: RealSource
+    generated: float | None = None
+    error: float | None = None
+    resamplings: int = 0
+
+
 @dataclass(frozen=True)
 class Caution:
     """A warning that goes with a metric into every report format.

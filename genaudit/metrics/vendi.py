@@ -8,6 +8,7 @@ X'X/N have the same eigenvalues but for zeros, so the smaller one is solved. N i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -118,6 +119,11 @@ def judge(
             else "none: q < 1, fewer than 10 images, or fewer than four to each effective one"
         ),
     )
+
+
+def prepared(*, q: Positive | Literal["infinity"] = 1) -> Callable[[Any], dict[str, float]]:
+    """The value alone as a function of generated rows."""
+    return lambda generated: {"vendi": vendi_score(generated, q=float(q))}
 
 
 class _ZeroRow(ValueError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import UserError
-from genaudit.metrics.result import Better
+from genaudit.metrics.result import Better, RealFloor
 from genaudit.reports.decisions import decide, from_held_out, settings_of, why_unrankable
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import ReportWarning
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMA = "genaudit/comparison/1"
 CSV_COLUMNS = (
     *("metric", "name", "better", "run", "value", "lower", "upper", "rank", "overlaps_best"),
-    *("p_value", "differs_from_best"),
+    *("p_value", "differs_from_best", "real", "real_ratio"),
 )
 
 
@@ -79,6 +79,13 @@ class Row:
     cells: tuple[RankedValue | None, ...]
     test: str = ""
     unranked: str = ""
+
+    @property
+    def real(self) -> RealFloor | None:
+        """The real floor, where it is the same for all runs."""
+        floors = [cell.value.real for cell in self.cells if cell is not None]
+        same = {(each.value, each.n, each.source) for each in floors if each is not None}
+        return floors[0] if len(same) == 1 and None not in floors else None
 
     @property
     def best(self) -> int | None:
@@ -157,6 +164,8 @@ class Comparison:
                             "overlaps_best": cell.overlaps_best,
                             "p_value": cell.p_value,
                             "differs_from_best": cell.differs,
+                            "real": None if cell.value.real is None else plain(cell.value.real, []),
+                            "real_ratio": cell.value.real_ratio,
                         }
                         | ({} if cell.from_held_out is None else {"from_held_out": cell.from_held_out})
                         for run, cell in zip(self.runs, row.cells, strict=True)
@@ -179,7 +188,7 @@ class Comparison:
 
         document = self.to_dict()
         lines = [
-            [row["metric"], row["name"], row["better"], *(cell[key] for key in CSV_COLUMNS[3:])]
+            [row["metric"], row["name"], row["better"], *(_flat(cell[key]) for key in CSV_COLUMNS[3:])]
             for row in document["rows"]
             for cell in row["cells"]
         ]
@@ -255,9 +264,18 @@ def _labels(files: Sequence[Path], reports: Sequence[dict[str, Any]]) -> list[st
     return [f"{label} ({time + 1})" if time else label for label, time in zip(labels, times, strict=True)]
 
 
+def _flat(item: Any) -> Any:
+    """The floor's value where a cell of the CSV is a floor."""
+    return item["value"] if isinstance(item, dict) else item
+
+
 def _value(run: Run, metric: str, name: str) -> Value | None:
     found = run.report["metrics"].get(metric, {"values": {}})["values"].get(name)
-    return Value(found["value"], found["lower"], found["upper"], found["better"]) if found else None
+    if not found:
+        return None
+    real = found.get("real")
+    floor = RealFloor(**real) if real else None
+    return Value(found["value"], found["lower"], found["upper"], found["better"], real=floor)
 
 
 def make_row(

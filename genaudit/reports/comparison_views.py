@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.explanations import explain
-from genaudit.reports.html import DIRECTIONS, Bar, bar, page, scale
+from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
 from genaudit.reports.plots import scatter
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "Best in bold; ≈ marks a run whose difference from the best is within chance, by a test corrected for all values "
-    "and pairs of runs. No rank: neither end is better, there is no interval, or a caution speaks against ranking."
+    "and pairs of runs; × is the ratio to what real images score. No rank: neither end is better, no interval, "
+    "or a caution speaks against ranking."
 )
 
 
@@ -31,17 +32,20 @@ class ValueText:
     rank: int | None = None
     best: bool = False
     near: bool = False
+    ratio: str = ""
     bar: Bar | None = None
 
 
 def html(comparison: Comparison) -> str:
     """The page as text."""
     metrics: dict[str, list[tuple[Row, list[ValueText]]]] = {}
+    real = any(row.real for row in comparison.rows)
     for row in comparison.rows:
-        metrics.setdefault(row.metric, []).append((row, _shown(row)))
+        metrics.setdefault(row.metric, []).append((row, _shown(row) + ([_floor(row)] if real else [])))
     names = {
         "runs": comparison.runs,
         "metrics": metrics,
+        "real": real,
         "explanations": {metric: explain(metric) for metric in metrics},
         "directions": DIRECTIONS,
         "warnings": comparison.warnings,
@@ -69,13 +73,17 @@ def console(comparison: Comparison, plain: bool) -> Group:
         table.add_column(header, no_wrap=True)
     for run in comparison.runs:
         table.add_column(text((run.label, "bold")), justify="right", overflow="fold")
+    real = any(row.real for row in comparison.rows)
+    if real:
+        table.add_column("real images", justify="right", overflow="fold")
     previous = ""
     for row in comparison.rows:
         arrow, direction = DIRECTIONS[row.better]
         cells = (_console_cell(each) for each in _shown(row))
         metric = row.metric if row.metric != previous else ""
         better = f"{arrow} {direction.removesuffix(' is better')}".strip()
-        table.add_row(text((metric, "bold")), text((row.name, "")), text((better, "dim")), *cells)
+        floor = [_console_cell(_floor(row))] if real else []
+        table.add_row(text((metric, "bold")), text((row.name, "")), text((better, "dim")), *cells, *floor)
         previous = row.metric
     parts: list[Any] = [table, text((LEGEND, "dim"))]
     if comparison.correlations:
@@ -99,7 +107,17 @@ def _console_cell(shown: ValueText) -> Text:
     mark = "≈ " if shown.near else ""
     rank = f" #{shown.rank}" if shown.rank else ""
     interval = f"\n{shown.interval}" if shown.interval else ""
-    return text((mark, "dim"), (shown.number, "bold" if shown.best else ""), (rank, "dim"), (interval, "dim"))
+    ratio = f" {shown.ratio}" if shown.ratio else ""
+    number = shown.number, "bold" if shown.best else ""
+    return text((mark, "dim"), number, (ratio, "dim"), (rank, "dim"), (interval, "dim"))
+
+
+def _floor(row: Row) -> ValueText:
+    """What real images score, where that is the same for all runs."""
+    real = row.real
+    if real is None:
+        return ValueText("")
+    return ValueText(show(real.value, real.lower, real.upper), show_interval(real.lower, real.upper))
 
 
 def _shown(row: Row) -> list[ValueText]:
@@ -117,5 +135,6 @@ def _show(cell: RankedValue | None, between: tuple[float, float]) -> ValueText:
         rank=cell.rank,
         best=cell.rank == 1,
         near=cell.rank is not None and cell.rank != 1 and not cell.differs,
+        ratio=real.ratio if (real := real_text(value)) is not None else "",
         bar=bar(value, between),
     )

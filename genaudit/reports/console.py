@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
+from genaudit.reports.audit import audit_rows
 from genaudit.reports.html import ValueLine, block
 
 if TYPE_CHECKING:
@@ -81,6 +82,17 @@ def new_table(plain: bool) -> Table:
     return Table(box=None if plain else box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
 
 
+def audit_table(images: Mapping[str, Mapping[str, Any]], *, plain: bool = False) -> Table:
+    """How each role's images were stored and what their pixels show; `images` as in report.json."""
+    roles, rows = audit_rows(images)
+    table = new_table(plain)
+    for header in ("", *roles):
+        table.add_column(header, overflow="fold")
+    for label, cells in rows:
+        table.add_row(text((label, "dim")), *(text((cell, "")) for cell in cells))
+    return table
+
+
 def text(*pieces: tuple[str, str]) -> Text:
     """(text, style) pieces as one line; markup and control characters within are shown, not obeyed."""
     from rich.text import Text
@@ -98,8 +110,11 @@ def _table(report: Report, plain: bool) -> Table:
     for header in ("metric", "value"):
         table.add_column(header, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    for header in ("interval", "better"):
-        table.add_column(header, no_wrap=True)
+    table.add_column("interval", no_wrap=True)
+    real = any(line.real for shown in blocks.values() for line in shown.lines)
+    if real:
+        table.add_column("real images", no_wrap=True)
+    table.add_column("better", no_wrap=True)
     for header in ("",) if same else ("images", ""):
         table.add_column(header, overflow="fold")
     for name, shown in blocks.items():
@@ -111,10 +126,20 @@ def _table(report: Report, plain: bool) -> Table:
                 text((line.name, "")),
                 text((line.number, "bold")),
                 text((line.interval, "dim")),
+                *([_real(line)] if real else []),
                 text((_direction(line), "dim")),
                 *(text((each, "dim")) for each in beside[same:]),
             )
     return table
+
+
+def _real(line: ValueLine) -> Text:
+    """`0.91 (0.87 to 0.95) ×1.01`, and what the generated images score where the floor has fewer."""
+    if line.real is None:
+        return text(("", ""))
+    interval = f" ({line.real.interval})" if line.real.interval else ""
+    pieces = (line.real.number, ""), (interval, "dim"), (f" {line.real.ratio}", "bold"), (f" {line.real.again}", "dim")
+    return text(*(piece for piece in pieces if piece[0].strip()))
 
 
 def _direction(line: ValueLine) -> str:

@@ -22,9 +22,13 @@ from genaudit.reports.roles import ROLES
 
 if TYPE_CHECKING:
     from genaudit.reports.report import Report
+    from genaudit.reports.values import Value
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full-width
-METRIC_COLUMNS = ("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES))
+METRIC_COLUMNS = (
+    *("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES)),
+    *("real", "real_lower", "real_upper", "real_ratio", "real_n", "real_source", "at_real_n"),
+)
 
 
 def write(report: Report, out: str | Path) -> dict[str, Path]:
@@ -88,7 +92,16 @@ def metric_rows(report: Report) -> Iterator[tuple[Any, ...]]:
     """A row a value, as METRIC_COLUMNS names its cells."""
     for metric, entry in report.metrics.items():
         for name, each in entry.values.items():
-            yield metric, name, each.value, each.lower, each.upper, each.better, entry.measure, *map(entry.n.get, ROLES)
+            value = (metric, name, each.value, each.lower, each.upper, each.better, entry.measure)
+            yield *value, *map(entry.n.get, ROLES), *_floor(each)
+
+
+def _floor(value: Value) -> tuple[Any, ...]:
+    """The cells of the real floor, empty where there is none."""
+    real = value.real
+    if real is None:
+        return (None,) * 7
+    return real.value, real.lower, real.upper, value.real_ratio, real.n, real.source, real.generated
 
 
 def write_images(report: Report, stream: TextIO) -> None:

@@ -49,7 +49,8 @@ def values_frame(report: Report) -> DataFrame:
         UserError: pandas is not installed.
     """
     frame = _pandas().DataFrame(list(metric_rows(report)), columns=list(METRIC_COLUMNS))
-    numbers = [name for name in METRIC_COLUMNS if name in ("value", "lower", "upper") or name.startswith("n_")]
+    words = ("metric", "name", "better", "measure", "real_source")
+    numbers = [name for name in METRIC_COLUMNS if name not in words]
     return frame.astype(dict.fromkeys(numbers, "float64"))
 
 

@@ -45,6 +45,17 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class RealText:
+    """The real floor of a value as text; `about` says what it is, `again` the generated images' score at its number."""
+
+    number: str
+    interval: str
+    ratio: str
+    about: str
+    again: str
+
+
+@dataclass(frozen=True)
 class ValueLine:
     """A value of the headline table."""
 
@@ -57,6 +68,7 @@ class ValueLine:
     bar: Bar | None
     arrow: str
     direction: str
+    real: RealText | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +165,34 @@ def _line(name: str, value: Value) -> ValueLine:
         bar=bar(value, scale(name, [value])),
         arrow=arrow,
         direction=direction,
+        real=real_text(value),
+    )
+
+
+PLAYERS = {
+    "train": "training images in place of the generated ones",
+    "reference": "reference images in place of the generated ones",
+    "reference_halves": "half of the reference images in place of the generated ones, against the other half",
+}
+
+
+def real_text(value: Value) -> RealText | None:
+    """What real images score, for people; None where it is not known."""
+    real, ratio = value.real, value.real_ratio
+    if real is None:
+        return None
+    return RealText(
+        number=show(real.value, real.lower, real.upper),
+        interval=show_interval(real.lower, real.upper),
+        ratio=""
+        if ratio is None
+        else f"\N{MULTIPLICATION SIGN}{ratio:.2g}"
+        if ratio < 10
+        else f"\N{MULTIPLICATION SIGN}{ratio:.0f}",
+        about=f"{real.n:,} {PLAYERS[real.source]}",
+        again=""
+        if real.generated is None
+        else f"generated at {real.n:,}: {show(real.generated, real.lower, real.upper)}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.reading import read_json
-from genaudit.reports.report import SCHEMA
+from genaudit.reports.report import OLDER, SCHEMA
 
 
 def report_file(path: Path) -> Path:
@@ -45,7 +45,7 @@ def read_report(path: Path) -> dict[str, Any]:
     except ValueError as error:  # a JSONDecodeError and a UnicodeDecodeError are ValueErrors
         raise UserError(f"{path} is not JSON: {error}. It should be a report.json that genaudit wrote.") from error
     version = document.get("schema") if isinstance(document, dict) else None
-    if version != SCHEMA:
+    if version not in (SCHEMA, *OLDER):
         found = f"has the schema {version!r}" if version else "has no key 'schema'"
         raise UserError(f"{path} {found}; this version of genaudit compares reports of the schema {SCHEMA!r}.")
     schema = json.loads((files("genaudit.reports") / "schema.json").read_text(encoding="utf-8"))
@@ -53,5 +53,5 @@ def read_report(path: Path) -> dict[str, Any]:
     if flaw is not None:
         place = ".".join(map(str, flaw.absolute_path)) or "the top level"
         message = flaw.message if len(flaw.message) <= 200 else flaw.message[:200] + " ..."
-        raise UserError(f"{path} does not fit the schema {SCHEMA!r}: at {place}: {message}.")
+        raise UserError(f"{path} does not fit the schema {version!r}: at {place}: {message}.")
     return dict(document)

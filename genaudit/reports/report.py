@@ -1,13 +1,13 @@
 """The containers of a finished run: what a task fills and every report format is written from.
 
-`Report.to_dict` is `report.json` (schema `genaudit/report/1`, checked by `schema.json` beside this file). With the same
+`Report.to_dict` is `report.json` (schema `genaudit/report/2`, checked by `schema.json` beside this file). With the same
 inputs it is the same byte for byte but for `created`, `environment` and `seconds`: what has no order is sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.result import Caution
+from genaudit.metrics.result import Caution, RealFloor
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from genaudit.data.audit import Finding
 
-SCHEMA = "genaudit/report/1"
+SCHEMA = "genaudit/report/2"
+OLDER = ("genaudit/report/1",)  # without real floors and verdict
 # These columns open images.csv in this order; columns that other metrics add follow in the metrics' order.
 FIRST_COLUMNS = (
     "name",
@@ -58,6 +59,7 @@ class RoleImages:
 
     `ignored` counts what of the source was left out before it was read, by reason. `duplicates` counts exact copies of
     other images of the role; `available` is how many images there are where a limit took only `count` of them.
+    `audit` says how the images were stored and what their pixels show: keys of report.json, such as `formats`.
     """
 
     source: str
@@ -68,6 +70,7 @@ class RoleImages:
     ignored: Mapping[str, int] = field(default_factory=dict)
     duplicates: int | None = None
     available: int | None = None
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,12 +87,16 @@ class MeasureUse:
 
 @dataclass
 class MetricEntry:
-    """One metric's result with the number of images of each role that it saw and the name of its measure."""
+    """One metric's result with the number of images of each role that it saw and the name of its measure.
+
+    `real` holds what real images score in the place of the generated ones, by the values' names.
+    """
 
     name: str
     result: Any
     n: Mapping[str, int]
     measure: str
+    real: Mapping[str, RealFloor] = field(default_factory=dict)
 
     @cached_property
     def parts(self) -> Parts:
@@ -98,7 +105,7 @@ class MetricEntry:
 
     @property
     def values(self) -> dict[str, Value]:
-        return self.parts.values
+        return {name: replace(each, real=self.real.get(name)) for name, each in self.parts.values.items()}
 
     @property
     def p_value(self) -> float | None:
@@ -122,6 +129,7 @@ class MetricEntry:
             "values": {
                 name: {"value": each.value, "lower": each.lower, "upper": each.upper, "better": each.better}
                 | ({"interval": each.about} if each.about else {})
+                | {"real": each.real, "real_ratio": each.real_ratio}
                 for name, each in self.values.items()
             },
             "p_value": self.p_value,
@@ -241,6 +249,7 @@ class Report:
                     "converted": dict(sorted(self.roles[role].converted.items())),
                     "ignored": dict(sorted(self.roles[role].ignored.items())),
                     **counts_of(self.roles[role]),
+                    **self.roles[role].audit,
                 }
                 for role in by_role(self.roles)
             },

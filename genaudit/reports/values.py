@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.result import KIND, Better, Caution, Cloud, Curve, Pictures, Retrieval
+from genaudit.metrics.result import KIND, Better, Caution, Cloud, Curve, Pictures, RealFloor, Retrieval
 
 Drawing = Curve | Cloud | Retrieval | Pictures
 
@@ -30,6 +30,7 @@ class Value:
     """A headline number with its interval; `lower` and `upper` are None where there is no interval.
 
     `about` says over what new draws the interval holds the value, and at what numbers; empty where nothing says it.
+    `real` is what fresh real images of the same number score; None where that is not known.
     """
 
     value: float
@@ -37,6 +38,18 @@ class Value:
     upper: float | None = None
     better: Better = "none"
     about: str = ""
+    real: RealFloor | None = None
+
+    @property
+    def real_ratio(self) -> float | None:
+        """The value, at the floor's number of images, over the real floor (1: as real images).
+
+        None where one of the two is not positive, or the floor cannot be distinguished from 0.
+        """
+        if self.real is None or (self.real.lower is not None and self.real.lower <= 0):
+            return None
+        ours = self.value if self.real.generated is None else self.real.generated
+        return ours / self.real.value if ours > 0 and self.real.value > 0 else None
 
 
 @dataclass(frozen=True)

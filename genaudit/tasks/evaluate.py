@@ -16,8 +16,10 @@ from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings
+from genaudit.tasks.run.auditing import Audit, audit_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
+from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
@@ -169,9 +171,13 @@ def evaluate(
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
     store = store or Store(settings.store)
-    measurements = measure_roles(roles, wanted, needed, store, settings.engine, ranks, progress)
+    audit = Audit(store, settings.engine)
+    measurements = measure_roles(audit.watched(roles), wanted, needed, store, settings.engine, ranks, progress)
+    measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
+        audit.keep()
         return None
+    facts = audit.facts(measurements.roles, progress)
     for role in measurements.roles.values():
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
@@ -182,6 +188,7 @@ def evaluate(
             if isinstance(entry, str):
                 reasons[name] = entry
             else:
+                entry.real = floor_of(spec, measurements, settings)
                 entries[name] = entry
             advance(1)
     given = roles.get("reference")
@@ -202,7 +209,7 @@ def evaluate(
         config=resolved(cfg),
         environment=environment(cfg, settings),
         seed=settings.seed,
-        roles={name: role_images(role) for name, role in measurements.roles.items()},
+        roles={name: role_images(role, facts.get(name)) for name, role in measurements.roles.items()},
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
@@ -214,6 +221,7 @@ def evaluate(
             *measurements.warnings,
         ],
         findings=[
+            *audit_findings(facts, takes),
             *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
             *unequal_counts(entries),
         ],

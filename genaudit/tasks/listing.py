@@ -10,6 +10,7 @@ from typing import Any
 
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
+from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
 
 OURS = "genaudit"
 
@@ -22,7 +23,7 @@ def main(cfg: Any) -> int:
     from genaudit.reports.console import make_console
 
     kinds: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
-        "metrics": _metrics,
+        "metrics": lambda: metrics_table(list(_group("metric")), in_default()),
         "feature_models": _feature_models,
         "datasets": _datasets,
         "generators": _generators,
@@ -34,6 +35,11 @@ def main(cfg: Any) -> int:
         hint = f"; did you mean {close[0]}?" if close else ""
         wrong = f"not {what!r}{hint}" if what else "say which"
         raise UserError(f"list shows {', '.join(kinds)}; {wrong}")
+    if cfg.name:
+        if what != "metrics":
+            raise UserError(f"{cfg.name}: `genaudit list metrics NAME` tells of one metric; of {what} all are listed")
+        print("\n".join(one_metric(str(cfg.name), list(_group("metric")), in_default())))
+        return DONE
     header, rows = kinds[what]()
     origins = _origins(what.removesuffix("s"))
     if set(origins.values()) - {OURS}:
@@ -83,36 +89,6 @@ def _leading_comment(text: str) -> list[str]:
             break
         lines.append(line)
     return lines
-
-
-def _metrics() -> tuple[list[str], list[list[str]]]:
-    from genaudit.reports.explanations import METRICS
-    from genaudit.tasks.run.judging import make_spec
-    from genaudit.tasks.run.result_names import value_names
-
-    rows = []
-    for name, config, _ in _group("metric"):
-        for metric, node in config.items():
-            spec = make_spec(str(metric), node, {}, False)
-            needs = ", ".join(role if required else f"[{role}]" for role, required in spec.role_parameters.items())
-            arrows = {"lower": "↓", "higher": "↑"}
-            given = value_names(spec.fn, str(metric)) or {}
-            values = [f"{value}{arrows.get(better, '')}" for value, better in given.items()]
-            rows.append([name, needs, _measure(node), " ".join(values), METRICS.get(str(metric), "")])
-    return ["metric", "needs", "measure", "values", "what it says"], rows
-
-
-def _measure(node: Any) -> str:
-    """What a metric measures: the module of its measure, the name that it interpolates, or the names of several."""
-    from omegaconf import OmegaConf
-
-    plain: Any = OmegaConf.to_container(node, resolve=False)
-    measure = plain["measure"]
-    if isinstance(measure, str):
-        return measure.strip("${}").replace("feature_model", "embedding")
-    if "_target_" in measure:
-        return str(measure["_target_"]).split(".")[-2].replace("_", " ")
-    return ", ".join(measure)
 
 
 def _feature_models() -> tuple[list[str], list[list[str]]]:

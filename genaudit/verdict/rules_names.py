@@ -24,7 +24,8 @@ SUFFIXES: dict[tuple[str, ...], str] = {
     ("real", "value"): "that alone",
     ("real", "lower"): "the lower end of that interval",
     ("real", "upper"): "the upper end of that interval",
-    ("real_ratio",): "the value divided by what real images score, with an interval",
+    ("at_real_n",): "the value of as many generated images as the real ones that those are",
+    ("real_ratio",): "that divided by what real images score, with an interval",
 }
 SHOWN = (".value", ".lower", ".upper", ".real", ".real_ratio")
 
@@ -162,7 +163,8 @@ def _span(report: Mapping[str, Any], metric: str, value: str, suffix: tuple[str,
         return floor
     if suffix[0] == "real":
         return _end(floor, suffix[1], f"the real floor of {value}")
-    return ratio(number, floor, f"{value} of real images")
+    at_real_n = number if real.get("generated") is None else Span(float(real["generated"]))
+    return at_real_n if suffix == ("at_real_n",) else ratio(at_real_n, floor, value)
 
 
 def _interval(entry: Mapping[str, Any]) -> Span:
@@ -175,18 +177,22 @@ def _end(number: Span, which: str, what: str) -> Span:
     return Span(None, reason=f"{what} has no interval") if end is None else Span.exact(end)
 
 
-def ratio(number: Span, floor: Span, what: str) -> Span:
-    """A value over that of real images, where that is positive; its interval holds for all of both intervals."""
+def ratio(number: Span, floor: Span, value: str) -> Span:
+    """A value over that of real images, as reports give it; its interval holds for all of both intervals.
+
+    There is none where one of the two is not positive, or the real floor cannot be distinguished from 0.
+    """
     assert number.value is not None
     assert floor.value is not None
-    if floor.value <= 0:
-        return Span(None, reason=f"{what} is {floor.value:.6g}, and a ratio needs a positive number")
-    value = number.value / floor.value
+    low = floor.value if floor.lower is None else floor.lower
+    if low <= 0 or floor.value <= 0:
+        why = f"what real images score ({floor.value:.4g}) cannot be distinguished from 0"
+        return Span(None, reason=f"{value} has no ratio: {why}")
+    if number.value <= 0:
+        return Span(None, reason=f"{value} has no ratio: {number.value:.4g} is not positive")
     ends = (number.lower, number.upper, floor.lower, floor.upper)
     if any(end is None for end in ends):
-        return Span(value)
+        return Span(number.value / floor.value)
     lower, upper, low, high = (float(end) for end in ends if end is not None)
-    if low <= 0:
-        return Span(value, float("-inf"), float("inf"))
     candidates = [end / divisor for end in (lower, upper) for divisor in (low, high)]
-    return Span(value, min(candidates), max(candidates))
+    return Span(number.value / floor.value, min(candidates), max(candidates))

@@ -154,7 +154,7 @@ def test_the_console_shows_every_run(tmp_path):
         (b'{"a": NaN}', "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
         (b"[1]", "has no key 'schema'"),
-        (b'{"schema": "genaudit/report/2"}', "has the schema 'genaudit/report/2'"),
+        (b'{"schema": "genaudit/report/99"}', "has the schema .genaudit/report/99."),
         (b'{"schema": "genaudit/report/1"}', "at the top level"),
     ],
 )

@@ -36,8 +36,9 @@ def test_the_schema_is_a_schema_and_every_report_fits_it(tmp_path, plain_html):
 def test_report_json_has_full_precision_and_null_with_a_warning_for_what_is_not_finite(tmp_path, plain_html):
     report = make_report(40)
     document = json.loads(write(report, tmp_path)["report.json"].read_text())
-    assert document["schema"] == "genaudit/report/1"
-    assert document["metrics"]["as"]["values"]["as"] == {"value": 0.2, "lower": 0.15, "upper": 0.26, "better": "lower"}
+    assert document["schema"] == "genaudit/report/2"
+    ends = {"lower": 0.15, "upper": 0.26, "better": "lower", "real": None, "real_ratio": None}
+    assert document["metrics"]["as"]["values"]["as"] == {"value": 0.2} | ends
     assert document["metrics"]["mine"]["values"]["mine"]["value"] == 1234567.125
     assert document["metrics"]["irs"]["details"]["settings"]["alpha"] == 0.5
     assert math.isnan(report.metrics["as_i"].values["as_i_mean"].value)
@@ -66,9 +67,12 @@ def test_report_json_is_the_same_bytes_whatever_the_order_of_what_has_none():
 def test_metrics_csv_has_one_row_a_value_and_empty_cells_for_no_number(tmp_path, plain_html):
     with open(write(make_report(40), tmp_path)["metrics.csv"], newline="") as stream:
         rows = list(csv.reader(stream))
-    assert ",".join(rows[0]) == "metric,name,value,lower,upper,better,measure,n_generated,n_reference,n_train"
-    assert rows[1] == ["as", "as", "0.2", "0.15", "0.26", "lower", "anomaly", "40", "60", "30"]
-    assert rows[2] == ["as_i", "as_i_mean", "", "", "", "none", "anomaly", "40", "60", "30"]
+    assert ",".join(rows[0]) == (
+        "metric,name,value,lower,upper,better,measure,n_generated,n_reference,n_train,"
+        "real,real_lower,real_upper,real_ratio,real_n,real_source,at_real_n"
+    )
+    assert rows[1] == ["as", "as", "0.2", "0.15", "0.26", "lower", "anomaly", "40", "60", "30", *[""] * 7]
+    assert rows[2] == ["as_i", "as_i_mean", "", "", "", "none", "anomaly", "40", "60", "30", *[""] * 7]
     assert [row[1] for row in rows[1:]] == ["as", "as_i_mean", "as_i_median", "learned", "irs_inf", "mine"]
 
 

@@ -143,6 +143,19 @@ def test_strict_asks_it_of_all_that_the_intervals_allow(rule: str, holds: bool |
     assert why in found.reason
 
 
+def test_a_ratio_is_of_equal_numbers_of_images() -> None:
+    """Where halves of the reference are the real images, so many of the generated images are judged again."""
+    document = report()
+    document["metrics"]["fd"]["values"]["fd"]["real"] |= {"n": 200, "generated": 9.0}
+    assert one("fd.real_ratio == 4.5", of=document).holds is True
+    assert one("fd.at_real_n == 9", of=document).holds is True
+    assert one("fd == 6", of=document).holds is True
+    assert one("fd.real_ratio <= 5", of=document, strict=True).holds is None  # the nine has no interval
+    assert one("fd.at_real_n == 6").holds is True
+    document["metrics"]["fd"]["values"]["fd"]["real"]["lower"] = -0.1
+    assert "cannot be distinguished from 0" in one("fd.real_ratio > 0", of=document).reason
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [

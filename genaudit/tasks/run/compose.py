@@ -19,13 +19,14 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     """
     from genaudit import composing
     from genaudit.hydra_errors import explain
+    from genaudit.tasks.run.result_names import metrics_with
 
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
         cfg = composing.compose(config_folder(), verb, overrides, config_dir)
     except Exception as error:  # what is not about the configuration comes out of `explain` as it went in
-        raise UserError(explain(error, verb, arguments, config_folder())) from error
+        raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     check(verb, cfg, keys)
     return cfg
 

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
-from genaudit.data.copies import shared
+from genaudit.data.audit.copies import duplicates, same_images
+from genaudit.data.audit.facts import SetFacts, described, facts_of
 from genaudit.reports.report import ReportWarning, RoleImages
+from genaudit.tasks.run.auditing import concerned_by
 from genaudit.tasks.run.roles import ROLES, Role
 from genaudit.tasks.run.settings import LIMIT_KEYS
 
-# What images that two roles have in common do to the metrics that take both.
-MEANING = {
-    ("generated", "reference"): "generated images are compared with themselves, so that values look better than they "
-    "are",
-    ("generated", "train"): "the model repeats training images, or training images lie among the samples",
-    ("reference", "train"): "the reference is not held out, and a model that copies cannot be distinguished from an "
-    "honest one by it",
-}
-BOTH_SIDES = "they count on both sides"
-COMPARED = ("generated", "reference")
-SAME_SHARE = 0.5  # of the generated images: with so many of them in the reference, it is compared with itself
 
-
-def role_images(role: Role) -> RoleImages:
-    """A role as a report shows it."""
+def role_images(role: Role, facts: SetFacts | None = None) -> RoleImages:
+    """A role as a report shows it; `facts` are those of the audit, where there was one."""
     if isinstance(role, Moments):
         return RoleImages(role.source, role.n or 0, role.digest)
     made = RoleImages(role.source, len(role), role.digest, duplicates=role.duplicates, available=role.available)
     if isinstance(role, ImageSet):
         made.skipped = [(image.name, image.reason) for image in role.skipped]
         made.converted, made.ignored = role.converted, role.ignored
+        made.audit = described(facts or facts_of(role))
     return made
 
 
@@ -49,7 +39,9 @@ def counting_findings(
             wrong, each with a sentence that says how.
     """
     counted = counted_roles(roles)
-    return [*copy_findings(counted, results), *_same_images(counted, {name: takes[name] for name in results})]
+    ordered = {name: counted[name] for name in ROLES if name in counted}
+    concerned = concerned_by({name: takes[name] for name in results})
+    return [*copy_findings(counted, results), *same_images(ordered, _nouns(counted), concerned)]
 
 
 def counted_roles(roles: Mapping[str, Role]) -> dict[str, ImageSet | FeatureSet]:
@@ -77,37 +69,16 @@ def subset_warnings(
 
 def copy_findings(roles: Mapping[str, ImageSet | FeatureSet], results: Mapping[str, Any]) -> list[Finding]:
     """Copies within a role, and what they do to the values of the metrics that they make wrong."""
-    findings = []
-    for name, role in roles.items():
-        count = role.duplicates
-        if not count:
-            continue
-        broken = {metric: reasons[name] for metric, result in results.items()
-                  if name in (reasons := getattr(result, "copies_break", {}))}  # fmt: skip
-        what = f"{name}: {count:,} of {len(role):,} {_noun(role)} are exact copies of others of them"
-        named = f"; they make {', '.join(broken)} wrong" if broken else ""
-        message = f"{what}{named}. Intervals take every image for an independent one and are too narrow."
-        message += "".join(f" {metric}: {reason}." for metric, reason in broken.items())
-        findings.append(Finding("duplicates", (name,), message, tuple(broken)))
-    return findings
+    broken = {
+        role: {metric: reasons[role] for metric, result in results.items()
+               if role in (reasons := getattr(result, "copies_break", {}))}
+        for role in roles
+    }  # fmt: skip
+    return duplicates(roles, _nouns(roles), broken)
 
 
-def _same_images(roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]) -> list[Finding]:
-    findings = []
-    for pair in itertools.combinations([name for name in ROLES if name in roles], 2):
-        first, second = pair
-        count = shared(roles[first].digests, roles[second].digests)
-        if not count:
-            continue
-        users = tuple(metric for metric, taken in takes.items() if first in taken and second in taken)
-        concerned = f" This concerns {', '.join(users)}." if users else ""
-        message = (
-            f"{count:,} of {len(roles[first]):,} {first} {_noun(roles[first])} are byte for byte also {second} "
-            f"{_noun(roles[second])}: {MEANING.get(pair, BOTH_SIDES)}.{concerned}"
-        )
-        breaks = pair == COMPARED and count >= SAME_SHARE * len(roles[first])
-        findings.append(Finding("same-images", pair, message, users, breaks))
-    return findings
+def _nouns(roles: Mapping[str, ImageSet | FeatureSet]) -> dict[str, str]:
+    return {name: _noun(role) for name, role in roles.items()}
 
 
 def _noun(role: ImageSet | FeatureSet) -> str:

@@ -7,7 +7,7 @@ metric. Where rows cannot be had, the comparison falls back to the standard erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, describe
 from genaudit.stats.permutation import REPEATS, relabelling_pvalues
 from genaudit.tasks.run.judging import parameters_of
+from genaudit.tasks.run.points import values_of
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.rows import NoRows, RunRows, judge_of
 
@@ -78,53 +79,11 @@ def pvalues(first: Run, second: Run, metric: str, rows: RunRows, repeats: int, s
     if any(role not in of_second or not np.array_equal(each, of_second[role]) for role, each in shared.items()):
         raise NoRows("the runs share no reference")
     seed_of_run = int(first.report.get("seed", 0))
-    values = values_of(metric, fn, options, shared, first.confidence, seed_of_run)
+    values = values_of(metric, fn, options, confidence=first.confidence, seed=seed_of_run)(**shared)
     try:
         return relabelling_pvalues(values, of_first["generated"], of_second["generated"], repeats=repeats, seed=seed)
     except (Unavailable, ValueError) as error:
         raise NoRows(f"it cannot be computed for a relabelling ({error})") from None
-
-
-def values_of(
-    metric: str,
-    fn: Callable[..., Any],
-    options: Mapping[str, Any],
-    shared: Mapping[str, np.ndarray],
-    confidence: float,
-    seed: int,
-) -> Callable[[np.ndarray], dict[str, float]]:
-    """A metric's values of generated rows, by name, without what only its intervals need where that is dear."""
-    fast = _FAST.get(f"{fn.__module__}.{fn.__name__}")
-    if fast is not None:
-        return fast(shared, options)
-    cheap = {key: 1 for key in ("permutations", "bootstraps") if key in parameters_of(fn)}
-
-    def values(generated: np.ndarray) -> dict[str, float]:
-        common = {"confidence": confidence, "seed": seed}
-        taken = {key: each for key, each in common.items() if key in parameters_of(fn)}
-        found = describe(fn(generated=generated, **shared, **{**taken, **options, **cheap}), metric)
-        return {name: each.value for name, each in found.values.items()}
-
-    return values
-
-
-def _fast_fd(shared: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> Callable[[np.ndarray], dict[str, float]]:
-    from genaudit.metrics.frechet import distance_terms, fit_gaussian
-
-    reference = fit_gaussian(shared["reference"], "reference")
-    return lambda generated: {"fd": sum(distance_terms(fit_gaussian(generated, "generated"), reference))}
-
-
-def _fast_prdc(
-    shared: Mapping[str, np.ndarray], options: Mapping[str, Any]
-) -> Callable[[np.ndarray], dict[str, float]]:
-    from genaudit.metrics.prdc import prdc
-
-    k = int(options.get("k", 5))
-    return lambda generated: vars(prdc(shared["reference"], generated, k=k))
-
-
-_FAST = {"genaudit.metrics.frechet.judge": _fast_fd, "genaudit.metrics.prdc.judge": _fast_prdc}
 
 
 def equalise(comparison: Comparison, rows: RunRows, *, seed: int = 0) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
+from genaudit.data.audit.compare import UNEQUAL
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable
 from genaudit.reports.report import MetricEntry
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.roles import ROLES, Role
 from genaudit.tasks.run.settings import Settings
+from genaudit.verdict.pairing import Mode
 
 ROLE_TEXTS = {
     "reference": "reference= (real images)",
@@ -41,6 +43,7 @@ class MetricSpec:
         accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
             ("spatial") or neither ("").
         one_of: roles that `fn` does without one by one, but not without all of them.
+        real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
     """
 
     name: str
@@ -49,6 +52,7 @@ class MetricSpec:
     of_features: bool
     accepts_moments: str
     one_of: tuple[str, ...] = ()
+    real: Mode = "auto"
 
     @property
     def measure(self) -> str:
@@ -80,7 +84,7 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of)
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, _real(name, node.get("real", "auto")))
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -106,7 +110,7 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
 def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> MetricEntry | str:
     """The metric's entry for the report, or the reason why there is none."""
     given = GIVEN in measurements.rows
-    rows = measurements.rows.get(GIVEN, {}) if given else _rows_by_role(spec, measurements)
+    rows = rows_of(spec, measurements)
     arguments: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for role in spec.role_parameters:
@@ -140,7 +144,6 @@ BIASED_BY_COUNTS = {
     **dict.fromkeys(("authpct", "fld"), ("generated", "train")),
     "ct": ("generated", "reference"),
 }
-UNEQUAL = 1.25  # times as many images in one role
 
 
 def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
@@ -163,8 +166,10 @@ def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
     ]
 
 
-def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
+def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
     """What each role's argument is: its rows, or its rows by the metric's names of its measures."""
+    if GIVEN in measurements.rows:
+        return measurements.rows[GIVEN]
     if SOLE in spec.measures:
         return measurements.rows.get(spec.measures[SOLE], {})
     by_role: dict[str, Any] = {}
@@ -172,6 +177,13 @@ def _rows_by_role(spec: MetricSpec, measurements: Measurements) -> dict[str, Any
         for role, rows in measurements.rows.get(measure, {}).items():
             by_role.setdefault(role, {})[own_name] = rows
     return by_role
+
+
+def _real(metric: str, given: Any) -> Mode:
+    if given not in ("auto", "halves", "none"):
+        raise UserError(f"metric {metric}: real must be auto, halves or none, got {given}")
+    mode: Mode = given
+    return mode
 
 
 def _accepted_moments(metric: str, given: Any) -> str:

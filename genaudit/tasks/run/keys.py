@@ -96,6 +96,12 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "column": PATH | NULL,
         "column_name": WORD | NULL,
     },
+    "check": {
+        "paths": list_of(PATH),
+        **{role: ROLES[role] for role in ("reference", "train")},
+        "feature_model": NODE,
+        "harm": SWITCH,
+    },
     "export": {
         "run": PATH | NULL,
         "what": one_of("features", "rows", "images"),
@@ -103,9 +109,8 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "measure": WORD | NULL,
         "role": one_of("generated", "reference", "train", "anomalies") | NULL,
     },
-    "check": {"paths": list_of(PATH)},
     "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": integer(Bounds(1, 100_000_000))},
-    "list": {"what": WORD | NULL, "data": PATH | NULL},
+    "list": {"what": WORD | NULL, "name": WORD | NULL, "data": PATH | NULL},
     "cache": {"what": WORD | NULL, "older_than": number(Bounds(0)) | NULL, "measure": WORD | NATURAL | NULL},
     "demo": {**MODELS, **TRAINED, "sets": WORDS | NULL, "skip": SWITCH},
 }

@@ -31,6 +31,7 @@ class Measurements:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     uses: dict[str, MeasureUse] = field(default_factory=dict)
     warnings: list[ReportWarning] = field(default_factory=list)
+    fresh: dict[str, tuple[Role, Any]] = field(default_factory=dict)  # training images that no metric takes, by measure
 
 
 def measure_roles(

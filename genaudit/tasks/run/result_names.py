@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from genaudit.metrics.result import KIND
@@ -17,11 +18,7 @@ def value_names(fn: Callable[..., Any], metric: str) -> dict[str, str] | None:
 
     None where it says nothing, or returns a dictionary: then any name may come.
     """
-    function = fn.func if isinstance(fn, functools.partial) else fn
-    try:
-        result = typing.get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return None
+    result = result_class(fn)
     if result in (float, int):
         return {metric: "none"}
     if not dataclasses.is_dataclass(result):
@@ -32,6 +29,15 @@ def value_names(fn: Callable[..., Any], metric: str) -> dict[str, str] | None:
         if field.metadata.get(KIND) == "value"
     }
     return marked or None
+
+
+def result_class(fn: Callable[..., Any]) -> Any:
+    """What a metric's function says it returns, if it can be had."""
+    function = fn.func if isinstance(fn, functools.partial) else fn
+    try:
+        return typing.get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
 
 
 def values_of_run(report: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -45,3 +51,19 @@ def values_of_run(report: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         if names is not None:
             known[metric] = tuple(names)
     return known
+
+
+def metrics_with(value: str, folders: list[Path]) -> list[str]:
+    """The metrics that have a value of this name, of those that the folders of configurations hold."""
+    from hydra.utils import get_method
+    from omegaconf import OmegaConf
+
+    found = []
+    for path in sorted(path for folder in folders for path in (folder / "metric").glob("*.yaml")):
+        try:
+            for metric, node in OmegaConf.create(path.read_text(encoding="utf-8")).items():
+                if value in (value_names(get_method(node.fn._target_), str(metric)) or {}):
+                    found.append(path.stem)
+        except Exception:  # a stranger's file, which is not what the user asked for
+            continue
+    return found

@@ -1,0 +1,128 @@
+"""How an image was stored: format, mode, JPEG quality, bits, alpha, orientation. Known from its header.
+
+JPEG quality inverts the scaling of the Independent JPEG Group's encoder (jcparam.c of libjpeg), which nearly all others
+share: the quality q in 1..100 gives the scale s = 5000/q below 50 and 200 - 2q from there on, and a quantisation step
+is (base * s + 50) / 100, cut to 1..255, with the base tables of the JPEG standard (ITU-T T.81, Annex K.1). A table
+that no q gives (Photoshop's, mozjpeg's) has "about" the quality whose steps sum to the nearest value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+ARRAY = "array"  # the format of images that were never files
+# fmt: off
+LUMINANCE = np.array([
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+])  # Table K.1, by rows
+# fmt: on
+_LOSSY = frozenset(("JPEG", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL"))
+_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
+LOSSLESS_WEBP = "WEBP lossless"
+LOSSLESS = "lossless"
+
+
+class Encoding(NamedTuple):
+    """How one image was stored.
+
+    Attributes:
+        mode: Pillow's, with ";16" for 16-bit colour and " float" for floats.
+        format: "PNG", "JPEG", "WEBP", "WEBP lossless", ...; "array" for what was never a file.
+        quality: of a JPEG, 1 to 100; 0 for other formats.
+        exact: the quality is that of the standard tables; else about.
+        turned: an orientation of the file is applied.
+    """
+
+    mode: str
+    format: str = ARRAY
+    quality: int = 0
+    exact: bool = True
+    turned: bool = False
+
+    @property
+    def compression(self) -> str:
+        """The format where it loses information (JPEG 2000 and its like may), else "lossless"."""
+        return self.format if self.format in _LOSSY else LOSSLESS
+
+    @property
+    def alpha(self) -> bool:
+        """Whether it has an alpha channel, which is dropped."""
+        return self.mode.partition(";")[0].removesuffix(" float") in _ALPHA
+
+    @property
+    def depth(self) -> str:
+        """What the levels of its samples are: "1 bit", "palette", "8 bits", "16 bits", or "float"."""
+        if self.mode == "1":
+            return "1 bit"
+        if self.mode in ("P", "PA"):
+            return "palette"
+        if self.mode == "F" or self.mode.endswith("float"):
+            return "float"
+        return "16 bits" if "16" in self.mode or self.mode == "I" else "8 bits"
+
+
+def standard_table(quality: int) -> np.ndarray:
+    """The luminance steps, (64,) by rows, of a quality from 1 to 100."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    steps: np.ndarray = np.clip((LUMINANCE * scale + 50) // 100, 1, 255)
+    return steps
+
+
+def jpeg_quality(tables: Mapping[int, Sequence[int]]) -> tuple[int, bool]:
+    """The quality of a JPEG's quantisation tables, and whether it is exact; (0, False) where there is no table.
+
+    The order of a table's steps plays no part: Pillow's has changed.
+    """
+    first = tables.get(0) or next(iter(tables.values()), None)
+    if not first:
+        return 0, False
+    steps = tuple(sorted(first))
+    if steps in _known():
+        return _known()[steps], True
+    total = sum(steps)
+    return min(_known().values(), key=lambda quality: (abs(_sum_of(quality) - total), -quality)), False
+
+
+@cache
+def _known() -> dict[tuple[int, ...], int]:
+    """Sorted steps => the largest quality that gives them."""
+    return {tuple(sorted(standard_table(quality).tolist())): quality for quality in range(1, 101)}
+
+
+@cache
+def _sum_of(quality: int) -> int:
+    return int(standard_table(quality).sum())
+
+
+def webp_format(data: bytes) -> str:
+    """ "WEBP lossless" where the first frame of a WebP file is coded without loss, else "WEBP"."""
+    position = 12  # after "RIFF", size, "WEBP": chunks of a name, a length and a payload padded to an even length
+    while position + 8 <= len(data):
+        name, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return LOSSLESS_WEBP if name == b"VP8L" else "WEBP"
+        if name == b"ANMF":  # a frame: its chunks follow 16 bytes of place and time
+            position += 24
+            continue
+        position += 8 + length + length % 2
+    return "WEBP"
+
+
+def tally(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Counts of the same name added up, by name."""
+    totals: Counter[str] = Counter()
+    for name, n in counts:
+        totals[name] += n
+    return dict(sorted(totals.items()))

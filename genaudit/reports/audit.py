@@ -1,0 +1,75 @@
+"""The table of how each role's images were stored and what their pixels show, for the console and the page.
+
+It is made of `images.ROLE` of report.json, so that a finished run shows the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genaudit.reports.digits import show
+from genaudit.reports.roles import by_role
+
+SHOWN = 3  # classes of a cell; the rest is counted
+DIFFERENT = "differs"
+
+
+def audit_rows(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The roles, and the rows (what, a cell a role). Rows that say the usual of every role are left out.
+
+    Args:
+        images: role => its part of report.json; roles without facts (features, moments) are left out.
+    """
+    roles = {role: about for role, about in by_role(images).items() if "formats" in about}
+    rows = [(label, [cell(about) for about in roles.values()]) for label, cell in ROWS.items()]
+    usual = {"8 bits", "0", "0 %", "1", ""}
+    return list(roles), [(label, cells) for label, cells in rows if label in ALWAYS or not set(cells) <= usual]
+
+
+def _classes(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if len(ranked) == 1:
+        return ranked[0][0]
+    shown = ", ".join(f"{name} ({n:,})" for name, n in ranked[:SHOWN])
+    return shown + (f" and {len(ranked) - SHOWN} more" if len(ranked) > SHOWN else "")
+
+
+def _sizes(about: Mapping[str, Any]) -> str:
+    sizes, others = about["sizes"], about.get("other_sizes", {}).get("sizes", 0)
+    if len(sizes) == 1:
+        return next(iter(sizes))
+    first = list(sizes.items())[:1]
+    more = len(sizes) - len(first) + others
+    return ", ".join(f"{size} ({n:,})" for size, n in first) + (f" and {more:,} more" if more else "")
+
+
+def _aspect(about: Mapping[str, Any]) -> str:
+    ends = about.get("aspect")
+    if not ends:
+        return ""
+    low, high = show(ends["lowest"]), show(ends["highest"])
+    return low if low == high else f"{low} to {high}"
+
+
+def _share(value: Any) -> str:
+    if value is None:
+        return ""
+    return "below 1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
+
+
+ROWS = {
+    "images": lambda about: f"{about['count']:,}",
+    "format": lambda about: _classes(about["formats"]),
+    "JPEG quality": lambda about: _classes(about.get("jpeg_quality", {"": 0})),
+    "size": _sizes,
+    "width to height": _aspect,
+    "mode": lambda about: _classes(about["modes"]),
+    "grey": lambda about: _share(about.get("grey")),
+    "bit depth": lambda about: _classes(about["bit_depth"]),
+    "with alpha": lambda about: f"{about['alpha']:,}",
+    "turned by EXIF": lambda about: f"{about['oriented']:,}",
+    "exact copies": lambda about: f"{about.get('duplicates') or 0:,}",
+    "traces of JPEG": lambda about: _share(about.get("jpeg_traces")),
+}
+ALWAYS = frozenset(("images", "format", "size", "mode", "grey", "exact copies"))

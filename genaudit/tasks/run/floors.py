@@ -1,0 +1,91 @@
+"""The real floor of every metric of a run, from rows that are measured anyway (`genaudit.verdict.real_floor`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data.copies import originals, shared_mask
+from genaudit.measures.measure import Measure
+from genaudit.metrics.result import RealFloor, Unavailable
+from genaudit.store import Store
+from genaudit.tasks.run.judging import MetricSpec, parameters_of, rows_of
+from genaudit.tasks.run.measuring import Measurements, measure_roles
+from genaudit.tasks.run.points import values_of
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.ranks import Ranks
+from genaudit.tasks.run.roles import Role
+from genaudit.tasks.run.settings import Settings
+from genaudit.verdict.pairing import pairing
+from genaudit.verdict.real_floor import distinct, real_floor
+
+
+def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings) -> dict[str, RealFloor]:
+    """What real images score in the place of the generated ones, by the names of the metric's values."""
+    rows, roles = rows_of(spec, measurements), dict(measurements.roles)
+    if isinstance(rows.get("generated"), Mapping):  # rows of several measures
+        return {}
+    if "train" not in rows and (fresh := measurements.fresh.get(spec.measure)) is not None:
+        roles["train"], rows = fresh[0], rows | {"train": fresh[1]}
+    pair = pairing(spec.role_parameters, rows.keys(), spec.real)
+    if pair is None or "generated" not in rows:
+        return {}
+    players = roles[pair.plays]
+    against = [roles[role] for role in ("reference", "train") if role in pair.keeps and role != pair.plays]
+    if not isinstance(players, (ImageSet, FeatureSet)):
+        return {}
+    common = {"device": settings.engine.device} if "device" in parameters_of(spec.fn) else {}
+    values = values_of(spec.name, spec.fn, common, confidence=settings.confidence, seed=settings.seed)
+    try:
+        return real_floor(
+            values,
+            rows,
+            pair,
+            distinct(originals(players.digests), _in_any(players, against)),
+            confidence=settings.confidence,
+            seed=settings.seed,
+        )
+    except (Unavailable, ValueError):  # a part is too small for the metric
+        return {}
+
+
+def measure_fresh(
+    measurements: Measurements,
+    specs: Iterable[MetricSpec],
+    measures: Mapping[str, Measure],
+    store: Store,
+    settings: Settings,
+    ranks: Ranks,
+    progress: Progress,
+) -> None:
+    """Embeds training images that no metric takes, as many as are generated, to play generated against the reference.
+
+    Where a metric takes the training images their rows are there and nothing is measured.
+    """
+    train, generated = measurements.roles.get("train"), measurements.roles["generated"]
+    if not isinstance(train, ImageSet) or isinstance(generated, Moments):
+        return
+    for spec in specs:
+        name, takes = spec.measure, spec.role_parameters
+        known = name in measurements.fresh or "train" in measurements.rows.get(name, {})
+        if known or not spec.of_features or not takes.get("reference") or "train" in takes or spec.real != "auto":
+            continue
+        some = train.limited(len(generated), settings.seed)
+        done = measure_roles(
+            {"train": some}, {name: measures[name]}, {name: {"train"}}, store, settings.engine, ranks, progress
+        )
+        measurements.fresh[name] = (done.roles["train"], done.rows[name]["train"])
+        measurements.warnings += done.warnings
+        use, more = measurements.uses[name], done.uses[name]
+        use.computed, use.reused = use.computed + more.computed, use.reused + more.reused
+        use.seconds += more.seconds
+
+
+def _in_any(players: ImageSet | FeatureSet, others: list[Role]) -> np.ndarray:
+    found = np.zeros(len(players), bool)
+    for other in others:
+        if isinstance(other, (ImageSet, FeatureSet)):
+            found |= shared_mask(players.digests, other.digests)
+    return found

@@ -1,0 +1,132 @@
+"""The real floor: who plays generated, the floor's mean and error against closed forms, its coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from genaudit.verdict.pairing import Pairing, pairing
+from genaudit.verdict.real_floor import distinct, plan, real_floor
+
+NEEDS, MAY = True, False
+
+
+@pytest.mark.parametrize(
+    ("takes", "rows", "mode", "expected"),
+    [
+        # fd, kd, prdc
+        ({"generated": NEEDS, "reference": NEEDS}, "grt", "auto", Pairing("train", ("reference",), "train")),
+        ({"generated": NEEDS, "reference": NEEDS}, "gr", "auto", Pairing("reference", (), "reference_halves", True)),
+        # a reference of moments has no rows that could be halved
+        ({"generated": NEEDS, "reference": NEEDS}, "g", "auto", None),
+        # irs, authpct
+        (
+            {"generated": NEEDS, "reference": MAY, "train": MAY},
+            "grt",
+            "auto",
+            Pairing("reference", ("train",), "reference"),
+        ),
+        (
+            {"generated": NEEDS, "reference": MAY, "train": MAY},
+            "gr",
+            "auto",
+            Pairing("reference", (), "reference_halves", True),
+        ),
+        ({"generated": NEEDS, "reference": MAY, "train": NEEDS}, "gt", "auto", None),
+        # ct, fld, and mifid by its YAML
+        (
+            {"generated": NEEDS, "reference": NEEDS, "train": NEEDS},
+            "grt",
+            "auto",
+            Pairing("reference", ("train",), "reference_halves", True),
+        ),
+        (
+            {"generated": NEEDS, "reference": MAY, "train": NEEDS},
+            "grt",
+            "halves",
+            Pairing("reference", ("train",), "reference_halves", True),
+        ),
+        # vendi, as_i
+        ({"generated": NEEDS, "reference": MAY}, "grt", "auto", Pairing("train", ("reference",), "train")),
+        ({"generated": NEEDS, "reference": MAY}, "gr", "auto", Pairing("reference", ("reference",), "reference")),
+        ({"generated": NEEDS, "reference": MAY}, "gr", "none", None),
+        ({"generated": NEEDS}, "grt", "auto", None),
+    ],
+)
+def test_real_images_play_generated_against_what_is_left(takes, rows, mode, expected) -> None:
+    names = {"g": "generated", "r": "reference", "t": "train"}
+    assert pairing(takes, {names[each] for each in rows}, mode) == expected
+
+
+def mean(**_):
+    return lambda generated: {"mean": float(np.asarray(generated[:]).mean())}
+
+
+def test_the_error_of_a_mean_is_that_of_a_fresh_set_about_the_mean_of_all() -> None:
+    # Var(mean of n fresh) + Var(mean of t) = sigma^2 (1/n + 1/t), exactly, for parts below and above 3/4 of the pool
+    rng = np.random.default_rng(0)
+    pool, generated = rng.exponential(size=(500, 1)), rng.normal(size=(450, 1))
+    for n in (200, 450):
+        rows = {"generated": generated[:n], "train": pool}
+        found = real_floor(mean, rows, Pairing("train", (), "train"), np.arange(500), repeats=4000)["mean"]
+        assert found.n == n
+        assert found.generated is None
+        expected = pool.std(ddof=1) * np.sqrt(1 / n + 1 / 500)
+        assert found.error == pytest.approx(expected, rel=4 / np.sqrt(2 * 4000))
+
+
+def test_a_fresh_set_lies_within_the_ends_as_often_as_they_say() -> None:
+    inside = []
+    for seed in range(300):
+        rng = np.random.default_rng([seed, 3])
+        pool, fresh = rng.normal(size=(300, 1)), rng.normal(size=(150, 1))
+        rows = {"generated": fresh, "train": pool}
+        found = real_floor(mean, rows, Pairing("train", (), "train"), np.arange(300), repeats=20, seed=seed)["mean"]
+        inside.append(found.lower <= fresh.mean() <= found.upper)
+    assert stats.binom.cdf(sum(inside), 300, 0.95) > 1e-3
+    assert stats.binom.sf(sum(inside) - 1, 300, 0.95) > 1e-3
+
+
+def test_halves_compare_the_generated_set_at_their_own_number_and_never_an_image_with_itself() -> None:
+    seen = []
+
+    def sizes(*, reference):
+        def of(generated) -> dict[str, float]:
+            seen.append((len(generated), len(reference)))
+            shared = set(np.ravel(generated)) & set(np.ravel(reference))
+            return {"shared": float(len(shared)), "first": float(np.mean(generated))}
+
+        return of
+
+    rows = {"generated": -1.0 - np.arange(80.0)[:, None], "reference": np.arange(60.0)[:, None]}
+    pair = Pairing("reference", (), "reference_halves", halves=True)
+    found = real_floor(sizes, rows, pair, np.arange(60))
+    assert set(seen) == {(30, 30)}
+    assert found["shared"].value == 0
+    assert found["first"].n == 30
+    assert found["first"].generated < 0 < found["first"].value
+
+
+def test_fewer_real_images_than_generated_compare_at_the_smaller_number_and_too_few_not_at_all() -> None:
+    rng = np.random.default_rng(1)
+    rows = {"generated": rng.normal(size=(100, 1)) + 5, "train": rng.normal(size=(40, 1))}
+    found = real_floor(mean, rows, Pairing("train", (), "train"), np.arange(40))["mean"]
+    assert found.n == 40
+    assert found.generated == pytest.approx(5, abs=1)
+    assert not real_floor(mean, rows, Pairing("train", (), "train"), np.arange(9))
+
+
+def test_copies_and_images_of_the_other_role_do_not_play() -> None:
+    assert distinct(np.array([0, 1, 0, 3, 3]), np.array([False, True, False, False, False])).tolist() == [0, 3]
+
+
+def test_longer_passes_are_made_less_often() -> None:
+    counts = [plan(n, n, n, 1280)[0] for n in (100, 400, 1000, 5000, 50_000)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 20
+    assert counts[-1] == 0
+    rows = {"generated": np.zeros((40_000, 1), np.int8), "train": np.ones((40_000, 1), np.int8)}
+    wide = {role: np.broadcast_to(each, (40_000, 1280)) for role, each in rows.items()}
+    found = real_floor(mean, wide, Pairing("train", (), "train"), np.arange(40_000))["mean"]
+    assert (found.value, found.lower, found.n) == (1.0, None, 40_000)
