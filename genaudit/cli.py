@@ -23,6 +23,7 @@ from genaudit import __version__, interrupts, output
 from genaudit.config_files import CONFIG_DIR, config_folder, importable
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
 from genaudit.hydra_words import is_override, literal, override_of, own_folders
+from genaudit.network_words import with_networks
 from genaudit.verbs import OVERVIEW, VERBS
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
     sweeping = bool({"--multirun", "-m"} & set(switches))
     pairs = [override.partition("=") for override in overrides]
     overrides = [override_of(key, value, configs, verb, sweeping=sweeping) for key, _, value in pairs]
-    overrides = own_folders(overrides) if sweeping else overrides
+    overrides = with_networks(own_folders(overrides) if sweeping else overrides, verb)
     return [*switches, *_bare_arguments(verb, bare), *overrides]
 
 
@@ -173,6 +174,7 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
 def _run(verb: str, arguments: list[str]) -> int:
     import hydra
 
+    from genaudit.composing import main_options
     from genaudit.plugins import join_hydra
 
     join_hydra()
@@ -185,7 +187,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
     before, sys.argv = sys.argv, [f"genaudit {verb}", *arguments]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb)(job)()
+        hydra.main(config_path=str(config_folder()), config_name=verb, **main_options())(job)()
     except SystemExit as stop:  # Hydra's own switches, and argparse's complaints about them
         return stop.code if isinstance(stop.code, int) else DEFECT
     except (UserError, KeyboardInterrupt):
@@ -211,7 +213,7 @@ def _run_task(verb: str, cfg: DictConfig) -> int:
         return code
     except UserError as error:
         return _complain(str(error))
-    except Exception as error:  # an interruption goes on: it ends the other jobs of a sweep too
+    except Exception as error:  # an interruption is passed on: it ends the other jobs of a sweep too
         return _failed(error, verb, cfg)
 
 

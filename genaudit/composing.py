@@ -89,12 +89,23 @@ def _of_hydra(config_path: str) -> bool:
     return config_path.split("/", 1)[0] in ("hydra", "_dummy_empty_config_", "")
 
 
+def main_options() -> dict[str, str]:
+    """What `hydra.main` is told: to behave as Hydra 1.3 does, which from 1.4 on is the only way."""
+    from hydra import version
+
+    return {"version_base": VERSION_BASE} if hasattr(version, "Version") else {}
+
+
 @contextmanager
 def _version_base() -> Iterator[None]:
     """Hydra's behaviour of 1.3, where the application has chosen an older one or none yet."""
+    from hydra import version
     from hydra.core.singleton import Singleton
-    from hydra.version import Version, VersionBase
 
+    if not hasattr(version, "Version"):  # Hydra 1.4 has but one behaviour, that of 1.3
+        yield
+        return
+    Version, VersionBase = version.Version, version.VersionBase
     instances: dict[Any, Any] = Singleton._instances
     before = instances.get(VersionBase)
     base = getattr(before, "version_base", None)

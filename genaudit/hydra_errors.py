@@ -9,8 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from genaudit.composing import compose
 from genaudit.plugins import installed
 
+# keys of older versions: what they are called today
+RENAMED = {
+    r"^(piad|table)\.schedule\b": r"\1.recipe",
+    r"^((?:piad|table)\.recipe)\.lr(_critics)?$": r"\1.learning_rate\2",
+}
 Holders = Callable[[str, list[Path]], list[str]]
 
 
@@ -58,13 +64,20 @@ def _raised_by(error: Exception) -> str:
 
 
 def _unknown_key(key: str, verb: str, configs: Path) -> str:
-    close = difflib.get_close_matches(key, _known_keys(verb, configs), n=3, cutoff=0.5)
+    known = _known_keys(verb, configs)
+    close = [renamed(key)] if renamed(key) != key else difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"`genaudit {verb} --help` names the keys"
     return f"unknown key {key!r}: {hint}"
 
 
+def renamed(key: str) -> str:
+    """A key of an older version by its name of today; any other as it is."""
+    for old, new in RENAMED.items():
+        key = re.sub(old, new, key)
+    return key
+
+
 def _known_keys(verb: str, configs: Path) -> list[str]:
-    from genaudit.composing import compose
 
     return list(_flat(compose(configs, verb)))
 

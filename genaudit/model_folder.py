@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import UserError
-from genaudit.reading import PathLike, expanded, read_json
+from genaudit.reading import PathLike, check_regular, expanded, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -270,8 +270,6 @@ def _stored(path: Path) -> dict[str, tuple[Any, tuple[int, ...]]]:
     """Types and shapes of the tensors of a safetensors file, by name; nothing but its header is read."""
     import torch
     from safetensors import safe_open
-
-    from genaudit.reading import check_regular
 
     types = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool, "U8": torch.uint8}
     check_regular(path)

@@ -74,7 +74,7 @@ class Forgiving:
             self._stream.flush()
         if self._name is not None and isinstance(error, OSError) and error.errno not in LEFT:
             why = error.strerror or type(error).__name__
-            print(f"genaudit: {self._name} cannot be written ({why}); the command goes on", file=sys.stderr)
+            print(f"genaudit: {self._name} cannot be written ({why}); the command continues", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ from genaudit import interrupts
 from genaudit.errors import Diverged, UserError
 from genaudit.folder_lock import locked
 from genaudit.reading import load_torch, open_regular, read_bytes
+from genaudit.resumed import check_same
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 SEAL = b"genaudit sha256:"
@@ -243,14 +244,11 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
         if not _whole(data):
             raise ValueError("its checksum does not agree")
         state = load_torch(data)
-        then, seconds, of_trainer = state["settings"], float(state["seconds"]), state["trainer"]
+        then, seconds, of_trainer = dict(state["settings"]), float(state["seconds"]), state["trainer"]
     except Exception as error:  # whatever a damaged or foreign file makes of the reader
         raise UserError(f"{where} cannot be read as a checkpoint: {again}") from error
-    changed = sorted(key for key in {*settings, *then} if settings.get(key) != then.get(key))
-    if changed:
-        listed = ", ".join(f"{key} (now {settings.get(key)}, then {then.get(key)})" for key in changed)
-        raise UserError(f"{where} was made with other settings: {listed}; {again}")
     try:
+        check_same({**dict.fromkeys(then), **settings}, then)
         trainer.load_state_dict(of_trainer)
     except UserError as error:
         raise UserError(f"{where}: {error}; {again}") from None
@@ -302,7 +300,7 @@ def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
                 rows = list(csv.reader(file))[1:]
             whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
         except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"{path} is damaged ({error}); remove it to go on without the rows so far") from error
+            raise UserError(f"{path} is damaged ({error}); remove it to continue without the rows so far") from error
         kept += [",".join(row) for row in whole]
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit import demo
+from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
+from genaudit.measures.embedding import Embedding
 from genaudit.recipe import Context, Need
+from genaudit.store import Engine, Store
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
@@ -24,8 +28,6 @@ DEMO = "demo:"
 def find_set(data: Path | None, name: str) -> Path | None:
     """An image set by its name: `demo:vae` of the package, else a folder or archive NAME(.zip, .npz, ...) in `data`."""
     if name.startswith(DEMO):
-        from genaudit import demo
-
         return Path(demo.path(name.removeprefix(DEMO)))
     if data is None:
         return None
@@ -64,8 +66,6 @@ def rows(
         name: as `find_set` knows it. pixels: images (N, H, W, 3) uint8 that the recipe has made, in place of a set.
         sample: only so many images, drawn with the run's seed.
     """
-    from genaudit.data import ImageSet, open_images
-    from genaudit.store import Engine, Store
 
     source = find_set(context.data, name) if pixels is None else pixels
     if source is None:
@@ -85,14 +85,12 @@ def rows(
 
 def embedding(model: FeatureModel) -> Any:
     """The measure that embeds with a feature model."""
-    from genaudit.measures.embedding import Embedding
 
     return Embedding(model)
 
 
 def pixels_of(data: Path | None, name: str) -> np.ndarray:
     """All images (N, H, W, 3) uint8 of a set whose images have one size."""
-    from genaudit.data import ImageSet, open_images
 
     images = open_images(str(find_set(data, name)))
     assert isinstance(images, ImageSet)
@@ -105,7 +103,6 @@ def resized(context: Context, name: str, pixels: PreparedPixels) -> tuple[np.nda
     Raises:
         UserError: no such set, or an image that cannot be read.
     """
-    from genaudit.data import ImageSet, open_images
 
     path = find_set(context.data, name)
     images = open_images(str(path)) if path is not None else None

@@ -22,7 +22,7 @@ from genaudit.backbones.embedded import EfficientNetLite0
 from genaudit.backbones.feature_model import FeatureModel
 from genaudit.backbones.normalised import Normalised
 from genaudit.backbones.timm_model import TimmModel
-from genaudit.measures import anomaly
+from genaudit.measures import anomaly, complexity, vulnerability
 from genaudit.measures.anomaly import Anomaly
 
 EPS, K, ALPHA, J = 0.01, 10, 0.01, 10
@@ -109,8 +109,8 @@ def compare(name: str, model: FeatureModel, args: argparse.Namespace) -> None:
     with torch.no_grad():
         images = anomaly.to_unit_range(pixels, torch.float32)
         (u,) = anomaly._Draws(images, digests, 0).directions(1, "gaussian")
-        features = anomaly._path_features(plain.network, images, u, EPS, K)
-        doubtful = ~(anomaly._path_angles(features, 2) > anomaly.DOUBTFUL_RATIO * anomaly._path_angles(features))
+        features = complexity.path_features(plain.network, images, u, EPS, K)
+        doubtful = ~(complexity.path_angles(features, 2) > anomaly.DOUBTFUL_RATIO * complexity.path_angles(features))
     print(f"  paths that genaudit measured again in float64, as doubtful: {int(doubtful.sum())} of {count}")
     parts(model, pixels[:batch], digests[:batch])
 
@@ -134,9 +134,11 @@ def parts(model: FeatureModel, pixels: torch.Tensor, digests: list[bytes]) -> No
 
     shares = {
         "drawing directions and starts": timed(lambda: (list(draws.directions(1, "gaussian")), list(draws.starts(1)))),
-        f"the path, {K + 1} points": timed(lambda: anomaly._path_features(network, images, u, EPS, K)),
-        "first attack step": timed(lambda: anomaly._first_gradient(network, images, start)),
-        "a later attack step": timed(lambda: anomaly._attack(network, images, reference, noise * 0.01, ALPHA, 1, None)),
+        f"the path, {K + 1} points": timed(lambda: complexity.path_features(network, images, u, EPS, K)),
+        "first attack step": timed(lambda: vulnerability.first_gradient(network, images, start)),
+        "a later attack step": timed(
+            lambda: vulnerability.attack(network, images, reference, noise * 0.01, ALPHA, 1, None)
+        ),
     }
     for what, taken in shares.items():
         print(f"    {what:<32}{taken:8.1f} ms per image")

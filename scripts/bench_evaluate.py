@@ -1,6 +1,7 @@
 """Speed and memory of measuring, as ratios taken in one run.
 
     python scripts/bench_evaluate.py                # measuring against the bare network, a warm demo
+    python scripts/bench_evaluate.py networks       # several networks in one pass against each alone
     python scripts/bench_evaluate.py rows           # 1,000,000 rows of 1,280 judged by IRS and FD, resident memory
     python scripts/bench_evaluate.py rows --rows 200000
 
@@ -20,19 +21,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="measuring", choices=["measuring", "rows"])
+    parser.add_argument("what", nargs="?", default="measuring", choices=["measuring", "networks", "rows"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=96, help="images a round")
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     if arguments.what == "rows":
         bench_rows(arguments.rows)
+    elif arguments.what == "networks":
+        bench_networks(arguments.rounds, arguments.images)
     else:
         bench_measuring(arguments.rounds, arguments.images)
         bench_warm_demo()
@@ -127,6 +131,62 @@ def _write(folder: Path, count: int, size: int, kind: str) -> str:
         coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
         coarse.resize((size, size), Image.Resampling.BICUBIC).save(folder / f"{index:05}.{kind}")
     return str(folder)
+
+
+# ------------------------------------------------------------------ several networks in one pass
+
+
+def bench_networks(rounds: int, count: int) -> None:
+    """Wall time of one pass with k networks over the sum of the networks alone, and of three outputs of one network."""
+    import torch
+
+    from genaudit.backbones.embedded import EfficientNetLite0
+    from genaudit.backbones.fid_inception import FidInception, _untrained
+    from genaudit.backbones.timm_model import TimmModel
+    from genaudit.data import ImageSet, open_images
+    from genaudit.measures.embedding import Embedding
+    from genaudit.measures.logits import Logits
+    from genaudit.measures.spatial import SpatialFeatures
+    from genaudit.store import Engine, Store
+
+    print(f"{count} images a round, {rounds} rounds, {torch.get_num_threads()} threads")
+
+    def measured(images: ImageSet, *measures: Any) -> Callable[[], None]:
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as store:
+                Store(store).measure_all(images, measures, Engine())
+
+        return run
+
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(_untrained(0).state_dict(), f"{folder}/inception.pth")
+        inception = FidInception(checkpoint=f"{folder}/inception.pth")
+        models = {
+            "efficientnet_lite0": EfficientNetLite0(),
+            "inception": inception,
+            "vit_s16": TimmModel("vit_small_patch16_224", pretrained=False),
+        }
+        images = {
+            "64-pixel PNGs": open_images(_write(Path(folder) / "small", count, 64, "png")),
+            "512-pixel JPEGs": open_images(_write(Path(folder) / "large", count, 512, "jpg")),
+        }
+        outputs = [kind(inception) for kind in (Embedding, Logits, SpatialFeatures)]
+        for kind, each in images.items():
+            alone = {name: measured(each, Embedding(model)) for name, model in models.items()}
+            contenders = alone | {
+                "all three": measured(each, *map(Embedding, models.values())),
+                "two": measured(each, Embedding(models["efficientnet_lite0"]), Embedding(inception)),
+                "fd, is and sfd": measured(each, *outputs),
+            }
+            print(f" {kind}")
+            seconds = _rounds(contenders, rounds)
+            for name, times in seconds.items():
+                print(f"  {name:<28} {count / statistics.median(times):7.1f} images/s")
+            three = [sum(times) for times in zip(*(seconds[name] for name in models), strict=True)]
+            two = [sum(times) for times in zip(seconds["efficientnet_lite0"], seconds["inception"], strict=True)]
+            _ratio("time of three networks / sum of each alone", seconds["all three"], three)
+            _ratio("time of two networks / sum of each alone", seconds["two"], two)
+            _ratio("time of fd, is and sfd / fd alone", seconds["fd, is and sfd"], seconds["inception"])
 
 
 # ------------------------------------------------------------------ a warm second run

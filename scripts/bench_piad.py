@@ -23,12 +23,13 @@ from torch import Tensor, nn
 
 from genaudit.piad.networks import ARCHITECTURES, build
 from genaudit.piad.perceptual import efficientnet_lite0
-from genaudit.piad.trainer import Schedule, Trainer
+from genaudit.piad.recipe import TrainingRecipe
+from genaudit.piad.trainer import Trainer
 
 
 def bare_passes(trainer: Trainer) -> dict[str, tuple[int, Callable[[], Any]]]:
     """name -> (how often one iteration needs it, the pass)."""
-    networks, perceptual, schedule = trainer.networks, trainer.perceptual, trainer.schedule
+    networks, perceptual, recipe = trainer.networks, trainer.perceptual, trainer.recipe
     assert perceptual is not None
     x, z = trainer._draw()
     with torch.no_grad():
@@ -57,7 +58,7 @@ def bare_passes(trainer: Trainer) -> dict[str, tuple[int, Callable[[], Any]]]:
             network(data)
 
     g, e, dx, dz = networks
-    n = schedule.n_dis
+    n = recipe.n_dis
     return {
         "G forward": (n, lambda: forward(g, z)),
         "E forward": (n, lambda: forward(e, x)),
@@ -87,8 +88,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     networks = build(arguments.networks, arguments.channels, seed=0)
     images = torch.randint(0, 256, (512, *networks.image_shape), dtype=torch.uint8)
-    schedule = Schedule(1, batch_size=arguments.batch)
-    trainer = Trainer(networks, images, efficientnet_lite0(), schedule, device=arguments.device)
+    recipe = TrainingRecipe(1, batch_size=arguments.batch)
+    trainer = Trainer(networks, images, efficientnet_lite0(), recipe, device=arguments.device)
     passes = bare_passes(trainer)
 
     def timed(function: Callable[[], Any]) -> float:

@@ -24,18 +24,19 @@ import torch
 from genaudit.piad import protocols
 from genaudit.piad.networks import ARCHITECTURES, build
 from genaudit.piad.perceptual import efficientnet_lite0
+from genaudit.piad.recipe import TrainingRecipe
 from genaudit.piad.scoring import anomaly_score
-from genaudit.piad.trainer import Schedule, Trainer
+from genaudit.piad.trainer import Trainer
 from genaudit.stats.auroc import auroc
 from genaudit_papers.datasets import fashion_mnist
 from genaudit_papers.tuluptceva2019.one_class import resized
 
-BASE = Schedule(10**6, n_weight=20, last=5, alpha=0.3)
+BASE = TrainingRecipe(10**6, n_weight=20, last=5, alpha=0.3)
 CANDIDATES = {
     "width 16, lr x1": (0.5, BASE),
-    "width 16, lr x2.5": (0.5, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
-    "width 16, lr x5, critics x2": (0.5, replace(BASE, lr=1e-3, lr_critics=1e-3)),
-    "width 8, lr x2.5": (0.25, replace(BASE, lr=5e-4, lr_critics=1.25e-3)),
+    "width 16, lr x2.5": (0.5, replace(BASE, learning_rate=5e-4, learning_rate_critics=1.25e-3)),
+    "width 16, lr x5, critics x2": (0.5, replace(BASE, learning_rate=1e-3, learning_rate_critics=1e-3)),
+    "width 8, lr x2.5": (0.25, replace(BASE, learning_rate=5e-4, learning_rate_critics=1.25e-3)),
 }
 DECAY = 0.95
 
@@ -68,10 +69,10 @@ def main() -> None:
     held, fitted = (resized(images[part]) for part in np.split(train, [len(train) // 10]))
     others = pseudo_anomalies(held)
     for name in arguments.candidates:
-        width, schedule = CANDIDATES[name]
+        width, recipe = CANDIDATES[name]
         perceptual = efficientnet_lite0()
         networks = build(ARCHITECTURES["mnist"].widened(width), 1, seed=0)
-        trainer = Trainer(networks, fitted, perceptual, schedule, seed=0)
+        trainer = Trainer(networks, fitted, perceptual, recipe, seed=0)
         average = copy.deepcopy(networks)
         spent, start = 0.0, time.process_time()
         for until in arguments.seconds:

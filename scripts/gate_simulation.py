@@ -31,7 +31,7 @@ from genaudit.stats import held_out_test
 from genaudit.stats.held_out_test import real_needed
 from genaudit.stats.neighbours import nearest
 from genaudit.stats.occupancy import estimate_support, rejection_threshold, target_support
-from genaudit.tasks.gate.yardstick import MOST_SET_ASIDE
+from genaudit.tasks.gate.calibration import MOST_SET_ASIDE
 
 DIMS, TRAINS, SAMPLES = (2, 8, 32, 128, 512), (500, 1000, 5000), (200, 1000, 2000)
 TARGETS, MODES, CALIBRATIONS = (0.5, 0.8, 1.0), ("fixed", "sequential"), ("reference", "held_out_train")

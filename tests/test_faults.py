@@ -256,7 +256,7 @@ def test_what_the_file_system_says_later_is_a_sentence_too(
     assert os.strerror(getattr(errno, name)) in said
 
 
-def test_what_comes_of_the_machine_is_told_from_what_does_not() -> None:
+def test_faults_of_the_machine_are_distinguished_from_others() -> None:
     assert "not enough memory" in str(environment_fault(MemoryError()))
     chained = RuntimeError("a writer failed")
     chained.__cause__ = OSError(errno.ENOSPC, "No space left on device")

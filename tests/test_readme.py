@@ -25,7 +25,7 @@ ELSEWHERE = ("git clone", "cd ", "make ", "pip install", "torchrun ")
 
 SHORT = {
     "likelihood=glow_laptop": ["likelihood.recipe.iterations=2", "likelihood.recipe.batch_size=4"],
-    "piad=laptop": ["piad.schedule.iterations=2", "piad.schedule.batch_size=4"],
+    "piad=laptop": ["piad.recipe.iterations=2", "piad.recipe.batch_size=4"],
 }
 
 

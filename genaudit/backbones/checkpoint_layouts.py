@@ -66,11 +66,11 @@ def _prefixes(tensors: Tensors) -> list[str]:
 
 def _under(tensors: Tensors, place: str) -> dict[str, torch.Tensor]:
     """The ResNet at a prefix, in torchvision's names, without heads."""
-    own = {name[len(place) :]: tensor for name, tensor in tensors.items() if name.startswith(place)}
-    if STEM[0] not in own:
-        parts = ((name.partition("."), tensor) for name, tensor in own.items())
-        own = {f"{NUMBERED[head]}.{tail}": tensor for (head, _, tail), tensor in parts if head in NUMBERED}
-    return {name: tensor for name, tensor in own.items() if RESNET.match(name)}
+    inner = {name[len(place) :]: tensor for name, tensor in tensors.items() if name.startswith(place)}
+    if STEM[0] not in inner:
+        parts = ((name.partition("."), tensor) for name, tensor in inner.items())
+        inner = {f"{NUMBERED[head]}.{tail}": tensor for (head, _, tail), tensor in parts if head in NUMBERED}
+    return {name: tensor for name, tensor in inner.items() if RESNET.match(name)}
 
 
 def _equal(one: Tensors, other: Tensors) -> bool:

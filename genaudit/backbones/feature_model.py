@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
-from genaudit.data.resize import RecipeOfTool, ResizeRecipe
+from genaudit.data.resize import Fit, RecipeOfTool, ResizeRecipe
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Share, Side
 
@@ -32,8 +32,6 @@ HALF = (0.5, 0.5, 0.5)
 CODE_VERSION = 1
 
 Output = Literal["features", "logits", "spatial"]
-# Spatial features keep the first channels of a map, as many as fit: 7 of 17 x 17 in the Inception of FID, as sFID does.
-SPATIAL_FEATURES = 2048
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class FeatureModel:
         size: side of the square that images are resized to, in pixels.
         mean, std: normalisation per channel on [0, 1]-scaled images.
         interpolation: "bicubic", "bilinear", "box", "lanczos" or "nearest"; always antialiased.
-        fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre.
+        fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre,
+            "cut" cuts the central square and resizes it.
         crop_pct: with "crop", the share of the central square's side that is kept.
         checkpoint: a local weight file (safetensors, or a torch file of tensors) in place of the usual weights.
         offline: never ask the network for weights.
@@ -77,7 +76,7 @@ class FeatureModel:
         mean: Sequence[float],
         std: Sequence[float],
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         checkpoint: str | None = None,
         offline: bool = False,
@@ -85,10 +84,10 @@ class FeatureModel:
     ) -> None:
         self.name = name
         try:
-            own = ResizeRecipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
+            default = ResizeRecipe(int(size), interpolation, fit, float(crop_pct))  # type: ignore[arg-type]
         except ValueError as error:
             raise UserError(f"feature_model {name}: {error}") from None
-        self.recipe: ResizeRecipe | RecipeOfTool = own
+        self.recipe: ResizeRecipe | RecipeOfTool = default
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -116,12 +115,29 @@ class FeatureModel:
 
     def weight_files(self) -> list[str]:
         """The files on this machine that the features depend on; none for weights drawn from a seed."""
-        found = self.find_weights()
-        return [found] if found and Path(found).is_file() else []
+        weights = self.find_weights()
+        return [weights] if weights and Path(weights).is_file() else []
 
     def how_to_get(self, key: str) -> str:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""
         return f"{self.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
+
+    has_classifier = False  # a trained one, as far as can be said before the weights are read
+    has_map = False  # of stride 16
+
+    def lacks(self, output: Output) -> str | None:
+        """Why the model has no such output, as far as can be said before the weights are read; None where it has."""
+        if output == "logits" and not self.has_classifier:
+            return (
+                f"feature_model {self.name} has no classifier, which the Inception Score needs; "
+                "feature_model=efficientnet_lite0 has one, and metric.is.feature_model=NAME sets another for it alone"
+            )
+        if output == "spatial" and not self.has_map:
+            return (
+                f"feature_model {self.name} has no single feature map of stride 16, from which spatial features are "
+                "taken; feature_model=fid_inception or efficientnet_lite0 has one"
+            )
+        return None
 
     def build_classifier(self) -> torch.nn.Module:
         """The network with its classifier and with weights: normalised (N, 3, S, S) => logits (N, C).
@@ -131,12 +147,12 @@ class FeatureModel:
         """
         raise UserError(
             f"feature_model {self.name} has no classifier, which the Inception Score needs; "
-            "feature_model=efficientnet_lite0 has one, and metric.is.measure.feature_model sets another for it alone"
+            "feature_model=efficientnet_lite0 has one, and metric.is.feature_model=NAME sets another for it alone"
         )
 
     def build_spatial(self) -> torch.nn.Module:
         """The network up to a convolutional feature map of stride 16, the first channels of it that make at most
-        `SPATIAL_FEATURES` numbers, with weights: normalised (N, 3, S, S) => (N, h, w, c).
+        2,048 numbers (`genaudit.backbones.spatial`), with weights: normalised (N, 3, S, S) => (N, h, w, c).
 
         Raises:
             UserError: the model has no such feature map.
@@ -146,9 +162,28 @@ class FeatureModel:
             "feature_model=fid_inception or efficientnet_lite0 has one"
         )
 
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        """The outputs that `build_parts` gives in one forward pass; none where the model has no such form."""
+        return ()
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        """The network cut after each of `outputs_together`, in the order in which the parts run.
+
+        Each output is what its own `build`, `build_classifier` or `build_spatial` gives; of a map it is the whole.
+        """
+        raise NotImplementedError
+
     def options(self) -> dict[str, Any]:
         """Further settings of a subclass that change the features."""
         return {}
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this network, whatever prepares images for it: equal ones are the same network.
+
+        A checkpoint of the user's is taken for the weights that it stands for.
+        """
+        return {"class": type(self).__qualname__, "name": self.name, **self.options()}
 
     # ------------------------------------------------------------------ what every feature model does
     @cached_property
@@ -193,14 +228,31 @@ class FeatureModel:
         Batch normalisation is folded into the convolutions before it where the graph proves that this is the
         same function (features equal to about 2e-6), and images are kept channels-last for convolutions.
         """
-        import torch
-
-        from genaudit.backbones.folding import fold_batch_norms
         from genaudit.backbones.normalised import Normalised
 
         build = {"features": self.build, "logits": self.build_classifier, "spatial": self.build_spatial}[output]
-        model = Normalised(build().eval(), self.mean, self.std)
+        return self._ready(Normalised(build().eval(), self.mean, self.std), device, dtype)
+
+    def network_of(
+        self, outputs: Sequence[Output], device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> torch.nn.Module:
+        """`network` with several of `outputs_together`, which come from one forward pass: => a tuple of (N, D)."""
+        from genaudit.backbones.normalised import NormalisedOutputs
+        from genaudit.backbones.parts import Parts
+        from genaudit.backbones.spatial import FirstChannels
+
+        parts: dict[str, torch.nn.Module] = {str(name): part for name, part in self.build_parts().items()}
+        network = Parts(parts, outputs, {"spatial": FirstChannels()})
+        return self._ready(NormalisedOutputs(network.eval(), self.mean, self.std), device, dtype)
+
+    def _ready(self, model: Any, device: str | torch.device, dtype: torch.dtype | None) -> torch.nn.Module:
+        """Frozen and folded, on the device."""
+        import torch
+
+        from genaudit.backbones.folding import fold_batch_norms
+
         model.requires_grad_(False)
         fold_batch_norms(model.network)
         model = model.to(device=device, dtype=dtype or torch.float32)
-        return model.to(memory_format=torch.channels_last)
+        ready: torch.nn.Module = model.to(memory_format=torch.channels_last)
+        return ready

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.backbones.feature_model import FeatureModel, Output, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
-from genaudit.data.resize import RecipeOfTool
+from genaudit.data.resize import Fit, RecipeOfTool
 from genaudit.errors import UserError
 from genaudit.stats.torch_state import seeded
 
@@ -41,7 +41,7 @@ class FidInception(FeatureModel):
         *,
         preprocessing: str = "genaudit",
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         pretrained: bool = True,
         weight_seed: int = 42,
         checkpoint: str | None = None,
@@ -120,6 +120,35 @@ class FidInception(FeatureModel):
         # TensorFlow counts mixed, mixed_1, ... from Mixed_5b, so that mixed_6 is Mixed_6d; `conv` is its 1x1 branch.
         branch = layers["Mixed_6d"].get_submodule("branch1x1")
         return torch.nn.Sequential(*(layers[name] for name in before), branch, FirstChannels())
+
+    def identity(self) -> dict[str, Any]:
+        return {"class": type(self).__qualname__, "pretrained": self.pretrained}
+
+    has_map = True
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained
+
+    @property
+    def outputs_together(self) -> tuple[Output, ...]:
+        return ("spatial", "features", "logits") if self.pretrained else ("spatial", "features")
+
+    def build_parts(self) -> dict[Output, torch.nn.Module]:
+        """Mixed_6d joins its branches' channels, the 1x1 branch first: the first channels of both are the same."""
+        import torch
+
+        layers = dict(self._extractor().named_children())
+        cut = list(layers).index("Mixed_6d") + 1
+        *rest, classifier = list(layers.values())[cut:]
+        parts: dict[Output, torch.nn.Module] = {
+            "spatial": torch.nn.Sequential(*list(layers.values())[:cut]),
+            "features": torch.nn.Sequential(*rest),
+        }
+        if self.pretrained:
+            classifier.register_parameter("bias", None)
+            parts["logits"] = torch.nn.Sequential(torch.nn.Flatten(), classifier)
+        return parts
 
     def _extractor(self) -> torch.nn.Module:
         try:

@@ -38,7 +38,8 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(m, module_qualified_name)
+        whole = isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or getattr(m, "traced_whole", False)
+        return whole or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold_batch_norms(network: nn.Module) -> int:

@@ -28,3 +28,11 @@ class Normalised(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.network(torch.addcmul(self.shift, images, self.scale))
         return features.flatten(1)
+
+
+class NormalisedOutputs(Normalised):
+    """`Normalised` for a network with several outputs: each is flattened, (N, 3, S, S) => a tuple of (N, D)."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
+        outputs = self.network(torch.addcmul(self.shift, images, self.scale))
+        return tuple(each.flatten(1) for each in outputs)

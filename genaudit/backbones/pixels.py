@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.data.resize import Fit
 from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Pixels(FeatureModel):
         *,
         size: Side = 32,
         interpolation: str = "bicubic",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from genaudit.backbones.feature_model import SPATIAL_FEATURES
 from genaudit.errors import UserError
+
+SPATIAL_FEATURES = 2048  # numbers at most
 
 
 class FirstChannels(nn.Module):
     """(N, C, h, w) => (N, h, w, c), c the most channels that make at most `SPATIAL_FEATURES` numbers, at least one."""
+
+    traced_whole = True  # how many depends on the sides, which a trace does not know
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         channels = max(1, SPATIAL_FEATURES // (x.shape[2] * x.shape[3]))
@@ -51,15 +54,22 @@ class _Intermediate(nn.Module):
         return result
 
 
+def strides_of(network: nn.Module) -> list[int]:
+    """The stride of each stage of a timm network whose stages' maps can be had; empty where they cannot."""
+    stages = getattr(network, "feature_info", None)
+    if not isinstance(stages, list) or not hasattr(network, "forward_intermediates"):
+        return []
+    return [stage["reduction"] for stage in stages]
+
+
 def stage_of_stride_16(network: nn.Module, name: str) -> nn.Module:
     """A convolutional timm network up to the last stage of stride 16, its first channels.
 
     Raises:
         UserError: its stages have no unique feature map of stride 16 (every block of a transformer has the same).
     """
-    stages = getattr(network, "feature_info", None)
-    strides = [stage["reduction"] for stage in stages] if isinstance(stages, list) else []
-    if strides.count(16) != 1 or not hasattr(network, "forward_intermediates"):
+    strides = strides_of(network)
+    if strides.count(16) != 1:
         raise UserError(
             f"feature_model {name} has no single feature map of stride 16, from which spatial features are taken; "
             "feature_model=fid_inception or efficientnet_lite0 has one"

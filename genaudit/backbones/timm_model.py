@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Share, Side
 from genaudit.stats.torch_state import seeded
@@ -48,7 +49,7 @@ class TimmModel(FeatureModel):
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
@@ -83,13 +84,16 @@ class TimmModel(FeatureModel):
             as_validated=as_validated,
         )
 
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "pretrained": self.pretrained}
+
     def options(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
+        options: dict[str, Any] = {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
         if self.projection:
-            found["projection"] = True
+            options["projection"] = True
         if self.position_embedding != "timm":
-            found["position_embedding"] = self.position_embedding
-        return found
+            options["position_embedding"] = self.position_embedding
+        return options
 
     def build(self) -> torch.nn.Module:
         if not self.weights.trained:
@@ -105,6 +109,21 @@ class TimmModel(FeatureModel):
         if classes:
             model.reset_classifier(0)  # type: ignore[operator]
         return model
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained and not _is_clip(self.name) and bool(self.pretrained_cfg.num_classes)
+
+    @cached_property
+    def has_map(self) -> bool:  # type: ignore[override]
+        import timm
+        import torch
+
+        from genaudit.backbones.spatial import strides_of
+
+        with torch.device("meta"):  # neither memory nor time
+            network = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
+        return strides_of(network).count(16) == 1
 
     def build_classifier(self) -> torch.nn.Module:
         if not self.weights.trained:
@@ -171,15 +190,15 @@ class TimmModel(FeatureModel):
         import torch
         from huggingface_hub import try_to_load_from_cache
 
-        found: list[Path | None] = []
+        paths: list[Path | None] = []
         for filename in self._hub_filenames():
             cached = try_to_load_from_cache(self.pretrained_cfg.hf_hub_id, filename)
-            found.append(Path(cached) if isinstance(cached, str) else None)
+            paths.append(Path(cached) if isinstance(cached, str) else None)
         if url := self.pretrained_cfg.url:
             path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
             # timm reads .npz weights by code of its own; the same weights lie on the hub as tensors
-            found.append(path if path.is_file() and path.suffix != ".npz" else None)
-        return found
+            paths.append(path if path.is_file() and path.suffix != ".npz" else None)
+        return paths
 
     def _hub_filenames(self) -> list[str]:
         if not self.pretrained_cfg.hf_hub_id:
@@ -221,19 +240,19 @@ def resampled_as_dinov2(state_dict: Mapping[str, torch.Tensor], size: int) -> di
     """
     import torch
 
-    found = dict(state_dict)
-    if "pos_embed" not in found or "patch_embed.proj.weight" not in found:
-        return found  # timm says what is wrong with the file
-    positions = found["pos_embed"]
-    side, new = math.isqrt(positions.shape[1] - 1), size // found["patch_embed.proj.weight"].shape[-1]
+    tensors = dict(state_dict)
+    if "pos_embed" not in tensors or "patch_embed.proj.weight" not in tensors:
+        return tensors  # timm says what is wrong with the file
+    positions = tensors["pos_embed"]
+    side, new = math.isqrt(positions.shape[1] - 1), size // tensors["patch_embed.proj.weight"].shape[-1]
     if side == new:
-        return found
+        return tensors
     grid = positions[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2).float()
     scale = (new + 0.1) / side
     grid = torch.nn.functional.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", antialias=False)
     patches = grid.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)
-    found["pos_embed"] = torch.cat((positions[:, :1], patches), dim=1)
-    return found
+    tensors["pos_embed"] = torch.cat((positions[:, :1], patches), dim=1)
+    return tensors
 
 
 def _is_clip(name: str) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.backbones.weight_files import hub_checkpoints
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Share, Side
 from genaudit.stats.torch_state import seeded
@@ -40,7 +41,7 @@ class TorchvisionModel(FeatureModel):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
-        fit: Literal["squash", "crop"] = "squash",
+        fit: Fit = "squash",
         crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
@@ -131,6 +132,10 @@ class TorchvisionModel(FeatureModel):
         raise UserError(
             f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it"
         )
+
+    @property
+    def has_classifier(self) -> bool:  # type: ignore[override]
+        return self.pretrained or bool(self.checkpoint)
 
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.weights.trained else super().build_classifier()

@@ -1,4 +1,4 @@
-"""Arrays in files as sources: .npy, .npz, .pt, .safetensors, .h5."""
+"""Arrays in files as sources: .npy, .npz, .pt, .safetensors, .h5, and statistics in .pkl."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from genaudit.data.features import FeatureSet, Moments
 from genaudit.data.image_set import Listing
 from genaudit.data.npz_source import moments_of, open_npz
 from genaudit.data.numpy_files import MOST_PACKED, map_npy, npz_keys
+from genaudit.data.statistics_files import EXTENSIONS as PICKLES
+from genaudit.data.statistics_files import open_pickle, open_torch_statistics
 from genaudit.data.tensor_files import open_h5, open_pt, open_safetensors
 from genaudit.errors import UserError
 
@@ -62,6 +64,10 @@ def open_array_file(path: Path, role: str) -> Listing | FeatureSet | Moments:
     try:
         if kind == ".npz":
             return open_npz(path, role)
+        if kind in PICKLES:
+            return open_pickle(path, role)
+        if kind in (".pt", ".pth") and (statistics := open_torch_statistics(path, role)) is not None:
+            return statistics
         layout: Layout = "HWC"
         if kind == ".npy":
             rows = LazyRows(partial(map_npy, os.fspath(path)))

@@ -18,9 +18,6 @@ colour profiles, their checksums) is cut out before a decoder sees it. H rows, W
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
 import io
 import re
 import struct
@@ -28,73 +25,16 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import (  # the plugins register themselves in Image.OPEN when they are imported
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    QoiImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-    features,
-)
+from PIL import Image, ImageFile
 
 from genaudit.data.bad_image import BadImage as BadImage
 from genaudit.data.containers import BareFile, orientation, pixels_only
 from genaudit.data.encoding import Encoding, jpeg_quality, webp_format
+from genaudit.data.formats import EXTENSIONS, FORMATS
 from genaudit.data.memory import DECODING_BYTES, PIXELS
 from genaudit.data.tiff import Tiff, read_tiff
 from genaudit.stats.shared import Shared, Undo
 
-_BUILT_IN = {
-    PngImagePlugin.PngImageFile: (".png", ".apng"),
-    JpegImagePlugin.JpegImageFile: (".jpg", ".jpeg", ".jpe", ".jfif"),
-    WebPImagePlugin.WebPImageFile: (".webp",),
-    BmpImagePlugin.BmpImageFile: (".bmp",),
-    TiffImagePlugin.TiffImageFile: (".tif", ".tiff"),
-    GifImagePlugin.GifImageFile: (".gif",),
-    PpmImagePlugin.PpmImageFile: (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-    Jpeg2KImagePlugin.Jpeg2KImageFile: (".jp2", ".j2k", ".jpx", ".j2c"),
-    QoiImagePlugin.QoiImageFile: (".qoi",),
-}
-# format => its extensions, and the packages of which any makes Pillow read it
-_PLUGINS = {
-    "AVIF": ((".avif", ".avifs"), ("PIL.AvifImagePlugin", "pillow_avif")),
-    "HEIF": ((".heic", ".heif", ".hif"), ("pillow_heif", "pi_heif")),
-    "JXL": ((".jxl",), ("pillow_jxl", "jxlpy.JXLImagePlugin")),
-}
-
-
-def _readable() -> dict[str, tuple[str, ...]]:
-    """Formats and their extensions, with those of the plugins that are installed."""
-    formats = {str(plugin.format): extensions for plugin, extensions in _BUILT_IN.items()}
-    if not features.check("jpg_2000"):
-        del formats["JPEG2000"]
-    for kind, (extensions, modules) in _PLUGINS.items():
-        if any(_registers(kind, module) for module in modules):
-            formats[kind] = extensions
-    return formats
-
-
-def _registers(kind: str, name: str) -> bool:
-    """Whether a plugin is installed and makes Pillow read the format."""
-    with contextlib.suppress(Exception):  # a plugin that cannot be loaded is none
-        if importlib.util.find_spec(name) is not None:
-            if name == "PIL.AvifImagePlugin" and not features.check("avif"):
-                return False  # built without the codec
-            register = getattr(importlib.import_module(name), "register_heif_opener", None)
-            if register is not None:
-                register()
-    return kind in Image.OPEN
-
-
-_READABLE = _readable()
-EXTENSIONS = tuple(extension for extensions in _READABLE.values() for extension in extensions)
-_FORMATS = tuple(_READABLE)
 ROUNDING = 1 / 512  # half a level: a resize or a sampler in float32 leaves [0, 1] by far less, another scale by more
 _CONVERTED_BY_PILLOW = frozenset(("1", "L", "P", "PA", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))
 _GREY_IN_I = ("PNG", "PPM")  # of which Pillow opens 16-bit grey as "I" (of PNG, older Pillows)
@@ -220,15 +160,6 @@ def upright(pixels: np.ndarray, turn: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def looks_like(start: bytes) -> str:
-    """The format that a file's first 16 bytes claim, "" where it is none that is read here."""
-    for kind in _FORMATS:
-        accept = Image.OPEN[kind][1]
-        if kind != "PPM" and start and accept is not None and accept(start[:16]) is True:
-            return kind
-    return "PPM" if re.match(rb"P[1-6f][\s#]", start, re.IGNORECASE) else ""
-
-
 def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
     """`(H, W)` to `(H, W, 3)`, a writable copy."""
     return np.repeat(grey[:, :, None], 3, axis=2)
@@ -282,7 +213,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, str, BareFile | Ti
     if not data:
         raise BadImage("is empty (0 bytes)")
     prefix = data[:16]
-    for kind in _FORMATS:
+    for kind in FORMATS:
         factory, accept = Image.OPEN[kind]
         if accept is not None and accept(prefix) is not True:
             continue

@@ -73,6 +73,8 @@ class Moments:
         digest: address in hex of mu and sigma.
         about: what `genaudit moments` wrote beside them: feature_model, weights_sha256, fingerprint, genaudit.
         spatial: those of spatial features of the same images, where the file holds them.
+        by_network: those of several feature models, or of one that the file's kind names, by the YAML's name; empty
+            where nobody says which network they are of.
     """
 
     source: str
@@ -82,6 +84,7 @@ class Moments:
     digest: str
     about: Mapping[str, str] = field(default_factory=dict)
     spatial: Moments | None = None
+    by_network: Mapping[str, Moments] = field(default_factory=dict)
 
 
 def feature_set(features: np.ndarray, label: str, source: str, role: str) -> FeatureSet:
@@ -124,8 +127,7 @@ def moments(
     """
     if mu.ndim != 1 or mu.size == 0 or sigma.shape != (mu.size, mu.size):
         raise UserError(
-            f"{role}: {source} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}; (D,) and (D, D) "
-            f"would be right."
+            f"{role}: {source} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}; expected (D,) and (D, D)."
         )
     if mu.dtype.kind not in "fiu" or sigma.dtype.kind not in "fiu":
         raise UserError(f"{role}: mu and sigma of {source} have types {mu.dtype} and {sigma.dtype}, not real numbers.")

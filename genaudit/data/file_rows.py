@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.data.archive import zip_data_start
 from genaudit.data.reader import PositionedFile
+from genaudit.errors import UserError
 
 HELD_BYTES = 64 << 20  # arrays up to this size are read at once and held
 
@@ -132,8 +134,6 @@ def tensor_rows(path: str, tensor: Any) -> Any:
 
 def _members(path: str) -> list[tuple[int, int]]:
     """Begin and size of the stored members of a zip."""
-    from genaudit.data.archive import zip_data_start
-
     file = PositionedFile(path)
     with zipfile.ZipFile(path) as archive:
         listed = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
@@ -156,7 +156,6 @@ class VerifiedRows:
         return self.shape[0]
 
     def __getitem__(self, item: Any) -> np.ndarray:
-        from genaudit.errors import UserError
 
         item, rest = (item[0], item[1:]) if isinstance(item, tuple) else (item, ())
         index = np.arange(len(self))[item]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from genaudit.data.decode import EXTENSIONS, looks_like
+from genaudit.data.formats import EXTENSIONS, looks_like
 
 
 class Note(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from genaudit.data.encoding import Encoding, tally
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from genaudit.data.features import Moments
 
 OnError = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
@@ -52,13 +55,15 @@ class DamagedImage(Exception):
 class Listing:
     """The images that a source claims to have, before any is opened.
 
-    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning.
+    `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning; `moments` are
+    of the images' features, where the file holds them too.
     """
 
     names: list[str]
     reader: Reader
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class ImageSet:
         notes: what else of the source is worth a warning.
         policy: what happens to images that cannot be used.
         available: how many usable images the source has, where a limit took only some of them; else None.
+        moments: mean and covariance that the source holds beside the images; None where a limit took only some.
     """
 
     source: str
@@ -135,6 +141,7 @@ class ImageSet:
     _total: int  # images that the source claimed to have, the base of max_skipped
     notes: tuple[Note, ...] = ()
     available: int | None = None
+    moments: Moments | None = None
     _watch: Watch | None = None  # told of every image that is read
     _judged: int = 0  # of `skipped`, those that a limit has settled: they are no share of the images it took
 
@@ -216,7 +223,7 @@ class ImageSet:
         if limit >= len(self):
             return self
         chosen = self.subset(random_subset(self.digests, limit, seed))
-        return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped))
+        return replace(chosen, available=len(self), _total=limit, _judged=len(self.skipped), moments=None)
 
     def without(self, damaged: Mapping[int, str]) -> ImageSet:
         """The images but those at the given indices, each with the reason why it cannot be used.
@@ -291,6 +298,7 @@ def scan(
         _encodings=tuple(codes),
         _total=total,
         notes=listing.notes,
+        moments=listing.moments,
     )
 
 

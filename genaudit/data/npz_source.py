@@ -1,9 +1,9 @@
-"""What an .npz holds: images, pictures of several sizes, feature rows, or moments.
+"""What an .npz holds: images, pictures of several sizes, feature rows, or moments. N images, D features.
 
 Images are named `arr_0` (ADM) or `images`; rows `features` `(N, D)` (clean-fid: `feats`); moments `mu` `(D,)` and
-`sigma` `(D, D)`, as pytorch-fid, clean-fid and ADM's evaluator store them. Images win where a file has both (ADM's
-reference batches `VIRTUAL_*.npz`, whose moments are read with `dataset@reference=moments`). Beside them may stand ADM's
-`mu_s` and `sigma_s`, the moments of spatial features (sFID). N images, D features.
+`sigma` `(D, D)`, as pytorch-fid, clean-fid and ADM's evaluator store them. Beside them may stand ADM's `mu_s` and
+`sigma_s`, the moments of spatial features (sFID). A reference that holds images and moments (ADM's `VIRTUAL_*.npz`) is
+both: the moments are of FID's Inception, and stand for the images in metrics that are distances to a Gaussian.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from genaudit.data.numpy_files import npz_keys, npz_member, npz_shapes
 from genaudit.data.reader import Entry, PixelReader
 
 _TEXT_BYTES = 4096  # of what `genaudit moments` says of a file
+FID = "fid_inception"  # the feature model of moments that stand beside images
 _ABOUT = ("feature_model", "weights_sha256", "fingerprint", "genaudit")
 
 
@@ -44,7 +45,10 @@ def open_npz(path: Path, role: str) -> Listing | FeatureSet | Moments:
                 reader = PicturesReader(LazyRows(partial(_NpzPictures, os.fspath(path), pictures)), sizes)
                 return Listing([f"{path.name}[{name}]" for name in pictures], reader)
             listing = list_array(LazyRows(partial(npz_member, os.fspath(path), key)), path.name, role, "HWC")
-            return replace(listing, ignored=dict(other_arrays(shapes, key)))
+            stored = moments_of(path, keys, role) if role == "reference" and {"mu", "sigma"} <= set(keys) else None
+            if stored is not None:
+                stored = replace(stored, by_network={FID: stored})
+            return replace(listing, ignored=dict(other_arrays(shapes, key)), moments=stored)
     for key in ("features", "feats"):
         if key in keys:
             return feature_set(npz_member(os.fspath(path), key), path.name, str(path), role)
@@ -98,13 +102,13 @@ def moments_of(path: Path, keys: list[str], role: str, mu: str = "mu", sigma: st
     about = {key: _words(text, key) for key in (*_ABOUT, "fingerprint_s") if key in keys}
     fingerprint_s = about.pop("fingerprint_s", "")
     covariance = npz_member(text, sigma)
-    check_memory(3 * 8 * math.prod(covariance.shape), sigma, "features of fewer dimensions would be right")
+    check_memory(3 * 8 * math.prod(covariance.shape), sigma, "expected features of fewer dimensions")
     pooled = moments(npz_member(text, mu), covariance, n, text, role, about)
     if (mu, sigma) != ("mu", "sigma") or not {"mu_s", "sigma_s"} <= set(keys):
         return pooled
     about = about | {"fingerprint": fingerprint_s}
     covariance = npz_member(text, "sigma_s")
-    check_memory(3 * 8 * math.prod(covariance.shape), "sigma_s", "features of fewer dimensions would be right")
+    check_memory(3 * 8 * math.prod(covariance.shape), "sigma_s", "expected features of fewer dimensions")
     spatial = moments(npz_member(text, "mu_s"), covariance, n, text, role, about)
     return replace(pooled, spatial=spatial)
 

@@ -153,7 +153,7 @@ def _images_of(batch: Any, role: str, whence: str, start: int) -> list[tuple[np.
     """The images of a batch, each as `item_pixels` gives it; the first has the number `start`."""
     if not isinstance(batch, (list, tuple)):
         if len(getattr(batch, "shape", ())) not in (3, 4):
-            raise UserError(f"{role}: a batch {whence} is a {type(batch).__name__}; (B, C, H, W) would be right.")
+            raise UserError(f"{role}: a batch {whence} is a {type(batch).__name__}; expected (B, C, H, W).")
         rounding = rounding_of(batch)
         batch = to_numpy(batch) if is_tensor(batch) else np.asarray(batch)
         usual: Layout = "CHW"

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 Interpolation = Literal["bicubic", "bilinear", "box", "lanczos", "nearest"]
-Fit = Literal["squash", "crop"]
+Fit = Literal["squash", "crop", "cut"]
 Tool = Literal["clean-fid", "pytorch-fid", "torch-fidelity", "torchmetrics"]
 
 _FILTERS = {
@@ -38,7 +38,8 @@ class ResizeRecipe:
         size: S, the side in pixels, at least 1.
         interpolation: the filter; bicubic has a = -0.5.
         fit: "squash" changes the aspect ratio; "crop" keeps it and takes the central square: a resize of the
-            short side to S and a central crop, in one step and so without rounding the long side.
+            short side to S and a central crop, in one step and so without rounding the long side. "cut" cuts the
+            central square at whole pixels and resizes that, so that no filter reaches beyond it.
         crop_pct: with "crop", the share of the central square's side that is kept: 0.875 is a resize of the short
             side to 256 and a central crop of 224.
     """
@@ -53,27 +54,37 @@ class ResizeRecipe:
             raise ValueError(f"size must be at least 1, not {self.size}")
         if self.interpolation not in _FILTERS:
             raise ValueError(f"interpolation must be one of {', '.join(_FILTERS)}, not {self.interpolation!r}")
-        if self.fit not in ("squash", "crop"):
-            raise ValueError(f"fit must be squash or crop, not {self.fit!r}")
+        if self.fit not in get_args(Fit):
+            raise ValueError(f"fit must be squash, crop or cut, not {self.fit!r}")
         if not 0 < self.crop_pct <= 1:
             raise ValueError(f"crop_pct must be above 0 and at most 1, not {self.crop_pct}")
         if self.crop_pct < 1 and self.fit != "crop":
-            raise ValueError(f"crop_pct={self.crop_pct} needs fit=crop; fit={self.fit} keeps the whole image")
+            raise ValueError(f"crop_pct={self.crop_pct} needs fit=crop, not fit={self.fit}")
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """`(H, W, 3)` uint8 to `(S, S, 3)` uint8; the image itself where it has that size already."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+        if self.fit == "cut":
+            side = min(image.shape[:2])
+            top, left = ((length - side) // 2 for length in image.shape[:2])
+            image = image[top : top + side, left : left + side]
         height, width = image.shape[:2]
         if height == width == self.size and self.crop_pct == 1:
             return image
         box: tuple[float, float, float, float] = (0, 0, width, height)
         if self.fit == "crop":
-            side = min(height, width) * self.crop_pct
-            left, top = (width - side) / 2, (height - side) / 2
-            box = (left, top, left + side, top + side)
+            kept = min(height, width) * self.crop_pct
+            x, y = (width - kept) / 2, (height - kept) / 2
+            box = (x, y, x + kept, y + kept)
         resized = Image.fromarray(image).resize((self.size, self.size), _FILTERS[self.interpolation], box=box)
         return np.array(resized)
+
+    def __str__(self) -> str:
+        filtered = self.interpolation if self.interpolation == "nearest" else f"{self.interpolation}, antialiased"
+        share = "" if self.crop_pct == 1 else f" ({self.crop_pct:g} of its side)"
+        what = "the whole image" if self.fit == "squash" else f"the central square{share}"
+        return f"{self.size} x {self.size}, {filtered}, {what}"
 
     def describe(self) -> dict[str, str | int | bool | float]:
         """The recipe for a measure's fingerprint and for the report."""
@@ -119,6 +130,9 @@ class RecipeOfTool:
         pixels = image.astype(np.float32)
         pixels = _mixed(pixels, columns, axis=1)
         return _mixed(pixels, rows, axis=0)
+
+    def __str__(self) -> str:
+        return f"{self.size} x {self.size}, as {self.tool}"
 
     def describe(self) -> dict[str, str | int | bool]:
         """The recipe for a measure's fingerprint and for the report."""

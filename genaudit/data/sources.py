@@ -15,12 +15,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from genaudit.data.archive import list_tar, list_zip
-from genaudit.data.array_files import ARRAY_EXTENSIONS, open_array_file
+from genaudit.data.array_files import ARRAY_EXTENSIONS, PICKLES, open_array_file
 from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, to_numpy
 from genaudit.data.braces import expand, has_braces
-from genaudit.data.decode import EXTENSIONS, looks_like
 from genaudit.data.features import FeatureSet, Moments, feature_set
 from genaudit.data.folder import extension, home, list_folder, matches_of, start_of
+from genaudit.data.formats import EXTENSIONS, looks_like
 from genaudit.data.huggingface_source import list_huggingface
 from genaudit.data.ignored import kind_of, why_ignored
 from genaudit.data.image_set import (
@@ -40,6 +40,7 @@ from genaudit.reading import check_regular
 
 KINDS = (
     "a folder, an image file, a .zip or .tar of images (.tar.gz too), .npz .npy .pt .safetensors .h5, "
+    "statistics of other tools in a .pkl, "
     "a .csv, .tsv, .txt or .jsonl list of files or shards, or a glob or brace pattern"
 )
 TARS = (".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -194,7 +195,7 @@ def _open_kind(text: str, policy: Policy) -> Listing | FeatureSet | Moments:
         return Listing([path.name], FileReader(path.parent, [path.name]))
     if path.name.lower().endswith((".zip", *TARS)):
         return _open_archive(path, policy)
-    if kind in ARRAY_EXTENSIONS:
+    if kind in ARRAY_EXTENSIONS or kind in PICKLES:
         return open_array_file(path, role)
     if kind in LISTS:
         return _open_list(path, policy)

@@ -77,7 +77,7 @@ def _after(name: str) -> str:
 
 
 def _check_end(file: Any, end: int, name: str) -> None:
-    """Refuses a tar whose members end at byte `end` without the mark of an end, or that goes on behind it."""
+    """Refuses a tar whose members end at byte `end` without the mark of an end, or that continues behind it."""
     file.seek(end)
     header = file.read(BLOCK)
     if len(header) < BLOCK:
@@ -90,7 +90,7 @@ def _check_end(file: Any, end: int, name: str) -> None:
     while piece := file.read(_PIECE):
         if any(piece):
             raise Incomplete(
-                f"goes on behind its end{_after(name)}: it is several archives in one file, or a part of it is lost; "
+                f"continues behind its end{_after(name)}: it is several archives in one file, or a part of it is lost; "
                 "give each archive by itself, or pack them again"
             )
         zeros += len(piece)

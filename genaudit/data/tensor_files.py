@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 from collections import Counter
 from typing import Any
 
@@ -28,7 +29,6 @@ def open_pt(path: str, others: Counter[str]) -> Any:
 
 def _load_pt(path: str, others: Counter[str], *, mapped: bool = True) -> tuple[Any, bool]:
     """The tensor, and whether it is a map of the file, which must not be read from: see `genaudit.data.file_rows`."""
-    import pickle
 
     mapped = mapped and os.path.getsize(path) > HELD_BYTES
     try:
@@ -103,9 +103,9 @@ def open_h5(path: str, others: Counter[str]) -> Any:
         file.visititems(collect)
         dataset = file[_choose(shapes, others)]
         if dataset.external or dataset.is_virtual:
-            raise UnusableFile("keeps its images in other files; a file that holds them itself would be right")
+            raise UnusableFile("keeps its images in other files; expected a file that holds them itself")
         if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > _CHUNK_BYTES:
-            raise UnusableFile(f"has chunks of shape {dataset.chunks}; chunks of a few images would be right")
+            raise UnusableFile(f"has chunks of shape {dataset.chunks}; expected chunks of a few images")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise UnusableFile(f"is not an HDF5 file that can be read ({error})") from error
     return dataset

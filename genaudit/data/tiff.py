@@ -107,8 +107,8 @@ def _samples(tags: dict[int, tuple[int, ...]]) -> tuple[int, bool]:
     photometric = tags.get(_PHOTOMETRIC, ())[:1]
     bits, formats = set(tags.get(_BITS, (1,))), set(tags.get(_SAMPLE_FORMAT, (1,)))
     if 2 in formats:
-        raise BadImage("holds signed samples, and nothing says which value is white; unsigned ones would be right")
+        raise BadImage("holds signed samples, and nothing says which value is white; expected unsigned ones")
     if photometric == (6,) and tags.get(_COMPRESSION, (1,)) == (1,) and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
-        raise BadImage("holds subsampled YCbCr without compression, which cannot be read; RGB would be right")
+        raise BadImage("holds subsampled YCbCr without compression, which cannot be read; expected RGB")
     deep = bits <= {12, 16, 24, 32, 64} or 3 in formats
     return 4095 if bits == {12} else 65535, deep and photometric == (0,)

@@ -66,7 +66,7 @@ class BatchRows:
         """The roles whose rows of a measure some metric takes."""
         from genaudit.tasks.evaluate import roles_of
 
-        return roles_of(measure, self.specs)
+        return roles_of(measure, self.specs, {})
 
     def rows(self, name: str, pixels: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
         """Rows (B, D) float32 of B images (H, W, 3) uint8, on the device.

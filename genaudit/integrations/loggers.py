@@ -27,10 +27,11 @@ def numbers(report: Report, prefix: str = "") -> dict[str, float]:
     """
     found: dict[str, float | None] = {}
     for metric, entry in report.metrics.items():
+        shown = metric.replace("@", "/")  # MLflow has no "@" in names: fd@dinov2_l14 is fd/dinov2_l14
         for name, each in entry.values.items():
-            place = f"{prefix}{metric}/{name}"
+            place = f"{prefix}{shown}/{name}"
             found |= {place: each.value, f"{place}_lower": each.lower, f"{place}_upper": each.upper}
-        found[f"{prefix}{metric}/p_value"] = entry.p_value
+        found[f"{prefix}{shown}/p_value"] = entry.p_value
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
 
 

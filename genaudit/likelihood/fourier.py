@@ -46,9 +46,9 @@ def mix_amplitude_phase(a: Any, b: Any) -> Any:
         b = b.to(a.dtype)
         amplitude, phase = torch.fft.fft2(a).abs(), torch.fft.fft2(b)
         size = phase.abs()
-        known = size > _noise(shape_a, torch.finfo(a.dtype).eps) * size.amax(dim=(-2, -1), keepdim=True)
+        significant = size > _noise(shape_a, torch.finfo(a.dtype).eps) * size.amax(dim=(-2, -1), keepdim=True)
         one = torch.ones((), dtype=phase.dtype, device=a.device)
-        unit = torch.where(known, phase / torch.where(known, size, 1.0), one)
+        unit = torch.where(significant, phase / torch.where(significant, size, 1.0), one)
         return torch.fft.ifft2(amplitude * unit).real
     a = np.asarray(a)
     dtype = a.dtype if a.dtype.kind == "f" else np.dtype(np.float64)
@@ -117,8 +117,8 @@ def mixing_correlations(log_prob_mixed: Any, log_prob_amplitude: Any, log_prob_p
     """
     from scipy.stats import spearmanr
 
-    given = (log_prob_mixed, log_prob_amplitude, log_prob_phase)
-    mixed, amplitude, phase = (np.asarray(log_prob, dtype=np.float64) for log_prob in given)
+    scores = (log_prob_mixed, log_prob_amplitude, log_prob_phase)
+    mixed, amplitude, phase = (np.asarray(log_prob, dtype=np.float64) for log_prob in scores)
     if not mixed.shape == amplitude.shape == phase.shape or mixed.ndim != 1 or len(mixed) < 3:
         raise ValueError("the three log-likelihoods must be (N,) with the same N >= 3")
     return MixingCorrelations(

@@ -135,15 +135,15 @@ class Glow(nn.Module):
         """
         if self.classes != 1:
             raise ValueError(f"the model has {self.classes} classes already")
-        made = copy.deepcopy(self)
+        model = copy.deepcopy(self)
         last = len(self.priors) - 1
         shared = self._prior(last)
         _, c, height, width = shared.shift.shape
         prior = Prior((c, height, width), classes).to(shared.shift)
         prior.load_state_dict({name: each.expand(classes, -1, -1, -1) for name, each in shared.state_dict().items()})
-        made.priors[last] = prior
-        made.classes = classes
-        return made
+        model.priors[last] = prior
+        model.classes = classes
+        return model
 
     def _squeeze(self, x: Tensor) -> Tensor:
         x = F.pixel_unshuffle(x, 2)

@@ -1,4 +1,4 @@
-"""A generator put to work: classification and outlier detection by distance or likelihood, beside a nearest neighbour.
+"""A generator put to work: classification and outlier detection by distance or likelihood, against a nearest neighbour.
 
 "Intriguing Properties of Modern GANs", sections 3.1 and 4.2, Figures 4 and 7. A model that fits the data must do these
 tasks well; the paper finds that GANs lose against the nearest training image (1-NN).

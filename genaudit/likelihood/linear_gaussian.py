@@ -46,18 +46,18 @@ class LinearGaussian(nn.Module):
         classes, dims = int(labels.max()) + 1, flat.shape[1]
         if np.bincount(labels, minlength=classes).min() <= latent or latent >= dims:
             raise ValueError(f"{latent} latent dimensions need more images of each class, and more numbers per image")
-        found = []
+        fits = []
         for label in range(classes):
-            own = flat[labels == label]
-            mean = own.mean(axis=0)
-            _, singular, axes = np.linalg.svd(own - mean, full_matrices=False)
-            found.append((mean, axes[:latent], singular**2 / len(own)))
+            members = flat[labels == label]
+            mean = members.mean(axis=0)
+            _, singular, axes = np.linalg.svd(members - mean, full_matrices=False)
+            fits.append((mean, axes[:latent], singular**2 / len(members)))
         # over all D - L directions, those that so few images do not span included
-        sigma2 = float(np.mean([variances[latent:].sum() / (dims - latent) for _, _, variances in found]))
+        sigma2 = float(np.mean([variances[latent:].sum() / (dims - latent) for _, _, variances in fits]))
         weights = [
-            axes.T * np.sqrt(np.maximum(variances[:latent] - sigma2, 0)) for _, axes, variances in found
+            axes.T * np.sqrt(np.maximum(variances[:latent] - sigma2, 0)) for _, axes, variances in fits
         ]  # Tipping and Bishop's Eq. 7
-        as_tensor = [torch.from_numpy(np.stack(each)).float() for each in (weights, [mean for mean, _, _ in found])]
+        as_tensor = [torch.from_numpy(np.stack(each)).float() for each in (weights, [mean for mean, _, _ in fits])]
         return cls(as_tensor[0], as_tensor[1], images.shape[1:], sigma2)
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

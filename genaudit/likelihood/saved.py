@@ -76,18 +76,18 @@ def find(model: Path | str) -> Path:
     Raises:
         UserError: there is none; the message names those that ship.
     """
-    given = str(model)
-    shipped = PRETRAINED / given
-    for folder in (Path(given).expanduser(), shipped):
+    name = str(model)
+    shipped = PRETRAINED / name
+    for folder in (Path(name).expanduser(), shipped):
         if (folder / DESCRIPTION).is_file() and (folder / WEIGHTS).is_file():
             return folder
-    known = ", ".join(names()) or "none in this version"
-    folder = Path(given).expanduser()
+    shipped_names = ", ".join(names()) or "none in this version"
+    folder = Path(name).expanduser()
     why = f"does not hold a trained model ({DESCRIPTION}, {WEIGHTS})" if folder.is_dir() else "is no folder"
     if (folder / "checkpoint.pt").exists():
         why = "holds a training that has not come to its end; the same `genaudit train` command resumes it"
-    raise UserError(f"density model {given}: {why}. A folder that `genaudit train likelihood=...` wrote is needed, or "
-                    f"the name of a model that ships: {known}")  # fmt: skip
+    raise UserError(f"density model {name}: {why}. A folder that `genaudit train likelihood=...` wrote is needed, or "
+                    f"the name of a model that ships: {shipped_names}")  # fmt: skip
 
 
 def names() -> list[str]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
 from genaudit.likelihood.trainer import all_finite
+from genaudit.resumed import check_same
 from genaudit.stats.bounds import Channels, Count, Side
 
 INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
@@ -100,7 +101,7 @@ class ClassifierRecipe:
 
     def __post_init__(self) -> None:
         numbers = [self.iterations, self.batch_size, self.learning_rate, self.momentum, self.weight_decay, self.shift]
-        if any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in numbers):
+        if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
             raise ValueError("iterations, batch_size, learning_rate, momentum, weight_decay and shift must be numbers")
         if self.iterations < 1 or self.batch_size < 2 or not self.learning_rate > 0 or not 0 <= self.shift < 1:
             raise ValueError(
@@ -204,13 +205,12 @@ class ClassifierTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken.
+        """Resumes where `state` was taken.
 
         Raises:
-            ValueError: the recipe differs.
+            UserError: the recipe differs.
         """
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError("the checkpoint was made with another recipe")
+        check_same(asdict(self.recipe), state.get("recipe"))
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.iteration = state["iteration"]
@@ -227,12 +227,12 @@ def logits(model: WideResNet, images: Any, *, batch_size: int = 128) -> np.ndarr
     channels, size, _ = model.image_shape
     was_training = model.training
     model.eval()
-    found = []
+    parts = []
     for start in range(0, len(images), batch_size):
         pixels = to_pixels(images[start : start + batch_size], channels=channels, size=size)
-        found.append(model(noise_free(pixels.to(device))).double().cpu().numpy())
+        parts.append(model(noise_free(pixels.to(device))).double().cpu().numpy())
     model.train(was_training)
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def _seed(*key: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
+from genaudit.likelihood.ais import ais, log_likelihood_bits
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import Repeats
 
@@ -115,8 +116,6 @@ class AIS(MeasureOfGenerator):
     def open(self, device: str, precision: str) -> Meter:
         import torch
 
-        from genaudit.likelihood.ais import ais, log_likelihood_bits
-
         dtype = torch.float64 if self.precision(precision) == "float64" else torch.float32
         labels = self.generator.labels
         decoders = [self.generator.decoder(device, dtype, label) for label in labels]
@@ -125,7 +124,7 @@ class AIS(MeasureOfGenerator):
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             x = as_generator_images(images, channels, dtype)
-            found = [
+            estimates = [
                 ais(
                     decoder,
                     x,
@@ -136,17 +135,17 @@ class AIS(MeasureOfGenerator):
                 )
                 for decoder in decoders
             ]
-            by_class = torch.stack([each.log_likelihood for each in found], dim=1)  # (B, K)
+            by_class = torch.stack([each.log_likelihood for each in estimates], dim=1)  # (B, K)
             whole = by_class.logsumexp(dim=1) - math.log(len(labels))
             best, place = by_class.argmax(dim=1), torch.arange(len(x))
             dims = x[0].numel()
-            told = [
-                torch.stack([getattr(each, name) for each in found], dim=1)[place, best]
+            columns = [
+                torch.stack([getattr(each, name) for each in estimates], dim=1)[place, best]
                 for name in ("spread", "effective_chains", "standard_error")
             ]
-            acceptance = torch.stack([each.acceptance.mean(dim=1) for each in found], dim=1)[place, best]
+            acceptance = torch.stack([each.acceptance.mean(dim=1) for each in estimates], dim=1)[place, best]
             sizes = [torch.full_like(whole, size) for size in (dims, sigma2, self.settings["chains"])]
-            head = [whole, log_likelihood_bits(whole, dims), *told, acceptance, *sizes]
+            head = [whole, log_likelihood_bits(whole, dims), *columns, acceptance, *sizes]
             several = by_class if labels != (None,) else by_class[:, :0]
             return torch.cat([torch.stack(head, dim=1), several], dim=1).float()
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class NetworkOutput:
     def describe(self, precision: str) -> dict[str, Any]:
         return {"measure": self.kind, "precision": precision, "feature_model": self.feature_model.describe()}
 
+    @property
+    def lacks(self) -> str | None:
+        """Why the network has no such output; None where it has."""
+        return self.feature_model.lacks(self.output)
+
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self.feature_model.recipe.apply(image)
 
@@ -50,23 +56,52 @@ class NetworkOutput:
         # A CPU's core has a batch of its own, whose activations should stay in its cache; a GPU wants to be filled.
         return 128 if device.startswith("cuda") else 4
 
+    @property
+    def preparation(self) -> Hashable:
+        """What stands for `prepare`: measures with equal ones share the prepared image."""
+        return self.feature_model.recipe
+
+    @property
+    def shared_network(self) -> Hashable:
+        """What stands for the network: measures with equal ones share a forward pass, by `open_together`; or None."""
+        if self.output not in self.feature_model.outputs_together:
+            return None
+        return json.dumps(self.feature_model.describe(), sort_keys=True)
+
     def open(self, device: str, precision: str) -> Meter:
+        dtype = weights_dtype(precision)
+        return self._meter(self.feature_model.network(device, dtype, output=self.output), device, precision)
+
+    def open_together(
+        self, measures: Sequence[NetworkOutput], device: str, precision: str
+    ) -> Callable[[torch.Tensor, Sequence[bytes]], Sequence[torch.Tensor]]:
+        """The meter of several measures of this network: a batch => the rows of each, which are those of `open`."""
+        outputs = [measure.output for measure in measures]
+        network = self.feature_model.network_of(outputs, device, weights_dtype(precision))
+        return self._meter(network, device, precision)
+
+    def _meter(self, network: torch.nn.Module, device: str, precision: str) -> Any:
         import torch
 
         from genaudit.backbones.cpu_layout import arrange_for_cpu
 
-        dtype = torch_dtype(precision)
-        weights = torch.float64 if dtype is torch.float64 else torch.float32
-        network = self.feature_model.network(device, weights, output=self.output)
+        weights, autocast = weights_dtype(precision), precision == "bfloat16"
         layout = arrange_for_cpu(network, gradients=False) if device == "cpu" else torch.channels_last
 
         @torch.inference_mode()
-        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-                features: torch.Tensor = network(to_unit_range(images, weights).contiguous(memory_format=layout))
-            return features.float()
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> Any:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+                rows = network(to_unit_range(images, weights).contiguous(memory_format=layout))
+            return rows.float() if isinstance(rows, torch.Tensor) else tuple(each.float() for each in rows)
 
         return meter
+
+
+def weights_dtype(precision: str) -> torch.dtype:
+    """The type of a network's weights: float64 for float64, else float32."""
+    import torch
+
+    return torch.float64 if torch_dtype(precision) is torch.float64 else torch.float32
 
 
 class Embedding(NetworkOutput):

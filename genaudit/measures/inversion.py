@@ -16,6 +16,7 @@ import numpy as np
 
 from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
+from genaudit.likelihood.inversion import invert, mean_squared_error
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats
 
@@ -122,8 +123,6 @@ class Inverted(MeasureOfGenerator):
     def open(self, device: str, precision: str) -> Meter:
         import torch
 
-        from genaudit.likelihood.inversion import invert
-
         dtype = torch.float64 if self.precision(precision) == "float64" else torch.float32
         labels = self.generator.labels
         decoders = [self.generator.decoder(device, dtype, label) for label in labels]
@@ -134,7 +133,7 @@ class Inverted(MeasureOfGenerator):
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             x = as_generator_images(images, channels, dtype)
-            found = [
+            inversions = [
                 invert(
                     decoder,
                     x,
@@ -145,7 +144,7 @@ class Inverted(MeasureOfGenerator):
                 )
                 for decoder in decoders
             ]
-            return self._rows(x, found)
+            return self._rows(x, inversions)
 
         return meter
 
@@ -192,7 +191,6 @@ def make_distance(name: str, device: str, dtype: torch.dtype) -> Distance:
     Raises:
         UserError: the package lpips, or its weights, are not on this machine.
     """
-    from genaudit.likelihood.inversion import mean_squared_error
 
     if name == "l2":
         return mean_squared_error

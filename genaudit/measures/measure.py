@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 class Measure(Protocol):
-    """What the store and the tasks need to know of a measure."""
+    """What the store and the tasks need to know of a measure.
+
+    A measure may also have `batch_unit(device)`, of which batches are multiples; `preparation`, a value that stands for
+    its `prepare`: measures with equal ones share the prepared image; and `shared_network`, a value that stands for its
+    network: measures with equal ones (None: none) are given their rows by one forward pass, which
+    `open_together(measures, device, precision)` of any of them makes.
+    """
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.measures.generator_images import MeasureOfGenerator
+from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import Count
 
 if TYPE_CHECKING:
@@ -137,15 +137,17 @@ class Patches(MeasureOfGenerator):
     def open(self, device: str, precision: str) -> Meter:
         import torch
 
-        from genaudit.measures.generator_images import as_generator_images
-
         patch, channels = self.settings["patch"], self.generator.channels
         size = self.generator.recipe.size
         if size < patch:
             raise UserError(f"metric.flatness.measure.patches.patch={patch} is larger than images of {size} pixels")
 
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            found = patch_variation_counted(as_generator_images(images.cpu(), channels, torch.float64), patch)
-            return torch.stack([found.variation, found.left_out / found.patches], dim=1).float().to(images.device)
+            variation = patch_variation_counted(as_generator_images(images.cpu(), channels, torch.float64), patch)
+            return (
+                torch.stack([variation.variation, variation.left_out / variation.patches], dim=1)
+                .float()
+                .to(images.device)
+            )
 
         return meter

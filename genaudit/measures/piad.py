@@ -55,6 +55,11 @@ class PreparedPixels:
             raise ValueError(f"crop must be 1 or more, not {self.crop}")
         _ = self._recipe  # complains about the others
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, S, S)."""
+        return self.channels, self.size, self.size
+
     @cached_property
     def _recipe(self) -> ResizeRecipe:
         return ResizeRecipe(self.size, self.interpolation, self.fit)  # type: ignore[arg-type]
@@ -106,9 +111,9 @@ class PIAD:
                 "metric piad: piad_model=RUN is needed, a folder that `genaudit train piad=mnist train=T out=RUN` wrote"
             )
         self.folder, self.weights = str(model), weights
-        from genaudit.piad.saved import read_record
+        from genaudit.piad.saved import describe
 
-        self._record = read_record(self.folder)
+        self._record = describe(self.folder)
         self.pixels = PreparedPixels.of(self._record["pixels"])
         perceptual = self._record["perceptual"]
         self.settings: dict[str, Any] = {

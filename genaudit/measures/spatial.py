@@ -21,4 +21,4 @@ class SpatialFeatures(NetworkOutput):
     output: Output = "spatial"
 
     def describe(self, precision: str) -> dict[str, Any]:
-        return super().describe(precision) | {"order": "positions, channels"}
+        return super().describe(precision) | {"order": "positions, channels", "folded": True}

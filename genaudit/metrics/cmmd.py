@@ -82,7 +82,6 @@ def judge(
     sigma: Positive = 10.0,
     normalise: bool = True,
     confidence: float = 0.95,
-    feature_model: str | None = None,
 ) -> CMMDResult:
     """CMMD of generated images to reference images, with the delete-one jackknife's interval.
 
@@ -93,7 +92,6 @@ def judge(
         reference: rows (N, D), N >= 10 for an interval.
         sigma, normalise: see `cmmd`.
         confidence: of the interval, in (0, 1).
-        feature_model: its name, where it is known: another than CLIP gives a caution.
     """
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
     check_pair(x, "generated", y, "reference")
@@ -102,16 +100,6 @@ def judge(
     enough = error is not None and min(len(x), len(y)) >= LEAST
     half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
     distance = SCALE * max(found.value, 0.0)  # rounding alone can make it negative
-    cautions = []
-    if feature_model is not None and "clip" not in feature_model.lower():
-        cautions.append(
-            Caution(
-                "feature-model-not-clip",
-                f"CMMD is defined on CLIP's embeddings and its width sigma = {sigma:g} was chosen for them. The "
-                f"feature model is {feature_model}: unless CLIP's features were given in place of images, the value is "
-                f"a kernel distance of its own, not comparable with published CMMD.",
-            )
-        )
     return CMMDResult(
         cmmd=distance,
         cmmd_lower=None if half is None else max(distance - half, 0.0),
@@ -122,7 +110,6 @@ def judge(
         n_generated=len(x),
         n_reference=len(y),
         interval=OVER_BOTH if enough else "none: fewer than 10 images",
-        cautions=tuple(cautions),
     )
 
 

@@ -155,15 +155,15 @@ def irs(
         cautions.append(
             Caution(
                 "train-from-reference",
-                f"no training set was given: {len(origin)} of the {len(shuffled)} reference images stand in for it and "
-                "the other half for held-out images, so that the score says how much of the reference is covered",
+                f"No training set was given: {len(origin)} of the {len(shuffled)} reference images stand in for it and "
+                "the other half for held-out images, so that the score says how much of the reference is covered.",
             )
         )
 
     first = same_rows(train)
     n_train, n = int((first == np.arange(len(first))).sum()), generated.shape[0]
     if n_train < len(first):
-        message = f"{len(first) - n_train} of the {len(first)} training images are copies of others: each counts once"
+        message = f"{len(first) - n_train} of the {len(first)} training images are copies of others: each counts once."
         cautions.append(Caution("duplicates", message))
     found = nearest(generated, train, metric=metric, device=device)
     retrieved = first[found.indices[:, 0]]
@@ -180,7 +180,7 @@ def irs(
             message = (
                 f"{copies} of the {reference.shape[0]} reference images are training images and not held out: they "
             )
-            message += "retrieve themselves, so that a perfect model looks less diverse than they do"
+            message += "retrieve themselves, so that a perfect model looks less diverse than they do."
             cautions.append(Caution("same-images", message))
         real_counts = counts_of(real)
         gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
@@ -341,22 +341,22 @@ def _judge_law(
 ) -> list[Caution]:
     cautions = []
     if n == 1:
-        cautions.append(Caution("single-sample", "a single sample identifies no diversity: irs_inf is not a number"))
+        cautions.append(Caution("single-sample", "A single sample identifies no diversity: irs_inf is not a number."))
     elif k == n:
-        message = f"no two of the {n} samples retrieve the same training image: nothing bounds irs_inf from above, and "
-        cautions.append(Caution("no-duplicates", message + "1 is its cap, not an estimate; more samples are needed"))
+        message = f"No two of the {n} samples retrieve the same training image: nothing bounds irs_inf from above, and "
+        cautions.append(Caution("no-duplicates", message + "1 is its cap, not an estimate; more samples are needed."))
     if law < alpha:
-        message = f"some training images are retrieved more often than uniform draws allow (p = {law:.2g}): irs_inf, "
+        message = f"Some training images are retrieved more often than uniform draws allow (p = {law:.2g}): irs_inf, "
         message += "which assumes uniform draws, is a lower bound that grows with the number of samples"
         if law_reference is not None and law_reference < alpha:
             message += "; held-out real images are uneven too, so that the feature space may be the cause"
-        cautions.append(Caution("uneven-retrieval", message))
+        cautions.append(Caution("uneven-retrieval", f"{message}."))
     elif law_reference is not None and law_reference < alpha:
-        message = "held-out real images retrieve some training images more often than uniform draws allow (p = "
+        message = "Held-out real images retrieve some training images more often than uniform draws allow (p = "
         message += f"{law_reference:.2g}): irs_inf, which assumes uniform draws, is a lower bound"
-        cautions.append(Caution("uneven-retrieval", message))
+        cautions.append(Caution("uneven-retrieval", f"{message}."))
     if bias is not None and bias < alpha:
-        message = f"the samples favour some training images more than held-out real images do (p = {bias:.2g})"
+        message = f"The samples favour some training images more than held-out real images do (p = {bias:.2g})."
         cautions.append(Caution("bias-amplified", message))
     return cautions
 

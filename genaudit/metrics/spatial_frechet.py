@@ -37,27 +37,15 @@ class SpatialFrechetResult:
     cautions: tuple[Caution, ...] = ()
 
 
-def judge(
-    *, generated: Any, reference: Any, confidence: float = 0.95, feature_model: str | None = None
-) -> SpatialFrechetResult:
+def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> SpatialFrechetResult:
     """Fréchet distance between the spatial features of generated and reference images.
 
     Args:
         generated: rows (N, D).
         reference: rows (M, D), or an object with `mu` (D,), `sigma` (D, D) and perhaps `n` of spatial features.
         confidence: of the interval, in (0, 1).
-        feature_model: its name, where it is known: another than the FID Inception gives a caution.
     """
     found = frechet.judge(generated=generated, reference=reference, confidence=confidence)
-    cautions = list(found.cautions)
-    if feature_model is not None and feature_model != "fid_inception":
-        cautions.append(
-            Caution(
-                "spatial-features-of-another-network",
-                f"sFID is defined on a feature map of FID's Inception. {feature_model} gives the first channels of its "
-                f"own map of stride 16: compare this value only with others of {feature_model}.",
-            )
-        )
     return SpatialFrechetResult(
         sfd=found.fd,
         sfd_lower=found.fd_lower,
@@ -68,5 +56,5 @@ def judge(
         n_generated=found.n_generated,
         n_reference=found.n_reference,
         interval=found.interval,
-        cautions=tuple(cautions),
+        cautions=found.cautions,
     )

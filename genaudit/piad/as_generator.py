@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from genaudit.backbones.generator import Generator, LoadedNetwork
 from genaudit.errors import UserError
 from genaudit.piad.networks import Architecture
-from genaudit.piad.saved import load_networks, read_record, sha256
+from genaudit.piad.saved import describe, load_networks, sha256
 
 
 class PIADGenerator(Generator):
@@ -27,7 +27,7 @@ class PIADGenerator(Generator):
     def __init__(self, *, folder: str | None, name: str | None = None, sigma2: float | None = None) -> None:
         if not folder:
             raise UserError("generator.folder=FOLDER is needed: one that `genaudit train piad=...` wrote")
-        record = read_record(folder, scores=False)
+        record = describe(folder, scores=False)
         self.folder = Path(folder).expanduser()
         self.architecture = Architecture(**record["architecture"])
         shared: dict[str, Any] = {"latent": self.architecture.latent_shape, "output_range": (-1.0, 1.0)}

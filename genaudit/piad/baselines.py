@@ -1,4 +1,4 @@
-"""The shallow baselines that stand beside PIAD: PCA reconstructions, one-class SVM, kernel density, nearest neighbour.
+"""The shallow baselines that PIAD is compared with: PCA, one-class SVM, kernel density, nearest neighbour.
 
 Each takes vectors of normal images to train on and of images to score, and gives (M,) scores, higher more anomalous.
 Their knobs are fixed beforehand or follow from the training images alone; no test image chooses anything.

@@ -129,8 +129,8 @@ def architecture(name: str, *, size: int | None = None, width: float = 1.0) -> A
         raise ValueError(f"no PIAD networks are called {name!r}; there are {', '.join(ARCHITECTURES)}")
     if not width > 0:
         raise ValueError(f"width must be above 0, not {width}")
-    found = ARCHITECTURES[name] if width == 1 else ARCHITECTURES[name].widened(width)
-    return found if size is None or size == found.size else found.sized(size)
+    chosen = ARCHITECTURES[name] if width == 1 else ARCHITECTURES[name].widened(width)
+    return chosen if size is None or size == chosen.size else chosen.sized(size)
 
 
 class PIADNetworks(NamedTuple):

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genaudit.backbones.folding import fold_batch_norms
 from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
 from genaudit.reading import load_torch, read_json, sha256_of_file
@@ -208,7 +209,7 @@ def efficientnet_lite0(weights: str | Path | None = None, statistics: str | Path
     if statistics is not None:
         measured = _of_filters(FilterStatistics.load(statistics), len(measured.mean), statistics)
     network = nn.Sequential(whole.conv_stem, whole.bn1, *blocks[0], *blocks[1], blocks[2][0])
-    _fold_norms(network)
+    fold_batch_norms(network)
     return Perceptual(network, measured, name="efficientnet_lite0:blocks.2.0", weights=Path(weights).expanduser())
 
 
@@ -228,11 +229,11 @@ def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | Non
     from torchvision.models import vgg19
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE if weights is None else Path(weights).expanduser()
-    found = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
+    state = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
     with torch.device("meta"):  # the classifier's half gigabyte is never allocated
         network = vgg19().features[:23]
     try:
-        tensors = {name: found[f"features.{name}"] for name in network.state_dict()}
+        tensors = {name: state[f"features.{name}"] for name in network.state_dict()}
         network.load_state_dict(tensors, assign=True)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path} does not hold the weights of torchvision's vgg19: {error}") from error
@@ -304,23 +305,9 @@ def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_py
     if not path.is_file():
         raise UserError(f"{whose} weights are not at {path}; give the path of {hint}")
     try:
-        found = load_torch(path)
+        state = load_torch(path)
     except Exception as error:  # whatever a torn or foreign file makes torch raise
         raise UserError(f"{path} cannot be read as {whose} weights: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} does not hold a state dict of {whose} weights")
-    return found
-
-
-def _fold_norms(module: nn.Module) -> None:
-    """Make each BatchNorm that follows a convolution a part of it: in evaluation that is one linear map, not two."""
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    before: tuple[str, nn.Conv2d] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None:
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, getattr(child, "act", nn.Identity()))
-        elif not isinstance(child, nn.Conv2d):
-            _fold_norms(child)
-        before = (name, child) if isinstance(child, nn.Conv2d) else None
+    return state

@@ -167,8 +167,10 @@ def _labels(labels: Any) -> np.ndarray:
 
 def _of_class(labels: Any, label: Any, where: str) -> np.ndarray:
     array = _labels(labels)
-    known = ", ".join(map(str, np.unique(array)[:20]))
-    return _nonempty(np.flatnonzero(array == label), f"{where} has no images of class {label!r}; its classes: {known}")
+    classes = ", ".join(map(str, np.unique(array)[:20]))
+    return _nonempty(
+        np.flatnonzero(array == label), f"{where} has no images of class {label!r}; its classes: {classes}"
+    )
 
 
 def _nonempty(indices: np.ndarray, sentence: str) -> np.ndarray:

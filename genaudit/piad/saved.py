@@ -97,12 +97,12 @@ def save(model: Model, folder: str | Path, node: Mapping[str, Any] | None, **abo
 
 def identity(perceptual: Perceptual) -> dict[str, Any]:
     """What makes a perceptual network's scores: name, SHA-256 of its weights, statistics of its filters."""
-    found = perceptual.statistics
-    statistics = None if found is None else {"mean": found.mean.tolist(), "std": found.std.tolist()}
+    filters = perceptual.statistics
+    statistics = None if filters is None else {"mean": filters.mean.tolist(), "std": filters.std.tolist()}
     return {"name": perceptual.name, "weights_sha256": perceptual.weights_sha256, "statistics": statistics}
 
 
-def read_record(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
+def describe(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
     """What model.json says, checked; the weights are compared with it by `sha256` and `load`.
 
     Args:
@@ -165,10 +165,10 @@ def sha256(folder: str | Path) -> str:
     path = Path(folder).expanduser() / WEIGHTS
     if not path.is_file():
         raise UserError(f"{folder} lacks {WEIGHTS}: the training has not come to its first picture yet")
-    found = sha256_of_file(path)
-    if found != read_record(folder, scores=False)["weights_sha256"]:
+    digest = sha256_of_file(path)
+    if digest != describe(folder, scores=False)["weights_sha256"]:
         raise UserError(f"{path} is not the file that {RECORD} beside it describes; is a training writing to it now?")
-    return found
+    return digest
 
 
 def load_networks(folder: str | Path) -> tuple[PIADNetworks, Architecture]:
@@ -177,7 +177,7 @@ def load_networks(folder: str | Path) -> tuple[PIADNetworks, Architecture]:
     Raises:
         UserError: no saved PIAD, or weights that are not of the networks described.
     """
-    record = read_record(folder, scores=False)
+    record = describe(folder, scores=False)
     sha256(folder)
     architecture = Architecture(**record["architecture"])
 
@@ -199,23 +199,23 @@ def load(folder: str | Path, *, perceptual: Perceptual | None = None, weights: s
     Raises:
         UserError: no saved PIAD, damaged files, or another perceptual network than the one trained with.
     """
-    record = read_record(folder)
+    record = describe(folder)
     networks, architecture = load_networks(folder)
     wanted, reconstruction, pixels = record["perceptual"], record["reconstruction"], record["pixels"]
     if wanted is None:
         return Model(networks, architecture, None, reconstruction, pixels)
-    made = perceptual or _make(_with_weights(wanted.get("node"), weights), folder)
-    if made.weights_sha256 != wanted["weights_sha256"]:
+    network = perceptual or _make(_with_weights(wanted.get("node"), weights), folder)
+    if network.weights_sha256 != wanted["weights_sha256"]:
         raise UserError(
             f"{folder} was trained with the perceptual network {wanted['name']} and weights of SHA-256 "
-            f"{wanted['weights_sha256'][:12]}...; these are {made.name}, {made.weights_sha256[:12]}...: scores would "
-            "not be comparable"
+            f"{wanted['weights_sha256'][:12]}...; these are {network.name}, {network.weights_sha256[:12]}...: scores "
+            "would not be comparable"
         )
     statistics = wanted["statistics"]
     if statistics is not None:
         statistics = FilterStatistics(np.array(statistics["mean"]), np.array(statistics["std"]))
-    made.measure_by(statistics)
-    return Model(networks, architecture, made, reconstruction, pixels)
+    network.measure_by(statistics)
+    return Model(networks, architecture, network, reconstruction, pixels)
 
 
 def _with_weights(node: Any, weights: str | Path | None) -> dict[str, Any]:
@@ -240,5 +240,5 @@ def _make(node: Mapping[str, Any], folder: str | Path) -> Perceptual:
             f"{folder}: its perceptual network is made by {str(target or 'code of its own')[:200]}, which genaudit "
             "does not run; give it as `perceptual=` of genaudit.piad.saved.load"
         )
-    made: Perceptual = model_folder.make(node, model_folder.PERCEPTUAL, folder)
-    return made
+    network: Perceptual = model_folder.make(node, model_folder.PERCEPTUAL, folder)
+    return network

@@ -1,6 +1,6 @@
 """The score of PIAD: how far an image is from its reconstruction G(E(x)), in the features of a perceptual network.
 
-Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", Eq. 1; with the ablation's distances beside the paper's.
+Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", Eq. 1; with the ablation's distances next to the paper's.
 N images, C channels, S side, h and w positions of the perceptual features.
 """
 

@@ -21,61 +21,10 @@ from genaudit.errors import Diverged, UserError
 from genaudit.piad import losses
 from genaudit.piad.networks import PIADNetworks
 from genaudit.piad.perceptual import Perceptual
+from genaudit.piad.recipe import RENAMED, TrainingRecipe
 from genaudit.piad.scoring import Reconstruction, check_reconstruction, dissimilarity, prepare
 from genaudit.piad.weighting import balance_weight, gradient_sizes
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train; the defaults are the supplement's, `SCHEDULES` has one per dataset.
-
-    Attributes:
-        iterations: of encoder and generator.
-        n_dis: steps of both critics per iteration.
-        n_weight: iterations between two updates of gamma_G and gamma_E.
-        batch_size: images per step, or all images where there are fewer.
-        lr, lr_critics, betas: of Adam, for E and G and for the critics.
-        gp_weight, drift, drift_on_fake: see `losses.critic_loss`.
-        policy: `paper` (Algorithms 2 and 3 from iteration 0 on, sizes as standard deviations), `released` (the
-            authors' code: L2 norms, the median, gamma as it is until iteration n_weight - 1), or `fixed`.
-        norm: `std` or `l2`, to have another size than the policy's.
-        last, alpha: see `weighting.balance_weight`.
-        gamma_generator, gamma_encoder: the weights until the first update, and with `fixed` always.
-    """
-
-    iterations: int
-    n_dis: int = 2
-    n_weight: int = 100
-    batch_size: int = 32
-    lr: float = 2e-4
-    lr_critics: float = 5e-4
-    betas: tuple[float, float] = (0.5, 0.99)
-    gp_weight: float = 10
-    drift: float = 0.001
-    drift_on_fake: bool = False
-    policy: Literal["paper", "released", "fixed"] = "paper"
-    norm: Literal["std", "l2"] | None = None
-    last: int = 200
-    alpha: float = 0.05
-    gamma_generator: float = 1.0
-    gamma_encoder: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # YAML gives a list
-        if self.policy not in ("paper", "released", "fixed"):
-            raise ValueError(f"policy must be paper, released or fixed, not {self.policy!r}")
-        if min(self.iterations, self.n_dis, self.n_weight, self.last) < 1 or self.batch_size < 2:
-            raise ValueError("iterations, n_dis, n_weight and last must be 1 or more, batch_size 2 or more")
-
-
-SCHEDULES = {
-    "coil100": Schedule(20_000),
-    "mnist": Schedule(50_000),
-    "fashion_mnist": Schedule(50_000),
-    "cifar10": Schedule(100_000),
-    "lsun": Schedule(200_000, n_dis=3),
-    "celeba": Schedule(200_000, n_dis=3),
-}
+from genaudit.resumed import check_same
 
 
 @dataclass(frozen=True)
@@ -106,7 +55,7 @@ class Trainer:
         images: N >= 2 normal images, `images[indices]` giving (B, C, S, S), uint8 or floating in [-1, 1]: a tensor on
             any device, an array, a memory map.
         perceptual: the features of the reconstruction loss; moved to `device`. Only `mse` needs none.
-        schedule: one of `SCHEDULES`, or your own.
+        recipe: one of `RECIPES`, or your own.
         reconstruction: the loss of Eq. 7, or one of the ablation's.
 
     Raises:
@@ -118,7 +67,7 @@ class Trainer:
         networks: PIADNetworks,
         images: Any,
         perceptual: Perceptual | None,
-        schedule: Schedule,
+        recipe: TrainingRecipe,
         *,
         reconstruction: Reconstruction = "relative_perceptual_l1",
         seed: int = 0,
@@ -132,22 +81,22 @@ class Trainer:
         self.perceptual = perceptual
         if perceptual is not None:
             perceptual.to(self.device).to(memory_format=torch.channels_last)
-        self.images, self.schedule, self.reconstruction = images, schedule, reconstruction
+        self.images, self.recipe, self.reconstruction = images, recipe, reconstruction
         self.iteration = 0
         self._latest: StepLosses | None = None
-        self.gamma_generator, self.gamma_encoder = schedule.gamma_generator, schedule.gamma_encoder
+        self.gamma_generator, self.gamma_encoder = recipe.gamma_generator, recipe.gamma_encoder
         self._random = torch.Generator().manual_seed(seed)
         self._order, self._position = torch.empty(0, dtype=torch.int64), 0
-        self._batch = min(schedule.batch_size, len(images))
+        self._batch = min(recipe.batch_size, len(images))
         self._weights = {
             "generator": dict(networks.generator.named_parameters()),
             "encoder": dict(networks.encoder.named_parameters()),
         }
         self._critics = [*networks.image_critic.parameters(), *networks.latent_critic.parameters()]
         # Adam works on each number by itself, so that one over two networks is the same as one for each
-        self._adam_critics = torch.optim.Adam(self._critics, lr=schedule.lr_critics, betas=schedule.betas)
+        self._adam_critics = torch.optim.Adam(self._critics, lr=recipe.learning_rate_critics, betas=recipe.betas)
         both = [*self._weights["encoder"].values(), *self._weights["generator"].values()]
-        self._adam = torch.optim.Adam(both, lr=schedule.lr, betas=schedule.betas)
+        self._adam = torch.optim.Adam(both, lr=recipe.learning_rate, betas=recipe.betas)
         # [network][loss][layer]: the sizes of the loss's gradients at each update (Algorithm 2)
         self._history: dict[str, dict[str, dict[str, list[float]]]] = {
             network: {loss: {layer: [] for layer in _layers(weights)} for loss in ("adversarial", "reconstruction")}
@@ -158,12 +107,12 @@ class Trainer:
     @property
     def iterations(self) -> int:
         """How many there will be."""
-        return self.schedule.iterations
+        return self.recipe.iterations
 
     @property
     def finished(self) -> bool:
-        """Whether the schedule's iterations are done."""
-        return self.iteration >= self.schedule.iterations
+        """Whether the recipe's iterations are done."""
+        return self.iteration >= self.recipe.iterations
 
     def step(self) -> StepLosses:
         """One iteration of Algorithm 1; the critics' losses are those of its last critic step.
@@ -171,14 +120,14 @@ class Trainer:
         Raises:
             Diverged: the training did (looked for once in n_weight iterations). UserError: an image is bad.
         """
-        for _ in range(self.schedule.n_dis):
+        for _ in range(self.recipe.n_dis):
             critic_image, critic_latent = self._step_critics()
         adversarial_generator, adversarial_encoder, reconstruction = self._step_generator()
         result = StepLosses(
             critic_image, critic_latent, adversarial_generator, adversarial_encoder, reconstruction,
             self.gamma_generator, self.gamma_encoder,
         )  # fmt: skip
-        if self.iteration % self.schedule.n_weight == 0:
+        if self.iteration % self.recipe.n_weight == 0:
             # the authors' code stops at 1e6 too; written so that NaN stops as well
             bad = [name for name, value in result.numbers().items() if not abs(value) <= 1e6]
             if bad:
@@ -207,7 +156,7 @@ class Trainer:
 
     def _step_critics(self) -> tuple[Tensor, Tensor]:
         """Lines 3 to 5."""
-        n, s = self.networks, self.schedule
+        n, s = self.networks, self.recipe
         x, z = self._draw()
         mix_x, mix_z = torch.rand(2, self._batch, generator=self._random).to(self.device)
         for parameter in self._critics:
@@ -225,7 +174,7 @@ class Trainer:
 
     def _step_generator(self) -> tuple[Tensor, Tensor, Tensor]:
         """Lines 7 to 17."""
-        n, s = self.networks, self.schedule
+        n, s = self.networks, self.recipe
         x, z = self._draw()
         for parameter in self._critics:
             parameter.requires_grad_(False)
@@ -259,7 +208,7 @@ class Trainer:
 
     def _balance(self, network: str, adversarial: Sequence[Tensor], reconstruction: Sequence[Tensor]) -> float:
         """Algorithms 2 and 3: adds to one network's history and gives its gamma."""
-        s = self.schedule
+        s = self.recipe
         norm = s.norm or ("l2" if s.policy == "released" else "std")
         names, history = list(self._weights[network]), self._history[network]
         for loss, gradients in (("adversarial", adversarial), ("reconstruction", reconstruction)):
@@ -307,18 +256,12 @@ class Trainer:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; a longer schedule is fine, other changed settings are not.
+        """Resumes from a `state_dict`; a longer recipe is fine, other changed settings are not.
 
         Raises:
             UserError: the state comes from other settings, images or networks.
         """
-        ours, theirs = self._settings(), state.get("settings")
-        if not isinstance(theirs, dict):
-            raise UserError("the checkpoint is not one of PIAD's training")
-        changed = [key for key in ours if ours[key] != theirs.get(key)]
-        if changed:
-            listed = ", ".join(f"{key} (now {ours[key]}, then {theirs.get(key)})" for key in changed)
-            raise UserError(f"the checkpoint was made with other settings: {listed}")
+        check_same(self._settings(), state.get("settings"), renamed=RENAMED)
         state = copy.deepcopy(state)  # Adam would continue with the tensors that it is given
         for name, network in self.networks._asdict().items():
             try:
@@ -333,7 +276,7 @@ class Trainer:
         self._order = state["order"].cpu()
 
     def _settings(self) -> dict[str, Any]:
-        settings = asdict(self.schedule)
+        settings = asdict(self.recipe)
         del settings["iterations"]
         settings["betas"] = list(settings["betas"])
         settings |= {"reconstruction": self.reconstruction, "images": len(self.images)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from genaudit.metrics.result import base_name
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.explanations import explain
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
@@ -46,7 +47,7 @@ def html(comparison: Comparison) -> str:
         "runs": comparison.runs,
         "metrics": metrics,
         "real": real,
-        "explanations": {metric: explain(metric) for metric in metrics},
+        "explanations": {metric: explain(base_name(metric)) for metric in metrics},
         "directions": DIRECTIONS,
         "warnings": comparison.warnings,
         "correlations": [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from genaudit.errors import one_line, visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.html import ValueLine, block
+from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -61,12 +62,15 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [_table(report, plain)]
+    parts: list[Any] = [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
+    parts += [text((each.message, "yellow")) for each in other_networks(report)]
+    parts.append(_table(report, plain))
     for name, reason in report.skipped_metrics.items():
         parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
-    if report.warnings:
+    rest = [each for each in report.warnings if each.code != OTHER_NETWORK]
+    if rest:
         parts.append(Text())
-    for warning in report.warnings:
+    for warning in rest:
         metric, code = f"{warning.metric}: " if warning.metric else "", f" [{warning.code}]"
         parts.append(text(("warning ", "yellow"), (metric, "bold"), (warning.message, ""), (code, "dim")))
     if files:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from genaudit.metrics.result import base_name
 from genaudit.reports.values import Value
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def why_unrankable(runs: Sequence[Run]) -> dict[str, str]:
             }
             if len(digests) > 1:
                 found[metric] = f"the {role} images differ"
-        if metric not in UNBIASED and len({entry["n"].get("generated") for _, entry in entries}) > 1:
+        if base_name(metric) not in UNBIASED and len({entry["n"].get("generated") for _, entry in entries}) > 1:
             found[metric] = "it depends on the number of images, which differs (equal_n=true compares at equal numbers)"
     return found
 
@@ -113,7 +114,7 @@ def why_unrankable(runs: Sequence[Run]) -> dict[str, str]:
 def settings_of(run: Run, metric: str) -> Any:
     """What the metric's function was given; None where the report does not say."""
     node: Any = run.report
-    for key in ("config", "metric", metric, "fn"):
+    for key in ("config", "metric", base_name(metric), "fn"):
         node = node.get(key) if isinstance(node, Mapping) else None
     return node
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.errors import visible
-from genaudit.metrics.result import Better, Cloud, Curve
+from genaudit.metrics.result import Better, Cloud, Curve, base_name
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.gallery import Gallery
+from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 from genaudit.reports.plots import Plot, draw
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
@@ -114,7 +115,9 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "warnings": report.warnings,
+        "warnings": [each for each in report.warnings if each.code != OTHER_NETWORK],
+        "networks": network_lines(report),
+        "other_networks": other_networks(report),
         "at_once": WARNINGS_AT_ONCE,
         "plots": _plots(report),
         "extremes": gallery.extremes(),
@@ -138,7 +141,7 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
     ]
     return Block(
         name=entry.name,
-        explanation=explain(entry.name, entry.parts.summary),
+        explanation=explain(base_name(entry.name), entry.parts.summary),
         reference=citations.index(entry.citation) + 1 if entry.citation in citations else None,
         n=show_n(entry.n),
         lines=[_line(name, value) for name, value in entry.values.items()],

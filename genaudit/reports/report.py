@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.result import Caution, RealFloor
+from genaudit.metrics.result import Caution, RealFloor, base_name
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Parts, Value, describe, plain
 
@@ -101,7 +101,7 @@ class MetricEntry:
     @cached_property
     def parts(self) -> Parts:
         """The result taken apart by its metadata."""
-        return describe(self.result, self.name)
+        return describe(self.result, base_name(self.name))
 
     @property
     def values(self) -> dict[str, Value]:
@@ -199,7 +199,10 @@ class Report:
         self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
 
     def _columns(self) -> dict[str, Any]:
-        """The given columns, then the metrics' in order; an equal column is not repeated, a namesake is prefixed."""
+        """The given columns, then the metrics' in order; an equal column is not repeated, a namesake is prefixed.
+
+        With several networks a column has its metric's network behind its name.
+        """
         columns = dict(self.images)
         if "digest" in columns and getattr(columns["digest"], "ndim", 1) == 2:
             columns["digest"] = [row.tobytes().hex() for row in np.ascontiguousarray(columns["digest"])]
@@ -213,9 +216,9 @@ class Report:
                     self._warn(ReportWarning("column-shape", metric, f"{message}; the column is left out."))
                     continue
                 shown = self._named(column)
-                name = column.name
+                name = column.name + "".join(metric.partition("@")[1:])
                 if name in columns and not _equal(columns[name], shown):
-                    name = f"{metric}_{name}"
+                    name = f"{base_name(metric)}_{name}"
                 columns.setdefault(name, shown)
         first = [name for name in FIRST_COLUMNS if name in columns]
         return {name: columns[name] for name in (*first, *(name for name in columns if name not in first))}

@@ -97,16 +97,16 @@ class Index:
 
     def missing(self, wanted: np.ndarray) -> np.ndarray:
         """Indices of the digests without a row, each distinct one once, in order."""
-        _, found = self._find(wanted)
-        absent = np.flatnonzero(~found)
+        _, present = self._find(wanted)
+        absent = np.flatnonzero(~present)
         _, first = np.unique(wanted[absent], return_index=True)
         return absent[np.sort(first)]
 
     def verify(self, wanted: np.ndarray) -> None:
         """Reads the rows of the digests that the index knows; shards that do not give them are set aside."""
         while True:
-            position, found = self._find(wanted)
-            position = np.unique(position[found])
+            position, present = self._find(wanted)
+            position = np.unique(position[present])
             try:
                 self._kept = self._read(position)
                 return
@@ -148,8 +148,8 @@ class Index:
         if again:
             self._refresh()
         while True:
-            position, found = self._find(wanted)
-            if not found.all():
+            position, present = self._find(wanted)
+            if not present.all():
                 raise OSError(f"{self.folder}: rows are gone that were there before; run again to measure them again")
             entries = self.entries[position]
             used, shard_of = np.unique(entries["shard"], return_inverse=True)

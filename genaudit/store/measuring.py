@@ -1,26 +1,19 @@
-"""The measuring loop: images through a network into shards, with no processor idle and nothing lost when interrupted.
-
-B images of a batch, S side in pixels, D numbers a row.
-"""
+"""What the measuring loop runs on: the engine's settings, batches in flight, and the writer of shards."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from genaudit.data import ImageSet
-from genaudit.measures.measure import Measure
-from genaudit.stats.torch_state import exact_float32, neutral, one_thread
-from genaudit.store.prefetch import prepared_batches
+from genaudit.stats.torch_state import one_thread
 from genaudit.store.shards import write_shard
 
 if TYPE_CHECKING:
@@ -31,6 +24,7 @@ LAST_SHARD_SECONDS = 60.0  # its span doubles, so that a long run does not leave
 SHARD_BYTES = 64 << 20
 
 Advance = Callable[[int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,61 +45,6 @@ class Engine:
         return max(1, cores // 4) if self.device == "cpu" else min(cores, 16)
 
 
-def fill(
-    folder: Path, images: ImageSet, missing: np.ndarray, measure: Measure, engine: Engine, advance: Advance
-) -> dict[int, str]:
-    """Measures images into new shards; returns the damaged ones, index => reason."""
-
-    batch_size = engine.batch_size or measure.batch_size(engine.device)
-    unit = measure.batch_unit(engine.device) if hasattr(measure, "batch_unit") else 1
-    batch_size = -(-batch_size // unit) * unit
-    damaged: dict[int, str] = {}
-    batches = prepared_batches(
-        images, missing.tolist(), measure.prepare, batch_size=batch_size, workers=engine.decode_workers
-    )
-    pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]] = deque()
-    with (
-        neutral(),
-        exact_float32(engine.device),
-        ShardWriter(folder) as writer,
-        _in_flight(pending, writer),
-        running(engine.device) as run,
-    ):
-        meter = measure.open(engine.device, engine.precision)
-
-        def collect(leave: int) -> None:
-            while len(pending) > leave:
-                digests, rows = pending.popleft()
-                writer.add(digests, rows().cpu().numpy()[: len(digests)])
-                advance(len(digests))
-
-        for indices, pixels, bad in batches:
-            for index, error in bad:
-                damaged[index] = error.reason
-            if bad and images.policy.on_error == "fail":
-                return damaged
-            if not indices:
-                continue
-            digests = images.digests[indices]
-            batch = to_device(padded(pixels, batch_size), engine.device)
-            pending.append((digests, run.start(meter, batch, repeated(digests, batch_size))))
-            collect(run.ahead)
-        collect(0)
-    return damaged
-
-
-@contextlib.contextmanager
-def _in_flight(pending: deque[tuple[np.ndarray, Callable[[], torch.Tensor]]], writer: ShardWriter) -> Iterator[None]:
-    """Keeps the rows of batches that had begun when measuring was interrupted; `running` has waited for them."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        for digests, rows in pending:
-            with contextlib.suppress(Exception):  # it had not begun, or failed by itself
-                writer.add(digests, rows().cpu().numpy()[: len(digests)])
-        raise
-
-
 class _Running:
     """Runs batches so that the processor is never idle while rows are collected.
 
@@ -118,12 +57,11 @@ class _Running:
         self.pool = pool
         self.ahead = ahead
 
-    def start(self, meter: Any, batch: torch.Tensor, digests: list[bytes]) -> Callable[[], torch.Tensor]:
-        """Starts a batch; the function it returns waits for its rows."""
+    def start(self, meter: Callable[..., T], batch: torch.Tensor, digests: list[bytes]) -> Callable[[], T]:
+        """Starts a batch; the function it returns waits for what the meter gives."""
         if self.pool is not None:
-            result: Callable[[], torch.Tensor] = self.pool.submit(meter, batch, digests).result
-            return result
-        rows: torch.Tensor = meter(batch, digests)
+            return self.pool.submit(meter, batch, digests).result
+        rows = meter(batch, digests)
         return lambda: rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,56 @@ from genaudit.data import DamagedImage, ImageSet
 from genaudit.data.memory import PREPARED
 
 Prepare = Callable[[np.ndarray], np.ndarray]
+T = TypeVar("T")
+
+
+def prepared_images(
+    images: ImageSet,
+    indices: Sequence[int],
+    prepare: Callable[[int, np.ndarray], T],
+    *,
+    group: int,
+    workers: int,
+    ahead: int = 4,
+) -> Iterator[list[tuple[int, T | DamagedImage]]]:
+    """Yields groups of `(index, what was prepared)` in order; each image is read and decoded once.
+
+    Args:
+        images, indices: what to read, in this order.
+        prepare: index and image (H, W, 3) uint8 => what is kept of it, called in a worker.
+        group: images that are handed on at a time.
+        workers: threads; 0 reads in the caller's thread.
+        ahead: groups decoded ahead of the consumer.
+    """
+
+    def load(index: int) -> T | DamagedImage:
+        height, width = images.sizes[index]
+        try:
+            with PREPARED.claim(3 * int(height) * int(width)):
+                return prepare(index, images.read(index))
+        except DamagedImage as damaged:
+            return damaged
+
+    groups = [list(indices[i : i + group]) for i in range(0, len(indices), group)]
+    if workers == 0:
+        try:
+            for members in groups:
+                yield [(index, load(index)) for index in members]
+        finally:
+            images.close()
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        waiting: deque[list[tuple[int, Future[T | DamagedImage]]]] = deque()
+        try:
+            for members in groups:
+                waiting.append([(index, pool.submit(load, index)) for index in members])
+                if len(waiting) > ahead:
+                    yield [(index, future.result()) for index, future in waiting.popleft()]
+            while waiting:
+                yield [(index, future.result()) for index, future in waiting.popleft()]
+        finally:  # where the consumer stopped early: decode nothing more
+            pool.shutdown(wait=True, cancel_futures=True)
+            images.close()
 
 
 def prepared_batches(
@@ -24,50 +75,18 @@ def prepared_batches(
     """Yields `(indices, pixels (B, 3, S, S) uint8, damaged)` in order; damaged images are left out of the pixels.
 
     Args:
-        images, indices: what to read, in this order.
+        images, indices, workers, ahead: as for `prepared_images`, in batches.
         prepare: (H, W, 3) uint8 => (S, S, 3) uint8, called in a worker.
         batch_size: images per batch; a batch with damaged images, and the last, is smaller.
-        workers: threads; 0 reads in the caller's thread.
-        ahead: batches decoded ahead of the consumer.
     """
-
-    def load(index: int) -> np.ndarray | DamagedImage:
-        height, width = images.sizes[index]
-        try:
-            with PREPARED.claim(3 * int(height) * int(width)):
-                return prepare(images.read(index))
-        except DamagedImage as damaged:
-            return damaged
-
-    groups = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
-    if workers == 0:
-        try:
-            for group in groups:
-                yield _batch(group, [load(index) for index in group])
-        finally:
-            images.close()
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        waiting: deque[tuple[list[int], list[Future[np.ndarray | DamagedImage]]]] = deque()
-        try:
-            for group in groups:
-                waiting.append((group, [pool.submit(load, index) for index in group]))
-                if len(waiting) > ahead:
-                    group, futures = waiting.popleft()
-                    yield _batch(group, [future.result() for future in futures])
-            while waiting:
-                group, futures = waiting.popleft()
-                yield _batch(group, [future.result() for future in futures])
-        finally:  # where the consumer stopped early: decode nothing more
-            pool.shutdown(wait=True, cancel_futures=True)
-            images.close()
+    for loaded in prepared_images(
+        images, indices, lambda _, image: prepare(image), group=batch_size, workers=workers, ahead=ahead
+    ):
+        good = [(index, image) for index, image in loaded if isinstance(image, np.ndarray)]
+        damaged = [(index, image) for index, image in loaded if isinstance(image, DamagedImage)]
+        yield [index for index, _ in good], stacked([image for _, image in good]), damaged
 
 
-def _batch(
-    group: list[int], loaded: Sequence[np.ndarray | DamagedImage]
-) -> tuple[list[int], np.ndarray, list[tuple[int, DamagedImage]]]:
-    good = [(i, image) for i, image in zip(group, loaded, strict=True) if isinstance(image, np.ndarray)]
-    damaged = [(i, image) for i, image in zip(group, loaded, strict=True) if isinstance(image, DamagedImage)]
-    # (B, S, S, 3) in memory seen as (B, 3, S, S): channels-last, what convolutions want
-    pixels = np.stack([image for _, image in good]).transpose(0, 3, 1, 2) if good else np.empty((0, 3, 0, 0), np.uint8)
-    return [i for i, _ in good], pixels, damaged
+def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
+    """(S, S, 3) each => (B, 3, S, S) as a view of (B, S, S, 3): channels-last, what convolutions want."""
+    return np.stack(images).transpose(0, 3, 1, 2) if images else np.empty((0, 3, 0, 0), np.uint8)

@@ -24,7 +24,8 @@ from genaudit.data.image_set import set_digest
 from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.store.index import Index, as_keys
-from genaudit.store.measuring import Advance, Engine, ShardWriter, fill
+from genaudit.store.measuring import Advance, Engine, ShardWriter
+from genaudit.store.passes import Lacking, fill
 from genaudit.store.rows import Rows
 from genaudit.store.shards import DIGEST
 
@@ -67,42 +68,77 @@ class Store:
         agree: Callable[[np.ndarray], np.ndarray] | None = None,
         advance: Callable[[int], contextlib.AbstractContextManager[Advance]] | None = None,
     ) -> Measured:
-        """Rows of all images, measured where the store lacks them.
+        """Rows of all images by one measure: `measure_all` of that measure alone."""
+        (measured,) = self.measure_all(images, [measure], engine, share=share, agree=agree, advance=advance)
+        return measured
+
+    def measure_all(
+        self,
+        images: ImageSet,
+        measures: Sequence[Measure],
+        engine: Engine,
+        *,
+        share: tuple[int, int] = (0, 1),
+        agree: Callable[[np.ndarray], np.ndarray] | None = None,
+        advance: Callable[[int], contextlib.AbstractContextManager[Advance]] | None = None,
+    ) -> list[Measured]:
+        """Rows of all images by each measure (of different fingerprints), measured where the store lacks them.
+
+        An image is read and decoded once, whatever it lacks. One that turns out to be damaged is so for all measures.
 
         Args:
-            images: what to measure. measure: how. engine: on what.
-            share: (rank, ranks); this process measures every ranks-th of the missing images, from the rank-th on.
-                With several ranks the rows are complete once all have come here: ask again after a barrier.
-            agree: this rank's missing images => those that all ranks share out: each must have the same list, and the
-                others may have filled in some by now.
-            advance: called with the number of missing images; gives a context manager around a function that is
-                told how many were measured (a progress bar).
+            images: what to measure. measures: how. engine: on what.
+            share: (rank, ranks); this process measures every ranks-th of the images that lack a row, from the rank-th
+                on. With several ranks the rows are complete once all have come here: ask again after a barrier.
+            agree: what this rank lacks, (measures, N) booleans => what all ranks share out: each must have the same,
+                and the others may have filled in some by now.
+            advance: called with the number of images that lack a row; gives a context manager around a function that
+                is told how many were measured (a progress bar).
         """
         started = time.perf_counter()
-        key = fingerprint(measure, engine.precision)
-        folder = self.root / key[:2] / key
-        index = Index.read(folder)
         wanted = as_keys(images.digests)
-        index.verify(wanted)
-        missing = index.missing(wanted)
-        mine = (missing if agree is None else agree(missing))[share[0] :: share[1]]
-        result = Measured(None, key, torn=index.torn)
+        folders = [self._folder(measure, engine) for measure in measures]
+        indices = [Index.read(folder) for folder in folders]
+        lacks = np.zeros((len(measures), len(wanted)), bool)
+        for index, lacking in zip(indices, lacks, strict=True):
+            index.verify(wanted)
+            lacking[index.missing(wanted)] = True
+        if agree is not None:
+            lacks = agree(lacks)
+        mine = np.flatnonzero(lacks.any(0))[share[0] :: share[1]]
+        results = [Measured(None, folder.name, torn=index.torn) for folder, index in zip(folders, indices, strict=True)]
+        filling = 0.0
         if len(mine):
-            self._describe(folder, measure, engine)
+            parts = [mine[lacking[mine]] for lacking in lacks]
+            places = [place for place, part in enumerate(parts) if len(part)]
+            for place in places:
+                self._describe(folders[place], measures[place], engine)
+            began = time.perf_counter()
             with (advance or _silent)(len(mine)) as done:
-                result.damaged = fill(folder, images, mine, measure, engine, done)
-            result.computed = len(mine) - len(result.damaged)
-            index = Index.read(folder, known=index)
-        result.reused = len(wanted) - result.computed - len(result.damaged)
-        if not result.damaged and not len(index.missing(wanted)):
-            result.rows = index.rows(wanted, measure.columns)
-        result.seconds = time.perf_counter() - started
-        return result
+                todo = [Lacking(measures[place], folders[place], parts[place]) for place in places]
+                filled = fill(images, todo, engine, done)
+            filling = time.perf_counter() - began
+            for place, computed, seconds in zip(places, filled.computed, filled.seconds, strict=True):
+                results[place].computed, results[place].seconds = computed, seconds
+                indices[place] = Index.read(folders[place], known=indices[place])
+            for result in results:
+                result.damaged = filled.damaged
+        for measure, index, result in zip(measures, indices, results, strict=True):
+            result.reused = len(wanted) - result.computed - len(result.damaged)
+            if not result.damaged and not len(index.missing(wanted)):
+                result.rows = index.rows(wanted, measure.columns)
+        rest = (time.perf_counter() - started - filling) / max(1, len(measures))
+        for result in results:
+            result.seconds += rest
+        return results
+
+    def _folder(self, measure: Measure, engine: Engine) -> Path:
+        key = fingerprint(measure, engine.precision)
+        return self.root / key[:2] / key
 
     def stored(self, measure: Measure, engine: Engine) -> StoredRows:
         """What the store holds of a measure now, for rows that come one by one."""
-        key = fingerprint(measure, engine.precision)
-        folder = self.root / key[:2] / key
+        folder = self._folder(measure, engine)
         return StoredRows(folder, Index.read(folder), lambda: self._describe(folder, measure, engine))
 
     def remember(self, digests: np.ndarray, digest: str) -> None:

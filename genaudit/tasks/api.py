@@ -19,7 +19,7 @@ def evaluate(
     anomalies: Any = None,
     *,
     metrics: str | Sequence[str] | None = None,
-    feature_model: str | None = None,
+    feature_model: str | Sequence[str] | None = None,
     config_dir: str | None = None,
     **keys: Any,
 ) -> Report:
@@ -31,9 +31,9 @@ def evaluate(
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
         metrics: a name or names as `genaudit list metrics` shows them; the default is that of the command line.
-            `metric` is the same. One that lacks a role is an error (`skip=True` goes on without it);
+            `metric` is the same. One that lacks a role is an error (`skip=True` continues without it);
             `.skipped_metrics` says why others are absent.
-        feature_model: its name.
+        feature_model: a name, or several: every metric of features is then judged on each, `report["fd@dinov2_l14"]`.
         config_dir: a folder with your own YAML files, as `--config-dir`.
         **keys: the command line's keys: `seed=1`, `device="cuda"`, `limit=1000`; dotted ones in a dictionary:
             `**{"metric.irs.fn.alpha": 0.01}`.
@@ -48,7 +48,8 @@ def evaluate(
     overrides = [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"] if named else []
     overrides += [from_python(key, value) for key, value in keys.items()]
     if feature_model is not None:
-        overrides.append(f"feature_model={feature_model}")
+        names = feature_model if isinstance(feature_model, str) else f"[{','.join(feature_model)}]"
+        overrides.append(f"feature_model={names}")
     given: dict[str, Any] = {
         "generated": generated, "reference": reference, "train": train, "anomalies": anomalies
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.errors import DONE, USER, UserError
+from genaudit.reports.console import make_console
 from genaudit.store import upkeep
 from genaudit.store.store import SETS
 from genaudit.tasks.run.folder import store_folder
@@ -60,8 +61,6 @@ def _act(action: str | None, root: Path, days: float | None, measure: str | None
 def _show(root: Path, measure: str | None) -> None:
     from rich.markup import escape
     from rich.table import Table
-
-    from genaudit.reports.console import make_console
 
     console = make_console()
     console.print(f"row store: {escape(str(root))}", soft_wrap=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
 from genaudit.reading import read_text
+from genaudit.reports.comparison import Against, CorrelationRow, compare
+from genaudit.reports.console import make_console
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.rows import RunRows
+from genaudit.tasks.run.settings import Settings
 
 if TYPE_CHECKING:
     from genaudit.reports.comparison import Comparison
@@ -16,11 +23,7 @@ if TYPE_CHECKING:
 
 def main(cfg: Any) -> int:
     """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html."""
-    from genaudit.reports.comparison import compare
     from genaudit.tasks.run.differences import equalise, tell_apart
-    from genaudit.tasks.run.progress import Progress
-    from genaudit.tasks.run.rows import RunRows
-    from genaudit.tasks.run.settings import Settings
 
     runs = [str(run) for run in cfg.runs]
     if len(runs) < 2:
@@ -43,7 +46,6 @@ def correlate(comparison: Comparison, source: str, name: str | None, confidence:
     Raises:
         UserError: a column that cannot be read, or fewer than three runs with a number in it.
     """
-    from genaudit.reports.comparison import Against, CorrelationRow
     from genaudit.stats.correlation import correlations
 
     numbers, title = read_column(source, name)
@@ -84,8 +86,6 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
     The run's label stands in a column `run`, or is DATASET/MODEL (MODEL where one dataset has it) of columns `dataset`
     and `model`.
     """
-    import csv
-    from importlib.resources import files
 
     study = source == "human_error_rates"
     try:
@@ -113,7 +113,6 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
 
 def show_and_save(comparison: Comparison, out: Path) -> None:
     """Prints the table, then writes its files and says where they are."""
-    from genaudit.reports.console import make_console
 
     console = make_console()
     console.print(comparison.console(plain=not console.is_terminal))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from genaudit import demo
 from genaudit.errors import DONE, UserError
+from genaudit.reports.comparison import compare
 from genaudit.tasks.compare import show_and_save
 from genaudit.tasks.evaluate import evaluate, metrics_are_named, require_all
 from genaudit.tasks.run.folder import run_folder
@@ -13,8 +15,6 @@ from genaudit.tasks.run.places import saving
 
 def main(cfg: Any) -> int:
     """The verb: a run folder per generated set, and a comparison of them all."""
-    from genaudit import demo
-    from genaudit.reports.comparison import compare
 
     generated = [name for name, each in demo.SETS.items() if each.role == "generated"]
     wanted = [str(name) for name in cfg.sets] if cfg.sets else generated

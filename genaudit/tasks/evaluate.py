@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genaudit.data import ImageSet, Moments
+from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
+from genaudit.metrics.result import base_name
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
-from genaudit.tasks.moments import moments_warnings
+from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
+from genaudit.tasks.run.definitions import definition_warnings, network_of
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
@@ -48,7 +51,7 @@ def main(cfg: Any) -> int:
             discard(out)
             show_and_save(report, out)
             code = DONE if rules is None else rules.apply(report.to_dict(), str(out), out)
-            require_all(report.skipped_metrics, cfg, named)
+            require_all(report.skipped_metrics, cfg, named, report.metrics)
     return code
 
 
@@ -83,7 +86,7 @@ def _evaluate_sets(
             with saving("out", out):
                 report.save(out / label)
             runs.append(str(out / label))
-            absent |= report.skipped_metrics
+            absent |= _absent(report.skipped_metrics, report.metrics)
             count = report.roles["generated"].count
             print(one_line(f"{label}: {count:,} images, written {out / label}"), flush=True)
             documents[label] = report.to_dict()
@@ -117,11 +120,18 @@ def metrics_are_named() -> bool:
     return any(override.lstrip("+").startswith("metric=") for override in given)
 
 
-def require_all(absent: Mapping[str, str], cfg: Any, named: bool) -> None:
-    """Raises `UserError` where metrics that were named are absent, unless skip=true."""
+def _absent(absent: Mapping[str, str], computed: Iterable[str]) -> dict[str, str]:
+    """Without the metrics that are absent on one of several networks and there on another."""
+    there = set(map(base_name, computed))
+    return {name: reason for name, reason in absent.items() if "@" not in name or base_name(name) not in there}
+
+
+def require_all(absent: Mapping[str, str], cfg: Any, named: bool, computed: Iterable[str] = ()) -> None:
+    """Raises `UserError` where metrics that were named are absent, unless skip=true or on one of several networks."""
+    absent = _absent(absent, computed)
     if named and absent and not cfg.get("skip"):
         listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
-        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true goes on without")
+        raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true continues without")
 
 
 def _note(text: str) -> None:
@@ -159,15 +169,24 @@ def evaluate(
     if rules is not None:
         rules.check(specs, {})
     roles = open_roles(sources, settings)
+    if (several := [name for name in specs if "@" in name]) and any(isinstance(r, FeatureSet) for r in roles.values()):
+        raise UserError(
+            f"feature_model names several networks ({', '.join(several[:2])}, ...), and features are given in place of "
+            "images: those are of one network; omit feature_model"
+        )
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
-    require_all(reasons, cfg, named)
+    for name, spec in specs.items():
+        for measure in spec.measures.values():
+            if name not in reasons and (lack := getattr(measures[measure], "lacks", None)):
+                reasons[name] = lack
+    require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if rules is not None:
         rules.check(specs, reasons)
     if notify is not None and ranks.judges:
         for name, reason in reasons.items():
-            notify(f"metric {name} will not be computed: it {reason}")
+            notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
-    needed = {name: roles_of(name, runnable) for name in measures}
+    needed = {name: roles_of(name, runnable, roles) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
     store = store or Store(settings.store)
@@ -192,15 +211,11 @@ def evaluate(
                 entries[name] = entry
             advance(1)
     given = roles.get("reference")
-    takers = (
-        {}
-        if not isinstance(given, Moments)
-        else {
-            name: (specs[name].measure, taken)
-            for name in entries
-            if (taken := specs[name].moments_of(given)) is not None
-        }
-    )
+    takers = {
+        name: (specs[name].measure, taken)
+        for name in entries
+        if "reference" in specs[name].role_parameters and (taken := specs[name].moments_of(given)) is not None
+    }
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
     return Report(
@@ -216,8 +231,10 @@ def evaluate(
         warnings=[
             *skipped_images(measurements.roles),
             *subset_warnings(counted_roles(measurements.roles), takes),
+            *definition_warnings({name: specs[name] for name in entries}, wanted),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *stored_moments(measurements.roles.get("reference"), takers, takes),
             *measurements.warnings,
         ],
         findings=[
@@ -232,7 +249,7 @@ def evaluate(
 
 
 def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
-    """The metrics of the configuration, and the measures that they name, by the measures' names."""
+    """The entries of the report (a metric, on each of its networks), and the measures that they name, by name."""
     from genaudit.measures.embedding import Embedding
     from genaudit.measures.measure import fingerprint
 
@@ -241,9 +258,9 @@ def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict
     prints: dict[str, str] = {}
     if not cfg.get("metric"):
         raise UserError("metric: at least one is needed; `genaudit list metrics` shows them")
-    for name, node in cfg.metric.items():
+    for name, metric, node in entries_of(cfg):
         if "measure" not in node:
-            raise UserError(f"metric {name}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
+            raise UserError(f"metric {metric}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
         named: dict[str, str] = {}
         sole = None
         for own_name, own_node in _measure_nodes(node.measure).items():
@@ -256,7 +273,9 @@ def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict
                 measures[prints[key]] = measure
             named[own_name] = prints[key]
             sole = measure if own_name == SOLE else None
-        specs[name] = make_spec(str(name), node, named, isinstance(sole, Embedding))
+        networks = {network_of(getattr(measures[each], "feature_model", None)) for each in named.values()}
+        network = networks.pop() if len(networks) == 1 else ""
+        specs[name] = make_spec(name, node, named, isinstance(sole, Embedding), network)
     return specs, measures
 
 
@@ -269,8 +288,15 @@ def _measure_nodes(node: Any) -> dict[str, Any]:
     return {str(name): node[name] for name in node if node[name] is not None}
 
 
-def roles_of(measure: str, specs: Mapping[str, MetricSpec]) -> set[str]:
-    return {role for spec in specs.values() if measure in spec.measures.values() for role in spec.role_parameters}
+def roles_of(measure: str, specs: Mapping[str, MetricSpec], roles: Mapping[str, Role]) -> set[str]:
+    """The roles whose rows of a measure some metric takes; where moments stand for them nothing is measured."""
+    return {
+        role
+        for spec in specs.values()
+        if measure in spec.measures.values()
+        for role in spec.role_parameters
+        if role != "reference" or spec.moments_of(roles.get(role)) is None
+    }
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

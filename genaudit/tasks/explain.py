@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from genaudit.backbones.feature_model import FeatureModel
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError, one_line
+from genaudit.reports.files import write_csv
 from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.roles import open_role, source_of
 from genaudit.tasks.run.settings import Settings
@@ -21,9 +26,6 @@ SHOWN_SIDE = 224
 
 def main(cfg: Any) -> int:
     """The verb: writes coefficients.csv, overlays/*.png and explain.html."""
-    from genaudit.backbones.feature_model import FeatureModel
-    from genaudit.reports.files import write_csv
-    from genaudit.tasks.run.instantiate import instantiate
 
     settings = Settings.of(cfg)
     if not cfg.least <= cfg.most <= cfg.superpixels:
@@ -133,7 +135,6 @@ def _overlay(pixels: np.ndarray, labels: np.ndarray, coefficients: np.ndarray) -
 
 
 def _figure(name: str, file: str, result: Any, picture: bytes) -> str:
-    import base64
 
     order = np.argsort(-result.coefficients)[:3]
     text = ", ".join(f"{result.coefficients[i]:.3g}" for i in order)
@@ -146,7 +147,6 @@ def _figure(name: str, file: str, result: Any, picture: bytes) -> str:
 
 
 def _page(model: Any, cfg: Any, figures: list[str]) -> str:
-    from importlib.resources import files
 
     style = (files("genaudit.reports") / "style.css").read_text(encoding="utf-8")
     about = (

@@ -8,9 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
+from genaudit.reports.console import make_console
+from genaudit.tasks.reproduce import data_of
+from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
+from genaudit.tasks.run.recipes import make, names
+from genaudit_papers.published import recipes_time, tables
 
 OURS = "genaudit"
 
@@ -19,8 +27,6 @@ def main(cfg: Any) -> int:
     """The verb: prints a table."""
     from rich.markup import escape
     from rich.table import Table
-
-    from genaudit.reports.console import make_console
 
     kinds: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
         "metrics": lambda: metrics_table(list(_group("metric")), in_default()),
@@ -55,7 +61,6 @@ def main(cfg: Any) -> int:
 
 def _folders() -> Iterator[tuple[str, Path]]:
     """The folders of YAML files, those of --config-dir and of installed packages included, and whose they are."""
-    from hydra.core.global_hydra import GlobalHydra
 
     hydra = GlobalHydra.instance().hydra
     elements = hydra.config_loader.get_search_path().get_path() if hydra is not None else []
@@ -73,7 +78,6 @@ def _origins(group: str) -> dict[str, str]:
 
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
-    from omegaconf import OmegaConf
 
     files = {path.stem: path for _, folder in _folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
@@ -92,9 +96,6 @@ def _leading_comment(text: str) -> list[str]:
 
 
 def _feature_models() -> tuple[list[str], list[list[str]]]:
-    from omegaconf import OmegaConf
-
-    from genaudit.tasks.run.instantiate import instantiate
 
     rows = []
     for name, config, comment in _group("feature_model"):
@@ -124,9 +125,6 @@ def _datasets() -> tuple[list[str], list[list[str]]]:
 
 def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
     """The papers' tables in the order of the papers, then recipes of nothing published (a user's own)."""
-    from genaudit.tasks.reproduce import data_of
-    from genaudit.tasks.run.recipes import make, names
-    from genaudit_papers.published import recipes_time, tables
 
     data = data_of(cfg)
     about = {name: comment.partition(" Source: ")[0] for name, _, comment in _group("table")}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from genaudit import __version__
-from genaudit.data import FeatureSet, Moments
+from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line, visible
 from genaudit.measures.measure import Measure, fingerprint
 from genaudit.measures.spatial import SpatialFeatures
@@ -148,6 +148,8 @@ def moments_warnings(
             continue
         own = getattr(measures[name], "feature_model", None)
         label = name if own is None else own.name
+        if given.by_network:
+            continue  # of a network that the file's kind names: `stored_moments`, or the metric was not computed
         if not given.about.get("fingerprint"):
             message = (
                 f"{given.source} does not say which network, weights and resize its moments come from. The value is a "
@@ -164,3 +166,23 @@ def moments_warnings(
             )
             warnings.append(ReportWarning("moments-of-other-features", metric, message))
     return warnings
+
+
+def stored_moments(
+    reference: Any, takers: Mapping[str, tuple[str, Moments]], takes: Mapping[str, Mapping[str, bool]]
+) -> list[ReportWarning]:
+    """What each metric took of a reference that holds images and moments.
+
+    Args:
+        reference: the role. takers: as for `moments_warnings`. takes: metric => the roles that it takes.
+    """
+    if not isinstance(reference, ImageSet) or reference.moments is None:
+        return []
+    others = [name for name, roles in takes.items() if "reference" in roles and name not in takers]
+    said = [f"{', '.join(takers)} took the moments" if takers else "no metric took the moments"]
+    said += [f"{', '.join(others)} the images"] if others else []
+    message = (
+        f"{reference.source} holds images and moments of FID's Inception: {' and '.join(said)}. The moments are of "
+        "images resized as TensorFlow does: preprocessing=torch-fidelity resizes the samples alike."
+    )
+    return [ReportWarning("stored-moments", None, message)]

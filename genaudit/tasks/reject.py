@@ -8,6 +8,7 @@ from genaudit.errors import DONE, REJECTED, UNDECIDED, UserError
 from genaudit.reports.console import show_files
 from genaudit.reports.gate import show_run
 from genaudit.stats.sequential import Outcome
+from genaudit.tasks.gate.checkpoints import find_sets, gate_checkpoints
 from genaudit.tasks.gate.one_set import gate_lines, gate_set
 from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.folder import run_folder
@@ -33,7 +34,6 @@ def main(cfg: Any) -> int:
     if generated is None:
         raise UserError("generated images are missing: `genaudit reject SAMPLES train=T`, or - for paths on stdin")
     check_n_samples(sources, Settings.of(cfg))
-    from genaudit.tasks.gate.checkpoints import find_sets, gate_checkpoints
 
     yardstick = Yardstick.prepare(cfg, sources)
     if checkpoints := find_sets(generated, pool=cfg.pool):

@@ -1,4 +1,4 @@
-"""`genaudit reproduce`: recomputes a table of a paper beside its published numbers; `table=all` all that it can."""
+"""`genaudit reproduce`: recomputes a table of a paper next to its published numbers; `table=all` all that it can."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import traceback
 from pathlib import Path
 from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
+
 from genaudit.errors import DEFECT, DONE, UserError, environment_fault, visible
 from genaudit.recipe import Context, Scale, silent
 from genaudit.reports import tables
-from genaudit.reports.console import show_files
+from genaudit.reports.console import make_console, show_files
 from genaudit.tasks.run.environment import command_line, environment, now
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving
@@ -25,7 +27,6 @@ AT_ONCE = 8  # a training of these tables needs a gigabyte and more of memory
 
 def main(cfg: Any) -> int:
     """The verb: prints the table and writes NAME.csv, NAME.json and NAME.html; for all of them an index page too."""
-    from hydra.core.hydra_config import HydraConfig
 
     chosen = HydraConfig.get().runtime.choices.get("table")
     if chosen is None:
@@ -137,7 +138,6 @@ def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
 
 
 def _show(recomputed: tables.Recomputed) -> None:
-    from genaudit.reports.console import make_console
 
     console = make_console()
     console.print(tables.console(recomputed, plain=not console.is_terminal))

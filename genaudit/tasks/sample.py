@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from genaudit.backbones.generator import Generator
 from genaudit.errors import DONE, UserError
+from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import choose_device
 
@@ -14,9 +16,6 @@ def main(cfg: Any) -> int:
     """The verb: writes n images; the i-th is the same whatever n is."""
     import torch
     from PIL import Image
-
-    from genaudit.backbones.generator import Generator
-    from genaudit.tasks.run.instantiate import instantiate
 
     count = cfg.n
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
@@ -43,7 +44,7 @@ class Agreement(MeasuredTable):
     def __init__(self, *args: Any, consensus: int | None = None, **more: Any) -> None:
         super().__init__(*args, **more)
         if consensus is not None and (isinstance(consensus, bool) or consensus < 2):
-            raise UserError(f"table.consensus must be a whole number of at least 2, got {consensus}")
+            raise UserError(f"table.consensus must be an integer of at least 2, got {consensus}")
         self.consensus = consensus
 
     def run(self, context: Context) -> Table:
@@ -284,7 +285,6 @@ def _mnist() -> np.ndarray:
 
 def _pictures(context: Context, source: str, wanted: set[str]) -> dict[str, np.ndarray]:
     """The wanted images of a source, (H, W, 3) uint8, by their places."""
-    from genaudit.data import ImageSet, open_images
 
     if source == MNIST:
         return {place: image for index, image in enumerate(_mnist()) if (place := f"{MNIST}\n{index}") in wanted}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.errors import UserError
+from genaudit.metrics.prdc import prdc
 from genaudit.metrics.result import Curve
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
@@ -271,7 +272,6 @@ class RemovedClasses(MeasuredTable):
         )
 
     def _scores(self, context: Context, model: Any, sources: Sequence[str]) -> list[dict[str, Any]]:
-        from genaudit.metrics.prdc import prdc
 
         features, names = self._features(context, model, sources)
         labels = np.array([_label(name) for name in names])

@@ -10,9 +10,11 @@ grade by noise or by blur, stand for them, and minus the grade for people's judg
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +173,6 @@ class Correlations(AnomalySets):
 
 def human_error_rates(dataset: str) -> dict[str, float]:
     """dgm-eval's human error rate by generator of a dataset ("cifar10", "ffhq256", "imagenet256")."""
-    import csv
-    from importlib.resources import files
 
     text = (files("genaudit.reports") / "human_error_rates.csv").read_text("utf-8")
     rates = {row["model"]: row for row in csv.DictReader(text.splitlines()) if row["dataset"] == dataset}

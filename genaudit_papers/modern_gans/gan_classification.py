@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from genaudit import demo
 from genaudit.backbones.generator import Generator, LoadedNetwork
+from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import accuracy, classify, nearest_neighbour_classes
 from genaudit.likelihood.linear_gaussian import LinearGaussian
 from genaudit.measures.ais import AIS
-from genaudit.measures.inversion import HEAD, Inverted
+from genaudit.measures.inversion import HEAD, Inverted, perceptual_features
 from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
@@ -40,7 +42,6 @@ class _Classes(Generator):
         self.network = network.eval()
 
     def load(self, device: str = "cpu") -> LoadedNetwork:
-        from genaudit.backbones.weight_files import sha256_of_tensors
 
         return LoadedNetwork(
             self.network.to(device), sha256_of_tensors(self.network.state_dict()), "probabilistic PCA by class"
@@ -115,9 +116,6 @@ def _grey(images: ImageSet) -> np.ndarray:
 
 
 def _perceptual(pixels: np.ndarray) -> np.ndarray:
-    import torch
-
-    from genaudit.measures.inversion import perceptual_features
 
     features = perceptual_features("cpu", torch.float32)
     with torch.no_grad():

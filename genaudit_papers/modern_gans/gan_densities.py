@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.likelihood.ais import ais_log_likelihood, bidirectional, simulate
 from genaudit.likelihood.inference import outlier_auroc
 from genaudit.measures.ais import AIS
 from genaudit.measures.generator_images import MeasureOfGenerator
@@ -118,8 +119,6 @@ class LikelihoodTable(_OfTheDemo):
 
     def _gap(self, groups: Groups, measure: AIS, seed: int) -> list[float]:
         import torch
-
-        from genaudit.likelihood.ais import bidirectional
 
         like = torch.empty(self.simulated, *groups.generator.image_shape).zero_()
         bounds = bidirectional(
@@ -243,8 +242,6 @@ def _simulate(
     generator: Any, measure: AIS, size: int, start: int, settings: dict[str, Any], context: Context
 ) -> list[float]:
     import torch
-
-    from genaudit.likelihood.ais import ais_log_likelihood, simulate
 
     common: dict[str, Any] = dict(sigma2=measure.sigma2, latent_dim=generator.latent_dim)
     random = torch.Generator().manual_seed(context.seed * 100_003 + start)

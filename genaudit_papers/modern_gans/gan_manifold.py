@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from genaudit import demo
+from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import nearest_neighbour_distances, outlier_auroc
 from genaudit.likelihood.inversion import psnr
-from genaudit.measures.inversion import Inverted, unpack
+from genaudit.measures.inversion import Inverted, perceptual_features, unpack
 from genaudit.metrics.generator_rows import INVERSION, densities, ends
 from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
@@ -138,10 +140,6 @@ def _separation(errors: dict[str, np.ndarray], seed: int) -> list[Cell]:
 def _perceptual(groups: Groups, rows: dict[str, np.ndarray]) -> dict[str, dict[str, list[float]]]:
     """Perceptual distance of images to their reconstructions and to the nearest training image, and 1-NN's in L2."""
     import torch
-
-    from genaudit import demo
-    from genaudit.data import ImageSet, open_images
-    from genaudit.measures.inversion import perceptual_features
 
     features = perceptual_features("cpu", torch.float32)
 

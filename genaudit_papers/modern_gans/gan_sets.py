@@ -20,7 +20,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.backbones.generator_sources import ModuleGenerator
 from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import single_colours
-from genaudit.measures.generator_images import MeasureOfGenerator
+from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.recipe import Context, Need, Scale
 from genaudit.store import Engine, Store
 from genaudit_papers import datasets
@@ -88,8 +88,6 @@ class Groups:
     def of(self, images: ImageSet) -> np.ndarray:
         """The same for any images."""
         import torch
-
-        from genaudit.measures.generator_images import as_generator_images
 
         read = [self.generator.recipe.apply(images.read(index)) for index in range(len(images))]
         stack = torch.from_numpy(np.stack(read).transpose(0, 3, 1, 2))

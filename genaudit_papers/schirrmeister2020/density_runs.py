@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import __version__
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need
 from genaudit.reports.table import Cell
+from genaudit.training import fit
 from genaudit_papers import datasets
 from genaudit_papers.datasets import Split
 from genaudit_papers.measuring import find_set, resized, set_need
@@ -25,7 +28,7 @@ from genaudit_papers.published import PublishedCell, compared
 
 if TYPE_CHECKING:
     from genaudit.likelihood.glow import Glow
-    from genaudit.likelihood.trainer import Step, TrainingRecipe
+    from genaudit.likelihood.trainer import Step
 
 GENERAL = "tiny_images"
 SEEDS = "Intervals are the lowest and the highest of the seeds."
@@ -68,7 +71,6 @@ def images(context: Context, name: str, split: Split) -> np.ndarray:
     if name in LABELLED:
         read = LABELLED[name][0]
         return np.ascontiguousarray(read(split, context.data)[0].transpose(0, 2, 3, 1))
-    from genaudit.measures.piad import PreparedPixels
 
     found, _ = resized(context, FOLDERS.get(name, name), PreparedPixels(32, 3))
     found = found.transpose(0, 2, 3, 1)  # a view: the images stay on disk
@@ -121,7 +123,6 @@ class GlowSettings:
 
     def recipe(self, count: int, seed: int, *, flip: bool) -> TrainingRecipe:
         """How to train on `count` images, or for as many updates as they take."""
-        from genaudit.likelihood.trainer import TrainingRecipe
 
         iterations = self.iterations or self.epochs * max(1, count // self.batch_size)
         return TrainingRecipe(iterations=iterations, batch_size=self.batch_size, shift=0.1, flip=flip, seed=seed)
@@ -145,7 +146,6 @@ def trained(
         name: of the model, a folder name. more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
     """
     from genaudit.likelihood.trainer import Trainer
-    from genaudit.training import fit
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")
     trainer = Trainer(model, on, recipe, device=context.device, **more)
@@ -181,7 +181,7 @@ def over_seeds_compared(cell: PublishedCell, values: Sequence[float], *, unit: s
 
 
 def _digest(given: np.ndarray) -> str:
-    """Of images or labels: a checkpoint of others is not gone on with."""
+    """Of images or labels: a checkpoint of others is not resumed."""
     digest = hashlib.blake2b(str(given.shape).encode(), digest_size=16)
     for start in range(0, len(given), 4096):
         digest.update(np.ascontiguousarray(given[start : start + 4096]).tobytes())

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit_papers.measuring import set_need
+from genaudit_papers.measuring import pixels_of, set_need
 from genaudit_papers.published import compared, published
 
 
@@ -147,10 +148,8 @@ class Fourier:
     def _correlations(self, context: Context) -> dict[str, Any]:
         from genaudit.likelihood import saved
         from genaudit.likelihood.dequantisation import to_pixels
-        from genaudit.likelihood.evaluation import log_likelihoods
-        from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
+        from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.stats.resampling import bootstrap_indices, percentile_interval
-        from genaudit_papers.measuring import pixels_of
 
         model = saved.load(self.model, context.device)
         channels, size, _ = model.image_shape

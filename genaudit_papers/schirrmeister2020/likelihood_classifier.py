@@ -20,6 +20,7 @@ import numpy as np
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Table
 from genaudit.stats.auroc import auroc
+from genaudit.training import fit
 from genaudit_papers import datasets
 from genaudit_papers.cutouts import cutouts
 from genaudit_papers.published import PublishedCell, published
@@ -120,7 +121,6 @@ class DiscriminativeBaseline:
         import torch
 
         from genaudit.likelihood.wide_resnet import ClassifierRecipe, ClassifierTrainer, WideResNet, logits
-        from genaudit.training import fit
 
         settings = self.settings[context.scale]
         recipe = ClassifierRecipe(settings["iterations"], settings["batch_size"], flip=flip, seed=seed)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.likelihood.losses import log_likelihood_ratio
+from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Table
 from genaudit.stats.auroc import auroc
@@ -77,8 +79,7 @@ class ModalitiesAsOutliers:
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
         """AUROCs by score and pair."""
-        from genaudit.likelihood.evaluation import log_likelihoods
-        from genaudit.likelihood.losses import log_likelihood_ratio
+        from genaudit.likelihood.scoring import log_likelihoods
 
         test = {each: _slices(context, each, "test") for each in self.modalities}
         scores: dict[str, dict[str, np.ndarray]] = {}  # of the model of a modality, by the set that it judges
@@ -103,7 +104,6 @@ def _name(modality: str, split: Split) -> str:
 
 def _slices(context: Context, modality: str, split: Split) -> np.ndarray:
     """Grey slices (N, 32, 32, 1) uint8, on disk."""
-    from genaudit.measures.piad import PreparedPixels
 
     found, _ = resized(context, _name(modality, split), PreparedPixels(32, 1))
     return found.transpose(0, 2, 3, 1)[..., :1]

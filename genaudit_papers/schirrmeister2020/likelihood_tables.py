@@ -5,7 +5,7 @@ ratios). There is no laptop version of their own: `likelihood_laptop` shows the 
 
 The general model learns the general distribution's images. The in-distribution's model is a copy of it that continues
 with the in-distribution's images (S7.2), for Tables S2 and S3 with the outlier loss on general images (Eq. S1). Diff is
-its log-likelihood ratio to the general model, Diff† that to a general model that went on with the in-distribution's
+its log-likelihood ratio to the general model, Diff† that to a general model that continued with the in-distribution's
 images as its outliers. Supervised models learn their images with labels and are scored by the mixture of their classes.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
@@ -145,8 +146,7 @@ class AnomalyDetection(_GlowTable):
         self, context: Context, seed: int, inside: str, general: Any, of_all: np.ndarray, *, supervised: bool
     ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         """Trains the models of an in-distribution; the function gives images' scores, higher where they belong."""
-        from genaudit.likelihood.evaluation import log_likelihoods
-        from genaudit.likelihood.losses import log_likelihood_ratio
+        from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.likelihood.trainer import finetune_from
 
         train, name, start, labels = images(context, inside, "train"), inside, finetune_from(general), {}
@@ -175,8 +175,7 @@ class AnomalyDetection(_GlowTable):
 def _bits(model: Any, given: np.ndarray, seed: int) -> float:
     import torch
 
-    from genaudit.likelihood.evaluation import noisy_log_prob
-    from genaudit.likelihood.losses import bits_per_dim
+    from genaudit.likelihood.scoring import noisy_log_prob
 
     log_prob = noisy_log_prob(model, given, generator=torch.Generator().manual_seed(seed))
     return float(bits_per_dim(log_prob.mean(), given[0].size))

@@ -18,11 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
+from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.training import fit
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genaudit.likelihood.glow import Glow
-    from genaudit.likelihood.trainer import Step, TrainingRecipe
+    from genaudit.likelihood.trainer import Step
 
 NETWORK = {
     "_target_": "genaudit.likelihood.glow.Glow",
@@ -66,7 +71,6 @@ class Trained:
 
 def recipe(iterations: int, seed: int) -> TrainingRecipe:
     """The general model's; `glow_laptop.yaml` says why these values."""
-    from genaudit.likelihood.trainer import TrainingRecipe
 
     return TrainingRecipe(
         iterations=iterations,
@@ -102,7 +106,6 @@ def train(
 
     from genaudit.likelihood.glow import Glow
     from genaudit.likelihood.trainer import finetune_from
-    from genaudit.training import fit
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -171,8 +174,7 @@ def judge(models: Trained, sets: dict[str, np.ndarray], codes: dict[str, dict[st
     Returns:
         Score's name => set's name => scores, on noise-free inputs, clipped from below (S4.5).
     """
-    from genaudit.likelihood.evaluation import log_likelihoods
-    from genaudit.likelihood.losses import log_likelihood_ratio
+    from genaudit.likelihood.scoring import log_likelihoods
 
     scores: Scores = {}
     for name, images in sets.items():
@@ -195,8 +197,7 @@ def bits(model: Glow, images: np.ndarray, *, samples: int = 1) -> float:
     `samples` is above 1, then an upper bound of what a code by the model would need that is closer to it."""
     import torch
 
-    from genaudit.likelihood.evaluation import noisy_log_prob
-    from genaudit.likelihood.losses import bits_per_dim
+    from genaudit.likelihood.scoring import noisy_log_prob
 
     generator = torch.Generator().manual_seed(0)
     log_prob = noisy_log_prob(model, images, samples=samples, generator=generator)
@@ -208,8 +209,7 @@ def amplitude_and_phase(model: Glow, images: np.ndarray) -> tuple[float, float]:
 
     Each image's amplitudes meet the phases of the next one; padded first, mixed, then clipped and rounded.
     """
-    from genaudit.likelihood.evaluation import log_likelihoods
-    from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
+    from genaudit.likelihood.scoring import log_likelihoods
 
     pixels = padded(images)[:, 0].numpy()
     mixes = to_pixel_range(mix_amplitude_phase(pixels, np.roll(pixels, -1, axis=0))).pixels

@@ -27,7 +27,7 @@ from genaudit_papers.tuluptceva2019.piad_runs import PIADSettings, perceptual_ne
 COLUMN = "ROC AUC"
 ITERATIONS = 100_000  # of the supplement, for CIFAR-10
 FIXED = {"policy": "fixed"}
-# row => (loss, what the schedule has besides); the losses that the paper calls "perc" and so on
+# row => (loss, what the recipe has besides); the losses that the paper calls "perc" and so on
 ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "baseline": ("mse", FIXED),
     "+ gr-norm w": ("mse", {}),
@@ -54,7 +54,7 @@ class PIADAblation:
         *,
         name: str,
         table: str,
-        schedule: Mapping[str, Any],
+        recipe: Mapping[str, Any],
         width: float,
         classes: Sequence[int],
         paper_classes: Sequence[int] = tuple(range(10)),
@@ -63,11 +63,11 @@ class PIADAblation:
         """
         Args:
             name: of the YAML. table: of the published table.
-            schedule: of `genaudit.piad.trainer.Schedule`, for scale=laptop. width: times the supplement's, likewise.
+            recipe: of `genaudit.piad.recipe.TrainingRecipe`, for scale=laptop. width: times the supplement's, likewise.
             classes: of Fashion-MNIST, at scale=laptop. paper_classes: of CIFAR-10, at scale=paper.
             pictures: whether the least and most anomalous images of the first class are shown, as in Fig. 5.
         """
-        self.name, self.table, self.schedule, self.width = name, table, dict(schedule), width
+        self.name, self.table, self.recipe, self.width = name, table, dict(recipe), width
         self.classes: dict[Scale, tuple[int, ...]] = {"laptop": tuple(classes), "paper": tuple(paper_classes)}
         self.pictures = pictures
 
@@ -101,7 +101,7 @@ class PIADAblation:
         """Those of a row's training."""
         loss, more = ROWS[row]
         if scale == "laptop":
-            return PIADSettings(self.width, self.schedule | dict(more), self._network(scale), "mnist", loss)
+            return PIADSettings(self.width, self.recipe | dict(more), self._network(scale), "mnist", loss)
         return PIADSettings(1.0, {"iterations": ITERATIONS, **more}, self._network(scale), "cifar10", loss)
 
     @staticmethod
@@ -141,7 +141,7 @@ class PIADAblation:
                 for end in ("least", "most")
             )
             figures = (Pictures(f"Test images, normal: {names[classes[0]]}", ("",) * piad_runs.SHOWN, tuple(rows)),)
-        budget = ", ".join(f"{name} {value}" for name, value in self.schedule.items())
+        budget = ", ".join(f"{name} {value}" for name, value in self.recipe.items())
         listed = ", ".join(f"{each} ({names[each]})" for each in classes)
         return Table(
             name=self.name,

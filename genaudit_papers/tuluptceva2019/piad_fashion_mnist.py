@@ -45,7 +45,7 @@ class PIADFashionMNIST:
     def __init__(
         self,
         *,
-        schedule: Mapping[str, Any],
+        recipe: Mapping[str, Any],
         width: float,
         focus: int = 8,
         seeds: int = 3,
@@ -56,19 +56,19 @@ class PIADFashionMNIST:
     ) -> None:
         """
         Args:
-            schedule: of `genaudit.piad.trainer.Schedule`, for scale=laptop.
+            recipe: of `genaudit.piad.recipe.TrainingRecipe`, for scale=laptop.
             width: of the networks, times Table 1's, for scale=laptop.
             focus: the class that several seeds train; `seeds` count up from the run's.
             classes: those that the first seed trains.
             components: of the PCA reconstructions.
-            variants: other settings of PIAD by name, `width` and `schedule` each, for scale=laptop; the focus class
+            variants: other settings of PIAD by name, `width` and `recipe` each, for scale=laptop; the focus class
                 alone is trained with them.
             note: goes below the laptop's table.
         """
-        self.schedule, self.width, self.focus, self.seeds = dict(schedule), width, focus, seeds
+        self.recipe, self.width, self.focus, self.seeds = dict(recipe), width, focus, seeds
         self.note = note
         self.classes, self.components = tuple(classes), tuple(components)
-        self.variants = {name: (knobs["width"], dict(knobs["schedule"])) for name, knobs in (variants or {}).items()}
+        self.variants = {name: (knobs["width"], dict(knobs["recipe"])) for name, knobs in (variants or {}).items()}
         self._perceptuals: dict[str, Any] = {}
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
@@ -91,7 +91,7 @@ class PIADFashionMNIST:
         }
         trainings = [(settings, run) for run in runs]
         if context.scale == "laptop":
-            variants = [PIADSettings(width, schedule, settings.network) for width, schedule in self.variants.values()]
+            variants = [PIADSettings(width, recipe, settings.network) for width, recipe in self.variants.values()]
             trainings += [(variant, run) for variant in variants for run in many]
         for each, (c, s) in trainings:
             computes[_step(each, (c, s))] = functools.partial(self._piad, context, data, each, c, s)
@@ -108,8 +108,8 @@ class PIADFashionMNIST:
         """Those of PIAD's training, and those that the baselines depend on."""
         if scale == "laptop":
             network = "efficientnet_lite0"
-            return PIADSettings(self.width, self.schedule, network), (self.components, network)
-        # the other defaults of Schedule are the supplement's
+            return PIADSettings(self.width, self.recipe, network), (self.components, network)
+        # the other defaults of TrainingRecipe are the supplement's
         return PIADSettings(1.0, {"iterations": 50_000}, "vgg19_relu42"), (self.components, "vgg19_relu42")
 
     def _shallow(self, context: Context, data: _Data, normal: int, seed: int) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class PIADFashionMNIST:
         settings = self.settings(context.scale)[0]
         notes = (self.note,) if self.note and context.scale == "laptop" else ()
         width = settings.width
-        budget = ", ".join(f"{name} {value}" for name, value in settings.schedule.items())
+        budget = ", ".join(f"{name} {value}" for name, value in settings.recipe.items())
         return Table(
             name="piad_fashion_mnist",
             title="Fashion-MNIST: AUROC of one class against the others, GPND's protocol",

@@ -43,7 +43,7 @@ class PIADOneVsAll:
     def __init__(
         self,
         *,
-        schedule: Mapping[str, Any],
+        recipe: Mapping[str, Any],
         width: float,
         seeds: int = 3,
         components: Sequence[int] = (32,),
@@ -51,12 +51,12 @@ class PIADOneVsAll:
     ) -> None:
         """
         Args:
-            schedule: of `genaudit.piad.trainer.Schedule`, for scale=laptop.
+            recipe: of `genaudit.piad.recipe.TrainingRecipe`, for scale=laptop.
             width: of the networks, times the supplement's, for scale=laptop.
             seeds: of the trainings at scale=paper; the laptop trains once.
             components: of the PCA reconstructions. classes: that take turns at being normal.
         """
-        self.schedule, self.width, self.seeds = dict(schedule), width, seeds
+        self.recipe, self.width, self.seeds = dict(recipe), width, seeds
         self.components, self.classes = tuple(components), tuple(classes)
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
@@ -99,8 +99,8 @@ class PIADOneVsAll:
     def settings(self, dataset: str, scale: Scale, network: str) -> PIADSettings:
         """Those of PIAD's training."""
         if scale == "laptop":
-            return PIADSettings(self.width, self.schedule, network, ARCHITECTURES[dataset])
-        # the other defaults of Schedule are the supplement's
+            return PIADSettings(self.width, self.recipe, network, ARCHITECTURES[dataset])
+        # the other defaults of TrainingRecipe are the supplement's
         return PIADSettings(1.0, {"iterations": ITERATIONS[dataset]}, network, ARCHITECTURES[dataset])
 
     def _shallow(self, context: Context, name: str, normal: int, network: str) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class PIADOneVsAll:
                     cells.append(_cell(given, f"{name} avg", method, float(np.mean(means)), around, ""))
         laptop = ""
         if context.scale == "laptop":
-            budget = ", ".join(f"{name} {value}" for name, value in self.schedule.items())
+            budget = ", ".join(f"{name} {value}" for name, value in self.recipe.items())
             images = (
                 ""
                 if datasets.find_full_mnist(context.data)

@@ -48,8 +48,8 @@ class _Photographs:
     what: str
 
     def __init__(self, *, iterations: int, n_dis: int = 2, width: float = 1.0) -> None:
-        schedule = {"iterations": iterations, "n_dis": n_dis}
-        self.settings = PIADSettings(width, schedule, NETWORK, self.architecture)
+        recipe = {"iterations": iterations, "n_dis": n_dis}
+        self.settings = PIADSettings(width, recipe, NETWORK, self.architecture)
 
     def files(self, data: Path | None) -> list[Need]:
         """The dataset's parts."""

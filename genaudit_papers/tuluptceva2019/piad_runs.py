@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit.piad.recipe import TrainingRecipe
 from genaudit.recipe import Context, Need
+from genaudit.training import fit, read_log
 from genaudit_papers.tuluptceva2019 import one_class
 
 if TYPE_CHECKING:
@@ -31,13 +33,13 @@ class PIADSettings:
     """What a training depends on besides its images and seed.
 
     Attributes:
-        width: of the networks, times that of `architecture`. schedule: of `genaudit.piad.trainer.Schedule`.
+        width: of the networks, times that of `architecture`. recipe: of `genaudit.piad.recipe.TrainingRecipe`.
         network: of the perceptual features, a function of `genaudit.piad.perceptual`.
         architecture: of `genaudit.piad.networks`. reconstruction: the loss, which is the score too.
     """
 
     width: float
-    schedule: Mapping[str, Any]
+    recipe: Mapping[str, Any]
     network: str
     architecture: str = "mnist"
     reconstruction: str = LOSS
@@ -47,7 +49,7 @@ class PIADSettings:
         """Tells runs with other settings apart."""
         usual = (self.architecture, self.reconstruction) == ("mnist", LOSS)
         more = [] if usual else [self.architecture, self.reconstruction]
-        return key([self.width, dict(self.schedule), self.network, *more])
+        return key([self.width, dict(self.recipe), self.network, *more])
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,7 @@ def train_and_score(
     """
     from genaudit.piad.networks import ARCHITECTURES, build
     from genaudit.piad.scoring import score_batches
-    from genaudit.piad.trainer import Schedule, Trainer
-    from genaudit.training import fit, read_log
+    from genaudit.piad.trainer import Trainer
 
     architecture = ARCHITECTURES[settings.architecture]
     architecture = architecture if settings.width == 1 else architecture.widened(settings.width)
@@ -90,7 +91,7 @@ def train_and_score(
         networks,
         split.train,
         perceptual,
-        Schedule(**settings.schedule),
+        TrainingRecipe(**settings.recipe),
         reconstruction=loss,
         seed=seed,
         device=context.device,

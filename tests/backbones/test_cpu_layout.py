@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from timm.layers import Conv2dSame
 
 from genaudit.backbones.cpu_layout import Pointwise, SamePadding, arrange_for_cpu
-from genaudit.backbones.dense_layers import SmallMaps
 from genaudit.backbones.frozen import Convolution
 
 
@@ -48,7 +47,7 @@ def test_a_strided_or_grouped_convolution_is_no_matrix_product() -> None:
 def test_a_network_of_dense_convolutions_keeps_the_plain_layout_where_gradients_are_taken() -> None:
     layers = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)).requires_grad_(False)
     assert arrange_for_cpu(layers.to(memory_format=torch.channels_last)) == torch.contiguous_format
-    assert isinstance(layers[0], SmallMaps)
+    assert isinstance(layers[0], Convolution)
     assert layers[0].conv.weight.is_contiguous()
     forward = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)).requires_grad_(False)
     assert arrange_for_cpu(forward, gradients=False) == torch.channels_last

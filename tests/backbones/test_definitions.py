@@ -15,6 +15,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
+from PIL import Image
 
 from genaudit.backbones.embedded import EfficientNetLite0
 from genaudit.backbones.feature_model import FeatureModel
@@ -42,10 +43,12 @@ class Definition:
     activation: str
     pool: str
     epsilon: float | None = None  # of the last LayerNorm
+    fit: str = "squash"
 
 
 AUTHORS = {
     "clip_vit_b32": Definition(512, 224, "bicubic", CLIP, "QuickGELU", "token", 1e-5),
+    "clip_vit_l14_336": Definition(768, 336, "bicubic", CLIP, "QuickGELU", "token", 1e-5, "cut"),  # for CMMD
     "convnext_t": Definition(768, 224, "bicubic", IMAGENET, "GELU", "avg", 1e-6),
     "convnext_xl_22k": Definition(2048, 224, "bicubic", IMAGENET, "GELU", "avg", 1e-6),
     "dino_vit_s16": Definition(384, 224, "bicubic", IMAGENET, "GELU", "token", 1e-6),
@@ -78,7 +81,7 @@ def test_preprocessing_is_the_authors(name: str) -> None:
     model, authors = made(name), AUTHORS[name]
     recipe = model.recipe
     assert isinstance(recipe, ResizeRecipe)
-    assert (recipe.size, recipe.interpolation, recipe.fit) == (authors.size, authors.interpolation, "squash")
+    assert (recipe.size, recipe.interpolation, recipe.fit) == (authors.size, authors.interpolation, authors.fit)
     assert (model.mean, model.std) == authors.normalisation
 
 
@@ -86,7 +89,7 @@ def test_preprocessing_is_the_authors(name: str) -> None:
 def test_architecture_is_the_authors(name: str) -> None:
     model, authors = made(name), AUTHORS[name]
     assert isinstance(model, TimmModel)
-    classes = 512 if model.projection else 0
+    classes = authors.features if model.projection else 0
     with torch.device("meta"):
         network = timm.create_model(model.name, num_classes=classes, **model.kwargs)
     activations = {type(m).__name__ for m in network.modules() if "LU" in type(m).__name__}
@@ -103,6 +106,17 @@ def _pool(network: Any) -> str:
     """Of a ViT the token that leaves, of a convolutional network how it pools."""
     pool = network.global_pool if hasattr(network, "global_pool") else network.head.global_pool
     return str(pool if isinstance(pool, str) else pool.pool_type)
+
+
+@pytest.mark.parametrize("size", [(400, 352), (90, 121), (336, 336)])
+def test_cmmds_images_are_cut_to_the_central_square_and_resized_by_pillow(size: tuple[int, int]) -> None:
+    """The authors cut at whole pixels, then resize 8-bit pixels bicubically."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    side, (height, width) = min(size), size
+    top, left = (height - side) // 2, (width - side) // 2
+    cut = Image.fromarray(image[top : top + side, left : left + side])
+    expected = np.asarray(cut.resize((336, 336), Image.Resampling.BICUBIC))
+    assert np.array_equal(made("clip_vit_l14_336").recipe.apply(image), expected)
 
 
 def test_only_what_the_authors_of_the_anomaly_score_validated_is_called_so() -> None:

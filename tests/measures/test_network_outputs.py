@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from genaudit.backbones.embedded import EfficientNetLite0
-from genaudit.backbones.fid_inception import FidInception
+from genaudit.backbones.fid_inception import FidInception, _untrained
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.backbones.torchvision_model import TorchvisionModel
 from genaudit.errors import UserError
@@ -107,3 +108,35 @@ def test_fids_inception_gives_torch_fidelitys_logits_and_the_seven_channels_of_s
     wanted = inside["map"].permute(0, 2, 3, 1)[..., :7].flatten(1)
     torch.testing.assert_close(rows, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
     assert np.isfinite(rows.numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["lite", "inception", "random inception"])
+def test_one_forward_pass_gives_the_rows_of_each_output_alone(name: str, tmp_path: Path) -> None:
+    model: EfficientNetLite0 | FidInception
+    if name == "lite":
+        model = EfficientNetLite0(size=64)
+    elif name == "inception":
+        pytest.importorskip("torch_fidelity")
+        torch.save(_untrained(1).state_dict(), tmp_path / "weights.pth")
+        model = FidInception(checkpoint=str(tmp_path / "weights.pth"))
+    else:
+        pytest.importorskip("torch_fidelity")
+        model = FidInception(pretrained=False)
+    images = _images(model.recipe.size)
+    kinds = [Embedding, Logits, SpatialFeatures] if name != "random inception" else [SpatialFeatures, Embedding]
+    measures = [kind(model) for kind in kinds]
+    assert len({measure.shared_network for measure in measures}) == 1
+    assert measures[0].shared_network is not None
+    together = measures[0].open_together(measures, "cpu", "float32")(images, DIGESTS)
+    for measure, rows in zip(measures, together, strict=True):
+        alone = measure.open("cpu", "float32")(images, DIGESTS)
+        assert torch.equal(rows, alone), measure.name  # stored under one fingerprint: the last bit too
+
+
+def test_outputs_of_other_networks_or_settings_do_not_share_a_pass() -> None:
+    prints = {Embedding(model).shared_network for model in (EfficientNetLite0(), EfficientNetLite0(size=64))}
+    assert len(prints) == 2
+    assert Embedding(EfficientNetLite0(stage=3)).shared_network is None
+    assert Embedding(TimmModel("test_vit", pretrained=False)).shared_network is None
+    if importlib.util.find_spec("torch_fidelity"):
+        assert Logits(FidInception(pretrained=False)).shared_network is None  # its classes mean nothing: it says so

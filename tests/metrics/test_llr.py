@@ -65,7 +65,7 @@ def test_the_generated_images_take_the_side_that_is_not_given(given: Any, sides:
     )
 
 
-def test_generated_images_alone_cannot_be_told_apart() -> None:
+def test_generated_images_alone_cannot_be_distinguished() -> None:
     with pytest.raises(Unavailable, match=r"anomalies= .* or reference="):
         judge(generated=GENERATED)
 

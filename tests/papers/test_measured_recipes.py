@@ -22,7 +22,8 @@ from genaudit_papers.dombrowski2025.irs_agreement import Agreement, Retrievals, 
 from genaudit_papers.dombrowski2025.irs_measured import PRDC, RealRetrieval, RemovedClasses
 from genaudit_papers.hwang2024 import as_correlations
 from genaudit_papers.hwang2024.as_correlations import Correlations, human_error_rates
-from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings, Regression
+from genaudit_papers.hwang2024.as_regression import Regression
+from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings
 
 
 def run(recipe: Any, folder: Path, **more: Any) -> Table:

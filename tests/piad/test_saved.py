@@ -44,7 +44,7 @@ def test_a_saved_model_scores_as_before(
     np.testing.assert_array_equal(anomaly_score(model.networks, images, model.perceptual), expected)
     assert model.architecture == TINY
     assert model.pixels == PIXELS
-    record = saved.read_record(moved)
+    record = saved.describe(moved)
     assert (record["seed"], record["iterations"]) == (3, 7)
     assert saved.sha256(moved) == hashlib.sha256((moved / saved.WEIGHTS).read_bytes()).hexdigest()
     assert not list(moved.glob("*.partial"))
@@ -92,7 +92,7 @@ def test_other_perceptual_weights_are_refused(folder: Path, tmp_path: Path) -> N
 
 
 def test_a_record_makes_nothing_but_perceptual_networks(folder: Path, tmp_path: Path) -> None:
-    record = saved.read_record(folder)
+    record = saved.describe(folder)
     record["perceptual"]["node"] = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
     (folder / saved.RECORD).write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"os\.mkdir"):

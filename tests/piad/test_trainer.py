@@ -15,10 +15,11 @@ from genaudit.errors import UserError
 from genaudit.piad import losses
 from genaudit.piad.networks import Architecture, PIADNetworks, build
 from genaudit.piad.perceptual import Perceptual
+from genaudit.piad.recipe import RECIPES, TrainingRecipe
 from genaudit.piad.scoring import anomaly_score, dissimilarity, prepare, score_batches
-from genaudit.piad.trainer import SCHEDULES, Schedule, Trainer
+from genaudit.piad.trainer import Trainer
 
-SHORT = Schedule(20, n_weight=2, batch_size=8)
+SHORT = TrainingRecipe(20, n_weight=2, batch_size=8)
 
 
 def weights(networks: PIADNetworks) -> list[torch.Tensor]:
@@ -32,10 +33,10 @@ def equal(a: PIADNetworks, b: PIADNetworks) -> bool:
 def test_a_step_has_the_gradients_of_algorithm_1(
     networks: PIADNetworks, perceptual: Perceptual, images: np.ndarray
 ) -> None:
-    schedule = replace(SHORT, n_dis=1)
+    recipe = replace(SHORT, n_dis=1)
     before = copy.deepcopy(networks)
-    trainer = Trainer(networks, images, perceptual, schedule)
-    twin = Trainer(copy.deepcopy(networks), images, perceptual, schedule)  # to draw the same random numbers
+    trainer = Trainer(networks, images, perceptual, recipe)
+    twin = Trainer(copy.deepcopy(networks), images, perceptual, recipe)  # to draw the same random numbers
     result = trainer.step()
 
     x, z = twin._draw()
@@ -85,21 +86,38 @@ def test_a_step_has_the_gradients_of_algorithm_1(
 def test_training_resumes_bit_for_bit_from_a_file(
     networks: PIADNetworks, perceptual: Perceptual, images: np.ndarray, tmp_path: Path, policy: Any
 ) -> None:
-    schedule = replace(SHORT, policy=policy, n_weight=3)
-    whole = Trainer(copy.deepcopy(networks), images, perceptual, schedule)
+    recipe = replace(SHORT, policy=policy, n_weight=3)
+    whole = Trainer(copy.deepcopy(networks), images, perceptual, recipe)
     unbroken = [whole.step().numbers() for _ in range(9)]
 
-    first = Trainer(copy.deepcopy(networks), images, perceptual, schedule)
+    first = Trainer(copy.deepcopy(networks), images, perceptual, recipe)
     broken = [first.step().numbers() for _ in range(4)]
     torch.save(first.state_dict(), tmp_path / "state.pt")
     other = build(Architecture(4, (6, 4), (4, 6), (4, 6), 8), 1, seed=9)
-    second = Trainer(other, images, perceptual, replace(schedule, iterations=50), seed=7)
+    second = Trainer(other, images, perceptual, replace(recipe, iterations=50), seed=7)
     second.step()
     second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     broken += [second.step().numbers() for _ in range(5)]
     assert broken == unbroken
     assert equal(second.networks, whole.networks)
     assert second.iteration == 9
+
+
+def test_a_checkpoint_of_an_older_version_resumes_and_one_of_another_rate_does_not(
+    networks: PIADNetworks, perceptual: Perceptual, images: np.ndarray
+) -> None:
+    """Its keys were `lr` and `lr_critics`."""
+    trainer = Trainer(networks, images, perceptual, SHORT)
+    trainer.step()
+    state = trainer.state_dict()
+    for old, new in {"lr": "learning_rate", "lr_critics": "learning_rate_critics"}.items():
+        state["settings"][old] = state["settings"].pop(new)
+    again = Trainer(copy.deepcopy(networks), images, perceptual, SHORT)
+    again.load_state_dict(state)
+    assert again.iteration == 1
+    state["settings"]["lr_critics"] = 1.0
+    with pytest.raises(UserError, match=r"learning_rate_critics \(now 0.0005, then 1.0\)"):
+        again.load_state_dict(state)
 
 
 def test_a_state_is_a_snapshot(networks: PIADNetworks, perceptual: Perceptual, images: np.ndarray) -> None:
@@ -166,8 +184,8 @@ def test_policies_update_gamma_when_they_say(
     changes = {}
     policy: Any
     for policy in ("paper", "released", "fixed"):
-        schedule = replace(SHORT, policy=policy, n_weight=3, gamma_encoder=0.5)
-        trainer = Trainer(copy.deepcopy(networks), images, perceptual, schedule)
+        recipe = replace(SHORT, policy=policy, n_weight=3, gamma_encoder=0.5)
+        trainer = Trainer(copy.deepcopy(networks), images, perceptual, recipe)
         gammas = [0.5] + [trainer.step().gamma_encoder for _ in range(7)]
         changes[policy] = [i for i in range(7) if gammas[i + 1] != gammas[i]]
     assert changes == {"paper": [0, 3, 6], "released": [2, 5], "fixed": []}
@@ -194,14 +212,14 @@ def test_losses_hold_no_graph(networks: PIADNetworks, perceptual: Perceptual, im
 def test_reconstruction_improves(
     networks: PIADNetworks, perceptual: Perceptual, images: np.ndarray, reconstruction: Any
 ) -> None:
-    schedule = replace(SHORT, n_dis=1, lr=3e-3, policy="fixed", gamma_generator=1e3, gamma_encoder=1e3)
-    trainer = Trainer(networks, images[:8], perceptual, schedule, reconstruction=reconstruction)
+    recipe = replace(SHORT, n_dis=1, learning_rate=3e-3, policy="fixed", gamma_generator=1e3, gamma_encoder=1e3)
+    trainer = Trainer(networks, images[:8], perceptual, recipe, reconstruction=reconstruction)
     path = [float(trainer.step().reconstruction) for _ in range(25)]
     assert np.mean(path[-5:]) < 0.95 * path[0]
 
 
 def test_divergence_stops_with_a_sentence(networks: PIADNetworks, perceptual: Perceptual, images: np.ndarray) -> None:
-    trainer = Trainer(networks, images, perceptual, replace(SHORT, lr_critics=1e12))
+    trainer = Trainer(networks, images, perceptual, replace(SHORT, learning_rate_critics=1e12))
     with pytest.raises(UserError, match="diverged at iteration 0"):
         trainer.step()
 
@@ -245,19 +263,22 @@ def test_a_checkpoint_of_other_settings_or_networks_is_an_error(
     wider = build(Architecture(4, (8, 4), (4, 6), (4, 6), 8), 1)
     with pytest.raises(UserError, match="another generator"):
         Trainer(wider, images, perceptual, SHORT).load_state_dict(state)
-    with pytest.raises(UserError, match="not one of PIAD"):
+    with pytest.raises(UserError, match="not one of this kind of training"):
         Trainer(networks, images, perceptual, SHORT).load_state_dict({"epoch": 3})
 
 
 def test_schedules_are_the_supplements() -> None:
     iterations = {"coil100": 20, "mnist": 50, "fashion_mnist": 50, "cifar10": 100, "lsun": 200, "celeba": 200}
-    assert {name: schedule.iterations // 1000 for name, schedule in SCHEDULES.items()} == iterations
-    assert {name for name, schedule in SCHEDULES.items() if schedule.n_dis == 3} == {"lsun", "celeba"}
-    assert all((s.batch_size, s.n_weight, s.lr, s.lr_critics) == (32, 100, 2e-4, 5e-4) for s in SCHEDULES.values())
+    assert {name: recipe.iterations // 1000 for name, recipe in RECIPES.items()} == iterations
+    assert {name for name, recipe in RECIPES.items() if recipe.n_dis == 3} == {"lsun", "celeba"}
+    assert all(
+        (s.batch_size, s.n_weight, s.learning_rate, s.learning_rate_critics) == (32, 100, 2e-4, 5e-4)
+        for s in RECIPES.values()
+    )
     with pytest.raises(ValueError, match="policy"):
-        Schedule(1, policy="none")  # type: ignore[arg-type]
+        TrainingRecipe(1, policy="none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batch_size"):
-        Schedule(1, batch_size=1)
+        TrainingRecipe(1, batch_size=1)
 
 
 def test_the_score_is_the_loss_between_image_and_reconstruction_in_any_batches(

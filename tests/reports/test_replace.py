@@ -55,7 +55,7 @@ def test_where_nothing_else_is_there_no_file_of_the_folder_is_touched_one_by_one
     out = tmp_path / "out"
     write(out, "old")
     monkeypatch.setattr(os, "rename", lambda *names: pytest.fail("renamed a file by itself"))
-    held = os.open(out, os.O_RDONLY)  # a reader that has the folder open goes on seeing the old report
+    held = os.open(out, os.O_RDONLY)  # a reader that has the folder open still sees the old report
     (out / "report.html").chmod(0o600)
     out.chmod(0o750)
     write(out, "new")

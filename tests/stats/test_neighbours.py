@@ -97,7 +97,7 @@ def test_ties_beyond_the_shortlist_are_found_again_in_order() -> None:
     np.testing.assert_array_equal(found.indices, [[0, 1, 2, 3], [1, 3, 5, 7], [1, 3, 5, 7]])
 
 
-def test_near_ties_below_float32_resolution_are_told_apart() -> None:
+def test_near_ties_below_float32_resolution_are_distinguished() -> None:
     rng = np.random.default_rng(5)
     base = rng.normal(size=32)
     # Distances to the origin differ by parts in 10^9: products in float32 cannot order them.

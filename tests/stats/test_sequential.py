@@ -136,7 +136,7 @@ def test_evalue_is_a_mixture_of_likelihood_ratios_with_expectation_one() -> None
     assert float(np.exp(log_evalue(1, 1, 1))) == 1
 
 
-def test_collapsed_and_diverse_models_are_told_apart_early() -> None:
+def test_collapsed_and_diverse_models_are_distinguished_early() -> None:
     collapsed = SequentialGate(10_000, 0.8, 0.05, horizon=2000)
     decision = collapsed.update(np.random.default_rng(0).integers(0, 500, 2000))
     assert decision.decision == "reject"

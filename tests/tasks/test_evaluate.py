@@ -194,7 +194,7 @@ def test_two_processes_fill_one_store(make_images: Callable[..., Path], tiny: li
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="PyTorch was built without distributed")
 def test_ranks_share_the_measuring_and_one_judges(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
     alone = _run(tmp_path / "alone", *sets, *tiny, "metric=[fd,irs]", f"store={tmp_path / 's1'}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += ["-m", "genaudit", "evaluate", *sets, *tiny, "metric=[fd,irs]", f"store={tmp_path / 's2'}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, f"out={tmp_path / 'ranks'}"], env=environment, capture_output=True, text=True)
@@ -254,13 +254,13 @@ def test_a_report_counts_what_a_source_left_out(
 def test_an_array_file_that_is_rewritten_while_it_is_measured_leaves_no_rows_of_other_images(
     tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genaudit.store import measuring as loop
+    from genaudit.store import passes as loop
 
     first, second = (np.random.default_rng(seed).integers(0, 256, (9, 20, 20, 3), dtype=np.uint8) for seed in (0, 1))
     monkeypatch.setattr("genaudit.data.file_rows.HELD_BYTES", 0)
     np.save(tmp_path / "x.npy", first)
     np.save(tmp_path / "y.npy", second)
-    original = loop.prepared_batches
+    original = loop.prepared_images
 
     def rewritten(*args: Any, **keys: Any) -> Any:
         (tmp_path / "x.npy").write_bytes((tmp_path / "y.npy").read_bytes())
@@ -268,7 +268,7 @@ def test_an_array_file_that_is_rewritten_while_it_is_measured_leaves_no_rows_of_
 
     arguments = [f"{tmp_path}/x.npy", f"reference={tmp_path}/y.npy", "metric=[fd]", *tiny]
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "prepared_batches", rewritten)
+        patch.setattr(loop, "prepared_images", rewritten)
         assert main(["evaluate", *arguments, f"out={tmp_path}/out"]) == USER
     np.save(tmp_path / "x.npy", first)
     after = _run(tmp_path / "after", *arguments)

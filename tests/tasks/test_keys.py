@@ -120,7 +120,10 @@ def test_a_setting_that_is_not_valid_is_named(setting: str, right: str, capsys: 
         (["train", "likelihood=glow_laptop", "train=t", "samples=x"], "samples must be"),
         (["train", "likelihood=glow_laptop", "train=t", "likelihood.model.channels=2"], "channels must be 1 or 3"),
         (["train", "likelihood=glow_laptop", "train=t", "likelihood.recipe.clip_norm=a"], "clip_norm must be a number"),
-        (["train", "piad=mnist", "train=t", "piad.schedule.lr=fast"], "piad.schedule.lr must be a number, got fast"),
+        (
+            ["train", "piad=mnist", "train=t", "piad.recipe.learning_rate=fast"],
+            "piad.recipe.learning_rate must be a number, got fast",
+        ),
         (["reproduce", "table=irs_section11", "scale=big"], "scale must be laptop or paper, got big"),
         (["demo", "sets=vae"], "sets must be a list"),
         (["list", "metrics", "progress=off"], "progress must be true or false"),

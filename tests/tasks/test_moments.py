@@ -63,7 +63,7 @@ def test_the_file_says_where_its_moments_come_from(
     assert [path.name for path in file.parent.iterdir()] == ["ref.npz"]  # no temporary file is left
 
 
-def test_moments_of_another_network_are_told_apart_from_those_of_this_one(
+def test_moments_of_another_network_are_distinguished_from_those_of_this_one(
     make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
 ) -> None:
     generated, file = make_images("gen", 8, seed=1), tmp_path / "ref.npz"

@@ -28,9 +28,10 @@ from genaudit.tasks.run import ranks
 from genaudit.cli import end, main
 fill, join = store.fill, ranks.Ranks.join.__func__
 own = "own group" in sys.argv
-def counted(folder, images, missing, *rest):
-    print("share", len(missing), flush=True)
-    return fill(folder, images, missing, *rest)
+def counted(images, lacking, *rest):
+    (one,) = lacking
+    print("share", len(one.images), flush=True)
+    return fill(images, lacking, *rest)
 def joined(cls):
     if own:  # a program that has joined already, with PyTorch's timeout
         dist.init_process_group("gloo", timeout=datetime.timedelta(minutes=30))

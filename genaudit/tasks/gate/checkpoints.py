@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.data.array_files import ARRAY_EXTENSIONS
-from genaudit.data.decode import EXTENSIONS
 from genaudit.data.folder import home, matches_of
+from genaudit.data.formats import EXTENSIONS
 from genaudit.data.sources import TARS
 from genaudit.errors import UserError, one_line
 from genaudit.reports.console import show_files

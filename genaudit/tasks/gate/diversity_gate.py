@@ -17,9 +17,12 @@ from genaudit.measures.measure import fingerprint
 from genaudit.metrics.gate import Gate, Verdict
 from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
+from genaudit.reports.report import RoleImages
 from genaudit.store.stream import RowStream
+from genaudit.tasks.gate.judge import Judge
+from genaudit.tasks.gate.result import gate_run
 from genaudit.tasks.gate.samples import SetSamples
-from genaudit.tasks.gate.yardstick import Judge, Yardstick
+from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.compose import as_override, compose, described
 from genaudit.tasks.run.environment import now, resolved
 from genaudit.tasks.run.guest import guest
@@ -80,7 +83,7 @@ class DiversityGate:
 
     def reset(self) -> None:
         """Forgets the samples: the next checkpoint's gate, with the same target."""
-        self._judge: Judge = self._yardstick.judge("sequential", None)
+        self._judge = Judge.of(self._yardstick, "sequential", None)
         self._names: list[str] = []
         self._digests: list[np.ndarray] = []
         self._pictures: dict[int, np.ndarray] = {}
@@ -171,7 +174,7 @@ class DiversityGate:
     def _run(self, finished: bool) -> GateRun:
         digests = np.concatenate([np.empty((0, 16), np.uint8), *self._digests])
         shown = _Shown(self._names, self._pictures, digests)
-        run = self._judge.run(shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
+        run = gate_run(self._judge, shown, finished, now(), "genaudit.DiversityGate", resolved(self._cfg))
         if self._stream is not None:
             name, stream = self._yardstick.measure.name, self._stream
             use = run.measures[name]
@@ -190,8 +193,8 @@ class DiversityGate:
         Raises:
             UserError: the state is of another training set, feature model or target.
         """
-        own = {"train": self._train_digest(), "measure": self._fingerprint()}
-        for name, value in own.items():
+        current = {"train": self._train_digest(), "measure": self._fingerprint()}
+        for name, value in current.items():
             if state.get(name) != value:
                 what = "training set" if name == "train" else "feature model or precision"
                 raise UserError(f"the saved gate belongs to another {what}; DiversityGate needs the same one again")
@@ -248,7 +251,6 @@ class _Shown:
         return self.pictures[index]
 
     def describe(self) -> Any:
-        from genaudit.reports.report import RoleImages
 
         return RoleImages("samples", len(self.names), "")
 

@@ -10,8 +10,10 @@ from genaudit.errors import UserError
 from genaudit.metrics.gate import Mode
 from genaudit.reports.gate import GateRun
 from genaudit.store.stream import RowStream
+from genaudit.tasks.gate.judge import Judge
+from genaudit.tasks.gate.result import gate_run
 from genaudit.tasks.gate.samples import Samples, SetSamples, StreamedSamples, all_lines, lines_of
-from genaudit.tasks.gate.yardstick import Judge, Yardstick
+from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.environment import command_line, now, resolved
 from genaudit.tasks.run.measuring import measure_roles
 from genaudit.tasks.run.progress import Progress
@@ -30,7 +32,7 @@ def gate_set(cfg: Any, yardstick: Yardstick, source: Any) -> GateRun:
     rows = None
     if mode == "fixed" and isinstance(images, ImageSet):
         images, rows = _measure_whole(yardstick, images)
-    judge = yardstick.judge(mode, len(images))
+    judge = Judge.of(yardstick, mode, len(images))
     with yardstick.stream() as stream:
         samples = SetSamples(images, yardstick.order(images.digests), rows=rows, stream=stream)
         judge.draw(samples, whole=mode == "fixed")
@@ -41,13 +43,13 @@ def gate_lines(cfg: Any, yardstick: Yardstick) -> GateRun:
     """Gates image files whose paths standard input names, and stops reading as soon as the decision is known."""
     mode: Mode = yardstick.keys.mode or "sequential"
     lines = lines_of(sys.stdin)
-    known = yardstick.settings.limits.get("generated")  # of a stream the first ones: there is no set to draw from
+    count = yardstick.settings.limits.get("generated")  # of a stream the first ones: there is no set to draw from
     if mode == "fixed" and yardstick.keys.n_max is None:
         listed = all_lines(lines)
-        lines, known = iter(listed), min(len(listed), known or len(listed))
+        lines, count = iter(listed), min(len(listed), count or len(listed))
         if not listed:
             raise UserError("generated: standard input holds no path of an image")
-    judge = yardstick.judge(mode, known)
+    judge = Judge.of(yardstick, mode, count)
     with yardstick.stream() as stream:
         if not isinstance(stream, RowStream):
             raise UserError("generated=-: paths of images need train to hold images, not features")
@@ -71,4 +73,4 @@ def _measure_whole(yardstick: Yardstick, images: ImageSet) -> tuple[ImageSet, An
 
 
 def _run(cfg: Any, judge: Judge, samples: Samples, *, finished: bool) -> GateRun:
-    return judge.run(samples, finished, now(), command_line("reject"), resolved(cfg))
+    return gate_run(judge, samples, finished, now(), command_line("reject"), resolved(cfg))

@@ -8,7 +8,7 @@ from genaudit.errors import DONE, UserError
 from genaudit.metrics.power import POWERS, SHARES, plan
 from genaudit.reports.console import show_files
 from genaudit.reports.plan import show, write
-from genaudit.tasks.gate.yardstick import GateKeys
+from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.run.environment import command_line, now
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving
@@ -25,31 +25,31 @@ def main(cfg: Any) -> int:
     cells = len(POWERS) * len(SHARES if diversities is None else diversities)
     with Progress(bool(cfg.progress)).bar("plan", cells) as advance:
         try:
-            made = plan(n_train, keys.question, absolute=keys.absolute, diversities=diversities, advance=advance)
+            table = plan(n_train, keys.question, absolute=keys.absolute, diversities=diversities, advance=advance)
         except ValueError as error:
             raise UserError(str(error)) from error
-    show(made)
+    show(table)
     out = run_folder(cfg, "reject")
     with saving("out", out):
-        files = write(made, out, now(), command_line("reject"))
+        files = write(table, out, now(), command_line("reject"))
     show_files(files)
     return DONE
 
 
 def _n_train(cfg: Any) -> int:
-    given, train = cfg.n_train, source_of(cfg.train)
-    if given is None and train is None:
+    count, train = cfg.n_train, source_of(cfg.train)
+    if count is None and train is None:
         raise UserError("--plan needs the number of training images: n_train=50000, or train=T to count them")
-    if given is None:
+    if count is None:
         opened: Any = open_role("train", train, Settings.of(cfg))
         return len(opened)
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise UserError(f"n_train must be a positive integer, got {given}")
-    return given
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UserError(f"n_train must be a positive integer, got {count}")
+    return count
 
 
 def _diversities(given: Any) -> list[float]:
     listed = [given] if isinstance(given, (int, float)) else list(given)
-    if not listed or any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in listed):
+    if not listed or any(isinstance(share, bool) or not isinstance(share, (int, float)) for share in listed):
         raise UserError(f"diversity={given}: shares of the training set such as [0.1,0.4] are needed")
-    return sorted(float(each) for each in listed)
+    return sorted(float(share) for share in listed)

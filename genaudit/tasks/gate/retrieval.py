@@ -58,11 +58,11 @@ class RealRetrievals:
                 "feature model"
             )
         try:
-            found = self._index.nearest(rows)
+            neighbours = self._index.nearest(rows)
         except ValueError as error:
             raise UserError(f"{role}: {error}") from error
         allowed = copy_distance(rows, self._centre, self.distance)
-        return found.indices[:, 0], found.distances[:, 0] <= allowed
+        return neighbours.indices[:, 0], neighbours.distances[:, 0] <= allowed
 
     @cached_property
     def _centre(self) -> np.ndarray:
@@ -83,16 +83,16 @@ class RealRetrievals:
         if len(some) < 2:
             return 1.0
         index = Index(Chosen(self.rows, self.kept[others]), metric=self.distance, device=self.device)
-        found = index.nearest(Chosen(self.rows, self.kept[some])).indices[:, 0]
-        return uniform_pvalue(counts_of(found), seed=seed)
+        neighbours = index.nearest(Chosen(self.rows, self.kept[some])).indices[:, 0]
+        return uniform_pvalue(counts_of(neighbours), seed=seed)
 
     def with_set_aside(self, count: int, order: np.ndarray) -> RealRetrievals:
         """The first `count` training images of `order` (K,) leave the set and play held-out real images against it."""
         aside = order[:count]
         rest = np.sort(order[count:])
-        made = RealRetrievals(self.rows, self.kept[rest], self.distance, self.device, set_aside=self.kept[aside])
-        made.real = made.nearest(Chosen(self.rows, made.set_aside), "train")[0]
-        return made
+        smaller = RealRetrievals(self.rows, self.kept[rest], self.distance, self.device, set_aside=self.kept[aside])
+        smaller.real = smaller.nearest(Chosen(self.rows, smaller.set_aside), "train")[0]
+        return smaller
 
 
 class Picked(Sequence[str]):

@@ -15,9 +15,9 @@ import numpy as np
 from genaudit.data import FeatureSet, ImageSet, Skipped
 from genaudit.data.bad_image import BadImage
 from genaudit.data.copies import duplicates
-from genaudit.data.decode import looks_like
 from genaudit.data.digest import set_digest
 from genaudit.data.folder import start_of
+from genaudit.data.formats import looks_like
 from genaudit.data.ignored import is_image_name
 from genaudit.data.image_set import Listing, Policy, scan
 from genaudit.data.reader import FileReader
@@ -115,10 +115,10 @@ class SetSamples:
                 self.images.source, len(taken), set_digest(digests), duplicates=copies, available=available
             )
         used = self.images.subset(taken)
-        skipped = [(each.name, each.reason) for each in [*self.images.skipped, *self.skipped]]
-        made = role_images(used)
-        made.skipped = skipped
-        return made
+        skipped = [(image.name, image.reason) for image in [*self.images.skipped, *self.skipped]]
+        described = role_images(used)
+        described.skipped = skipped
+        return described
 
 
 class StreamedSamples:
@@ -164,7 +164,7 @@ class StreamedSamples:
 
     def describe(self) -> RoleImages:
         digests = self.digests
-        skipped = [(each.name, each.reason) for each in self.skipped]
+        skipped = [(image.name, image.reason) for image in self.skipped]
         copies = duplicates(digests)
         return RoleImages(
             self.source, len(self.names), set_digest(digests), skipped, self._converted, duplicates=copies

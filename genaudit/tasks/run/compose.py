@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from genaudit import composing
 from genaudit.config_files import config_folder
 from genaudit.errors import UserError
+from genaudit.hydra_errors import explain
 from genaudit.hydra_words import in_grammar
+from genaudit.network_words import with_networks
 from genaudit.tasks.run.keys import check
+from genaudit.tasks.run.result_names import metrics_with
 
 
 def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
@@ -17,10 +22,8 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     Raises:
         genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
-    from genaudit import composing
-    from genaudit.hydra_errors import explain
-    from genaudit.tasks.run.result_names import metrics_with
 
+    overrides = with_networks(overrides, verb)
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
@@ -33,7 +36,6 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
 
 def described(source: Any) -> Any:
     """A source as the report's configuration names it: paths as they are, objects by type and shape."""
-    import os
 
     if isinstance(source, (str, os.PathLike)):
         return str(source)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.metrics.result import Unavailable
+from genaudit.metrics.result import Unavailable, base_name
+from genaudit.reports.comparison import make_row
+from genaudit.reports.decisions import decide
 from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, describe
 from genaudit.stats.permutation import REPEATS, relabelling_pvalues
@@ -35,7 +37,6 @@ def tell_apart(
     Args:
         repeats: relabellings of a pair of runs; 0: none, differences by the intervals.
     """
-    from genaudit.reports.decisions import decide
 
     wanted = dict.fromkeys(
         (row.metric, row.best, place)
@@ -91,7 +92,6 @@ def equalise(comparison: Comparison, rows: RunRows, *, seed: int = 0) -> None:
 
     The images are drawn by seed. Metrics whose rows cannot be had are left out, with a warning that says why.
     """
-    from genaudit.reports.comparison import make_row
 
     kept: list[Row] = []
     lacking: dict[str, list[str]] = {}
@@ -147,7 +147,7 @@ def _at_equal_counts(
         common = {"confidence": run.confidence, "seed": int(run.report.get("seed", 0))}
         taken = {key: number for key, number in common.items() if key in parameters_of(fn)}
         try:
-            values.append(describe(fn(**drawn, **{**taken, **options}), metric).values)
+            values.append(describe(fn(**drawn, **{**taken, **options}), base_name(metric)).values)
         except (Unavailable, ValueError) as error:
             raise NoRows(f"{run.label}: {error}") from None
     return values, counts

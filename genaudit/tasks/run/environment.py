@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from genaudit import plugins
+from genaudit.network_words import as_typed
 from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core")
@@ -49,7 +52,7 @@ def command_line(verb: str, **replaced: str) -> str:
     """
     if not sys.argv or not sys.argv[0].startswith("genaudit "):
         return f"genaudit.{verb}(...)"
-    typed = [(word.partition("=")[0], word) for word in sys.argv[1:]]
+    typed = [(word.partition("=")[0], word) for word in as_typed(sys.argv[1:])]
     words = [
         f"{key}={shlex.quote(replaced[key])}" if key in replaced else word
         for key, word in typed
@@ -60,7 +63,6 @@ def command_line(verb: str, **replaced: str) -> str:
 
 def resolved(cfg: Any) -> dict[str, Any]:
     """The configuration that determines the numbers, resolved; where and how it ran stands in the environment."""
-    from omegaconf import OmegaConf
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)

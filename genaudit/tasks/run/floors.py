@@ -29,6 +29,8 @@ def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings) -
         return {}
     if "train" not in rows and (fresh := measurements.fresh.get(spec.measure)) is not None:
         roles["train"], rows = fresh[0], rows | {"train": fresh[1]}
+    if spec.moments_of(roles.get("reference")) is not None:
+        return {}  # no real images of the kind that the moments are of
     pair = pairing(spec.role_parameters, rows.keys(), spec.real)
     if pair is None or "generated" not in rows:
         return {}
@@ -67,17 +69,20 @@ def measure_fresh(
     train, generated = measurements.roles.get("train"), measurements.roles["generated"]
     if not isinstance(train, ImageSet) or isinstance(generated, Moments):
         return
+    lacking: dict[str, Measure] = {}
     for spec in specs:
         name, takes = spec.measure, spec.role_parameters
         known = name in measurements.fresh or "train" in measurements.rows.get(name, {})
         if known or not spec.of_features or not takes.get("reference") or "train" in takes or spec.real != "auto":
             continue
-        some = train.limited(len(generated), settings.seed)
-        done = measure_roles(
-            {"train": some}, {name: measures[name]}, {name: {"train"}}, store, settings.engine, ranks, progress
-        )
+        lacking[name] = measures[name]
+    if not lacking:
+        return
+    some, needed = train.limited(len(generated), settings.seed), {name: {"train"} for name in lacking}
+    done = measure_roles({"train": some}, lacking, needed, store, settings.engine, ranks, progress)
+    measurements.warnings += done.warnings
+    for name in lacking:
         measurements.fresh[name] = (done.roles["train"], done.rows[name]["train"])
-        measurements.warnings += done.warnings
         use, more = measurements.uses[name], done.uses[name]
         use.computed, use.reused = use.computed + more.computed, use.reused + more.reused
         use.seconds += more.seconds

@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
 from genaudit.tasks.run.places import expanded
 
 
@@ -16,8 +19,6 @@ def run_folder(cfg: Any, verb: str) -> Path:
     In a sweep the command line's `out` says each job's own folder (`genaudit.hydra_words.own_folders`); one that a YAML
     sets is led on into one.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     given = cfg.get("out")
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

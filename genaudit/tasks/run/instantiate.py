@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from genaudit.backbones.feature_model import FeatureModel
 from genaudit.errors import UserError
+from genaudit.measures.embedding import Embedding
 from genaudit.tasks.run.signatures import check_node
 
 
@@ -15,12 +21,10 @@ def instantiate(node: Any, **given: Any) -> Any:
     Args:
         node: a configuration with `_target_`. given: arguments that are objects already.
     """
-    import hydra.utils
-    from hydra.errors import InstantiationException
 
     check_node(node)
     try:
-        return hydra.utils.instantiate(node, _convert_="all", **given)
+        return hydra.utils.instantiate(node, _convert_="all", **_trusted(hydra.utils), **given)
     except InstantiationException as error:
         cause = error.__cause__
         while cause is not None and not isinstance(cause, UserError):
@@ -34,6 +38,16 @@ def instantiate(node: Any, **given: Any) -> Any:
         # Hydra's own text ends with advice to set one of its variables
         text = " ".join(str(first).partition(", set env var HYDRA_FULL_ERROR")[0].split())
         raise UserError(f"{target} cannot be made from its YAML: {text}") from error
+
+
+def _trusted(utils: Any) -> dict[str, Any]:
+    """From Hydra 1.4 on targets are checked against a list, or their trust is stated.
+
+    What comes here is genaudit's own YAML, an installed package's, or what the user gave on the command line or by
+    --config-dir; `_target_`s of files (models, reports, image sets) never do (`genaudit.model_folder`).
+    """
+    unchecked = getattr(utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
+    return {} if unchecked is None else {"_execution_whitelist_": unchecked}
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -50,8 +64,6 @@ class Instances:
 
     def measure(self, node: Any) -> Any:
         """A metric's `measure` node as a Measure: a feature model stands for its embedding."""
-        from genaudit.backbones.feature_model import FeatureModel
-        from genaudit.measures.embedding import Embedding
 
         made = self._make(node)
         if isinstance(made, FeatureModel):
@@ -63,7 +75,6 @@ class Instances:
         self._made[_key(node)] = made
 
     def _make(self, node: Any) -> Any:
-        from omegaconf import DictConfig
 
         key = _key(node)
         if key not in self._made:
@@ -77,6 +88,5 @@ class Instances:
 
 
 def _key(node: Any) -> str:
-    from omegaconf import OmegaConf
 
     return json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True, default=str)

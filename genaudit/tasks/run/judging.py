@@ -17,7 +17,7 @@ from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
 from genaudit.data.audit.compare import UNEQUAL
 from genaudit.errors import UserError
-from genaudit.metrics.result import Unavailable
+from genaudit.metrics.result import Unavailable, base_name
 from genaudit.reports.report import MetricEntry
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.roles import ROLES, Role
@@ -43,6 +43,8 @@ class MetricSpec:
         accepts_moments: `reference` may be a mean and a covariance: of features ("features"), of spatial features
             ("spatial") or neither ("").
         one_of: roles that `fn` does without one by one, but not without all of them.
+        defined_on: what the metric's authors call it and the feature model that it is defined on (FID, fid_inception).
+        network: the name of the feature model's YAML, where stored moments may name it; else "".
         real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
     """
 
@@ -52,16 +54,22 @@ class MetricSpec:
     of_features: bool
     accepts_moments: str
     one_of: tuple[str, ...] = ()
+    defined_on: tuple[str, str] | None = None
     real: Mode = "auto"
+    network: str = ""
 
     @property
     def measure(self) -> str:
         """What the reports name as the metric's measure."""
         return " + ".join(self.measures.values())
 
-    def moments_of(self, role: Moments) -> Moments | None:
-        """Those moments of a file that stand for the metric's rows; None where it takes none, or the file has none."""
-        return {"features": role, "spatial": role.spatial}.get(self.accepts_moments)
+    def moments_of(self, role: Role | None) -> Moments | None:
+        """Those moments of a role that stand for the metric's rows; None where it takes none, or the role has none."""
+        stored = role.moments if isinstance(role, ImageSet) else role
+        if not isinstance(stored, Moments) or not self.accepts_moments:
+            return None
+        own = stored.by_network.get(self.network) if stored.by_network else stored
+        return own if own is None or self.accepts_moments == "features" else own.spatial
 
     @property
     def role_parameters(self) -> dict[str, bool]:
@@ -70,8 +78,8 @@ class MetricSpec:
         return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
 
 
-def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bool) -> MetricSpec:
-    """A metric from its YAML node `{measure, fn}`; `measures` and `of_features` as in `MetricSpec`.
+def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bool, network: str = "") -> MetricSpec:
+    """A metric from its YAML node `{measure, fn}`; the other arguments as in `MetricSpec`.
 
     Raises:
         UserError: the node has no `fn`, or its function names no role.
@@ -84,7 +92,8 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, _real(name, node.get("real", "auto")))
+    real, defined_on = _real(name, node.get("real", "auto")), _definition(name, node.get("defined_on"))
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -98,6 +107,8 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
         played = roles.get(role)
         if isinstance(played, Moments) and not spec.accepts_moments:
             return f"needs images or features as {role}; {role} holds only mean and covariance"
+        if isinstance(played, Moments) and spec.moments_of(played) is None and played.by_network:
+            return f"needs moments of its own network; {role} holds those of {' and '.join(played.by_network)}"
         if isinstance(played, Moments) and spec.moments_of(played) is None:
             return f"needs images as {role}, or moments of spatial features (mu_s and sigma_s), which {role} lacks"
         if isinstance(played, FeatureSet) and not spec.of_features:
@@ -115,15 +126,16 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
     counts: dict[str, int] = {}
     for role in spec.role_parameters:
         images = measurements.roles.get(role)
-        if isinstance(images, Moments):
-            arguments[role] = spec.moments_of(images)
-            counts[role] = images.n or 0
+        stored = spec.moments_of(images) if role == "reference" else None
+        if stored is not None:
+            arguments[role] = stored
+            counts[role] = stored.n or 0
         elif role in rows:
             arguments[role] = rows[role]
             counts[role] = len(images) if isinstance(images, ImageSet) else len(rows[role])
     moments = arguments.get("reference")
     if isinstance(moments, Moments) and "generated" in rows and len(moments.mu) != rows["generated"].shape[1]:
-        raise UserError(
+        return (
             f"reference: {moments.source} holds moments of {len(moments.mu)} features, the generated images have "
             f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
         )
@@ -150,7 +162,7 @@ def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
     """A finding that names the metrics that unequal numbers of images bias, for each pair of numbers."""
     concerned: dict[tuple[tuple[str, int], ...], list[str]] = {}
     for name, entry in entries.items():
-        roles = BIASED_BY_COUNTS.get(name, ())
+        roles = BIASED_BY_COUNTS.get(base_name(name), ())
         counts = tuple((role, entry.n[role]) for role in roles if entry.n.get(role))
         if len(counts) == 2 and max(n for _, n in counts) > UNEQUAL * min(n for _, n in counts):
             concerned.setdefault(counts, []).append(name)
@@ -177,6 +189,15 @@ def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
         for role, rows in measurements.rows.get(measure, {}).items():
             by_role.setdefault(role, {})[own_name] = rows
     return by_role
+
+
+def _definition(metric: str, given: Any) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    pairs = list(given.items()) if hasattr(given, "items") else []
+    if len(pairs) != 1:
+        raise UserError(f"metric {metric}: defined_on={given}: one name and its feature model, {{FID: fid_inception}}")
+    return str(pairs[0][0]), str(pairs[0][1])
 
 
 def _real(metric: str, given: Any) -> Mode:

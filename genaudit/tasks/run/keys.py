@@ -10,9 +10,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import ListConfig, OmegaConf
+
 from genaudit.errors import UserError
 from genaudit.stats.bounds import MOST_REPEATS, Bounds
-from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.folder import run_folder, store_folder
+from genaudit.tasks.run.networks import refuse_merged
 from genaudit.tasks.run.places import STEPS, check_folder
 from genaudit.tasks.run.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
@@ -61,7 +65,7 @@ ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {**ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
-    # The gate's own keys belong to one another: `genaudit.tasks.gate.yardstick.GateKeys` checks them.
+    # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},
         **dict.fromkeys(("irs_target", "alpha", "detect", "power", "absolute"), ANY),
@@ -139,9 +143,9 @@ def before(verb: str, cfg: Any) -> None:
     Raises:
         UserError: names the key and what was expected.
     """
-    from hydra.core.hydra_config import HydraConfig
 
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    refuse_merged(cfg)
     check(verb, cfg, [override.partition("=")[0].lstrip("+~") for override in given])
     check_places(verb, cfg)
 
@@ -188,7 +192,6 @@ def check_places(verb: str, cfg: Any) -> None:
 
 def check_store(cfg: Any, *, steps: bool = False) -> None:
     """Tries whether the row store can be written; one that holds rows already may be read-only, but not for steps."""
-    from genaudit.tasks.run.folder import store_folder
 
     store = store_folder(cfg["store"])
     try:
@@ -214,7 +217,6 @@ def empty(key: str) -> str:
 
 
 def _check_missing(cfg: Any) -> None:
-    from omegaconf import OmegaConf
 
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -223,7 +225,6 @@ def _check_missing(cfg: Any) -> None:
 
 def _check_within(cfg: Any, key: str) -> None:
     """The innermost node with `_target_` around a key."""
-    from omegaconf import OmegaConf
 
     parts = key.split(".")
     for length in range(len(parts) - 1, 0, -1):
@@ -235,6 +236,5 @@ def _check_within(cfg: Any, key: str) -> None:
 
 def _plain(value: Any) -> Any:
     """Lists as lists; nodes stay, since resolving all of one may ask for what is not there."""
-    from omegaconf import ListConfig, OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value

@@ -55,64 +55,66 @@ def measure_roles(
             done.rows.setdefault(GIVEN, {})[role] = images.features
             done.uses[GIVEN] = MeasureUse("", None, 0, 0, 0.0)
         elif isinstance(images, ImageSet):
-            for name, measure in measures.items():
-                if role in needed[name]:
-                    _measure_role(done, role, name, measure, store, engine, ranks, progress)
-    # a role that lost images to a later measure is read again for the earlier ones: their rows are in the store
+            taken = {name: measure for name, measure in measures.items() if role in needed[name]}
+            if taken:
+                _measure_role(done, role, taken, store, engine, ranks, progress)
     for name, by_role in done.rows.items():
         for role, rows in by_role.items():
-            images = done.roles[role]
-            if name != GIVEN and isinstance(images, ImageSet) and len(rows) != len(images):
-                by_role[role] = store.measure(images, measures[name], engine).rows
-            by_role[role] = _checked(by_role[role], role, name)
+            by_role[role] = _checked(rows, role, name)
     return done
 
 
 def _measure_role(
     done: Measurements,
     role: str,
-    name: str,
-    measure: Measure,
+    measures: Mapping[str, Measure],
     store: Store,
     engine: Engine,
     ranks: Ranks,
     progress: Progress,
 ) -> None:
+    """One pass over a role's images for all its measures; images that are damaged leave all of them."""
     images = done.roles[role]
     assert isinstance(images, ImageSet)
-    use = done.uses.setdefault(
-        name,
-        MeasureUse(fingerprint(measure, engine.precision), measure.weights_sha256 or None, 0, 0, 0.0, _about(measure)),
-    )
-    computed = 0
+    every = list(measures.values())
+    for name, measure in measures.items():
+        weights, key = measure.weights_sha256 or None, fingerprint(measure, engine.precision)
+        done.uses.setdefault(name, MeasureUse(key, weights, 0, 0, 0.0, _about(measure)))
+    label = next(iter(measures)) if len(measures) == 1 else f"{len(measures)} measures"
+    computed = [0] * len(every)
     while True:
-        measured = store.measure(
+        measured = store.measure_all(
             images,
-            measure,
+            every,
             engine,
             share=(ranks.rank, ranks.count),
             agree=ranks.agree,
-            advance=lambda total: progress.bar(f"{name}, {role}", total),
+            advance=lambda total: progress.bar(f"{label}, {role}", total),
         )
         if ranks.count > 1:
-            together = ranks.total(measured.computed)  # which waits for all
+            totals = ranks.totals([each.computed for each in measured])  # which waits for all
             # Reads what the others measured. Their damaged images are still missing: all ranks find the same ones here.
-            own, measured = measured, store.measure(images, measure, engine)
-            measured.computed += together
-            measured.seconds += own.seconds
-        computed += measured.computed
-        use.seconds += measured.seconds
-        for torn in measured.torn:
-            message = f"A shard of the row store was damaged and set aside; its images were measured again ({torn})."
-            done.warnings.append(ReportWarning("torn-shard", None, message))
-        if not measured.damaged:
+            own, measured = measured, store.measure_all(images, every, engine)
+            for each, before, together in zip(measured, own, totals, strict=True):
+                each.computed += together
+                each.seconds += before.seconds
+        for place, (name, each) in enumerate(zip(measures, measured, strict=True)):
+            computed[place] += each.computed
+            done.uses[name].seconds += each.seconds
+            for torn in each.torn:
+                message = (
+                    f"A shard of the row store was damaged and set aside; its images were measured again ({torn})."
+                )
+                done.warnings.append(ReportWarning("torn-shard", None, message))
+        if not measured[0].damaged:
             break
-        images = images.without(measured.damaged)
-    assert measured.rows is not None
-    use.computed += computed
-    use.reused += len(images) - computed
+        images = images.without(measured[0].damaged)
     done.roles[role] = images
-    done.rows.setdefault(name, {})[role] = measured.rows
+    for name, new, each in zip(measures, computed, measured, strict=True):
+        assert each.rows is not None
+        done.uses[name].computed += new
+        done.uses[name].reused += len(images) - new
+        done.rows.setdefault(name, {})[role] = each.rows
 
 
 def _about(measure: Measure) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def _about(measure: Measure) -> dict[str, Any]:
     about: dict[str, Any] = {"columns": list(measure.columns)} if measure.columns else {}
     if model is not None:
         about |= {"feature_model": model.name, "weights": model.weights.source, "resize": model.recipe.describe()}
+        about["preprocessing"] = str(model.recipe)
     return about | {k: v for k, v in getattr(measure, "settings", {}).items()}
 
 

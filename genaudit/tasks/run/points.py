@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from genaudit.metrics.result import base_name
 from genaudit.reports.values import describe
 from genaudit.tasks.run.judging import parameters_of
 
@@ -42,7 +43,8 @@ def values_of(
             values: Values = prepared(**given)
             return values
         return lambda generated: {
-            name: each.value for name, each in describe(inner(generated=generated, **given), metric).values.items()
+            name: each.value
+            for name, each in describe(inner(generated=generated, **given), base_name(metric)).values.items()
         }
 
     return fixed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,15 +59,15 @@ class Ranks:
         agreed: np.ndarray = box[0]
         return agreed
 
-    def total(self, value: int) -> int:
-        """The sum of the ranks' values; waits until every rank has come here."""
+    def totals(self, values: Sequence[int]) -> list[int]:
+        """The sums over the ranks of each value; waits until every rank has come here."""
         if self.count == 1:
-            return value
+            return list(values)
         import torch.distributed as dist
 
-        values: list[Any] = [0] * self.count
-        dist.all_gather_object(values, value, group=self.group)
-        return int(sum(values))
+        gathered: list[Any] = [None] * self.count
+        dist.all_gather_object(gathered, list(values), group=self.group)
+        return [int(sum(each)) for each in zip(*gathered, strict=True)]
 
     def __enter__(self) -> Ranks:
         return self

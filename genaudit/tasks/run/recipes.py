@@ -13,6 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import OmegaConf
+
 from genaudit import __version__
 from genaudit.recipe import Need, Scale, TableRecipe
 from genaudit.tasks.run.folder import store_folder
@@ -67,8 +72,6 @@ def _sources(module: str) -> list[str]:
 
 def names() -> list[str]:
     """Every table that there is, those of --config-dir included."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.object_type import ObjectType
 
     loader = GlobalHydra.instance().config_loader()
     return [name for name in sorted(loader.get_group_options("table", ObjectType.CONFIG)) if name != ALL]
@@ -80,8 +83,6 @@ def make(name: str, cfg: Any) -> NamedRecipe:
     Raises:
         UserError: its YAML cannot be made into a recipe.
     """
-    from hydra import compose
-    from omegaconf import OmegaConf
 
     composed = compose(config_name="reproduce", overrides=[f"table={name}"])
     with_keys = OmegaConf.merge(composed, {key: cfg[key] for key in SHARED})
@@ -90,7 +91,6 @@ def make(name: str, cfg: Any) -> NamedRecipe:
 
 def of_node(name: str, node: Any) -> NamedRecipe:
     """The recipe of a composed YAML node."""
-    from omegaconf import OmegaConf
 
     resolved = OmegaConf.to_container(node, resolve=True)
     assert isinstance(resolved, dict)

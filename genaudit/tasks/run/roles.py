@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
+from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
 
@@ -59,7 +61,6 @@ def check_n_samples(sources: Mapping[str, Any], settings: Settings) -> None:
 
 def source_of(node: Any) -> Any:
     """A role's configuration as a source: a path or list as it is, a dataset config instantiated, None where empty."""
-    from omegaconf import DictConfig, ListConfig, OmegaConf
 
     if isinstance(node, ListConfig):
         return OmegaConf.to_container(node, resolve=True)
@@ -69,7 +70,6 @@ def source_of(node: Any) -> Any:
         return None
     if "_target_" not in node:
         raise UserError(f"a dataset is a path or a config with _target_, not {OmegaConf.to_container(node)}")
-    from genaudit.tasks.run.instantiate import instantiate
 
     return instantiate(node)
 

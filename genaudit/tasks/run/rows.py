@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.errors import UserError
+from genaudit.metrics.result import base_name
 from genaudit.store import Rows, Store
 from genaudit.tasks.run.judging import SOLE, MetricSpec
 from genaudit.tasks.run.measuring import GIVEN
@@ -109,7 +110,7 @@ def judge_of(report: Mapping[str, Any], metric: str) -> tuple[Callable[..., Any]
     import importlib
 
     metrics = report["config"].get("metric")
-    node = metrics.get(metric) if isinstance(metrics, Mapping) else None
+    node = metrics.get(base_name(metric)) if isinstance(metrics, Mapping) else None
     fn_node = node.get("fn") if isinstance(node, Mapping) else None
     options = dict(fn_node) if isinstance(fn_node, Mapping) else {}
     module, _, name = str(options.pop("_target_", "")).rpartition(".")

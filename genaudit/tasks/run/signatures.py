@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import hydra.utils
+from omegaconf import OmegaConf
+
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Among, Bounds
 
@@ -179,7 +182,6 @@ def _list_check(hint: Any) -> Check | None:
 
 
 def _target(node: Any) -> Callable[..., Any] | None:
-    import hydra.utils
 
     path = node.get("_target_") if isinstance(node, Mapping) or hasattr(node, "get") else None
     if callable(path):
@@ -193,7 +195,6 @@ def _target(node: Any) -> Callable[..., Any] | None:
 
 def plain(value: Any) -> Any:
     """Lists and dictionaries of a configuration as Python's own."""
-    from omegaconf import OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 

@@ -1,7 +1,7 @@
 """`genaudit train likelihood=wide_resnet train=T outliers=G`: the discriminative baseline to density models.
 
 Schirrmeister et al. 2020, supplement S9: a classifier of training images against general ones, whose logit is the
-score. The run's folder holds, beside checkpoint and log (`genaudit.training`), model.safetensors and model.json
+score. The run's folder holds, next to checkpoint and log (`genaudit.training`), model.safetensors and model.json
 (`genaudit.likelihood.saved`, kind "classifier"), scores.csv with the logit of every reference image and anomaly, and
 train.html.
 """
@@ -15,30 +15,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from genaudit import __version__
-from genaudit.errors import DONE, UserError, one_line
+from genaudit.errors import DONE, UserError
+from genaudit.likelihood import saved
+from genaudit.likelihood.wide_resnet import ClassifierTrainer, WideResNet, logits
+from genaudit.reports.files import write_csv
 from genaudit.stats.auroc import auroc, auroc_interval
-from genaudit.tasks.run.environment import command_line
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import Settings
-from genaudit.tasks.training.likelihood_images import LikelihoodImages, images_of
+from genaudit.tasks.training.likelihood_images import LikelihoodImages, likelihood_images
+from genaudit.tasks.training.watching import Console, Page, parameters
+from genaudit.training import fit
 
 if TYPE_CHECKING:
-    from genaudit.likelihood.wide_resnet import ClassifierRecipe, WideResNet
+    from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
 BLOCK = 1024  # images whose logits are computed at a time
 
 
 def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, checkpoint_seconds: float) -> int:
     """Trains, from the run folder's checkpoint on where there is one; scores reference images and anomalies."""
-    from omegaconf import OmegaConf
-
-    from genaudit.likelihood import saved
-    from genaudit.likelihood.wide_resnet import ClassifierTrainer, WideResNet
-    from genaudit.training import fit
 
     for key in ("general", "finetune", "labels"):
         if cfg[key]:
@@ -47,18 +47,23 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
     if not isinstance(model, WideResNet):
         raise UserError("likelihood.model: this recipe trains a genaudit.likelihood.wide_resnet.WideResNet")
     images, outliers, reference, anomalies = (
-        images_of(cfg, role, model.image_shape, settings) for role in ("train", "outliers", "reference", "anomalies")
+        likelihood_images(cfg, role, model.image_shape, settings)
+        for role in ("train", "outliers", "reference", "anomalies")
     )
     if images is None or outliers is None:
-        raise UserError("train=T and outliers=G are needed: the images to know, and general images to tell them from")
+        raise UserError(
+            "train=T and outliers=G are needed: the images to know, and general images to distinguish them from"
+        )
     out = run_folder(cfg, "train")
     trainer = ClassifierTrainer(model, images, outliers, recipe, device=settings.engine.device)
     about = {"images_digest": images.set.digest, "outliers_digest": outliers.set.digest}
     node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
-    print(
-        f"WideResNet tells {len(images):,} images of {one_line(images.set.source)} from {len(outliers):,} of "
-        f"{one_line(outliers.set.source)}: {trainer.iterations:,} iterations on {trainer.device}; out={out}",
-        flush=True,
+    console = Console(
+        out,
+        trainer,
+        f"WideResNet ({parameters(model)})",
+        f"{len(images):,} images of {images.set.source} against {len(outliers):,} of {outliers.set.source}",
+        {name: (name,) for name in ("loss", "accuracy")},
     )
     with Progress(settings.progress).bar("training", trainer.iterations) as advance:
         fitted = fit(
@@ -69,7 +74,8 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
             every=every,
             checkpoint_seconds=checkpoint_seconds,
             advance=advance,
-            on_resume=lambda i: print(f"{out}: resuming from iteration {i:,} of {trainer.iterations:,}", flush=True),
+            show=console.show,
+            on_resume=console.resume,
             settings={**about, "model": repr(sorted(node.items()))},
         )
     saved.save(model, out, node, kind=saved.CLASSIFIER, **about, recipe=asdict(recipe), genaudit=__version__)
@@ -81,20 +87,19 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
         side = "reference" if reference is not None else "train"
         ours = scores["reference"] if reference is not None else _scores(model, images)
         ends = auroc_interval(ours, scores["anomalies"], confidence=settings.confidence, seed=settings.seed)
-        found = f"{auroc(ours, scores['anomalies']):.4f} ({ends.lower:.4f} to {ends.upper:.4f})"
-        facts.append((f"AUROC of {side} against anomalies", found))
-        print(f"AUROC of {side} images against anomalies: {found}, {settings.confidence:.0%} bootstrap interval")
-    _write_page(out, images, facts)
-    table = "scores.csv, " if scores else ""
-    print(
-        f"{trainer.iterations:,} iterations in {fitted.seconds:,.0f} s; written {out}/ model.safetensors, model.json, "
-        f"log.csv, {table}train.html"
-    )
+        text = f"{auroc(ours, scores['anomalies']):.4f} ({ends.lower:.4f} to {ends.upper:.4f})"
+        facts.append((f"AUROC of {side} against anomalies", text))
+        print(f"AUROC of {side} images against anomalies: {text}, {settings.confidence:.0%} bootstrap interval")
+    page = Page(out)
+    page.curve("Cross-entropy", "nats", one_batch="loss")
+    page.curve("Right side", "share of the batch", one_batch="accuracy")
+    page.write(f"WideResNet of {images.set.source}", facts)
+    table = ("scores.csv",) if scores else ()
+    console.end(fitted.seconds, ("model.safetensors", "model.json", "log.csv", *table, "train.html"))
     return DONE
 
 
 def _scores(model: WideResNet, images: LikelihoodImages) -> np.ndarray:
-    from genaudit.likelihood.wide_resnet import logits
 
     starts = range(0, len(images), BLOCK)
     blocks = (images[np.arange(start, min(start + BLOCK, len(images)))] for start in starts)
@@ -103,28 +108,12 @@ def _scores(model: WideResNet, images: LikelihoodImages) -> np.ndarray:
 
 def _write_scores(out: Path, sets: Mapping[str, LikelihoodImages | None], scores: Mapping[str, np.ndarray]) -> None:
     """Name, role, logit and probability of being in-distribution of every scored image."""
-    from genaudit.reports.files import write_csv
 
     rows = []
-    for role, found in scores.items():
+    for role, of_role in scores.items():
         held = sets[role]
         assert held is not None
         rows += [[role, name, logit, 1 / (1 + math.exp(-max(-700.0, logit)))]
-                 for name, logit in zip(held.set.names, found.tolist(), strict=True)]  # fmt: skip
+                 for name, logit in zip(held.set.names, of_role.tolist(), strict=True)]  # fmt: skip
     with open(out / "scores.csv", "w", encoding="utf-8", newline="") as stream:
         write_csv(["role", "name", "logit", "probability"], rows, stream)
-
-
-def _write_page(out: Path, images: LikelihoodImages, facts: list[tuple[str, str]]) -> None:
-    from genaudit.metrics.result import Curve
-    from genaudit.reports.training import TrainingPage
-    from genaudit.training import read_log
-
-    log = read_log(out)
-    curves = [
-        Curve("Cross-entropy", "iteration", "nats", log["iteration"], {"one batch": log["loss"]}),
-        Curve("Right side", "iteration", "share of the batch", log["iteration"], {"one batch": log["accuracy"]}),
-    ]
-    TrainingPage(f"WideResNet of {images.set.source}", command_line("train"), facts, (), curves).write(
-        out / "train.html"
-    )

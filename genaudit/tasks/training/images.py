@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,12 +25,11 @@ class Preparation(Protocol):
     """How an image becomes pixels, such as `genaudit.measures.piad.PreparedPixels`."""
 
     @property
-    def size(self) -> int: ...
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every prepared image."""
 
-    @property
-    def channels(self) -> int: ...
-
-    def apply(self, image: np.ndarray) -> np.ndarray: ...
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """(H', W', 3) uint8 => (H, W, C) uint8, or with further channels that are left out."""
 
 
 def images_of(cfg: Any, role: str, settings: Settings) -> ImageSet | None:
@@ -50,13 +50,13 @@ def images_of(cfg: Any, role: str, settings: Settings) -> ImageSet | None:
 def read_pixels(
     images: ImageSet, preparation: Preparation, settings: Settings, folder: Path | None = None
 ) -> tuple[np.ndarray, ImageSet]:
-    """All images prepared, (N, C, S, S) uint8, and the set without the damaged ones.
+    """All images prepared, (N, C, H, W) uint8, and the set without the damaged ones.
 
     Args:
         folder: where an array that is too large for memory goes; a finished one of the same images is used again.
     """
-    shape = (len(images), preparation.channels, preparation.size, preparation.size)
-    large = folder is not None and int(np.prod(shape)) > IN_MEMORY_BYTES
+    shape = preparation.shape
+    large = folder is not None and len(images) * math.prod(shape) > IN_MEMORY_BYTES
     while True:
         array: Any
         if large:
@@ -65,9 +65,9 @@ def read_pixels(
             if path.is_file():
                 return np.load(path, mmap_mode="r"), images
             folder.mkdir(parents=True, exist_ok=True)
-            array = np.lib.format.open_memmap(path.with_suffix(".partial"), "w+", np.uint8, (len(images), *shape[1:]))
+            array = np.lib.format.open_memmap(path.with_suffix(".partial"), "w+", np.uint8, (len(images), *shape))
         else:
-            array = np.empty((len(images), *shape[1:]), np.uint8)
+            array = np.empty((len(images), *shape), np.uint8)
         damaged = _fill(array, images, preparation, settings)
         if damaged:
             images = images.without(damaged)
@@ -92,6 +92,6 @@ def _fill(array: np.ndarray, images: ImageSet, preparation: Preparation, setting
         for indices, pixels, bad in batches:
             damaged |= {index: error.reason for index, error in bad}
             if indices:
-                array[indices] = pixels[:, : preparation.channels]
+                array[indices] = pixels[:, : preparation.shape[0]]
             advance(len(indices) + len(bad))
     return damaged

@@ -1,6 +1,6 @@
 """`genaudit train likelihood=NAME train=T`: a density model on images, for `metric=llr`.
 
-Schirrmeister et al. 2020, supplement S4 and S7. The run's folder holds, beside checkpoint and log
+Schirrmeister et al. 2020, supplement S4 and S7. The run's folder holds, next to checkpoint and log
 (`genaudit.training`):
 
     model.safetensors, model.json   the trained model (`genaudit.likelihood.saved`), which density_model=RUN and
@@ -20,36 +20,42 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+import torch.distributed as dist
+from omegaconf import OmegaConf
+
 from genaudit import __version__
 from genaudit.errors import DONE, UserError
+from genaudit.likelihood import saved
+from genaudit.likelihood.recipe import TrainingRecipe
+from genaudit.likelihood.trainer import Trainer
+from genaudit.likelihood.wide_resnet import ClassifierRecipe
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import PATIENCE, Ranks
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.training import classifier
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
-from genaudit.tasks.training.likelihood_images import LikelihoodImages, images_of, labels_of
-from genaudit.tasks.training.likelihood_watcher import LikelihoodConsole, LikelihoodWatcher, samples_wanted, write_page
+from genaudit.tasks.training.likelihood_images import LikelihoodImages, labels_of, likelihood_images
+from genaudit.tasks.training.likelihood_watcher import LABELS, LikelihoodWatcher, last_row, samples_wanted, write_page
+from genaudit.tasks.training.watching import Console, parameters
+from genaudit.training import fit
 
 if TYPE_CHECKING:
-    from genaudit.likelihood.trainer import Step, TrainingRecipe
-    from genaudit.likelihood.wide_resnet import ClassifierRecipe
+    from genaudit.likelihood.trainer import Step
 
 LOG = ("bits_per_dim", "outlier_loss", "learning_rate", "gradient_norm", "dropped")
 
 
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, samples and page."""
-    import torch
-
-    from genaudit.likelihood.trainer import TrainingRecipe
-    from genaudit.likelihood.wide_resnet import ClassifierRecipe
 
     if settings.engine.precision != "float32":
         raise UserError(f"precision={settings.engine.precision}: density models are trained in float32")
     recipe = instantiate(cfg.likelihood.recipe, seed=settings.seed)
     if not isinstance(recipe, (TrainingRecipe, ClassifierRecipe)):
-        raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.trainer.TrainingRecipe")
+        raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.recipe.TrainingRecipe")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if isinstance(recipe, ClassifierRecipe):
@@ -60,7 +66,6 @@ def run(cfg: Any, settings: Settings) -> int:
 
 
 def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
-    from genaudit.tasks.training import classifier
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("the classifier trains in one process: start it without torchrun")
@@ -69,13 +74,11 @@ def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
 
 
 def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -> None:
-    from genaudit.likelihood import saved
-    from genaudit.likelihood.trainer import Trainer
-    from genaudit.training import fit
 
     model, node = _model(cfg)
     images, outliers, reference, anomalies = (
-        images_of(cfg, role, model.image_shape, settings) for role in ("train", "outliers", "reference", "anomalies")
+        likelihood_images(cfg, role, model.image_shape, settings)
+        for role in ("train", "outliers", "reference", "anomalies")
     )
     if images is None:
         raise UserError("train=T is needed: the images that the model learns; `genaudit train --help` shows how")
@@ -90,7 +93,7 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
     every, samples = every_of(cfg.every, trainer.iterations), samples_wanted(cfg.samples, trainer)
     divisor = saved.load(cfg.finetune) if general is None and cfg.finetune else general
     watch = LikelihoodWatcher(trainer, reference, anomalies, divisor, every) if ranks.judges else None
-    console = LikelihoodConsole(out, trainer, images, ranks.count) if ranks.judges else None
+    console = _console(out, trainer, images, ranks.count) if ranks.judges else None
     columns = [name for name in LOG if name != "outlier_loss" or outliers is not None]
     about: dict[str, Any] = {
         "images": images.set.source,
@@ -122,17 +125,32 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
             "no step could be made: no batch had log-likelihoods and gradients that are finite; a lower "
             "likelihood.recipe.learning_rate or likelihood.recipe.clip_norm may help"
         )
-    final = console.final()
+    final = last_row(out)
     saved.save(model, out, node, **about, recipe=asdict(recipe), **final, genaudit=__version__)
     write_page(out, trainer, images, final, samples=samples, seed=settings.seed)
-    console.end(fitted.seconds)
+    if trainer.skipped:
+        print(f"{trainer.skipped:,} of {trainer.iterations:,} steps were left out: values were not finite")
+    console.end(
+        fitted.seconds,
+        ("model.safetensors", "model.json", "log.csv", "samples.png", "train.html"),
+        f"genaudit evaluate SAMPLES anomalies=A metric=[llr] density_model={out}",
+    )
+
+
+def _console(out: Path, trainer: Trainer, images: LikelihoodImages, ranks: int) -> Console:
+    name, shape = type(trainer.model).__name__, "x".join(map(str, trainer.image_shape))
+    return Console(
+        out,
+        trainer,
+        f"{name} ({parameters(trainer.model)})",
+        f"{len(images):,} images of {images.set.source} as {shape}",
+        {label: (column,) for label, column in LABELS.items()},
+        f", {ranks} processes" if ranks > 1 else "",
+    )
 
 
 def _model(cfg: Any) -> tuple[Any, dict[str, Any]]:
     """The network, from a trained one where `finetune` names it, and the YAML node that makes it."""
-    from omegaconf import OmegaConf
-
-    from genaudit.likelihood import saved
 
     node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
     model = instantiate(cfg.likelihood.model)
@@ -159,7 +177,6 @@ def _model(cfg: Any) -> tuple[Any, dict[str, Any]]:
 
 def _general(cfg: Any, recipe: TrainingRecipe, outliers: LikelihoodImages | None, shape: tuple[int, int, int]) -> Any:
     """The general model of the outlier loss (Eq. S1), or None."""
-    from genaudit.likelihood import saved
 
     if cfg.general and (outliers is None or recipe.outliers == "margin"):
         raise UserError(
@@ -175,7 +192,7 @@ def _general(cfg: Any, recipe: TrainingRecipe, outliers: LikelihoodImages | None
         )
     general = saved.load(cfg.general)
     if tuple(general.image_shape) != tuple(shape):
-        sizes = ["x".join(map(str, each)) for each in (general.image_shape, shape)]
+        sizes = ["x".join(map(str, side)) for side in (general.image_shape, shape)]
         raise UserError(f"general: {cfg.general} is of {sizes[0]} images, and the model to train of {sizes[1]}")
     return general
 
@@ -200,7 +217,6 @@ def _agreed(folder: Path, ranks: Ranks) -> Path:
     """The first rank's folder: one that is named after the time may differ between ranks."""
     if ranks.count == 1:
         return folder
-    import torch.distributed as dist
 
     box: list[Any] = [str(folder)]
     dist.broadcast_object_list(box, 0)

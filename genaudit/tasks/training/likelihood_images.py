@@ -6,105 +6,88 @@ N images, B images of a batch, C channels (1 where the model has one), H height,
 from __future__ import annotations
 
 import io
+import math
 import tokenize
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
-from genaudit.data.reader import ordered_map
 from genaudit.errors import UserError
+from genaudit.likelihood.dequantisation import to_pixels
 from genaudit.measures.canvas import Canvas
 from genaudit.reading import open_regular, read_text
-from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.roles import open_role, source_of
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.training.images import images_of, read_pixels
 
 IN_MEMORY_BYTES = 4 << 30  # more pixels stay where they are, and are decoded again for every batch
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How an image becomes the model's pixels: (C, H, W), in its own size where all have the same, else padded."""
+
+    shape: tuple[int, int, int]
+    canvas: Canvas | None
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """(H', W', 3) uint8 => (H, W, C) uint8."""
+
+        image = image if self.canvas is None else self.canvas.place(image)
+        pixels: np.ndarray = to_pixels(image[None], channels=self.shape[0])[0].permute(1, 2, 0).numpy()
+        return pixels
 
 
 class LikelihoodImages:
     """A source; `self[indices]` are (B, H, W, C) uint8, of their own size where all have the same, else padded.
 
     Attributes:
-        set: the images that could be read. shape: (C, S, S) of the model that they are for.
+        set: the images that could be read.
     """
 
-    def __init__(self, role: str, source: Any, shape: tuple[int, int, int], settings: Settings) -> None:
+    def __init__(self, role: str, images: ImageSet, shape: tuple[int, int, int], settings: Settings) -> None:
         """
         Args:
-            role: the key that named them. source: path, list, array or dataset source.
+            role: the key that named them. shape: (C, S, S) of the model that they are for.
 
         Raises:
-            UserError: no images, features in place of images, or images larger than the model's.
+            UserError: images larger than the model's.
         """
-        opened = open_role(role, source, settings)
-        if not isinstance(opened, ImageSet):
-            raise UserError(f"{role}: {opened.source} holds no images, and a density model learns from images")
-        self.set, self.shape, self.role = opened, shape, role
-        largest = opened.sizes.max(axis=1)
+        self.set, self.role = images, role
+        largest = images.sizes.max(axis=1)
         if largest.max() > shape[1]:
             first = int((largest > shape[1]).argmax())
-            height, width = opened.sizes[first]
+            height, width = images.sizes[first]
             raise UserError(
-                f"{role}: {opened.names[first]} is {height}x{width}, larger than the model's {shape[1]}x{shape[1]}; "
+                f"{role}: {images.names[first]} is {height}x{width}, larger than the model's {shape[1]}x{shape[1]}; "
                 f"give likelihood.model.size={largest.max()}, or images resized to the model's size"
             )
-        same = bool((opened.sizes == opened.sizes[0]).all())
-        self.canvas = None if same else Canvas(shape[1])
-        height, width = opened.sizes[0] if same else shape[1:]
+        same = bool((images.sizes == images.sizes[0]).all())
+        height, width = images.sizes[0] if same else shape[1:]
+        self._placement = Placement((shape[0], int(height), int(width)), None if same else Canvas(shape[1]))
         self._pixels: np.ndarray | None = None
-        if len(opened) * shape[0] * int(height) * int(width) <= IN_MEMORY_BYTES:
-            self._pixels = self._decode(settings)
+        if len(images) * math.prod(self._placement.shape) <= IN_MEMORY_BYTES:
+            self._pixels, self.set = read_pixels(images, self._placement, settings)
 
     def __len__(self) -> int:
         return len(self.set)
 
     def __getitem__(self, indices: Any) -> np.ndarray:
         if self._pixels is not None:
-            return self._pixels[indices]
+            return self._pixels[indices].transpose(0, 2, 3, 1)
         chosen = np.arange(len(self.set))[indices]
         try:
-            return np.stack([self._read(int(i)) for i in chosen])
+            return np.stack([self._placement.apply(self.set.read(int(i))) for i in chosen])
         except DamagedImage as error:
             raise UserError(f"{self.role}: {error}. Mend or remove it.") from error
 
-    def _read(self, index: int) -> np.ndarray:
-        from genaudit.likelihood.dequantisation import to_pixels
 
-        image = self.set.read(index)
-        image = image if self.canvas is None else self.canvas.place(image)
-        pixels: np.ndarray = to_pixels(image[None], channels=self.shape[0])[0].permute(1, 2, 0).numpy()
-        return pixels
-
-    def _decode(self, settings: Settings) -> np.ndarray:
-        """All pixels; images that turn out to be damaged leave the set."""
-
-        def read(index: int) -> np.ndarray | DamagedImage:
-            try:
-                return self._read(index)
-            except DamagedImage as error:
-                return error
-
-        good: list[np.ndarray] = []
-        damaged: dict[int, str] = {}
-        with Progress(settings.progress).bar(f"decode {self.role}", len(self.set)) as advance:
-            for index, found in enumerate(ordered_map(read, len(self.set), settings.engine.decode_workers)):
-                if isinstance(found, DamagedImage):
-                    damaged[index] = found.reason
-                else:
-                    good.append(found)
-                advance(1)
-        if damaged:
-            self.set = self.set.without(damaged)
-        return np.stack(good)
-
-
-def images_of(cfg: Any, role: str, shape: tuple[int, int, int], settings: Settings) -> LikelihoodImages | None:
+def likelihood_images(cfg: Any, role: str, shape: tuple[int, int, int], settings: Settings) -> LikelihoodImages | None:
     """The images that a key of the configuration names; None where it names none."""
-    source = source_of(cfg[role])
-    return None if source is None else LikelihoodImages(role, source, shape, settings)
+    images = images_of(cfg, role, settings)
+    return None if images is None else LikelihoodImages(role, images, shape, settings)
 
 
 def labels_of(given: str | None, images: LikelihoodImages, classes: int) -> np.ndarray | None:
@@ -123,13 +106,13 @@ def labels_of(given: str | None, images: LikelihoodImages, classes: int) -> np.n
         return None
     if given is None:
         folders = [name.rpartition("/")[0].split("/")[-1] for name in images.set.names]
-        known = sorted(set(folders))
-        if len(known) != classes:
+        names = sorted(set(folders))
+        if len(names) != classes:
             raise UserError(
-                f"train: {images.set.source} has {len(known)} folders of images, and likelihood.model.classes is "
+                f"train: {images.set.source} has {len(names)} folders of images, and likelihood.model.classes is "
                 f"{classes}; a folder for each class, or labels=FILE, is needed"
             )
-        return np.array([known.index(folder) for folder in folders], np.int64)
+        return np.array([names.index(folder) for folder in folders], np.int64)
     labels = _read_labels(Path(given).expanduser())
     if len(labels) != len(images):
         raise UserError(f"labels: {given} has {len(labels):,} labels, and there are {len(images):,} training images")

@@ -1,6 +1,6 @@
 """`genaudit train piad=NAME train=T`: PIAD on normal images, with pictures of what it has learned as it learns.
 
-The run's folder holds, beside checkpoint and log (`genaudit.training`):
+The run's folder holds, next to checkpoint and log (`genaudit.training`):
 
     model.safetensors, model.json   the networks as of the last picture, ready to score (`genaudit.piad.saved`)
     samples/, reconstructions/      PNG grids by iteration; samples.png and reconstructions.png are the last
@@ -9,27 +9,36 @@ The run's folder holds, beside checkpoint and log (`genaudit.training`):
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from genaudit import __version__
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, Diverged, UserError
+from genaudit.hydra_errors import renamed
 from genaudit.measures.piad import PreparedPixels
-from genaudit.tasks.run.environment import command_line
+from genaudit.piad.networks import Architecture, build
+from genaudit.piad.perceptual import Perceptual
+from genaudit.piad.recipe import TrainingRecipe
+from genaudit.piad.saved import Model, identity
+from genaudit.piad.scoring import check_reconstruction
+from genaudit.piad.trainer import Trainer
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.images import images_of, read_pixels
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
-from genaudit.tasks.training.piad_watcher import WATCHED, PIADConsole, PIADWatcher, page, spread
-
-if TYPE_CHECKING:
-    from genaudit.piad.perceptual import Perceptual
-    from genaudit.piad.saved import Model
+from genaudit.tasks.training.piad_watcher import LABELS, PIADWatcher, spread, write_page
+from genaudit.tasks.training.watching import WATCHED, Console, parameters
+from genaudit.training import fit
 
 LOSSES = ("critic_image", "critic_latent", "adversarial_generator", "adversarial_encoder", "reconstruction")
 GAMMAS = ("gamma_generator", "gamma_encoder")
@@ -38,15 +47,14 @@ LOG = (*LOSSES, *GAMMAS, "auroc")
 
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, pictures and page."""
-    from genaudit.piad.trainer import Schedule, Trainer
-    from genaudit.training import fit
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("PIAD trains in one process: start it without torchrun")
     model = make(cfg.piad, settings)
-    schedule = instantiate(cfg.piad.schedule)
-    if not isinstance(schedule, Schedule):
-        raise UserError("piad.schedule: its YAML must make a genaudit.piad.trainer.Schedule")
+    _refuse_old_keys(cfg.piad)
+    recipe = instantiate(cfg.piad.recipe)
+    if not isinstance(recipe, TrainingRecipe):
+        raise UserError("piad.recipe: its YAML must make a genaudit.piad.recipe.TrainingRecipe")
     images = images_of(cfg, "train", settings)
     if images is None:
         raise UserError(
@@ -60,17 +68,17 @@ def run(cfg: Any, settings: Settings) -> int:
         model.networks,
         array,
         model.perceptual,
-        schedule,
+        recipe,
         reconstruction=model.reconstruction,
         seed=settings.seed,
         device=settings.engine.device,
     )
     about = {"seed": settings.seed, "images": len(images), "images_digest": images.digest, "genaudit": __version__}
-    every = every_of(cfg.every, schedule.iterations)
+    every = every_of(cfg.every, recipe.iterations)
     watcher = PIADWatcher(trainer, model, _plain(cfg.piad), out, about, anomalies, normal, every)
-    console = PIADConsole(out, trainer, images.source)
+    console = _console(out, trainer, images)
     try:
-        with Progress(settings.progress).bar("training", schedule.iterations) as advance:
+        with Progress(settings.progress).bar("training", recipe.iterations) as advance:
             fitted = fit(
                 trainer,
                 out,
@@ -88,9 +96,22 @@ def run(cfg: Any, settings: Settings) -> int:
         watcher.remove()
         raise
     watcher.save()
-    page(out, images, watcher, command_line("train"))
-    console.end(fitted.seconds)
+    write_page(out, images, watcher)
+    console.end(
+        fitted.seconds,
+        ("model.safetensors", "model.json", "log.csv", "samples.png", "train.html"),
+        f"genaudit evaluate SAMPLES reference=R metric=[piad] piad_model={out}",
+    )
     return DONE
+
+
+def _console(out: Path, trainer: Trainer, images: ImageSet) -> Console:
+    networks, features = trainer.networks, trainer.perceptual
+    shape, compared = "x".join(map(str, networks.image_shape)), "pixels" if features is None else features.name
+    model = f"PIAD ({parameters(*networks)})"
+    return Console(
+        out, trainer, model, f"{len(images):,} images of {images.source} as {shape}, compared by {compared}", LABELS
+    )
 
 
 def make(node: Any, settings: Settings) -> Model:
@@ -99,9 +120,6 @@ def make(node: Any, settings: Settings) -> Model:
     Raises:
         UserError: a key of it is wrong.
     """
-    from genaudit.piad.networks import Architecture, build
-    from genaudit.piad.saved import Model
-    from genaudit.piad.scoring import check_reconstruction
 
     architecture = instantiate(node.networks)
     if not isinstance(architecture, Architecture):
@@ -116,9 +134,21 @@ def make(node: Any, settings: Settings) -> Model:
     return Model(networks, architecture, perceptual, node.reconstruction, pixels.describe())
 
 
+def _refuse_old_keys(node: Any) -> None:
+    """A YAML of an older version would otherwise train by the defaults.
+
+    Raises:
+        UserError: names the key, and what it is called today.
+    """
+    keys = [
+        key for key in (*node, *(f"recipe.{key}" for key in node.recipe)) if renamed(f"piad.{key}") != f"piad.{key}"
+    ]
+    if keys:
+        raise UserError(f"unknown key 'piad.{keys[0]}': did you mean {renamed(f'piad.{keys[0]}')}?")
+
+
 def make_perceptual(node: Any) -> Perceptual:
     """The perceptual network of its configuration."""
-    from genaudit.piad.perceptual import Perceptual
 
     perceptual = instantiate(node) if node is not None and "_target_" in node else None
     if not isinstance(perceptual, Perceptual):
@@ -135,12 +165,7 @@ def _some(cfg: Any, role: str, pixels: PreparedPixels, settings: Settings) -> np
 
 
 def _fixed(model: Model, settings: Settings, images: ImageSet) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be gone on with, besides what the trainer itself compares."""
-    import hashlib
-    import json
-    from dataclasses import asdict
-
-    from genaudit.piad.saved import identity
+    """What must be the same to resume a checkpoint, besides what the trainer itself compares."""
 
     perceptual = {} if model.perceptual is None else identity(model.perceptual)
     statistics = json.dumps(perceptual.get("statistics")).encode()
@@ -155,7 +180,6 @@ def _fixed(model: Model, settings: Settings, images: ImageSet) -> dict[str, Any]
 
 
 def _plain(node: Any) -> dict[str, Any]:
-    from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(node, resolve=True)
     assert isinstance(plain, dict)

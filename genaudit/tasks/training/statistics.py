@@ -9,10 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
 from genaudit import __version__
+from genaudit.config_files import config_folder
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError
 from genaudit.measures.piad import PreparedPixels
+from genaudit.piad.networks import Architecture
+from genaudit.piad.perceptual import filter_statistics
+from genaudit.piad.saved import identity
 from genaudit.stats.torch_state import exact_float32
 from genaudit.store.measuring import to_device
 from genaudit.store.prefetch import prepared_batches
@@ -32,9 +38,6 @@ BATCH = 32
 
 def run(cfg: Any, settings: Settings) -> int:
     """Computes and writes OUT/statistics.json, or the file itself where `out` ends in .json."""
-    from genaudit.piad.networks import Architecture
-    from genaudit.piad.perceptual import filter_statistics
-    from genaudit.piad.saved import identity
 
     node = _node(cfg)
     architecture = instantiate(node.networks)
@@ -52,7 +55,7 @@ def run(cfg: Any, settings: Settings) -> int:
     damaged: dict[int, str] = {}
     with exact_float32(settings.engine.device):
         try:
-            found = filter_statistics(perceptual, _batches(images, pixels, settings, damaged))
+            measured = filter_statistics(perceptual, _batches(images, pixels, settings, damaged))
         except ValueError as error:
             raise UserError(f"{role}: {error}") from None
     if damaged:
@@ -61,25 +64,22 @@ def run(cfg: Any, settings: Settings) -> int:
     path = out if out.suffix == ".json" else out / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {key: value for key, value in identity(perceptual).items() if key != "statistics"}
-    found.save(
+    measured.save(
         path,
         **about,
-        filters=len(found.mean),
+        filters=len(measured.mean),
         images=len(images),
         images_digest=images.digest,
         source=images.source,
         pixels=pixels.describe(),
         genaudit=__version__,
     )
-    print(f"{path}: {len(found.mean)} filters of {perceptual.name} over {len(images):,} images")
+    print(f"{path}: {len(measured.mean)} filters of {perceptual.name} over {len(images):,} images")
     return DONE
 
 
 def _node(cfg: Any) -> Any:
     """The `piad` configuration; without one that of 32x32 images with the embedded network."""
-    from omegaconf import OmegaConf
-
-    from genaudit.config_files import config_folder
 
     if cfg.get("piad") is not None:
         return cfg.piad

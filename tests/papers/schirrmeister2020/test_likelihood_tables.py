@@ -140,7 +140,7 @@ def test_tables_share_their_models_and_other_images_have_none_of_them(context: C
 def test_the_in_distribution_is_the_positive_class_and_means_are_of_their_rows(
     table: str, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genaudit.likelihood.evaluation.log_likelihoods", brightness_as_likelihood)
+    monkeypatch.setattr("genaudit.likelihood.scoring.log_likelihoods", brightness_as_likelihood)
     found = cells(AnomalyDetection(name="x", table=table, seeds=1, **SMALL).run(context))
     assert set(found) == {(cell.row, cell.column) for cell in published("schirrmeister2020", table)}
     for (row, name), cell in found.items():
@@ -174,7 +174,7 @@ def test_both_ratios_come_from_models_that_saw_the_other_side_as_outliers(
 
     for module in ("density_runs", "likelihood_tables"):
         monkeypatch.setattr(f"genaudit_papers.schirrmeister2020.{module}.trained", trained)
-    monkeypatch.setattr("genaudit.likelihood.evaluation.log_likelihoods", brightness_as_likelihood)
+    monkeypatch.setattr("genaudit.likelihood.scoring.log_likelihoods", brightness_as_likelihood)
     AnomalyDetection(name="x", table="Table S3", seeds=1, **SMALL).run(context)
     tiny = pytest.approx(128, abs=3)
     expected: dict[str, Any] = {"general": (None, 0, 0)}
@@ -197,7 +197,7 @@ def test_supervised_models_learn_with_their_labels(context: Context) -> None:
     assert any("every class begins" in note for note in table.notes)
 
 
-def test_each_modality_is_learned_and_told_from_the_others(
+def test_each_modality_is_learned_and_distinguished_from_the_others(
     tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = ModalitiesAsOutliers(modalities=["t1", "t2", "flair"], seeds=2, **SMALL)
@@ -228,7 +228,7 @@ def test_each_modality_is_learned_and_told_from_the_others(
         raw, _, last = brightness_as_likelihood(model, images).T
         return np.stack([raw, 0 * raw, -last], axis=1)
 
-    monkeypatch.setattr("genaudit.likelihood.evaluation.log_likelihoods", darker_is_likelier)
+    monkeypatch.setattr("genaudit.likelihood.scoring.log_likelihoods", darker_is_likelier)
     found = cells(ModalitiesAsOutliers(modalities=["t1", "t2", "flair"], seeds=1, **SMALL).run(
         Context("paper", tmp_path / "other", tmp_path, context.store)))  # fmt: skip
     assert set(seen) == {((1, 32, 32), (6, 32, 32, 1))}

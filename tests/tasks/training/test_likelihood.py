@@ -322,7 +322,7 @@ def test_the_checkpoint_from_before_a_model_diverged_is_kept(
 def test_a_few_steps_without_an_update_are_no_divergence(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S4.3 leaves out batches whose values are not finite; the run goes on, and what it learned is a model."""
+    """S4.3 leaves out batches whose values are not finite; the run continues, and what it learned is a model."""
     norm = Trainer._gradient_norm
     monkeypatch.setattr(Trainer, "_gradient_norm", lambda self: math.inf if 4 < self.iteration < 9 else norm(self))
     log = train(tmp_path / "run", images)

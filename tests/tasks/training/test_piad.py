@@ -1,4 +1,4 @@
-"""`genaudit train piad=...` from the command line: the same run twice, killed and gone on with, and what is wrong."""
+"""`genaudit train piad=...` from the command line: the same run twice, killed and resumed, and what is wrong."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from genaudit.training import read_log
 # Table 1 at a tenth of its widths for 16 pixels, four images per step: 50 iterations are a few seconds
 SMALL = (
     *("piad=mnist", "piad.networks.size=16", "piad.networks.width=0.1"),
-    *("piad.schedule.batch_size=4", "piad.schedule.n_weight=3"),
+    *("piad.recipe.batch_size=4", "piad.recipe.n_weight=3"),
 )
 ITERATIONS = 50
 
@@ -56,7 +56,7 @@ def keys(grey: Path) -> list[str]:
     return [
         f"train={grey / 'train'}",
         f"anomalies={grey / 'noise'}",
-        f"piad.schedule.iterations={ITERATIONS}",
+        f"piad.recipe.iterations={ITERATIONS}",
         "every=1",
     ]
 
@@ -80,7 +80,7 @@ def test_a_run_leaves_model_log_pictures_and_page(finished: Path, grey: Path) ->
     text = (finished / "train.html").read_text()
     assert "reconstruction" in text
     assert "which flatters it" in text
-    record = saved.read_record(finished)
+    record = saved.describe(finished)
     assert (record["iterations"], record["seed"], record["images"]) == (ITERATIONS, 0, 12)
     model = saved.load(finished)
     assert model.architecture.generator == (3, 3, 3)
@@ -97,7 +97,7 @@ def test_the_same_seed_on_the_same_cpu_gives_the_same_losses_over_50_steps(
     assert saved.sha256(tmp_path / "again") == saved.sha256(finished)
 
 
-def test_a_killed_run_goes_on_bit_for_bit(keys: list[str], finished: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(keys: list[str], finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     command = [
         sys.executable,
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_bit_for_bit(keys: list[str], finished: Path, tmp_p
     assert (out / "samples.png").read_bytes() == (finished / "samples.png").read_bytes()
 
 
-def test_another_seed_or_other_images_do_not_go_on_with_a_run(
+def test_another_seed_or_other_images_do_not_resume_a_run(
     keys: list[str], finished: Path, grey: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (finished / "model.json").read_bytes()
@@ -136,7 +136,7 @@ def test_another_seed_or_other_images_do_not_go_on_with_a_run(
     assert "seed (now 1, then 0)" in capsys.readouterr().err
     assert train(*keys, f"out={finished}", "limit_train=11") == USER
     assert "images" in capsys.readouterr().err
-    assert train(*keys, f"out={finished}", "piad.schedule.n_dis=3") == USER
+    assert train(*keys, f"out={finished}", "piad.recipe.n_dis=3") == USER
     assert "n_dis (now 3, then 2)" in capsys.readouterr().err
     assert (finished / "model.json").read_bytes() == before
 
@@ -156,14 +156,18 @@ def test_another_seed_or_other_images_do_not_go_on_with_a_run(
         (["piad.channels=null"], "channels must be 1 or 3"),
         (["piad.pixels.crop=500"], "smaller than what is cut out"),
         (["piad.pixels.interpolation=sharp"], "interpolation must be one of"),
-        (["piad.schedule.policy=none"], "policy must be paper, released or fixed"),
-        (["piad.schedule.batch_size=1"], "batch_size 2 or more"),
+        (["piad.recipe.policy=none"], "policy must be paper, released or fixed"),
+        (["piad.recipe.batch_size=1"], "batch_size 2 or more"),
         (["piad.reconstruction=l2"], "reconstruction must be one of"),
         (["piad/perceptual=vgg19", "piad.perceptual.weights=nowhere.pth"], "nowhere.pth"),
         (["piad.perceptual.statistics=nowhere.json"], "nowhere.json"),
         (["every=0"], "every must be a positive integer or null, got 0"),
         (["checkpoint_seconds=null"], "checkpoint_seconds must be a number of 0 or more, got null"),
-        (["piad.schedule.iteration=5"], "iteration"),
+        (["piad.recipe.iteration=5"], "iteration"),
+        (["piad.schedule.iterations=5"], "did you mean piad.recipe.iterations?"),
+        (["piad.schedule.lr=1e-3"], "did you mean piad.recipe.learning_rate?"),
+        (["piad.recipe.lr_critics=1e-3"], "did you mean piad.recipe.learning_rate_critics?"),
+        (["+piad.schedule.iterations=5"], "did you mean piad.recipe?"),  # as a YAML of an older version has it
         (["piad=minst"], "did you mean mnist"),
         (["piad/perceptual=vgg"], "vgg19"),
     ],
@@ -230,9 +234,9 @@ def test_vgg19_trains_and_scores_from_a_weights_file(grey: Path, tmp_path: Path,
     weights = tmp_path / VGG19_FILE
     torch.save(state, weights)
     out = tmp_path / "run"
-    keys = ["piad/perceptual=vgg19", f"piad.perceptual.weights={weights}", "piad.schedule.iterations=2"]
+    keys = ["piad/perceptual=vgg19", f"piad.perceptual.weights={weights}", "piad.recipe.iterations=2"]
     assert train(f"train={grey / 'train'}", f"out={out}", *keys) == DONE
-    record = saved.read_record(out)
+    record = saved.describe(out)
     assert record["perceptual"]["name"] == "vgg19:relu4_2"
     assert len(record["perceptual"]["statistics"]["mean"]) == 512
     moved = tmp_path / "moved.pth"
@@ -272,7 +276,7 @@ def test_a_piad_that_diverges_is_no_model_and_its_last_finite_checkpoint_is_kept
         return done
 
     monkeypatch.setattr(Trainer, "step", poisoned)
-    keys = [f"train={grey / 'train'}", "piad.schedule.iterations=6", "every=1", f"out={tmp_path / 'run'}"]
+    keys = [f"train={grey / 'train'}", "piad.recipe.iterations=6", "every=1", f"out={tmp_path / 'run'}"]
     assert train(*keys, "checkpoint_seconds=0") == USER
     said = capsys.readouterr()
     assert "diverged: at iteration 4" in said.err
@@ -286,6 +290,10 @@ def test_a_piad_that_diverges_is_no_model_and_its_last_finite_checkpoint_is_kept
 
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_a_rate_that_is_far_too_high_leaves_no_piad(iterations: int, grey: Path, tmp_path: Path) -> None:
-    keys = ("piad.schedule.lr=1e20", "+piad.schedule.lr_critics=1e20", f"piad.schedule.iterations={iterations}")
+    keys = (
+        "piad.recipe.learning_rate=1e20",
+        "+piad.recipe.learning_rate_critics=1e20",
+        f"piad.recipe.iterations={iterations}",
+    )
     assert train(f"train={grey / 'train'}", *keys, "every=1", f"out={tmp_path / 'run'}") == USER
     assert not (tmp_path / "run" / "model.safetensors").exists()

@@ -1,0 +1,25 @@
+"""The networks of a run, which stand above its results: name, size, preprocessing, and what they make of metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genaudit.reports.report import Report, ReportWarning
+
+OTHER_NETWORK = "another-network"  # the code of warnings that stand with the networks and not in the list
+
+
+def network_lines(report: Report) -> list[str]:
+    """Each network that was used, with how images were prepared for it."""
+    lines = [
+        f"{use.about['feature_model']}: {use.about['preprocessing']}"
+        for use in report.measures.values()
+        if "preprocessing" in use.about
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def other_networks(report: Report) -> list[ReportWarning]:
+    """The warnings that say which metrics are not what their authors define, because of the network."""
+    return [each for each in report.warnings if each.code == OTHER_NETWORK]

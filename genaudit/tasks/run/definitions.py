@@ -1,0 +1,68 @@
+"""Metrics that are defined on one network and measured on another: what they are not, said once for each network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from genaudit.config_files import config_folder
+from genaudit.metrics.result import base_name
+from genaudit.reports.networks import OTHER_NETWORK
+from genaudit.reports.report import ReportWarning
+from genaudit.tasks.run.judging import MetricSpec
+
+STORED = ("fid_inception", "dinov2_l14")  # networks that files of moments name
+
+
+def definition_warnings(specs: Mapping[str, MetricSpec], measures: Mapping[str, Any]) -> list[ReportWarning]:
+    """A warning for each network that metrics were measured on and that is not the one of their definition.
+
+    Args:
+        specs: the entries that were computed. measures: by name; features that were given have none.
+    """
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for name, spec in specs.items():
+        models = [getattr(measures.get(each), "feature_model", None) for each in spec.measures.values()]
+        for model in models:
+            if spec.defined_on is not None and model is not None:
+                term, network = spec.defined_on
+                if model.identity() != _identity(network):
+                    found.setdefault((model.name, network), {})[name] = term
+    return [
+        ReportWarning(OTHER_NETWORK, next(iter(terms)) if len(terms) == 1 else None, _sentence(model, network, terms))
+        for (model, network), terms in found.items()
+    ]
+
+
+def network_of(model: Any) -> str:
+    """The name of the feature model's YAML among those that files of moments name; "" for another, or none."""
+    known = (name for name in STORED if model is not None and model.identity() == _identity(name))
+    return next(known, "")
+
+
+def _sentence(model: str, network: str, terms: Mapping[str, str]) -> str:
+    """`On efficientnet_lite0 fd is no FID and kd no KID, which are defined on fid_inception: ...`"""
+    said = [f"{base_name(name)} is no {term}" for name, term in terms.items()]
+    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    which = "which is" if len(said) == 1 else "which are"
+    return (
+        f"On {model} {listed}, {which} defined on {network} (feature_model={network}): compare with values on {model} "
+        "alone."
+    )
+
+
+@functools.cache
+def _identity(network: str) -> dict[str, Any] | None:
+    """The identity of a feature model's YAML; None where genaudit has none of this name."""
+    from omegaconf import OmegaConf
+
+    from genaudit.tasks.run.instantiate import instantiate
+
+    path = config_folder() / "feature_model" / f"{network}.yaml"
+    if not path.is_file():
+        return None
+    node = OmegaConf.load(path)
+    node.offline = True  # it refers to a key of the run
+    identity: dict[str, Any] = instantiate(node).identity()
+    return identity
