@@ -10,7 +10,7 @@ SCALE ?= laptop
 SECONDS ?= 600
 REPRODUCE = $(BIN)/genaudit reproduce scale=$(SCALE) $(if $(wildcard $(DATA)),data=$(DATA))
 
-.PHONY: help setup demo test lint types check data tables parity bench bench-peers fuzz release clean
+.PHONY: help setup demo test lint types check data tables parity bench bench-peers fuzz docs release clean
 
 help: ## explain the targets
 	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,10 +58,17 @@ bench: setup ## speed of measuring, as ratios to the bare network and to timm as
 fuzz: setup ## spoilt inputs of every kind, for SECONDS=600: nothing may end but in a result or a sentence
 	$(BIN)/python scripts/fuzz_inputs.py --seconds $(SECONDS)
 
+docs: setup ## the site, into site/: warnings are errors, links are checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 release: setup ## build and check wheel and source distribution, try them in fresh environments; publishes nothing
 	$(BIN)/python -m pip install --quiet '.[release]'
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	$(BIN)/python scripts/release.py
+
+mutate: setup ## the mutation score: small wrong edits, and whether a test notices (an hour and more; resumes)
+	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
+	$(BIN)/python scripts/mutate.py
 
 clean: ## remove caches and build products, not the environment
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

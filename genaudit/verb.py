@@ -48,6 +48,8 @@ Keys that every measuring verb knows:
   feature_model=[A,B]           each metric on each network, as fd@A and fd@B (evaluate, demo); feature_model.A.size=64
                                 sets a key of one; metric.is.feature_model=A gives a metric a network of its own
   metric=[NAME,...]             genaudit list metrics shows them
+  preset=NAME                   networks, preprocessing and settings of another tool or paper (evaluate): adm, edm2,
+                                pytorch_fid, torch_fidelity, clean_fid, dgm_eval, cmmd, dinov2; genaudit list presets
   out=DIR  store=DIR            where reports go; where measured rows are kept
   seed=0  confidence=0.95
   limit=N                       a random subset of the generated images, by content and seed; limit_reference=N,

@@ -111,17 +111,17 @@ def published(paper: str, table: str) -> PublishedTable:
     Raises:
         KeyError: there is none of this name; the message lists those of the paper.
     """
-    found = [each for each in tables() if (each.paper, each.table) == (paper, table)]
-    if not found:
+    matches = [each for each in tables() if (each.paper, each.table) == (paper, table)]
+    if not matches:
         names = ", ".join(each.table for each in tables() if each.paper == paper)
         raise KeyError(f"paper {paper!r} has no {table!r} here; there are: {names or 'no tables of it'}")
-    return found[0]
+    return matches[0]
 
 
 def papers() -> dict[str, str]:
     """Citation key => citation: every folder of this package that holds published numbers."""
     folder = files(PACKAGE)
-    keys = sorted(each.name for each in folder.iterdir() if (each / INDEX).is_file())
+    keys = sorted(place.name for place in folder.iterdir() if (place / INDEX).is_file())
     return {key: str(_index(key)["citation"]) for key in keys}
 
 
@@ -131,15 +131,15 @@ def tables() -> tuple[PublishedTable, ...]:
     return tuple(
         PublishedTable(
             paper,
-            each["table"],
-            each["title"],
-            each["where"],
-            tuple(each["recipes"]),
-            tuple(each.get("notes", ())),
-            _cells(paper, each["file"]) if each.get("file") else {},
+            entry["table"],
+            entry["title"],
+            entry["where"],
+            tuple(entry["recipes"]),
+            tuple(entry.get("notes", ())),
+            _cells(paper, entry["file"]) if entry.get("file") else {},
         )
         for paper in papers()
-        for each in _index(paper)["tables"]
+        for entry in _index(paper)["tables"]
     )
 
 
@@ -170,12 +170,12 @@ def parse(row: str, column: str, printed: str) -> PublishedCell:
     >>> parse("", "", "67.46 ± 0.04").spread, parse("", "", "<0.0001*").bound, parse("", "", "-").value
     (0.04, '<', None)
     """
-    found = CELL.fullmatch(printed.strip())
-    if found is None:
+    match = CELL.fullmatch(printed.strip())
+    if match is None:
         return PublishedCell(row, column, printed.strip())
-    spread = found["sd"] or found["brackets"]
-    number = float(found["value"].replace(",", ""))
-    return PublishedCell(row, column, printed.strip(), number, float(spread) if spread else None, found["bound"] or "")
+    spread = match["sd"] or match["brackets"]
+    number = float(match["value"].replace(",", ""))
+    return PublishedCell(row, column, printed.strip(), number, float(spread) if spread else None, match["bound"] or "")
 
 
 def compared(

@@ -31,7 +31,7 @@ class PublishedOnly:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """What the authors used, and the missing recipe, so that it is never run."""
-        return [Need("a recipe", False, self.published_only), *(Need(each, False) for each in self.requires)]
+        return [Need("a recipe", False, self.published_only), *(Need(what, False) for what in self.requires)]
 
     def run(self, context: Context) -> Table:
         """Refuses.

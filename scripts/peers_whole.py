@@ -97,8 +97,13 @@ def random_inception(path: Path, seed: int = 0) -> None:
     temporary.replace(path)
 
 
+PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
+
+
 def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
-    """Keys of `genaudit.evaluate` for the same weights with another tool's preprocessing."""
+    """Keys of `genaudit.evaluate` for the same weights, by the tool's preset or with its preprocessing."""
+    if preprocessing in PRESETS:
+        return {"preset": PRESETS[preprocessing], "feature_model.checkpoint": str(pictures.weights)}
     return {
         "feature_model": "fid_inception",
         "feature_model.checkpoint": str(pictures.weights),

@@ -64,21 +64,28 @@ def train(folder: Path, toy: Toy | None = None, **knobs: Any) -> Toy:
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
-from test_training import train
-def watch(iteration):  # the row of this iteration is logged and its checkpoint is not
-    if iteration == {at}:
+from pathlib import Path
+from test_training import read_log, train
+def watch(iteration, at):  # the row of this iteration is logged and its checkpoint is not
+    if iteration == at:
         os.kill(os.getpid(), signal.SIGKILL)
-train({folder!r}, show=lambda row: watch(row["iteration"]))
+for at in {kills}:
+    child = os.fork()  # each run is a process of its own; torch is imported once
+    if child == 0:
+        train(Path({folder!r}), show=lambda row: watch(row["iteration"], at))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    print(read_log(Path({folder!r}))["iteration"][-1])
 """
 
 
 def test_killed_and_resumed_gives_the_weights_and_the_log_of_a_run_never_killed(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole")
-    for at in (9, 12, 23):  # 23: the last iteration, before its checkpoint
-        code = KILLED.format(here=str(Path(__file__).parent), folder=str(tmp_path / "killed"), at=at)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        assert read_log(tmp_path / "killed")["iteration"][-1] == at
+    kills = (9, 12, 23)  # 23: the last iteration, before its checkpoint
+    code = KILLED.format(here=str(Path(__file__).parent), folder=str(tmp_path / "killed"), kills=kills)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [float(each) for each in done.stdout.split()] == list(kills)
     resumed = train(tmp_path / "killed")
     assert resumed.iteration == ITERATIONS
     assert torch.equal(resumed.weight, whole.weight)

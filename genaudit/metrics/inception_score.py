@@ -73,7 +73,7 @@ def inception_score(logits: Any, *, splits: int = 1, shuffle_seed: int | None = 
 
 
 def judge(
-    *, generated: Any, splits: Count = 10, shuffle_seed: Natural = SHUFFLE_SEED, confidence: float = 0.95
+    *, generated: Any, splits: Count = 10, shuffle_seed: Natural | None = SHUFFLE_SEED, confidence: float = 0.95
 ) -> InceptionScoreResult:
     """Inception Score of generated images from their class logits, split and unsplit.
 
@@ -83,7 +83,7 @@ def judge(
     Args:
         generated: logits (N, C).
         splits: parts whose scores are averaged; 10 is usual.
-        shuffle_seed: of the shuffle before the split; 2020 is torch-fidelity's.
+        shuffle_seed: of the shuffle before the split; 2020 is torch-fidelity's; None splits in order, as ADM does.
         confidence: of the intervals, in (0, 1).
 
     Raises:

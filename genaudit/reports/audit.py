@@ -5,14 +5,53 @@ It is made of `images.ROLE` of report.json, so that a finished run shows the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from genaudit.reports.digits import show
 from genaudit.reports.roles import by_role
 
+if TYPE_CHECKING:
+    from genaudit.data.audit import Finding
+    from genaudit.reports.report import Report
+
 SHOWN = 3  # classes of a cell; the rest is counted
-DIFFERENT = "differs"
+
+
+@dataclass(frozen=True)
+class AuditSection:
+    """The first section of a page: an answer, what was found, and the table."""
+
+    answer: str
+    sentence: str
+    level: str
+    findings: Sequence[Finding]
+    roles: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+def audit_section(report: Report) -> AuditSection:
+    """The section of a run."""
+    images = {
+        role: {"count": given.count, "duplicates": given.duplicates, **given.audit}
+        for role, given in report.roles.items()
+    }
+    roles, rows = audit_rows(images)
+    findings = sorted(report.findings, key=lambda finding: not finding.breaks)
+    breaking = sum(finding.breaks for finding in findings)
+    if breaking:
+        answer, sentence = "No.", "What was found below leaves nothing of the comparison."
+    elif findings:
+        differences = "one thing was" if len(findings) == 1 else f"{len(findings)} things were"
+        answer, sentence = (
+            "With caution:",
+            f"{differences} found that move values without any image being better or worse.",
+        )
+    else:
+        answer, sentence = "Yes.", "Nothing was found in how the images were made that would move values by itself."
+    level = "breaks" if breaking else "caution" if findings else "fine"
+    return AuditSection(answer, sentence, level, findings, roles, rows)
 
 
 def audit_rows(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -22,6 +61,8 @@ def audit_rows(images: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list
         images: role => its part of report.json; roles without facts (features, moments) are left out.
     """
     roles = {role: about for role, about in by_role(images).items() if "formats" in about}
+    if not roles:
+        return [], []
     rows = [(label, [cell(about) for about in roles.values()]) for label, cell in ROWS.items()]
     usual = {"8 bits", "0", "0 %", "1", ""}
     return list(roles), [(label, cells) for label, cells in rows if label in ALWAYS or not set(cells) <= usual]

@@ -15,6 +15,7 @@ import numpy as np
 
 from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve, base_name
+from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.gallery import Gallery
@@ -95,13 +96,18 @@ def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
     from importlib.resources import files
 
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("genaudit.reports")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+    )
     environment.filters |= {"seconds": show_seconds, "visible": visible}
-    source = (folder / template).read_text(encoding="utf-8")
-    return environment.from_string(source).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -109,13 +115,17 @@ def context(report: Report) -> dict[str, Any]:
     citations = list(dict.fromkeys(entry.citation for entry in report.metrics.values() if entry.citation))
     gallery = Gallery(report)
     generated = report.roles.get("generated")
+    told = {(finding.code, finding.message) for finding in report.findings}
     return {
         "report": report,
         "title": _last_part(generated.source) if generated else "run",
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "warnings": [each for each in report.warnings if each.code != OTHER_NETWORK],
+        "audit": audit_section(report),
+        "warnings": [
+            each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told
+        ],
         "networks": network_lines(report),
         "other_networks": other_networks(report),
         "at_once": WARNINGS_AT_ONCE,

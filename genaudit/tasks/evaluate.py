@@ -17,7 +17,7 @@ from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings, stored_moments
-from genaudit.tasks.run.auditing import Audit, audit_findings
+from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings, network_of
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
@@ -28,6 +28,7 @@ from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequ
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
@@ -218,6 +219,7 @@ def evaluate(
     }
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
+    unequal, count_warnings = unequal_counts(entries)
     return Report(
         created=now(),
         command=command,
@@ -230,17 +232,20 @@ def evaluate(
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
         warnings=[
             *skipped_images(measurements.roles),
+            *preset_warnings(cfg, measurements.roles),
             *subset_warnings(counted_roles(measurements.roles), takes),
             *definition_warnings({name: specs[name] for name in entries}, wanted),
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
+            *count_warnings,
             *stored_moments(measurements.roles.get("reference"), takers, takes),
             *measurements.warnings,
         ],
         findings=[
             *audit_findings(facts, takes),
             *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
-            *unequal_counts(entries),
+            *near_findings(measurements, (specs[name] for name in entries), takes),
+            *unequal,
         ],
         images=_image_columns(measurements.roles["generated"]),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},

@@ -31,6 +31,7 @@ def main(cfg: Any) -> int:
     kinds: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
         "metrics": lambda: metrics_table(list(_group("metric")), in_default()),
         "feature_models": _feature_models,
+        "presets": _presets,
         "datasets": _datasets,
         "generators": _generators,
         "tables": functools.partial(_tables, cfg),
@@ -91,8 +92,17 @@ def _leading_comment(text: str) -> list[str]:
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        lines.append(line)
+        if not line.startswith("# @package"):
+            lines.append(line)
     return lines
+
+
+def _presets() -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for name, config, comment in _group("preset"):
+        counts = ", ".join(f"{count:,} {role}" for role, count in (config.preset.get("counts") or {}).items())
+        rows.append([name, comment, counts, str(config.preset.source)])
+    return ["preset", "gives", "images", "source"], rows
 
 
 def _feature_models() -> tuple[list[str], list[list[str]]]:

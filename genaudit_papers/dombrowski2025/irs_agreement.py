@@ -52,8 +52,8 @@ class Agreement(MeasuredTable):
         (dataset, sources), *_ = self._sets(context.scale).items()
         models = self._models(context.scale)
         needed = self.needed(len(models))
-        found = context.step("retrieved", partial(self._retrieved, context, models, sources))
-        retrieved = np.array([found[label] for label in models])
+        measured = context.step("retrieved", partial(self._retrieved, context, models, sources))
+        retrieved = np.array([measured[label] for label in models])
         largest = largest_group(retrieved)
         agreed = consensus(retrieved, needed)
         at_least = np.arange(2, len(models) + 1)
@@ -99,12 +99,12 @@ class Agreement(MeasuredTable):
         return cells
 
     def _retrieved(self, context: Context, models: Mapping[str, Any], sources: Sequence[str]) -> dict[str, list[int]]:
-        found = {}
+        retrievals = {}
         for label, model in models.items():
             features, _ = self._features(context, model, sources)
             train, test = halves(len(features), context.seed)
-            found[label] = nearest(features[test], features[train], device=context.device).indices[:, 0].tolist()
-        return found
+            retrievals[label] = nearest(features[test], features[train], device=context.device).indices[:, 0].tolist()
+        return retrievals
 
 
 def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,13 +125,13 @@ def consensus(retrieved: np.ndarray, needed: int) -> np.ndarray:
     >>> consensus(np.array([[4, 1], [4, 2], [7, 3]]), needed=2).tolist()
     [4, -1]
     """
-    found = np.full(retrieved.shape[1], NONE, dtype=np.int64)
+    consensus = np.full(retrieved.shape[1], NONE, dtype=np.int64)
     for query, column in enumerate(retrieved.T):
         images, counts = np.unique(column, return_counts=True)
         first = counts.max()
         if first >= needed and (counts == first).sum() == 1:
-            found[query] = images[counts.argmax()]
-    return found
+            consensus[query] = images[counts.argmax()]
+    return consensus
 
 
 def _with_consensus(
@@ -183,25 +183,25 @@ class Retrievals(MeasuredTable):
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Image sets and weights; MNIST's images on a laptop."""
-        found = super().needs(scale, data)
+        needed = super().needs(scale, data)
         if scale == "laptop":
-            found.append(Need("5,000 images of MNIST", datasets.has_mnist(), "pip install 'genaudit-images[tables]'"))
-        return found
+            needed.append(Need("5,000 images of MNIST", datasets.has_mnist(), "pip install 'genaudit-images[tables]'"))
+        return needed
 
     def run(self, context: Context) -> Table:
         """The pictures, and for each query how many models retrieve the same image."""
         models = self._models(context.scale)
         cells, grids = [], []
         for dataset, sources in self._picture_sets(context.scale).items():
-            found = context.step(
+            measured = context.step(
                 f"retrieved_{dataset}".replace(" ", "_"), partial(self._found, context, models, sources)
             )
-            largest = largest_group(np.array([found["retrieved"][label] for label in models]))
-            grids.append(self._grid(context, dataset, sources, list(models), found))
-            for name, size in zip(found["queries"], largest, strict=True):
+            largest = largest_group(np.array([measured["retrieved"][label] for label in models]))
+            grids.append(self._grid(context, dataset, sources, list(models), measured))
+            for name, size in zip(measured["queries"], largest, strict=True):
                 row = f"{dataset}, query {_place(name)[1]}"
                 cells.append(Cell(row, "models that retrieve the same image", float(size)))
-                cells.append(Cell(row, "different images retrieved", float(_different(found, models, name))))
+                cells.append(Cell(row, "different images retrieved", float(_different(measured, models, name))))
         return self.published.recomputed(
             self.name,
             cells,
@@ -222,8 +222,8 @@ class Retrievals(MeasuredTable):
         return super()._differs(scale) + more
 
     def _picture_sets(self, scale: Scale) -> dict[str, tuple[str, ...]]:
-        found = dict(self._sets(scale))
-        return found | ({MNIST: (MNIST,)} if scale == "laptop" else {})
+        sets = dict(self._sets(scale))
+        return sets | ({MNIST: (MNIST,)} if scale == "laptop" else {})
 
     def _found(self, context: Context, models: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
         """Places (source:index or source:name) of the queries, and of the image that each model retrieves for them."""
@@ -243,12 +243,12 @@ class Retrievals(MeasuredTable):
         parts, places = [], []
         for source in sources:
             if source == MNIST:
-                found, _ = rows(context, MNIST, embedding(model), pixels=_mnist())
-                names = [str(index) for index in range(len(found))]
+                features, _ = rows(context, MNIST, embedding(model), pixels=_mnist())
+                names = [str(index) for index in range(len(features))]
             else:
                 sample = None if source.startswith("demo:") else self.total
-                found, names = rows(context, source, embedding(model), sample=sample)
-            parts.append(found)
+                features, names = rows(context, source, embedding(model), sample=sample)
+            parts.append(features)
             places += [f"{source}\n{name}" for name in names]
         return np.concatenate(parts), places
 

@@ -154,14 +154,14 @@ class Theorem1(Exact):
         for alpha in self.rates:
             n = round(alpha * self.n_train)
             for share in self.shares:
-                known = round(share * self.n_train)
-                formula = share * (1 - (1 - 1 / known) ** n)
+                support = round(share * self.n_train)
+                formula = share * (1 - (1 - 1 / support) ** n)
                 row = f"K/N = {share:g}, alpha = {alpha:g}"
-                k = np.arange(1, min(n, known) + 1)
-                law = float(k @ pmf(k, n, known)) / self.n_train
+                k = np.arange(1, min(n, support) + 1)
+                law = float(k @ pmf(k, n, support)) / self.n_train
                 # probabilities carry relative errors up to 1e-9
                 cells.append(Cell(row, "mean of the law", law, formula, tolerance=1e-8))
-                cells.append(self._simulated(context, row, n, known, formula))
+                cells.append(self._simulated(context, row, n, support, formula))
                 if share < 1:
                     # Eq. 15: a yes-or-no claim, 1 where it holds
                     note = f"{law:.4f} < {-math.expm1(-alpha):.4f}"

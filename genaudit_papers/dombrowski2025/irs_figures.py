@@ -100,7 +100,7 @@ class Fig6(Exact):
 
         def draw(classes: int, modes: int) -> np.ndarray:
             which = rng.integers(0, classes, self.count) / self.classes, rng.integers(0, modes, self.count) / self.modes
-            outer, inner = (2 * np.pi * each for each in which)
+            outer, inner = (2 * np.pi * angle for angle in which)
             centres = np.stack([6 * np.cos(outer) + np.cos(inner), 6 * np.sin(outer) + np.sin(inner)], 1)
             return centres + self.spread * rng.standard_normal((self.count, 2))
 
@@ -128,12 +128,12 @@ class Fig7(Exact):
         n = int(paper["samples that reject a low-diversity model", "value"].value or 0)
         threshold = rejection_threshold(n, images, self.alpha)
         # the power falls with the number of images that a model knows
-        known, above = 1, images
-        while above - known > 1:
-            middle = (known + above) // 2
+        below, above = 1, images
+        while above - below > 1:
+            middle = (below + above) // 2
             enough = rejection_power(n, middle, images, self.alpha) >= self.power
-            known, above = (middle, above) if enough else (known, middle)
-        most_diverse = known / images
+            below, above = (middle, above) if enough else (below, middle)
+        most_diverse = below / images
         cells = [
             Cell(f"threshold after {n} samples", "learned images", threshold, note="reject below"),
             Cell(
@@ -144,10 +144,10 @@ class Fig7(Exact):
             ),
         ]
         for share in self.shares:
-            known = round(share * images)
+            support = round(share * images)
             name = f"model of diversity {share:g}"
-            power = rejection_power(n, known, images, self.alpha)
-            needed = samples_needed(known, images, self.alpha, self.power)
+            power = rejection_power(n, support, images, self.alpha)
+            needed = samples_needed(support, images, self.alpha, self.power)
             cells.append(Cell(name, f"rejected after {n} samples", power, unit="probability"))
             cells.append(Cell(name, "samples needed", needed, note=f"for a probability of {self.power:.0%}"))
         x = np.unique(np.linspace(1, 400, 120).astype(int))
@@ -253,15 +253,17 @@ class Fig8(Exact):
         )
 
     def _path(self, share: float, seed: int) -> list[list[float]]:
-        known = round(share * self.n_train)
-        rng = np.random.default_rng([seed, known])
-        draws = rng.integers(0, known, round(max(self.rates) * self.n_train))
-        found = []
+        support = round(share * self.n_train)
+        rng = np.random.default_rng([seed, support])
+        draws = rng.integers(0, support, round(max(self.rates) * self.n_train))
+        estimates = []
         for alpha in self.rates:
             n = round(alpha * self.n_train)
             k = len(np.unique(draws[:n]))
-            found.append([each / self.n_train for each in estimate_support(k, n, alpha=self.alpha, upper=self.n_train)])
-        return found
+            estimates.append(
+                [each / self.n_train for each in estimate_support(k, n, alpha=self.alpha, upper=self.n_train)]
+            )
+        return estimates
 
     def _coverage(self, alpha: float, seed: int) -> float:
         known = round(self.shares[1] * self.n_train)

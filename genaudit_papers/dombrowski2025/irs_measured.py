@@ -76,27 +76,27 @@ class MeasuredTable:
         self.sets, self.total = dict(sets), total
         self.optional = [label.replace("_", " ") for label in optional]
         self.without = [label.replace("_", " ") for label in without]
-        known = [*self.models, *self.laptop_models]
-        unknown = [label for label in self.without if label not in known]
+        labels = [*self.models, *self.laptop_models]
+        unknown = [label for label in self.without if label not in labels]
         if unknown:
-            raise UserError(f"table.without: {unknown[0]} is none of {', '.join(known)}")
+            raise UserError(f"table.without: {unknown[0]} is none of {', '.join(labels)}")
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Image sets and weights."""
         key = "table.models" if scale == "paper" else "table.laptop_models"
         models = self._models(scale)
-        found = [weights_need(label, model, f"{key}.{label.replace(' ', '_')}") for label, model in models.items()]
+        needed = [weights_need(label, model, f"{key}.{label.replace(' ', '_')}") for label, model in models.items()]
         if scale == "paper":
-            found += [set_need(data, source, f"real images of {label}") for label, source in self.sets.items()]
-        return found
+            needed += [set_need(data, source, f"real images of {label}") for label, source in self.sets.items()]
+        return needed
 
     def _models(self, scale: Scale) -> dict[str, Any]:
         every = self._every(scale)
         left_out = [label for label in self.optional if label in every and every[label].find_weights() is None]
-        found = {label: each for label, each in every.items() if label not in (*self.without, *left_out)}
-        if not found:
+        chosen = {label: each for label, each in every.items() if label not in (*self.without, *left_out)}
+        if not chosen:
             raise UserError("table.without leaves no feature model")
-        return found
+        return chosen
 
     def _every(self, scale: Scale) -> dict[str, Any]:
         return self.models if scale == "paper" else self.laptop_models
@@ -111,15 +111,15 @@ class MeasuredTable:
     def _notes(self, scale: Scale) -> tuple[str, ...]:
         """Of the published table, of networks used otherwise than in the paper, of those that are not there."""
         models = self._models(scale)
-        found = list(self.published.notes)
+        notes = list(self.published.notes)
         if scale == "paper":
-            found += [DATA2VEC] if "data2vec" in models else []
-            found += [REIDENTIFICATION] if any(label.startswith("Re-identification") for label in models) else []
+            notes += [DATA2VEC] if "data2vec" in models else []
+            notes += [REIDENTIFICATION] if any(label.startswith("Re-identification") for label in models) else []
         every = self._every(scale)
         missing = [label for label in self.optional if label in every and label not in (*models, *self.without)]
         if missing:
-            found.append(f"Without {', '.join(missing)}, whose weights are not on this machine.")
-        return tuple(found)
+            notes.append(f"Without {', '.join(missing)}, whose weights are not on this machine.")
+        return tuple(notes)
 
     def _sets(self, scale: Scale) -> dict[str, tuple[str, ...]]:
         if scale == "laptop":
@@ -152,13 +152,13 @@ class RealRetrieval(MeasuredTable):
         cells, gaps = [], []
         for dataset, sources in self._sets(context.scale).items():
             for label, model in self._models(context.scale).items():
-                found = context.step(
+                measured = context.step(
                     f"{dataset}_{label}".replace(" ", "_"),
                     partial(self._scores, context, model, sources),
                 )
-                for key, scores in found["scores"].items():
+                for key, scores in measured["scores"].items():
                     cells.append(self._cell(context, label, key, dataset, scores))
-                    gaps.append((key, label, float(np.mean(scores)), found["ideal"][key]))
+                    gaps.append((key, label, float(np.mean(scores)), measured["ideal"][key]))
         cells += _effects(gaps)
         return self.published.recomputed(
             self.name,
@@ -184,8 +184,8 @@ class RealRetrieval(MeasuredTable):
                 for fold in range(self.folds):
                     order = np.random.default_rng([context.seed, fold]).permutation(len(features))
                     train, test = features[order[:n_train]], features[order[n_train : n_train + n]]
-                    found = nearest(test, train, metric=distance, device=context.device).indices[:, 0]  # type: ignore[arg-type]
-                    scores.setdefault(key, []).append(100 * len(np.unique(found)) / n_train)
+                    retrieved = nearest(test, train, metric=distance, device=context.device).indices[:, 0]  # type: ignore[arg-type]
+                    scores.setdefault(key, []).append(100 * len(np.unique(retrieved)) / n_train)
         return {"scores": scores, "ideal": ideal}
 
     def _cell(self, context: Context, label: str, key: str, dataset: str, scores: list[float]) -> Cell:
@@ -205,7 +205,7 @@ def _effects(gaps: list[tuple[str, str, float, float]]) -> list[Cell]:
     """What the tables show, as yes-or-no cells: every feature model has a gap."""
     cells = []
     for key in dict.fromkeys(key for key, *_ in gaps):
-        here = {label: (score, ideal) for each, label, score, ideal in gaps if each == key}
+        here = {label: (score, ideal) for group, label, score, ideal in gaps if group == key}
         column = key or "all"
         below = float(all(score < ideal for score, ideal in here.values()))
         ideal = next(iter(here.values()))[1]
@@ -238,25 +238,25 @@ class RemovedClasses(MeasuredTable):
         """For each number of classes kept: the scores of the test images of these classes."""
         (_, sources), *_ = self._sets(context.scale).items()
         model = next(iter(self._models(context.scale).values()))
-        found = context.step("scores", partial(self._scores, context, model, sources))
-        shares = [each["share"] for each in found]
+        scored = context.step("scores", partial(self._scores, context, model, sources))
+        shares = [each["share"] for each in scored]
         cells = []
-        for each in found:
-            row = f"{each['kept']} of {found[-1]['kept']} classes"
+        for each in scored:
+            row = f"{each['kept']} of {scored[-1]['kept']} classes"
             full = each["share"] == 1
             note = "real images of all classes: diversity 1" if full else f"share of the classes: {each['share']:g}"
             published_value = 1.0 if full else None
             interval = each["lower"], each["upper"]
             cells.append(Cell(row, "IRS_inf,a", each["irs"], published_value, *interval, tolerance=0.05, note=note))
             cells += [Cell(row, name, each[name]) for name in each if "k =" in name]
-        everything = found[-1]
+        everything = scored[-1]
         for name in (f"{each}, k = 1" for each in PRDC):
             note = "1: real test images of all classes stay well below 1 (0.9) with one neighbour, as the text says"
             if name.startswith("density"):
                 note += "; density is 1 in expectation for equal laws, at any number of neighbours"
             cells.append(Cell("low even for real images", name, float(everything[name] < 0.9), 1.0, note=note))
-        lines = {name: np.array([each[name] for each in found]) for name in everything if "k =" in name}
-        lines = {"IRS_inf,a": np.array([each["irs"] for each in found]), "the real share": np.array(shares), **lines}
+        lines = {name: np.array([each[name] for each in scored]) for name in everything if "k =" in name}
+        lines = {"IRS_inf,a": np.array([each["irs"] for each in scored]), "the real share": np.array(shares), **lines}
         return self.published.recomputed(
             self.name,
             cells,
@@ -280,7 +280,7 @@ class RemovedClasses(MeasuredTable):
         third = np.array_split(rng.permutation(len(features)), 3)
         train, reference, pool = (features[part] for part in third)
         pool_labels = labels[third[2]]
-        found = []
+        scored = []
         for kept in range(2, len(classes) + 1, 2):
             scores = []
             numbers: dict[str, list[float]] = {}
@@ -299,10 +299,10 @@ class RemovedClasses(MeasuredTable):
             low, high = (float(np.quantile(scores, q)) for q in (0.025, 0.975))
             means = {name: float(np.mean(values)) for name, values in numbers.items()}
             share = kept / len(classes)
-            found.append(
+            scored.append(
                 {"kept": kept, "share": share, "irs": float(np.mean(scores)), "lower": low, "upper": high, **means}
             )
-        return found
+        return scored
 
 
 def _spaced(models: Mapping[str, Any]) -> dict[str, Any]:

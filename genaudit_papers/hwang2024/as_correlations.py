@@ -76,15 +76,15 @@ class Correlations(AnomalySets):
         """The generators' images, with the weights."""
         if scale == "laptop":
             return super().needs(scale, data)
-        found = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
+        needed = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
         for dataset, (name, reference) in self.sets.items():
-            wanted = [reference, *(f"{name}/{each}" for each in human_error_rates(name))]
+            wanted = [reference, *(f"{name}/{generator}" for generator in human_error_rates(name))]
             missing = [one for one in wanted if find_set(data, one) is None]
             what = f"images of dgm-eval's {len(wanted) - 1} generators of {dataset}"
-            found.append(
+            needed.append(
                 Need(what, not missing, f"under data=DIR are missing: {', '.join(missing)}" if missing else "")
             )
-        return found
+        return needed
 
     def run(self, context: Context) -> Table:
         """Scores every generator and correlates."""
@@ -131,11 +131,17 @@ class Correlations(AnomalySets):
         return cells
 
     def _cell(self, context: Context, row: str, column: str, scores: Sequence[float], quality: Sequence[float]) -> Cell:
-        found = correlations(scores, quality, kinds=("pearson",), seed=context.seed)["pearson"]
-        note = f"over {found.n} generators"
+        correlation = correlations(scores, quality, kinds=("pearson",), seed=context.seed)["pearson"]
+        note = f"over {correlation.n} generators"
         if (row, column) in self.published.cells:
-            return compared(self.published[row, column], found.value, lower=found.lower, upper=found.upper, note=note)
-        return Cell(row, column, found.value, None, found.lower, found.upper, note=note)
+            return compared(
+                self.published[row, column],
+                correlation.value,
+                lower=correlation.lower,
+                upper=correlation.upper,
+                note=note,
+            )
+        return Cell(row, column, correlation.value, None, correlation.lower, correlation.upper, note=note)
 
     def _judged(self) -> dict[str, Generators]:
         groups = {}
@@ -148,9 +154,9 @@ class Correlations(AnomalySets):
         real = pixels_of(None, SPOILED)
         groups = {}
         for title, amounts, spoil in (("noise", NOISE, noisy), ("blur", BLUR, blurred)):
-            made = {f"{title} {each:g}": spoil(real, each) for each in amounts}
+            spoiled = {f"{title} {each:g}": spoil(real, each) for each in amounts}
             quality = tuple(-step / (len(amounts) - 1) for step in range(len(amounts)))
-            groups[f"Fashion-MNIST, {title}"] = Generators(REFERENCE, made, quality)
+            groups[f"Fashion-MNIST, {title}"] = Generators(REFERENCE, spoiled, quality)
         return groups
 
     def _scores(self, context: Context, score: str, model: Any, generators: Generators) -> list[float]:

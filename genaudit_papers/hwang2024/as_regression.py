@@ -41,7 +41,7 @@ class Regression:
         """Attacks superpixels of a photograph as the paper does, and with more trials."""
         paper = published("hwang2024", "Section D")
         settings = {row: int(paper[row, "value"].value or 0) for row in paper.rows}
-        found = {
+        fits = {
             trials: context.step(f"trials_{trials}", partial(self._fit, context, settings, trials))
             for trials in (settings["trials"], self.more_trials)
         }
@@ -51,7 +51,7 @@ class Regression:
             Cell(row, "unknowns: coefficients and an intercept", settings["superpixels an image"] + 1),
             Cell(row, "determined by the trials", paper_design, note="below the unknowns: not determined"),
         ]
-        for trials, numbers in found.items():
+        for trials, numbers in fits.items():
             row = f"a photograph, {trials} trials"
             unknowns = numbers["superpixels"] + 1
             cells.append(Cell(row, "unknowns: coefficients and an intercept", unknowns))
@@ -61,7 +61,7 @@ class Regression:
             cells.append(
                 Cell(row, "share explained (R²)", numbers["r2"], note="1 by construction where not determined")
             )
-        first, second = found.values()
+        first, second = fits.values()
         agreement = float(np.corrcoef(first["coefficients"], second["coefficients"])[0, 1])
         cells.append(Cell("coefficients of both", "Pearson correlation", agreement))
         return paper.recomputed(

@@ -60,8 +60,8 @@ class AnomalySets:
         """Image sets and weights."""
         if scale == "laptop":
             return [weights_need("EfficientNet-Lite0", self.laptop_model, "table.laptop_model")]
-        found = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
-        return found + [set_need(data, one, f"images of {one}") for pair in self.sets.values() for one in pair]
+        needed = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
+        return needed + [set_need(data, one, f"images of {one}") for pair in self.sets.values() for one in pair]
 
     def _differs(self, context: Context) -> str:
         if context.scale == "paper":
@@ -73,8 +73,8 @@ class AnomalySets:
     ) -> np.ndarray:
         limit = self.laptop_limit if context.scale == "laptop" else self.limit
         measure = Anomaly(model, seed=context.seed, **settings)
-        found, _ = rows(context, source, measure, pixels=pixels, sample=limit)
-        return found
+        table, _ = rows(context, source, measure, pixels=pixels, sample=limit)
+        return table
 
 
 class MeansBySettings(AnomalySets):
@@ -97,17 +97,17 @@ class MeansBySettings(AnomalySets):
         """Measures both sets at every setting."""
         ((reference, generated),) = self.sets.values() if context.scale == "paper" else [(REFERENCE, GENERATED)]
         model = next(iter(self.models.values())) if context.scale == "paper" else self.laptop_model
-        found = {
+        measured = {
             row: context.step(row.replace(" ", "_"), partial(self._means, context, model, reference, generated, keys))
             for row, keys in self.settings.items()
         }
         cells = []
-        for row, numbers in found.items():
+        for row, numbers in measured.items():
             for column in self.published.columns:
                 mean, low, high = numbers[column]
                 cells.append(compared(self.published[row, column], mean, lower=low, upper=high))
             cells.append(Cell(row, "AS", numbers["AS"], note="not in the paper's table"))
-        cells += self._effects(found)
+        cells += self._effects(measured)
         return self.published.recomputed(
             self.name,
             cells,
@@ -131,15 +131,15 @@ class MeansBySettings(AnomalySets):
             kind: self._rows(context, one, model, **keys)
             for kind, one in (("real", reference), ("generated", generated))
         }
-        found: dict[str, Any] = {}
+        means: dict[str, Any] = {}
         for kind, table in sets.items():
             for quantity, column in QUANTITIES.items():
                 values = table[:, column][np.isfinite(table[:, column])]
                 ends = bootstrap_mean(values, seed=context.seed)
-                found[f"{quantity} {kind}"] = [float(values.mean()), ends.lower, ends.upper]
+                means[f"{quantity} {kind}"] = [float(values.mean()), ends.lower, ends.upper]
         points = {kind: table[np.isfinite(table[:, :2]).all(1), :2] for kind, table in sets.items()}
-        found["AS"] = anomaly_score(points["real"], points["generated"], permutations=99, seed=context.seed).statistic
-        return found
+        means["AS"] = anomaly_score(points["real"], points["generated"], permutations=99, seed=context.seed).statistic
+        return means
 
     def _effects(self, found: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
         """What the table shows: ratios of V to that of the middle setting, and the order of real and generated."""
@@ -183,17 +183,17 @@ class Means(AnomalySets):
         cells, clouds = [], []
         for dataset, pair in sets.items():
             for label, model in models.items():
-                found = context.step(f"{dataset}_{label}", partial(self._contrast, context, model, *pair))
+                contrast = context.step(f"{dataset}_{label}", partial(self._contrast, context, model, *pair))
                 clouds.append(
                     Cloud(
                         f"{dataset}, {label}",
                         "complexity (rad)",
                         "vulnerability (feature units)",
-                        {role: np.array(points) for role, points in found["points"].items()},
+                        {role: np.array(points) for role, points in contrast["points"].items()},
                     )
                 )
                 for quantity in QUANTITIES:
-                    cells += self._cells(context, dataset, label, quantity, found[quantity])
+                    cells += self._cells(context, dataset, label, quantity, contrast[quantity])
         return self.published.recomputed(
             self.name,
             cells,
@@ -214,14 +214,14 @@ class Means(AnomalySets):
         result = judge(
             reference=sets["reference"], generated=sets["generated"], permutations=199, bootstraps=1, seed=context.seed
         )
-        found: dict[str, Any] = {"points": {role: table[:500, :2].tolist() for role, table in sets.items()}}
+        contrasts: dict[str, Any] = {"points": {role: table[:500, :2].tolist() for role, table in sets.items()}}
         for quantity, contrast in (("complexity", result.complexity), ("vulnerability", result.vulnerability)):
-            found[quantity] = {
+            contrasts[quantity] = {
                 "reference": contrast.mean_reference,
                 "generated": contrast.mean_generated,
                 "p": contrast.p_two_sided if self.tails == 2 else contrast.p_one_sided,
             }
-        return found
+        return contrasts
 
     def _cells(
         self, context: Context, dataset: str, label: str, quantity: str, found: Mapping[str, float]
@@ -235,10 +235,12 @@ class Means(AnomalySets):
             else:
                 cells.append(Cell(*place, number))
         if context.scale == "laptop":
-            for each in _expected_order(self.published, quantity):
+            for expected in _expected_order(self.published, quantity):
                 sign = float(np.sign(found["generated"] - found["reference"]))
                 where = f"{quantity}: sign of generated minus reference"
-                cells.append(Cell(where, label, sign, each, note="published: the sign in most of the paper's columns"))
+                cells.append(
+                    Cell(where, label, sign, expected, note="published: the sign in most of the paper's columns")
+                )
         return cells
 
 

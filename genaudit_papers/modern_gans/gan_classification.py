@@ -84,7 +84,7 @@ class ClassificationTable:
         exact = network.log_likelihood(groups.of(held_out))
         estimated = sampled[:, len(COLUMNS) :]
         flat = {name: each.reshape(len(each), -1) for name, each in grey.items()}
-        found: dict[str, Any] = {
+        results: dict[str, Any] = {
             "inversion, L2": classify(inverted[:, len(HEAD) + self.latent :], larger_is_likelier=False),
             "likelihood, AIS": classify(estimated, larger_is_likelier=True),
             "likelihood, exact": classify(exact, larger_is_likelier=True),
@@ -95,12 +95,12 @@ class ClassificationTable:
         }
         truth = labels["held-out"]
         cells = []
-        for judge, classes in found.items():
+        for judge, classes in results.items():
             low, high = wilson_interval(int((classes == truth).sum()), len(truth))
             cells.append(Cell(judge, "accuracy", accuracy(classes, truth), None, low, high))
         error = estimated - exact
-        own = error[np.arange(len(truth)), truth]
-        cells.append(Cell("AIS minus exact, own class", "mean error", float(own.mean()), unit="nats"))
+        right = error[np.arange(len(truth)), truth]
+        cells.append(Cell("AIS minus exact, own class", "mean error", float(right.mean()), unit="nats"))
         cells.append(Cell("AIS minus exact, all classes", "mean error", float(error.mean()), unit="nats"))
         note = (
             "Intervals: Wilson's over images. Chance is 0.1. AIS gives a lower bound, loosest for classes other than "

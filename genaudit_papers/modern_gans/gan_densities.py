@@ -146,7 +146,7 @@ class Convergence(_OfTheDemo):
     def run(self, context: Context) -> Table:
         """One run of the sampler for each number; rows that the store holds are read back."""
         groups = Groups(decoder(), seed=context.seed, counts={"held-out": self.images})
-        found = {
+        estimates = {
             schedule: np.stack(
                 [
                     _column(
@@ -158,13 +158,13 @@ class Convergence(_OfTheDemo):
             )
             for schedule in ("sigmoidal", "power")
         }
-        last = np.maximum(*(each[-1] for each in found.values()))
+        last = np.maximum(*(each[-1] for each in estimates.values()))
         cells = [
             Cell(
                 f"{n} temperatures", f"{schedule}: behind the best of {self.temperatures[-1]}",
                 float((last - each[place]).mean()), unit="nats", note=f"largest {(last - each[place]).max():.3g}",
             )
-            for schedule, each in found.items()
+            for schedule, each in estimates.items()
             for place, n in enumerate(self.temperatures)
         ]  # fmt: skip
         x = np.asarray(self.temperatures, float)
@@ -173,7 +173,7 @@ class Convergence(_OfTheDemo):
             "temperatures",
             "nats behind the longest run, paper's schedule",
             x,
-            {f"image {index}": line for index, line in enumerate((found["sigmoidal"] - last).T)},
+            {f"image {index}": line for index, line in enumerate((estimates["sigmoidal"] - last).T)},
         )
         note = (
             "The paper finds most estimates converged at 500 temperatures of its sigmoidal schedule, with variances of "
@@ -210,12 +210,12 @@ class TypicalityTable(_OfTheDemo):
             own, control = np.array_split(np.random.default_rng(context.seed).permutation(nats[model]), 2)
             tested = {f"{model} (control)": control, **{kind: nats[kind] for kind in ("train", "held-out", "MNIST")}}
             for kind, each in tested.items():
-                found = typicality_test(each, generated=own, sizes=SIZES, seed=context.seed)
+                tests = typicality_test(each, generated=own, sizes=SIZES, seed=context.seed)
                 cells += [
                     Cell(f"model {model}: {kind}", f"N = {size}", share, unit="of 100 trials")
-                    for size, share in zip(SIZES, found.typical_fraction, strict=True)
+                    for size, share in zip(SIZES, tests.typical_fraction, strict=True)
                 ]
-                cells.append(Cell(f"model {model}: {kind}", "mean LL - model's", found.deviation, unit="nats"))
+                cells.append(Cell(f"model {model}: {kind}", "mean LL - model's", tests.deviation, unit="nats"))
         notes = (
             "'generated': images of the generator as they are, the paper's reading. 'simulated': the same with the "
             "observation noise that the density has, which is what samples of that density look like; they lie about "
@@ -229,13 +229,13 @@ class TypicalityTable(_OfTheDemo):
 
     def _simulated(self, generator: Any, measure: AIS, context: Context) -> list[float]:
         """Log-likelihoods of samples with observation noise, in steps of 16 images."""
-        found: list[float] = []
+        gaps: list[float] = []
         for start in range(0, self.samples, 16):
             size = min(16, self.samples - start)
             key = "-".join(map(str, ("simulated", *self.settings.values(), context.seed, start, size)))
             part = functools.partial(_simulate, generator, measure, size, start, self.settings, context)
-            found += context.step(key, part)
-        return found
+            gaps += context.step(key, part)
+        return gaps
 
 
 def _simulate(
@@ -278,8 +278,8 @@ class FlatnessTable(_OfTheDemo):
         }
         cells = []
         for kind, each in points.items():
-            found = correlations(*each.T, kinds=("spearman", "pearson"), seed=context.seed)
-            for name, of in found.items():
+            correlation = correlations(*each.T, kinds=("spearman", "pearson"), seed=context.seed)
+            for name, of in correlation.items():
                 cells.append(Cell(kind, name, of.value, None, of.lower, of.upper, note=f"over {of.n} images"))
             cells.append(Cell(kind, "black patches", float(patches[kind][:, 1].mean()), unit="share", note="left out"))
         cloud = Cloud(

@@ -84,7 +84,7 @@ class ManifoldTable:
         groups = Groups(decoder(), seed=context.seed, counts=dict.fromkeys(KINDS, self.images))
         measure = Inverted(groups.generator, seed=context.seed, **self.settings)
         rows = groups.rows(measure, context)
-        errors = {kind: each[:, INVERSION.index("error")].astype(float) for kind, each in rows.items()}
+        errors = {kind: of_kind[:, INVERSION.index("error")].astype(float) for kind, of_kind in rows.items()}
         cells = [*_errors(errors, context.seed), *_separation(errors, context.seed)]
         perceptual = context.step(f"perceptual-{self.images}-{context.seed}", lambda: _perceptual(groups, rows))
         cells += _outliers(groups, errors, perceptual)
@@ -92,7 +92,7 @@ class ManifoldTable:
             densities(
                 "Reconstruction errors (Figures 3, 5 and 10)",
                 "log10 of the mean squared error per number",
-                {kind: np.log10(np.maximum(each, 1e-12)) for kind, each in errors.items() if kind != "single colour"},
+                {kind: np.log10(np.maximum(e, 1e-12)) for kind, e in errors.items() if kind != "single colour"},
             ),
             _pictures(groups, rows, errors),
         ]
@@ -105,7 +105,7 @@ class ManifoldTable:
             "reconstructions were found in L2.",
         )
         title = "Reconstruction errors by inversion, and outlier detection by them (Figures 3 to 5, 10 and 11)"
-        drawn = tuple(each for each in figures if each is not None)
+        drawn = tuple(figure for figure in figures if figure is not None)
         return Table("gan_inversion", title, SOURCE, tuple(cells), context.scale, DIFFERS, drawn, notes)
 
 
@@ -152,16 +152,16 @@ def _perceptual(groups: Groups, rows: dict[str, np.ndarray]) -> dict[str, dict[s
     assert isinstance(training, ImageSet)
     train = groups.of(training)
     by_features = of(train)
-    found: dict[str, dict[str, list[float]]] = {"reconstruction": {}, "1-NN": {}, "1-NN L2": {}}
+    judged: dict[str, dict[str, list[float]]] = {"reconstruction": {}, "1-NN": {}, "1-NN L2": {}}
     for kind in ("held-out", *OUTLIERS):
         pixels = groups.pixels(kind)
         recovered = np.stack([unpack(row)[1] for row in rows[kind]]).astype(np.float32)
         own = of(pixels)
-        found["reconstruction"][kind] = np.linalg.norm(own - of(recovered), axis=1).tolist()
-        found["1-NN"][kind] = nearest_neighbour_distances(own, by_features).tolist()
+        judged["reconstruction"][kind] = np.linalg.norm(own - of(recovered), axis=1).tolist()
+        judged["1-NN"][kind] = nearest_neighbour_distances(own, by_features).tolist()
         flat = [each.reshape(len(each), -1) for each in (pixels, train)]
-        found["1-NN L2"][kind] = nearest_neighbour_distances(*flat).tolist()
-    return found
+        judged["1-NN L2"][kind] = nearest_neighbour_distances(*flat).tolist()
+    return judged
 
 
 def _outliers(groups: Groups, errors: dict[str, np.ndarray], scores: dict[str, dict[str, list[float]]]) -> list[Cell]:

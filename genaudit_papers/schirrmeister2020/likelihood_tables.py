@@ -81,8 +81,8 @@ class BitsPerDimension(_GlowTable):
 
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
-        found = over_seeds(context, self.seeds, self._step("bits"), functools.partial(self._seed, context))
-        cells = [over_seeds_compared(cell, [one[cell.row][cell.column] for one in found]) for cell in self.given]
+        by_seed = over_seeds(context, self.seeds, self._step("bits"), functools.partial(self._seed, context))
+        cells = [over_seeds_compared(cell, [one[cell.row][cell.column] for one in by_seed]) for cell in self.given]
         return self._table(context, cells)
 
     def _seed(self, context: Context, seed: int) -> dict[str, dict[str, float]]:
@@ -116,8 +116,8 @@ class AnomalyDetection(_GlowTable):
 
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
-        found = over_seeds(context, self.seeds, self._step("auroc"), functools.partial(self._seed, context))
-        return self._table(context, [self._cell(cell, found) for cell in self.given], CLASSES)
+        by_seed = over_seeds(context, self.seeds, self._step("auroc"), functools.partial(self._seed, context))
+        return self._table(context, [self._cell(cell, by_seed) for cell in self.given], CLASSES)
 
     def _cell(self, cell: PublishedCell, found: list[dict[str, dict[str, float]]]) -> Cell:
         score = cell.column.replace("Raw [4x4]", "4x4")
@@ -134,11 +134,11 @@ class AnomalyDetection(_GlowTable):
         for inside in dict.fromkeys(inside for inside, _ in self.pairs):
             for setting in (UNSUPERVISED, SUPERVISED):
                 score = self._scores(context, seed, inside, general, of_all, supervised=setting == SUPERVISED)
-                own = score(images(context, inside, "test"))
+                ours = score(images(context, inside, "test"))
                 for outside in (b for a, b in self.pairs if a == inside):
                     theirs = score(images(context, outside, "test"))
                     aurocs[f"{inside} {outside}"] |= {
-                        f"{setting} {name}": auroc(own[name], theirs[name]) for name in own
+                        f"{setting} {name}": auroc(ours[name], theirs[name]) for name in ours
                     }
         return aurocs
 

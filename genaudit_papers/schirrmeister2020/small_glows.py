@@ -213,6 +213,6 @@ def amplitude_and_phase(model: Glow, images: np.ndarray) -> tuple[float, float]:
 
     pixels = padded(images)[:, 0].numpy()
     mixes = to_pixel_range(mix_amplitude_phase(pixels, np.roll(pixels, -1, axis=0))).pixels
-    own, mixed = (log_likelihoods(model, given)[:, 0] for given in (pixels, mixes))
-    found = mixing_correlations(mixed, own, np.roll(own, -1))
-    return found.amplitude, found.phase
+    plain, mixed = (log_likelihoods(model, given)[:, 0] for given in (pixels, mixes))
+    correlations = mixing_correlations(mixed, plain, np.roll(plain, -1))
+    return correlations.amplitude, correlations.phase

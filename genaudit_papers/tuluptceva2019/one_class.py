@@ -71,9 +71,9 @@ def unit(pixels: np.ndarray) -> np.ndarray:
 def judged(scores: Callable[[], np.ndarray], normal: int) -> dict[str, float]:
     """AUROC, its standard error, and the CPU seconds that scoring took; the first `normal` scores are the negatives."""
     start = time.process_time()
-    found = np.asarray(scores(), np.float64)
+    values = np.asarray(scores(), np.float64)
     seconds = time.process_time() - start
-    anomalies, ours = found[normal:], found[:normal]
+    anomalies, ours = values[normal:], values[:normal]
     return {"auroc": auroc(anomalies, ours), "error": standard_error(anomalies, ours), "seconds": seconds}
 
 
@@ -96,10 +96,10 @@ def shallow(
         seed: of the images and folds that choose KDE's bandwidth.
     """
     train, test = unit(split.train), unit(split.test)
-    found: dict[str, dict[str, float]] = {}
+    results: dict[str, dict[str, float]] = {}
 
     def judge(name: str, scores: Callable[[], np.ndarray]) -> None:
-        found[name] = judged(scores, split.normal)
+        results[name] = judged(scores, split.normal)
 
     for k in (0, *components):
         name = f"PCA-{k}" if k else "class mean"
@@ -115,15 +115,15 @@ def shallow(
     choosing = time.process_time() - start - reducing
     judge("OC-SVM", lambda: baselines.ocsvm_scores(few, few_test))
     judge("KDE", lambda: baselines.kde_scores(few, few_test, bandwidth=bandwidth))
-    found["OC-SVM"]["seconds"] += reducing
-    found["KDE"]["seconds"] += reducing + choosing
+    results["OC-SVM"]["seconds"] += reducing
+    results["KDE"]["seconds"] += reducing + choosing
     judge("1-NN, pixels", lambda: baselines.nearest_neighbour_scores(train, test))
 
     def in_features() -> np.ndarray:
         return baselines.nearest_neighbour_scores(*(features(perceptual, part, device) for part in (train, test)))
 
     judge("1-NN, perceptual features", in_features)
-    return {"methods": found, "bandwidth": bandwidth, "components": few.shape[1]}
+    return {"methods": results, "bandwidth": bandwidth, "components": few.shape[1]}
 
 
 def squared(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
@@ -155,6 +155,6 @@ def features(perceptual: Perceptual, images: np.ndarray, device: str) -> np.ndar
     parts = []
     for start in range(0, len(images), BATCH):
         with torch.inference_mode():
-            found = perceptual(torch.from_numpy(images[start : start + BATCH]).to(device))
-            parts.append(((found - mean[:, None, None]) / std[:, None, None]).flatten(1).cpu().numpy())
+            features = perceptual(torch.from_numpy(images[start : start + BATCH]).to(device))
+            parts.append(((features - mean[:, None, None]) / std[:, None, None]).flatten(1).cpu().numpy())
     return np.concatenate(parts)

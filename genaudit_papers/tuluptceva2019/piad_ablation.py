@@ -74,10 +74,10 @@ class PIADAblation:
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale CIFAR-10 and VGG-19."""
         if scale == "laptop":
-            found = datasets.find_fashion_mnist(data) is not None
-            return [Need("Fashion-MNIST, 60,000 + 10,000 images", found, datasets.HOW_FASHION_MNIST)]
-        found = datasets.find_cifar10(data) is not None
-        return [Need("CIFAR-10, 50,000 + 10,000 images", found, datasets.HOW_CIFAR10), vgg19_weights()]
+            have = datasets.find_fashion_mnist(data) is not None
+            return [Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST)]
+        have = datasets.find_cifar10(data) is not None
+        return [Need("CIFAR-10, 50,000 + 10,000 images", have, datasets.HOW_CIFAR10), vgg19_weights()]
 
     def run(self, context: Context) -> Table:
         """Trains and scores every row on every class; each is a step that is kept."""
@@ -92,10 +92,10 @@ class PIADAblation:
             for (row, normal), settings in runs.items()
         }
         done = dict(zip(computes, context.steps(computes), strict=True))
-        found: dict[str, list[dict[str, Any]]] = {}
+        results: dict[str, list[dict[str, Any]]] = {}
         for (row, _), name in names.items():
-            found.setdefault(row, []).append(done[name])
-        return self._table(context, found)
+            results.setdefault(row, []).append(done[name])
+        return self._table(context, results)
 
     def settings(self, row: str, scale: Scale) -> PIADSettings:
         """Those of a row's training."""
@@ -118,14 +118,14 @@ class PIADAblation:
         return judged | {end: piad_runs.shown(split.test[chosen]) for end, chosen in ends.items()}
 
     def _table(self, context: Context, found: dict[str, list[dict[str, Any]]]) -> Table:
-        given = published("tuluptceva2019", self.table)
+        paper = published("tuluptceva2019", self.table)
         classes = self.classes[context.scale]
         names = CLASSES if context.scale == "laptop" else datasets.CIFAR10_CLASSES
         cells: list[Cell] = []
         for row, scored in found.items():
             values, errors = ([each[what] for each in scored] for what in ("auroc", "error"))
             mean, around = float(np.mean(values)), 1.96 * float(np.linalg.norm(errors)) / len(errors)
-            cells.append(compared(given[row, COLUMN], mean, lower=mean - around, upper=mean + around))
+            cells.append(compared(paper[row, COLUMN], mean, lower=mean - around, upper=mean + around))
             if len(classes) > 1:
                 cells += [
                     Cell(row, f"class {each} ({names[each]})", value, lower=value - 1.96 * e, upper=value + 1.96 * e)
@@ -145,8 +145,8 @@ class PIADAblation:
         listed = ", ".join(f"{each} ({names[each]})" for each in classes)
         return Table(
             name=self.name,
-            title=f"PIAD: {given.title}",
-            source=given.source,
+            title=f"PIAD: {paper.title}",
+            source=paper.source,
             cells=tuple(cells),
             scale=context.scale,
             differs=""

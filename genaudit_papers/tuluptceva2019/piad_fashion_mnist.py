@@ -73,8 +73,8 @@ class PIADFashionMNIST:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale VGG-19's weights too."""
-        found = datasets.find_fashion_mnist(data) is not None
-        needs = [Need("Fashion-MNIST, 60,000 + 10,000 images", found, datasets.HOW_FASHION_MNIST)]
+        have = datasets.find_fashion_mnist(data) is not None
+        needs = [Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST)]
         if scale == "paper":
             needs.append(vgg19_weights())
         return needs
@@ -97,12 +97,12 @@ class PIADFashionMNIST:
             computes[_step(each, (c, s))] = functools.partial(self._piad, context, data, each, c, s)
         done = dict(zip(computes, context.steps(computes), strict=True))
 
-        found = {(c, s): _merged(done[_step(settings, (c, s))], done[f"{tag}-class{c}-seed{s}"]) for c, s in runs}
+        results = {(c, s): _merged(done[_step(settings, (c, s))], done[f"{tag}-class{c}-seed{s}"]) for c, s in runs}
         if context.scale == "laptop":
             for name, variant in zip(self.variants, variants, strict=True):
                 for run in many:
-                    found[run]["methods"][f"{PIAD}, {name}"] = done[_step(variant, run)]["methods"][PIAD]
-        return self._table(context, found, many)
+                    results[run]["methods"][f"{PIAD}, {name}"] = done[_step(variant, run)]["methods"][PIAD]
+        return self._table(context, results, many)
 
     def settings(self, scale: Scale) -> tuple[PIADSettings, tuple[Any, ...]]:
         """Those of PIAD's training, and those that the baselines depend on."""
@@ -122,15 +122,15 @@ class PIADFashionMNIST:
         """Trains one class, resuming where a run was cut off, and scores its test images."""
         perceptual, split = self._perceptual(context), data.split(normal, seed)
         name = f"class{normal}-seed{seed}"
-        found = piad_runs.train_and_score(context, split, settings, perceptual, name=name, seed=seed)
-        errors = one_class.squared(one_class.unit(split.test), found.reconstructions)
+        scores = piad_runs.train_and_score(context, split, settings, perceptual, name=name, seed=seed)
+        errors = one_class.squared(one_class.unit(split.test), scores.reconstructions)
         return {
             "methods": {
-                PIAD: one_class.judged(lambda: found.scores, split.normal) | {"seconds": found.seconds},
-                SQUARED: one_class.judged(lambda: errors, split.normal) | {"seconds": found.seconds},
+                PIAD: one_class.judged(lambda: scores.scores, split.normal) | {"seconds": scores.seconds},
+                SQUARED: one_class.judged(lambda: errors, split.normal) | {"seconds": scores.seconds},
             },
-            "curve": {"x": found.log["iteration"].tolist(), "y": found.log["reconstruction"].tolist()},
-            "pictures": piad_runs.extremes(found, split) if normal == self.focus else None,
+            "curve": {"x": scores.log["iteration"].tolist(), "y": scores.log["reconstruction"].tolist()},
+            "pictures": piad_runs.extremes(scores, split) if normal == self.focus else None,
         }
 
     def _perceptual(self, context: Context) -> Any:
@@ -140,7 +140,7 @@ class PIADFashionMNIST:
         return self._perceptuals[name]
 
     def _table(self, context: Context, found: dict[tuple[int, int], Any], many: list[tuple[int, int]]) -> Table:
-        given = published("tuluptceva2019", "Table 3 (left)")
+        paper = published("tuluptceva2019", "Table 3 (left)")
         column = f"class {self.focus}, mean of {len(many)} seeds"
         mean = f"mean of {len(self.classes)} classes"
         singles = [(each, context.seed) for each in self.classes]
@@ -159,7 +159,7 @@ class PIADFashionMNIST:
             whole = float(np.mean(values))
             around = float(np.linalg.norm(errors)) / len(errors)
             if method == PIAD and len(singles) == len(CLASSES):
-                printed = given[PIAD, "fMNIST"]
+                printed = paper[PIAD, "fMNIST"]
                 cells.append(compared(printed, whole, column=mean, lower=whole - around, upper=whole + around))
             else:
                 cells.append(Cell(method, mean, whole, lower=whole - around, upper=whole + around))
@@ -168,7 +168,7 @@ class PIADFashionMNIST:
                 for (each, _), value, error in zip(singles, values, errors, strict=True)
             ]
         for method in ("GPND", "OCGAN"):
-            cells.append(compared(given[method, "fMNIST"], None, column=mean, note="as PIAD's paper quotes it"))
+            cells.append(compared(paper[method, "fMNIST"], None, column=mean, note="as PIAD's paper quotes it"))
         settings = self.settings(context.scale)[0]
         notes = (self.note,) if self.note and context.scale == "laptop" else ()
         width = settings.width
@@ -176,7 +176,7 @@ class PIADFashionMNIST:
         return Table(
             name="piad_fashion_mnist",
             title="Fashion-MNIST: AUROC of one class against the others, GPND's protocol",
-            source=given.source,
+            source=paper.source,
             cells=tuple(cells),
             scale=context.scale,
             differs=""

@@ -48,23 +48,23 @@ class PIADFig1:
                     "pip install 'genaudit-images[tables]' (scikit-image)",
                 )
             ]
-        found = bool(self._lsun(data))
-        return [Need("images of LSUN's bedrooms", found, f"data=DIR with images in {LSUN}"), vgg19_weights()]
+        have = bool(self._lsun(data))
+        return [Need("images of LSUN's bedrooms", have, f"data=DIR with images in {LSUN}"), vgg19_weights()]
 
     def run(self, context: Context) -> Table:
         """Measures both losses of every image at every contrast."""
-        found = context.step(f"{context.scale}-{self.size}-{self.shift}", lambda: self._measure(context))
+        measured = context.step(f"{context.scale}-{self.size}-{self.shift}", lambda: self._measure(context))
         # (images, contrasts)
-        losses = {name: np.array(found[name]) for name in (PERC, RELATIVE, "size of features")}
-        given = published("tuluptceva2019", "Fig. 1")
-        cells = [cell for name in (PERC, RELATIVE) for cell in _cells(name, losses[name], given)]
+        losses = {name: np.array(measured[name]) for name in (PERC, RELATIVE, "size of features")}
+        paper = published("tuluptceva2019", "Fig. 1")
+        cells = [cell for name in (PERC, RELATIVE) for cell in _cells(name, losses[name], paper)]
         drop = 100 * (1 - losses[PERC][:, LOWERED.index(0.2)] / losses[PERC][:, 0])
-        printed = given["drop from a to b in percent", PERC].value
+        printed = paper["drop from a to b in percent", PERC].value
         cells.append(_over_images("drop from a to b", PERC, drop, printed, unit="%", tolerance=0.5))
         return Table(
             name="piad_fig1",
             title="Two perceptual losses of a pair of images at three contrasts",
-            source=given.source,
+            source=paper.source,
             cells=tuple(cells),
             scale=context.scale,
             differs="Six photographs instead of one LSUN image, which the paper doesn't name; EfficientNet-Lite0's "

@@ -90,11 +90,11 @@ class PIADOneVsAll:
                     computes[training] = functools.partial(_trained, context, name, normal, settings, model, seed)
                     steps[name, normal].append(training)
         done = dict(zip(computes, context.steps(computes), strict=True))
-        found: dict[tuple[str, int], dict[str, list[dict[str, float]]]] = {}
+        results: dict[tuple[str, int], dict[str, list[dict[str, float]]]] = {}
         for run, (baselines, *trainings) in steps.items():
-            found[run] = {method: [judged] for method, judged in done[baselines].items()}
-            found[run][PIAD] = [done[each] for each in trainings]
-        return self._table(context, found)
+            results[run] = {method: [judged] for method, judged in done[baselines].items()}
+            results[run][PIAD] = [done[each] for each in trainings]
+        return self._table(context, results)
 
     def settings(self, dataset: str, scale: Scale, network: str) -> PIADSettings:
         """Those of PIAD's training."""
@@ -113,7 +113,7 @@ class PIADOneVsAll:
         return methods
 
     def _table(self, context: Context, found: dict[tuple[str, int], dict[str, list[dict[str, float]]]]) -> Table:
-        given = published("tuluptceva2019", "Table 2")
+        paper = published("tuluptceva2019", "Table 2")
         cells: list[Cell] = []
         for name in dict.fromkeys(dataset for dataset, _ in found):
             for method in sorted(found[name, self.classes[0]], key=lambda each: each != PIAD):
@@ -123,12 +123,12 @@ class PIADOneVsAll:
                     mean = float(np.mean([run["auroc"] for run in runs]))
                     error = 1.96 * float(np.mean([run["error"] for run in runs]))
                     note = "seeds: " + ", ".join(f"{run['auroc']:.4f}" for run in runs) if len(runs) > 1 else ""
-                    cells.append(_cell(given, f"{name} {NAMES[name][normal]}", method, mean, error, note))
+                    cells.append(_cell(paper, f"{name} {NAMES[name][normal]}", method, mean, error, note))
                     means.append(mean)
                     errors.append(error)
                 around = float(np.linalg.norm(errors)) / len(errors)
                 if len(self.classes) == len(NAMES[name]):
-                    cells.append(_cell(given, f"{name} avg", method, float(np.mean(means)), around, ""))
+                    cells.append(_cell(paper, f"{name} avg", method, float(np.mean(means)), around, ""))
         laptop = ""
         if context.scale == "laptop":
             budget = ", ".join(f"{name} {value}" for name, value in self.recipe.items())
@@ -148,7 +148,7 @@ class PIADOneVsAll:
         return Table(
             name="piad_table2",
             title="One class against all others: AUROC on MNIST and CIFAR-10",
-            source=given.source,
+            source=paper.source,
             cells=tuple(cells),
             scale=context.scale,
             differs=laptop,

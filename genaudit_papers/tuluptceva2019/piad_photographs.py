@@ -70,12 +70,12 @@ class _Photographs:
             scored = piad_runs.train_and_score(context, images, self.settings, perceptual, name=name, seed=context.seed)
             return one_class.judged(lambda: scored.scores, images.normal) | {"seconds": scored.seconds}
 
-        found: dict[str, Any] = context.step(f"piad-{self.settings.key}-{name}", trained)
-        return found
+        scores: dict[str, Any] = context.step(f"piad-{self.settings.key}-{name}", trained)
+        return scores
 
     def _table(self, context: Context, cells: Sequence[Cell], *notes: str) -> Table:
-        given = published("tuluptceva2019", self.table)
-        return Table(self.name, f"PIAD: {given.title}", given.source, tuple(cells), context.scale, notes=NOTES + notes)
+        paper = published("tuluptceva2019", self.table)
+        return Table(self.name, f"PIAD: {paper.title}", paper.source, tuple(cells), context.scale, notes=NOTES + notes)
 
 
 class CelebA(_Photographs):
@@ -95,7 +95,7 @@ class CelebA(_Photographs):
         assert context.data is not None
         read = functools.cache(lambda: resized(context, FACES, PreparedPixels(64, 3, crop=140)))
         attributes, parts = celeba_attributes(context.data / ATTRIBUTES), celeba_parts(context.data / PARTS)
-        given, cells = published("tuluptceva2019", self.table), []
+        paper, cells = published("tuluptceva2019", self.table), []
         for attribute in protocols.CELEBA_ATTRIBUTES:
 
             def split(attribute: str = attribute) -> one_class.OneClassImages:
@@ -104,8 +104,8 @@ class CelebA(_Photographs):
                 part = [parts[Path(name).name] for name in names]
                 return one_class.OneClassImages.of(images, protocols.by_attribute(has, part))
 
-            found = self._score(context, attribute, split)
-            cells.append(_compared(given[attribute, "ROC AUC"], found))
+            scores = self._score(context, attribute, split)
+            cells.append(_compared(paper[attribute, "ROC AUC"], scores))
         return self._table(context, cells, "The paper doesn't say how normal faces are divided: CelebA's own parts.")
 
 
@@ -115,21 +115,21 @@ class LSUN(_Photographs):
     name, table, architecture, what = "piad_lsun", "Section 4.1", "lsun", "bedrooms and conference rooms"
 
     def files(self, data: Path | None) -> list[Need]:
-        return [set_need(data, each, f"LSUN's images {each}") for each in (*BEDROOMS, CONFERENCE_ROOMS)]
+        return [set_need(data, name, f"LSUN's images {name}") for name in (*BEDROOMS, CONFERENCE_ROOMS)]
 
     def run(self, context: Context) -> Table:
         """Trains on the bedrooms and scores both held-out sets."""
 
         def split() -> one_class.OneClassImages:
             train, normal, anomalies = (
-                resized(context, each, PreparedPixels(64, 3, fit="crop"))[0] for each in (*BEDROOMS, CONFERENCE_ROOMS)
+                resized(context, name, PreparedPixels(64, 3, fit="crop"))[0] for name in (*BEDROOMS, CONFERENCE_ROOMS)
             )
             return one_class.OneClassImages.made(train, np.concatenate([normal, anomalies]), len(normal))
 
-        given = published("tuluptceva2019", self.table)
+        paper = published("tuluptceva2019", self.table)
         cells = [
-            _compared(given["PIAD", "ROC AUC"], self._score(context, "bedrooms", split)),
-            compared(given["ADGAN", "ROC AUC"], None, note="as PIAD's paper quotes it"),
+            _compared(paper["PIAD", "ROC AUC"], self._score(context, "bedrooms", split)),
+            compared(paper["ADGAN", "ROC AUC"], None, note="as PIAD's paper quotes it"),
         ]
         return self._table(context, cells, "The paper doesn't say which images are tested: LSUN's validation sets.")
 
@@ -152,22 +152,22 @@ class COIL100(_Photographs):
         images, names = resized(context, OBJECTS, PreparedPixels(32, 3))
         labels = [Path(name).name.partition("__")[0] for name in names]
         chosen = protocols.random_classes(labels, self.objects, seed=context.seed)
-        found = []
+        scores = []
         for each in chosen:
 
             def split(each: str = each) -> one_class.OneClassImages:
                 return one_class.OneClassImages.of(images, protocols.gpnd(labels, each, seed=context.seed))
 
-            found.append(self._score(context, str(each), split))
-        given, errors = published("tuluptceva2019", self.table), [1.96 * each["error"] for each in found]
-        mean, around = float(np.mean([each["auroc"] for each in found])), float(np.linalg.norm(errors)) / len(errors)
-        cells = [compared(given["PIAD", "COIL-100"], mean, lower=mean - around, upper=mean + around)]
+            scores.append(self._score(context, str(each), split))
+        paper, errors = published("tuluptceva2019", self.table), [1.96 * each["error"] for each in scores]
+        mean, around = float(np.mean([each["auroc"] for each in scores])), float(np.linalg.norm(errors)) / len(errors)
+        cells = [compared(paper["PIAD", "COIL-100"], mean, lower=mean - around, upper=mean + around)]
         cells += [
-            compared(given[method, "COIL-100"], None, note="as PIAD's paper quotes it") for method in ("GPND", "OCGAN")
+            compared(paper[method, "COIL-100"], None, note="as PIAD's paper quotes it") for method in ("GPND", "OCGAN")
         ]
         cells += [
             Cell(str(name), "COIL-100", each["auroc"], lower=each["auroc"] - error, upper=each["auroc"] + error)
-            for name, each, error in zip(chosen, found, errors, strict=True)
+            for name, each, error in zip(chosen, scores, errors, strict=True)
         ]
         return self._table(context, cells)
 

@@ -126,23 +126,23 @@ def extremes(scored: ScoredRun, split: one_class.OneClassImages) -> dict[str, li
     pixels = np.rint((np.clip(scored.reconstructions, -1, 1) + 1) * 127.5).astype(np.uint8)
     order = np.argsort(scored.scores, kind="stable")
     normal, anomalies = order[order < split.normal], order[order >= split.normal]
-    found = {}
+    scores = {}
     for caption, chosen in (
         ("least anomalous normal", normal[:SHOWN]),
         ("most anomalous normal", normal[::-1][:SHOWN]),
         ("least anomalous anomalies", anomalies[:SHOWN]),
         ("most anomalous anomalies", anomalies[::-1][:SHOWN]),
     ):
-        found[caption] = shown(split.test[chosen])
-        found[f"{caption}, reconstructed"] = shown(pixels[chosen])
-    return found
+        scores[caption] = shown(split.test[chosen])
+        scores[f"{caption}, reconstructed"] = shown(pixels[chosen])
+    return scores
 
 
 def shown(images: np.ndarray) -> list[Any]:
     """Images (N, C, S, S) as lists (N, S, S) or (N, S, S, 3)."""
     pictures = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
-    found: list[Any] = pictures.tolist()
-    return found
+    listed: list[Any] = pictures.tolist()
+    return listed
 
 
 def key(settings: Sequence[Any]) -> str:

@@ -25,8 +25,8 @@ class DatasetCounts:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale the other datasets."""
-        found = datasets.find_fashion_mnist(data) is not None
-        needs = [Need("Fashion-MNIST, 60,000 + 10,000 images", found, datasets.HOW_FASHION_MNIST)]
+        have = datasets.find_fashion_mnist(data) is not None
+        needs = [Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST)]
         if scale == "paper":
             for column in (*TORCHVISION, *SETS):
                 here = self._count(column, data) is not None
@@ -61,9 +61,9 @@ class DatasetCounts:
         path = find_set(data, SETS[column])
         if path is None or not path.is_dir():
             return None
-        images = [each for each in path.rglob("*") if each.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
+        images = [image for image in path.rglob("*") if image.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
         # COIL-100's files are called obj12__35.png
-        classes = len({each.name.partition("__")[0] for each in images}) if column == "COIL-100" else None
+        classes = len({image.name.partition("__")[0] for image in images}) if column == "COIL-100" else None
         return (1 if column.startswith("LSUN") else classes), len(images)
 
 

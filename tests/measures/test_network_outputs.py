@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -107,7 +106,6 @@ def test_fids_inception_gives_torch_fidelitys_logits_and_the_seven_channels_of_s
     # ADM's evaluator flattens TensorFlow's map (N, 17, 17, 192)[..., :7]
     wanted = inside["map"].permute(0, 2, 3, 1)[..., :7].flatten(1)
     torch.testing.assert_close(rows, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
-    assert np.isfinite(rows.numpy()).all()
 
 
 @pytest.mark.parametrize("name", ["lite", "inception", "random inception"])

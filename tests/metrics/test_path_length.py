@@ -47,7 +47,7 @@ def test_another_distance_than_lpips_gets_a_caution_and_one_step_is_too_few() ->
 
 
 def test_the_interval_of_skewed_lengths_reaches_farther_up() -> None:
-    """A mean's t statistic is as skewed as its data, the other way round (Hall 1988, first term: skewness / (3 sqrt n)).
+    """A mean's t statistic is as skewed as its data, the other way round (Hall 1988, first term of its expansion).
 
     Of 200 log-normal lengths the ends then lie at about 1.96 errors and (2 z^2 + 1) skewness / (6 sqrt n) beside them.
     """

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genaudit.data.audit import Finding
 from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
 from genaudit.reports.gallery import EXTREMES, PAIRS, THUMBNAIL, Gallery, encode
 from genaudit.reports.html import bar, render, scale, visible
 from genaudit.reports.plots import draw
-from genaudit.reports.report import MetricEntry, Report
+from genaudit.reports.report import MetricEntry, Report, RoleImages
 from genaudit.reports.values import Value
 
 from .synthetic import HOSTILE, Clouds, Retrieved, make_report, photograph
@@ -234,3 +235,23 @@ def test_a_grid_of_pictures_shows_images_of_roles_beside_made_ones() -> None:
     assert "score <1>" in page.text
     assert sum(attrs.get("src") == encode(made)[0] for tag, attrs in page.tags if tag == "img") == 2
     assert "no picture" in page.text  # of a role that is not there
+
+
+def test_the_audit_opens_the_page_and_its_findings_are_not_told_twice() -> None:
+    finding = Finding("formats-differ", ("generated", "reference"), "One <side> is JPEG.", ("fd",))
+    broken = Finding("sizes-differ", ("generated", "reference"), "Four times the size.", (), breaks=True)
+    about = {"formats": {"PNG": 2, "JPEG": 1}, "sizes": {"8x8": 3}, "modes": {"RGB": 3},
+             "bit_depth": {"8 bits": 3}, "alpha": 0, "oriented": 0, "sampled": 3, "grey": 0.0,
+             "aspect": {"lowest": 1.0, "highest": 1.0}}  # fmt: skip
+    roles = {"generated": RoleImages("a", 3, "0", audit=about), "reference": RoleImages("b", 3, "1", audit=about)}
+    report = Report("", "", {}, {}, 0, roles, {}, {}, findings=[finding, broken])
+    page = render(report)
+    assert page.count("One &lt;side&gt; is JPEG.") == 1
+    assert page.index("No.</b> What was found") < page.index("Four times the size.") < page.index("One &lt;side&gt;")
+    assert "PNG (2), JPEG (1)" in page
+    assert "bit depth" not in page, "what is as usual on all sides is left out"
+    assert "<h2>0 warning" not in page
+    fine = render(Report("", "", {}, {}, 0, roles, {}, {}))
+    assert "<b>Yes.</b>" in fine
+    features = {"generated": RoleImages("a", 3, "0")}
+    assert "May these sets be compared?" not in render(Report("", "", {}, {}, 0, features, {}, {}))

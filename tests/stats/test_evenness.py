@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
+from genaudit.stats.evenness import SIMULATIONS, bias_pvalue, uniform_pvalue
 
 
 def counts_of(draws: np.ndarray) -> np.ndarray:
@@ -64,6 +64,16 @@ def test_bias_is_not_seen_between_sets_that_share_one_uneven_law_and_is_where_it
     assert np.mean(np.array(p) <= 0.1) < 0.1 + 4 * 0.0245
     assert bias_pvalue(rng.choice(2000, 800, p=amplified), rng.choice(2000, 900, p=hubs)) < 0.001
     assert bias_pvalue(rng.choice(2000, 800, p=hubs), rng.choice(2000, 900, p=amplified)) > 0.9
+
+
+def test_a_difference_that_chance_reaches_as_often_as_not_has_that_p() -> None:
+    # one pair on one side: under equal laws it is as likely on the other, and as much as seen counts
+    alone = bias_pvalue(np.array([0, 0, 1, 2]), np.arange(3, 7))
+    assert alone == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(SIMULATIONS))
+    assert bias_pvalue(np.arange(3, 7), np.array([0, 0, 1, 2])) == 1
+    # two of them: a quarter
+    both = bias_pvalue(np.array([0, 0, 1, 1]), np.arange(3, 7))
+    assert both == pytest.approx(0.25, abs=4 * 0.44 / np.sqrt(SIMULATIONS))
 
 
 def test_bias_without_any_pair_is_one_and_bad_counts_are_refused() -> None:

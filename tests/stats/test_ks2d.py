@@ -124,7 +124,10 @@ def test_asymptotic_p_of_a_constant_coordinate_is_undefined() -> None:
     found = ks2d_2samp(a, b).pvalue
     assert found is not None
     assert np.isnan(found)
-    assert 0 < (ks2d_2samp(a, b, pvalue="permutation", permutations=99).pvalue or 0) <= 1
+    # a permutation test is defined: no relabelling of two sets far apart is as extreme, every one of equal sets is
+    far = b + np.array([100, 0])
+    assert ks2d_2samp(b, far, pvalue="permutation", permutations=99, seed=1).pvalue == 0.01
+    assert ks2d_2samp(b, b, pvalue="permutation", permutations=99).pvalue == 1.0
 
 
 @pytest.mark.parametrize("convention", ["ndtest", "plain"])

@@ -79,7 +79,7 @@ class _Small(fid_inception.FidInception):
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network behind feature_model=fid_inception, small and without a weight file."""
-    _Small.__qualname__ = "FidInception"
+    _Small.__module__, _Small.__qualname__ = fid_inception.__name__, "FidInception"
     monkeypatch.setattr(fid_inception, "FidInception", _Small)
 
 
@@ -117,14 +117,15 @@ def test_adms_row_is_the_definitions_on_equal_features(adm: dict[str, Path], tmp
     from genaudit.measures.spatial import SpatialFeatures
     from genaudit.metrics.prdc import prdc
 
-    keys = ["metric=[fd,sfd,is,prdc]", "metric.prdc.fn.k=3", "metric.is.fn.splits=1"]
-    document = _run(tmp_path / "out", str(adm["samples"]), f"reference={adm['VIRTUAL_x']}", *keys)
-    store, engine = Store(tmp_path / "rows"), Engine()
+    words = ["evaluate", str(adm["samples"]), f"reference={adm['VIRTUAL_x']}", "preset=adm", "metric.is.fn.splits=1"]
+    assert main([*words, "progress=false", f"out={tmp_path / 'out'}"]) == DONE
+    document = json.loads((tmp_path / "out" / "report.json").read_text())
+    store, engine, network = Store(tmp_path / "rows"), Engine(), _Small(preprocessing="torch-fidelity")
     rows: dict[str, np.ndarray] = {}
     for role, file in adm.items():
         images: Any = open_images(str(file), role="generated")
         for kind in (Embedding, SpatialFeatures):
-            rows[f"{role} {kind.kind}"] = np.asarray(store.measure(images, kind(_Small()), engine).rows, np.float64)
+            rows[f"{role} {kind.kind}"] = np.asarray(store.measure(images, kind(network), engine).rows, np.float64)
     for metric, kind, names in (("fd", "embedding", ("mu", "sigma")), ("sfd", "spatial features", ("mu_s", "sigma_s"))):
         own = rows[f"samples {kind}"]
         stored = np.load(adm["VIRTUAL_x"])
@@ -137,6 +138,7 @@ def test_adms_row_is_the_definitions_on_equal_features(adm: dict[str, Path], tmp
     assert _value(document, "prdc", "recall") == expected_pr.recall
     (said,) = [each["message"] for each in document["warnings"] if each["code"] == "stored-moments"]
     assert "fd, sfd took the moments and prdc the images" in said
+    assert "counts-of-preset" in {each["code"] for each in document["warnings"]}
     # nothing is measured that moments stand for
     assert document["measures"]["spatial features fid_inception"]["computed"] == 30
     assert document["measures"]["embedding fid_inception"]["computed"] == 54

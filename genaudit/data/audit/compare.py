@@ -6,7 +6,6 @@ of one role must differ from another's by an amount that is worth a word, and be
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,8 +16,8 @@ from genaudit.data.audit.wording import Roles
 
 UNEQUAL = 1.25  # times as many images
 
-# The metrics of a run that take the given roles; none where there is no run.
-Concerned = Callable[[Sequence[str]], tuple[str, ...]]
+# The metrics of a run that take both roles of any of the given pairs; none where there is no run.
+Concerned = Callable[[Sequence[tuple[str, str]]], tuple[str, ...]]
 
 RULES = (
     *(stored.formats, stored.qualities, shown.traces, stored.sizes, stored.aspects, enlarged, shown.colour),
@@ -26,26 +25,32 @@ RULES = (
 )
 
 
-def compare(roles: Roles, concerned: Concerned = lambda roles: ()) -> list[Finding]:
+def compare(roles: Roles, concerned: Concerned = lambda pairs: ()) -> list[Finding]:
     """All findings between roles that need no features, in the order of `finding.CODES`."""
-    found = [finding for rule in RULES if (finding := rule(roles)) is not None]
-    return [replace(each, metrics=concerned(each.roles)) for each in found]
+    found = [each for rule in RULES if (each := rule(roles)) is not None]
+    return [replace(each.finding, metrics=concerned(each.pairs)) for each in found]
 
 
-def counts_differ(counts: Mapping[str, int]) -> Finding | None:
-    """Numbers of images so different that biased metrics are not comparable with those of other numbers."""
-    pairs = [p for p in itertools.combinations(counts, 2) if _unequal(counts[p[0]], counts[p[1]])]
-    names = tuple(role for role in counts if any(role in pair for pair in pairs))
-    if not names:
+def counts_differ(counts: Mapping[str, int], metrics: Sequence[str] = ()) -> Finding | None:
+    """Numbers of generated and reference images so different that biased metrics are not those of equal numbers.
+
+    Args:
+        counts: images of each role, of which only these two count. metrics: those of the run that they bias.
+    """
+    pair = ("generated", "reference")
+    if not set(pair) <= set(counts) or not unequal(*(counts[role] for role in pair)):
         return None
+    biased = ", ".join(metrics) or "FD, precision, recall, density, coverage and their like"
     return Finding(
         "counts-differ",
-        names,
-        f"{', '.join(f'{counts[name]:,} {name}' for name in names)} images. FD, precision, recall, density, coverage, "
-        "AuthPct and their like depend on all of these numbers: compare values only with values of the same numbers, "
-        "or take equal ones (limit=, limit_reference=, limit_train=).",
+        pair,
+        f"{biased}: {counts['generated']:,} generated and {counts['reference']:,} reference images. These values "
+        "depend on both numbers: compare them only with values of the same two numbers, or take equal ones (limit=, "
+        "limit_reference=).",
+        tuple(metrics),
     )
 
 
-def _unequal(first: int, second: int) -> bool:
+def unequal(first: int, second: int) -> bool:
+    """Whether one number of images is more than `UNEQUAL` times the other; none is no number."""
     return min(first, second) > 0 and max(first, second) > UNEQUAL * min(first, second)

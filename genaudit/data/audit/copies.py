@@ -65,7 +65,7 @@ def duplicates(
 
 
 def same_images(
-    roles: Mapping[str, Counted], nouns: Mapping[str, str], concerned: Concerned = lambda roles: ()
+    roles: Mapping[str, Counted], nouns: Mapping[str, str], concerned: Concerned = lambda pairs: ()
 ) -> list[Finding]:
     """Images that two roles share, byte for byte, for each pair of roles."""
     findings = []
@@ -74,7 +74,7 @@ def same_images(
         count = shared(roles[first].digests, roles[second].digests)
         if not count:
             continue
-        users = concerned(pair)
+        users = concerned([pair])
         named = f" This concerns {', '.join(users)}." if users else ""
         to_do = f" {TO_DO[pair]}." if pair in TO_DO else ""
         message = (

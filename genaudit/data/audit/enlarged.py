@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from genaudit.data.audit.facts import SetFacts
-from genaudit.data.audit.finding import Finding
 from genaudit.data.audit.two_sets import ALPHA, Difference, difference
+from genaudit.data.audit.wording import Differing, Told, told
 
 COARSE = 1.0  # log10 of the power of images that have anything to lose
 PERIOD_ABOVE = 0.85  # the probability that an image of one side has more of a period than one of the other
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     period: str
 
 
-def enlarged(roles: Mapping[str, SetFacts]) -> Finding | None:
+def enlarged(roles: Mapping[str, SetFacts]) -> Told | None:
     """The finding `upscaled`, for the clearest pair of roles."""
     seen = [
         found for pair in itertools.permutations(roles, 2) if (found := _compared(pair[0], pair[1], roles)) is not None
@@ -49,7 +49,10 @@ def enlarged(roles: Mapping[str, SetFacts]) -> Finding | None:
     if not seen:
         return None
     clearest = min(seen, key=lambda each: (not each.period, each.detail.gap))
-    names = tuple(name for name in roles if any(name in (each.role, each.other) for each in seen))
+    order = list(roles)
+    pairs = tuple((each.role, each.other) if order.index(each.role) < order.index(each.other)
+                  else (each.other, each.role) for each in seen)  # fmt: skip
+    names = tuple(name for name in roles if any(name in pair for pair in pairs))
     share = f"{100 * 10**clearest.detail.gap:.2g} %"
     what = (
         f"{clearest.role}: above 3/4 of the highest frequency its images have {share} of the energy that those of "
@@ -62,9 +65,9 @@ def enlarged(roles: Mapping[str, SetFacts]) -> Finding | None:
         )
     else:
         cause = ". Either they were enlarged, or something blurs them: a generator's decoder, a camera, a filter"
-    return Finding(
+    return told(
         "upscaled",
-        names,
+        Differing(names, pairs),
         f"{what}{cause}. FD, KD, precision and density compare sharpness then, before anything that the images show. "
         "Compare at the size that the images really have: reduce both sides to it with one antialiased filter.",
     )

@@ -34,10 +34,10 @@ COLUMNS = (
     *("period_3", "period_4", "period_5", "period_5_2"),
 )
 PERIODS = (3.0, 4.0, 5.0, 2.5)
-VERSION = 1  # of the mathematics: rows of another version are not taken
+VERSION = 2  # of the mathematics: rows of another version are not taken
 
-_SIDE = 256  # of the middle part whose spectrum is taken
-_JPEG_SIDE = 128  # of the part whose blocks are looked at: 256 blocks
+_SIDE = 192  # of the middle part whose spectrum is taken
+_JPEG_SIDE = 96  # of the part whose blocks are looked at: 144 blocks
 _LINES = 64  # rows, and as many columns
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of JPEG's own conversion
 _ROUNDING = 1 / 12  # the variance of rounding to whole levels
@@ -143,6 +143,7 @@ def _places() -> np.ndarray:
 def _lattices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """cos(2 pi c / q) of each bin c by step q, whether it counts, both (bins, steps); the steps (63, qualities)."""
     tables = np.stack([standard_table(int(quality))[1:] for quality in _QUALITIES], 1)  # (63, qualities)
+    tables = np.minimum(tables, int(2 * _LIMIT) + 1)  # of larger steps no coefficient that is counted is a multiple
     values = (np.arange(_BINS) - _BINS // 2) * _STEP
     q = np.arange(int(tables.max()) + 1)
     counts = (np.abs(values)[:, None] >= q / 2) & (q >= 2)  # every whole number is a multiple of 1

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from genaudit.data.audit.facts import SetFacts
-from genaudit.data.audit.finding import Finding
 from genaudit.data.audit.two_sets import shares_differ
-from genaudit.data.audit.wording import DISTANCES, SHARE, Roles, differing, listed, percent
+from genaudit.data.audit.wording import DISTANCES, SHARE, Roles, Told, differing, listed, percent, told
 
 ONE_SIDE = 1 / 3  # of the other's share: traces of strong compression are harder to see in small images
 
 
-def traces(roles: Roles) -> Finding | None:
+def traces(roles: Roles) -> Told | None:
     def counted(facts: SetFacts) -> tuple[int, int]:
         return int(facts.traces.sum()), len(facts.traces)
 
@@ -20,8 +19,8 @@ def traces(roles: Roles) -> Finding | None:
         (k, n), (j, m) = counted(a), counted(b)
         return shares_differ((k, n), (j, m), SHARE) and min(k / n, j / m) <= ONE_SIDE * max(k / n, j / m)
 
-    names = differing(roles, one_side_only)
-    if not names:
+    found = differing(roles, one_side_only)
+    if found is None:
         return None
 
     def text(facts: SetFacts) -> str:
@@ -31,26 +30,26 @@ def traces(roles: Roles) -> Finding | None:
         quality = np.median(facts.column("jpeg_quality")[facts.lossless][facts.traces])
         return f"{share} (quality about {quality:.0f})"
 
-    return Finding(
+    return told(
         "jpeg-traces",
-        names,
+        found,
         "Images that are stored without loss were JPEGs before: their 8x8 blocks lie on the steps of a JPEG table in "
-        f"{listed(roles, names, text)} of the images. The other side has no such traces, and networks see them: "
+        f"{listed(roles, found, text)} of the images. The other side has no such traces, and networks see them: "
         f"{DISTANCES} for that alone. Take the originals, or give both sides the same history.",
     )
 
 
-def colour(roles: Roles) -> Finding | None:
+def colour(roles: Roles) -> Told | None:
     def counted(facts: SetFacts) -> tuple[int, int]:
         return int(facts.colourless.sum()), len(facts.pixels)
 
-    names = differing(roles, lambda a, b: shares_differ(counted(a), counted(b), SHARE))
-    if not names:
+    found = differing(roles, lambda a, b: shares_differ(counted(a), counted(b), SHARE))
+    if found is None:
         return None
-    return Finding(
+    return told(
         "colour-differs",
-        names,
-        f"Images without colour: {listed(roles, names, lambda facts: percent(float(facts.colourless.mean())))}. Colour "
+        found,
+        f"Images without colour: {listed(roles, found, lambda facts: percent(float(facts.colourless.mean())))}. Colour "
         f"alone distinguishes the sides: {DISTANCES} whatever else the images show. Make all roles grey, or find out "
         "where the colour went.",
     )

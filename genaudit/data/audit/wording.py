@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from genaudit.data.audit.facts import SetFacts
+from genaudit.data.audit.finding import Finding
 from genaudit.data.audit.two_sets import shares_differ
 
 SHARE = 0.1  # of a role's images: a difference of shares below this is not worth a word
@@ -14,15 +16,34 @@ DISTANCES = "FD, KD and the other distances rise, and precision, recall, density
 Roles = Mapping[str, SetFacts]
 
 
-def differing(roles: Roles, differ: Callable[[SetFacts, SetFacts], bool]) -> tuple[str, ...]:
-    """The roles that differ from another one, in their order."""
-    pairs = [pair for pair in itertools.combinations(roles, 2) if differ(roles[pair[0]], roles[pair[1]])]
-    return tuple(role for role in roles if any(role in pair for pair in pairs))
+class Differing(NamedTuple):
+    """The roles that differ from another one, in their order, and the pairs that do."""
+
+    names: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
 
 
-def listed(roles: Roles, names: Sequence[str], text: Callable[[SetFacts], str]) -> str:
-    """What each role is: "generated: 100 % JPEG; reference: lossless"."""
-    return "; ".join(f"{name}: {text(roles[name])}" for name in names)
+class Told(NamedTuple):
+    """A finding without its metrics, and the pairs of roles that differ."""
+
+    finding: Finding
+    pairs: tuple[tuple[str, str], ...]
+
+
+def told(code: str, found: Differing, message: str, *, breaks: bool = False) -> Told:
+    """What a rule found."""
+    return Told(Finding(code, found.names, message, breaks=breaks), found.pairs)
+
+
+def differing(roles: Roles, differ: Callable[[SetFacts, SetFacts], bool]) -> Differing | None:
+    """Which roles differ, None where no pair does."""
+    pairs = tuple(pair for pair in itertools.combinations(roles, 2) if differ(roles[pair[0]], roles[pair[1]]))
+    return Differing(tuple(role for role in roles if any(role in pair for pair in pairs)), pairs) if pairs else None
+
+
+def listed(roles: Roles, found: Differing, text: Callable[[SetFacts], str]) -> str:
+    """What each role that differs is: "generated: 100 % JPEG; reference: lossless"."""
+    return "; ".join(f"{name}: {text(roles[name])}" for name in found.names)
 
 
 def percent(share: float) -> str:

@@ -7,20 +7,23 @@ none, and reads the facts of the sampled images back. Only what neither has is d
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from genaudit.data import DamagedImage, ImageSet
+from genaudit.data import DamagedImage, ImageSet, Moments
 from genaudit.data.audit.compare import Concerned, compare
 from genaudit.data.audit.facts import SetFacts, Watch, facts_of, sample_of
 from genaudit.data.audit.finding import Finding
+from genaudit.data.audit.near import near_copies
 from genaudit.data.reader import ordered_map
 from genaudit.errors import UserError
 from genaudit.measures.pixel_facts import PixelFacts
 from genaudit.store import Engine, Store
+from genaudit.tasks.run.judging import MetricSpec
+from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.roles import ROLES, Role
 
@@ -93,10 +96,21 @@ def audit_findings(facts: Mapping[str, SetFacts], takes: Mapping[str, Mapping[st
     return compare({role: facts[role] for role in COMPARED if role in facts}, concerned_by(takes))
 
 
-def concerned_by(takes: Mapping[str, Mapping[str, Any]]) -> Concerned:
-    """The metrics that take two or more of some roles."""
+def near_findings(
+    measurements: Measurements, specs: Iterable[MetricSpec], takes: Mapping[str, Mapping[str, Any]]
+) -> list[Finding]:
+    """Near copies across roles, in the features of the run's first network; none where no metric takes features."""
+    measures = [GIVEN, *(spec.measure for spec in specs if spec.of_features)]
+    rows = next((measurements.rows[name] for name in measures if name in measurements.rows), {})
+    digests = {name: role.digests for name, role in measurements.roles.items() if not isinstance(role, Moments)}
+    compared = {role: rows[role] for role in COMPARED if role in rows and role in digests}
+    return near_copies(compared, digests, concerned_by(takes))
 
-    def concerned(roles: Any) -> tuple[str, ...]:
-        return tuple(metric for metric, taken in takes.items() if len({*roles} & {*taken}) > 1)
+
+def concerned_by(takes: Mapping[str, Mapping[str, Any]]) -> Concerned:
+    """The metrics that take both roles of any pair."""
+
+    def concerned(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+        return tuple(metric for metric, taken in takes.items() if any({*pair} <= {*taken} for pair in pairs))
 
     return concerned

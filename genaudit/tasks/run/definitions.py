@@ -6,10 +6,13 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from genaudit.config_files import config_folder
 from genaudit.metrics.result import base_name
 from genaudit.reports.networks import OTHER_NETWORK
 from genaudit.reports.report import ReportWarning
+from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.judging import MetricSpec
 
 STORED = ("fid_inception", "dinov2_l14")  # networks that files of moments name
@@ -27,7 +30,7 @@ def definition_warnings(specs: Mapping[str, MetricSpec], measures: Mapping[str, 
         for model in models:
             if spec.defined_on is not None and model is not None:
                 term, network = spec.defined_on
-                if model.identity() != _identity(network):
+                if not is_network(model, network):
                     found.setdefault((model.name, network), {})[name] = term
     return [
         ReportWarning(OTHER_NETWORK, next(iter(terms)) if len(terms) == 1 else None, _sentence(model, network, terms))
@@ -37,8 +40,14 @@ def definition_warnings(specs: Mapping[str, MetricSpec], measures: Mapping[str, 
 
 def network_of(model: Any) -> str:
     """The name of the feature model's YAML among those that files of moments name; "" for another, or none."""
-    known = (name for name in STORED if model is not None and model.identity() == _identity(name))
-    return next(known, "")
+    return next((name for name in STORED if model is not None and is_network(model, name)), "")
+
+
+def is_network(model: Any, name: str) -> bool:
+    """Whether a feature model is the network of a YAML of ours, whatever prepares images for it."""
+    kind = type(model)
+    # a model of another class need not be made, which may import torch
+    return f"{kind.__module__}.{kind.__qualname__}" == _target(name) and model.identity() == _identity(name)
 
 
 def _sentence(model: str, network: str, terms: Mapping[str, str]) -> str:
@@ -55,14 +64,18 @@ def _sentence(model: str, network: str, terms: Mapping[str, str]) -> str:
 @functools.cache
 def _identity(network: str) -> dict[str, Any] | None:
     """The identity of a feature model's YAML; None where genaudit has none of this name."""
-    from omegaconf import OmegaConf
-
-    from genaudit.tasks.run.instantiate import instantiate
-
     path = config_folder() / "feature_model" / f"{network}.yaml"
     if not path.is_file():
         return None
-    node = OmegaConf.load(path)
+    node: Any = OmegaConf.load(path)
     node.offline = True  # it refers to a key of the run
     identity: dict[str, Any] = instantiate(node).identity()
     return identity
+
+
+@functools.cache
+def _target(network: str) -> str:
+    """The class of a feature model's YAML; empty where genaudit has none of this name."""
+    path = config_folder() / "feature_model" / f"{network}.yaml"
+    node: Any = OmegaConf.load(path) if path.is_file() else {"_target_": ""}
+    return str(node["_target_"])

@@ -85,7 +85,7 @@ def steps_towards(facts: SetFacts, other: SetFacts) -> dict[str, Step]:
     elif (
         (to_height, to_width) == (height, width)
         and (found := enlarged({"one": facts, "other": other})) is not None
-        and found.message.startswith("other")
+        and found.finding.message.startswith("other")
     ):
         steps["reduced to half its size and enlarged again"] = _halved
     if other.colourless.mean() > 0.5 > facts.colourless.mean():

@@ -15,10 +15,10 @@ from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
-from genaudit.data.audit.compare import UNEQUAL
+from genaudit.data.audit.compare import counts_differ, unequal
 from genaudit.errors import UserError
 from genaudit.metrics.result import Unavailable, base_name
-from genaudit.reports.report import MetricEntry
+from genaudit.reports.report import MetricEntry, ReportWarning
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.roles import ROLES, Role
 from genaudit.tasks.run.settings import Settings
@@ -152,30 +152,29 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
 
 # Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
 BIASED_BY_COUNTS = {
-    **dict.fromkeys(("fd", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc"), ("generated", "reference")),
-    **dict.fromkeys(("authpct", "fld"), ("generated", "train")),
-    "ct": ("generated", "reference"),
+    **dict.fromkeys(("fd", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc", "ct"), "reference"),
+    **dict.fromkeys(("authpct", "fld"), "train"),
 }
 
 
-def unequal_counts(entries: Mapping[str, MetricEntry]) -> list[Finding]:
-    """A finding that names the metrics that unequal numbers of images bias, for each pair of numbers."""
-    concerned: dict[tuple[tuple[str, int], ...], list[str]] = {}
+def unequal_counts(entries: Mapping[str, MetricEntry]) -> tuple[list[Finding], list[ReportWarning]]:
+    """What unequal numbers of images bias: a finding of generated and reference images that names the metrics, and
+    warnings of those that take the training images, of which there are hardly ever as many."""
+    concerned: dict[tuple[int, int], list[str]] = {}
+    warnings = []
     for name, entry in entries.items():
-        roles = BIASED_BY_COUNTS.get(base_name(name), ())
-        counts = tuple((role, entry.n[role]) for role in roles if entry.n.get(role))
-        if len(counts) == 2 and max(n for _, n in counts) > UNEQUAL * min(n for _, n in counts):
-            concerned.setdefault(counts, []).append(name)
-    return [
-        Finding(
-            "counts-differ",
-            tuple(role for role, _ in counts),
-            f"{', '.join(names)}: {' and '.join(f'{n:,} {role}' for role, n in counts)} images. These values depend on "
-            "both numbers: compare them only with values of the same two numbers.",
-            tuple(names),
-        )
-        for counts, names in concerned.items()
-    ]
+        other = BIASED_BY_COUNTS.get(base_name(name), "")
+        n, m = entry.n.get("generated", 0), entry.n.get(other, 0)
+        if other == "reference":
+            concerned.setdefault((n, m), []).append(name)
+        elif unequal(n, m):
+            message = (
+                f"{n:,} generated and {m:,} {other} images: the value depends on both numbers; compare it only with "
+                "values of the same two numbers."
+            )
+            warnings.append(ReportWarning("counts-differ", name, message))
+    found = [counts_differ({"generated": n, "reference": m}, names) for (n, m), names in concerned.items()]
+    return [finding for finding in found if finding is not None], warnings
 
 
 def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:

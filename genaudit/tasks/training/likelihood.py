@@ -132,7 +132,7 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
         print(f"{trainer.skipped:,} of {trainer.iterations:,} steps were left out: values were not finite")
     console.end(
         fitted.seconds,
-        ("model.safetensors", "model.json", "log.csv", "samples.png", "train.html"),
+        ("model.safetensors", "model.json", "log.csv", *(["samples.png"] if samples else []), "train.html"),
         f"genaudit evaluate SAMPLES anomalies=A metric=[llr] density_model={out}",
     )
 

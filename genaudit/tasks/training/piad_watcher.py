@@ -132,7 +132,7 @@ def write_page(out: Path, images: ImageSet, watcher: PIADWatcher) -> None:
     facts = [
         ("iterations", f"{trainer.iteration:,}"),
         ("images", f"{len(images):,}"),
-        ("side", f"{model.architecture.size} px, {model.networks.image_shape[0]} channels"),
+        ("side", f"{model.architecture.size} px, {'grey' if model.networks.image_shape[0] == 1 else 'colour'}"),
         ("perceptual", model.perceptual.name if model.perceptual is not None else "pixels"),
         ("seed", str(watcher.about["seed"])),
     ]

@@ -242,11 +242,11 @@ def test_a_finding_names_the_roles_that_differ_and_the_metrics_that_take_them() 
     images = rng.integers(0, 256, (60, 16, 16, 3), np.uint8)
     grey = np.repeat(images[..., :1], 3, axis=3)
     roles = {"generated": facts(images[:20]), "reference": facts(images[20:40]), "train": facts(grey[40:])}
-    (finding,) = compare(roles, lambda names: ("irs",) if "train" in names else ())
+    (finding,) = compare(roles, lambda pairs: tuple("-".join(pair) for pair in pairs))
     assert (finding.code, finding.roles, finding.metrics) == (
         "colour-differs",
         ("generated", "reference", "train"),
-        ("irs",),
+        ("generated-train", "reference-train"),
     )
     assert "generated: 0 %; reference: 0 %; train: 100 %" in finding.message
 
@@ -255,6 +255,7 @@ def test_a_finding_names_the_roles_that_differ_and_the_metrics_that_take_them() 
 def test_counts_differ_from_a_quarter_on(counts: tuple[int, int], differs: bool) -> None:
     finding = counts_differ(dict(zip(("generated", "reference"), counts, strict=True)))
     assert (finding is not None) == differs
+    assert counts_differ({"generated": 100, "train": 10_000}) is None, "a training set is no second sample"
 
 
 def test_a_finding_has_a_known_code_roles_and_a_sentence() -> None:

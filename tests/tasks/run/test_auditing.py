@@ -126,6 +126,20 @@ def test_sizes_are_counted_the_most_frequent_first(tmp_path: Path) -> None:
     assert about["aspect"] == {"lowest": 5 / 7, "highest": 29 / 7}
 
 
+def test_copies_that_were_saved_again_are_found_by_their_features(
+    make_images: Callable[..., Path], tmp_path: Path
+) -> None:
+    reference = make_images("reference", 30, seed=1)
+    make_images("generated", 30, seed=2)
+    for path in sorted(reference.iterdir())[:6]:
+        Image.open(path).save(tmp_path / "generated" / path.name, compress_level=1)  # other bytes, the same pixels
+    document = _run(tmp_path / "out", str(tmp_path / "generated"), f"reference={reference}")
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["roles"]) == ("near-copies", ["generated", "reference"])
+    assert finding["metrics"] == ["fd"]
+    assert finding["message"].startswith("20 % of 30 generated images")
+
+
 def test_anomalies_are_not_compared_and_features_have_no_facts(tmp_path: Path, sides: list[str]) -> None:
     document = _run(
         tmp_path / "out", sides[1].partition("=")[2], f"reference={sides[1].partition('=')[2]}", f"anomalies={sides[0]}"

@@ -20,6 +20,7 @@ from PIL import Image
 from genaudit.cli import main
 from genaudit.errors import DONE, INTERRUPTED, USER
 from genaudit.likelihood import saved
+from genaudit.likelihood.scoring import log_likelihoods
 from genaudit.likelihood.trainer import Trainer
 from genaudit.likelihood.wide_resnet import logits
 from genaudit.stats.auroc import auroc
@@ -109,9 +110,18 @@ def test_other_images_in_the_same_folder_are_refused(
     assert "seed" in said
 
 
+def _scores(run: Path, general: Path, folder: Path) -> list[np.ndarray]:
+    """Log-likelihood, its last scale and the ratio of a folder's images at a run's end."""
+    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())])
+    own, others = (log_likelihoods(saved.load(each), pixels) for each in (run, general))
+    return [own[:, 0], own[:, -1], own[:, 0] - others[:, 0]]
+
+
 def test_outliers_anomalies_and_finetuning_reach_the_log(images: Path, make_images: Images, tmp_path: Path) -> None:
     photographs = make_images("photographs", 20, seed=7, size=8)
-    foreign = make_images("foreign", 12, seed=8, size=6)
+    foreign = make_images("foreign", 12, seed=8, size=8)
+    for path in (*images.iterdir(), *foreign.iterdir()):
+        Image.open(path).convert("L").save(path)  # so that the pixels below are those that the run reads
     train(tmp_path / "general", photographs)
     log = train(
         tmp_path / "run", images, f"finetune={tmp_path / 'general'}", f"outliers={photographs}",
@@ -119,9 +129,11 @@ def test_outliers_anomalies_and_finetuning_reach_the_log(images: Path, make_imag
         "likelihood.recipe.iterations=10",
     )  # fmt: skip
     assert set(log) > {"outlier_loss", "reference_bits_per_dim", "auroc_raw", "auroc_last_scale", "auroc_ratio"}
-    for name in ("auroc_raw", "auroc_last_scale", "auroc_ratio"):
-        assert np.isnan(log[name][:-1]).all()  # so short a run is looked at once, at its end
-        assert 0 <= log[name][-1] <= 1
+    # so short a run is looked at once, at its end: with the model that it leaves
+    known, unknown = (_scores(tmp_path / "run", tmp_path / "general", source) for source in (images, foreign))
+    for place, name in enumerate(("auroc_raw", "auroc_last_scale", "auroc_ratio")):
+        assert np.isnan(log[name][:-1]).all()
+        assert log[name][-1] == pytest.approx(auroc(known[place], unknown[place]), abs=1e-6)
     # Before the first step in-model and general model are one: the loss is 6000 ln 2, and falls.
     assert 0 < log["outlier_loss"][-1] < 4300
     about = saved.describe(tmp_path / "run")["about"]

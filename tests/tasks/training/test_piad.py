@@ -88,15 +88,6 @@ def test_a_run_leaves_model_log_pictures_and_page(finished: Path, grey: Path) ->
     assert not [path for path in finished.rglob("*") if path.suffix in (".partial", ".tmp")]
 
 
-def test_the_same_seed_on_the_same_cpu_gives_the_same_losses_over_50_steps(
-    keys: list[str], finished: Path, tmp_path: Path
-) -> None:
-    torch.manual_seed(7)
-    assert train(*keys, f"out={tmp_path / 'again'}", "checkpoint_seconds=0") == DONE
-    assert (tmp_path / "again" / "log.csv").read_bytes() == (finished / "log.csv").read_bytes()
-    assert saved.sha256(tmp_path / "again") == saved.sha256(finished)
-
-
 def test_a_killed_run_resumes_bit_for_bit(keys: list[str], finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     command = [
@@ -121,6 +112,7 @@ def test_a_killed_run_resumes_bit_for_bit(keys: list[str], finished: Path, tmp_p
         running.communicate()
     assert running.returncode == -signal.SIGKILL
     assert (out / "checkpoint.pt").exists()
+    torch.manual_seed(7)  # the global generator has no say
     assert train(*keys, f"out={out}") == DONE
     # the run in this process and the killed one have the same number of threads, so the same sums
     assert (out / "log.csv").read_bytes() == (finished / "log.csv").read_bytes()
