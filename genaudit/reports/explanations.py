@@ -40,6 +40,8 @@ METRICS = {
     "with lost quality, lost diversity and memorisation alike.",
     "authpct": "Percent of samples that are not closer to their nearest training image than that one's own neighbour; "
     "low where training images are copied.",
+    "train_distance": "Percent of samples nearer to a training image than 99 % of unseen real images are; about 1 is "
+    "honest, high where some training images are copied.",
     "ct": "Whether samples lie closer to the training images than unseen real images do; below 0 points to copying, "
     "above 0 to underfitting.",
     "llr": "How well log-likelihoods tell the model's own kind of images from others: raw, at the last scale, and as a "
@@ -76,6 +78,8 @@ VALUES = {
     "recall": "real images near samples",
     "density": "real neighbourhoods a sample lies in",
     "coverage": "real images with a sample nearby",
+    "near_copies": "percent of samples, about 1 for real images",
+    "train_distance_ratio": "median, over that of real images",
     "piad_mean": "mean over images",
     "auroc": "anomalies above normal images",
     "error_generated": "median over generated images",

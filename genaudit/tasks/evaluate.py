@@ -34,6 +34,7 @@ from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
+from genaudit.verdict.answers import verdict
 
 
 def main(cfg: Any) -> int:
@@ -167,6 +168,8 @@ def evaluate(
     settings = Settings.of(cfg)
     instances = Instances()
     specs, measures = metrics_of(cfg, instances, settings)
+    if not named and sources.get("train") is None:  # train= switches on those of the default list that need it
+        specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
     if rules is not None:
         rules.check(specs, {})
     roles = open_roles(sources, settings)
@@ -220,13 +223,16 @@ def evaluate(
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
     unequal, count_warnings = unequal_counts(entries)
-    return Report(
+    report = Report(
         created=now(),
         command=command,
         config=resolved(cfg),
         environment=environment(cfg, settings),
         seed=settings.seed,
-        roles={name: role_images(role, facts.get(name)) for name, role in measurements.roles.items()},
+        roles={
+            name: role_images(role, facts.get(name), measurements.roles.get("train"))
+            for name, role in measurements.roles.items()
+        },
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
@@ -251,6 +257,8 @@ def evaluate(
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
         pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
+    report.verdict = verdict(report.to_dict())
+    return report
 
 
 def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
