@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.metrics.result import base_name
+from genaudit.output import told
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
@@ -28,6 +28,7 @@ from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequ
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
@@ -46,13 +47,15 @@ def main(cfg: Any) -> int:
         sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
         if len(sets) > 1:
             return _evaluate_sets(cfg, sources, sets, ranks, named, rules)
-        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note, rules=rules)
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=told.note, rules=rules)
         code = DONE
         if report is not None:
             out = run_folder(cfg, "evaluate")
             discard(out)
             show_and_save(report, out)
-            code = DONE if rules is None else rules.apply(report.to_dict(), str(out), out)
+            document = report.to_dict()
+            code = DONE if rules is None else rules.apply(document, str(out), out)
+            tell(document, out, gate=None if rules is None else str(out / "gate.json"), exit_code=code)
             require_all(report.skipped_metrics, cfg, named, report.metrics)
     return code
 
@@ -82,7 +85,9 @@ def _evaluate_sets(
         own = copy.deepcopy(cfg)
         own.generated = escaped(path)
         command = command_line("evaluate", generated=path)
-        report = evaluate(own, {**others, "generated": path}, command, ranks, named=named, notify=_note, rules=rules)
+        report = evaluate(
+            own, {**others, "generated": path}, command, ranks, named=named, notify=told.note, rules=rules
+        )
         if report is not None:
             discard(out / label)
             with saving("out", out):
@@ -96,10 +101,12 @@ def _evaluate_sets(
         comparison = compare(runs)
         tell_apart(comparison, RunRows(settings.store), Progress(settings.progress), seed=settings.seed)
         show_comparison(comparison, out)
-        if rules is not None:
-            for label, document in documents.items():
+        for label, document in documents.items():
+            if rules is not None:
                 print(one_line(f"{label}:"))
                 code = rules.apply(document, str(out / label), out / label)
+            gate = None if rules is None else str(out / label / "gate.json")
+            tell(document, out / label, gate=gate, exit_code=code)
         require_all(absent, cfg, named)
     return code
 
@@ -136,8 +143,11 @@ def require_all(absent: Mapping[str, str], cfg: Any, named: bool, computed: Iter
         raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true continues without")
 
 
-def _note(text: str) -> None:
-    print(f"genaudit: {text}", file=sys.stderr)
+def tell(document: Mapping[str, Any], out: Path, **facts: Any) -> None:
+    """What `--json` says of a run: where its report is, and the answers of its verdict."""
+    verdict = document.get("verdict")
+    answers = {key: each["answer"] for key, each in verdict.items() if isinstance(each, Mapping)} if verdict else None
+    told.result(report=str(out / "report.json"), verdict=answers, **facts)
 
 
 def evaluate(
@@ -193,9 +203,17 @@ def evaluate(
     needed = {name: roles_of(name, runnable, roles) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
+    told.begin_log()
     store = store or Store(settings.store)
     audit = Audit(store, settings.engine)
-    measurements = measure_roles(audit.watched(roles), wanted, needed, store, settings.engine, ranks, progress)
+    watched = audit.watched(roles)
+    if ranks.judges:
+        plan = WorkPlan.of(watched, wanted, needed, store, settings.engine)
+        progress.plan.parts = plan.of_roles()
+        if notify is not None:
+            for line in plan.lines():
+                notify(line)
+    measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
         audit.keep()
@@ -205,7 +223,7 @@ def evaluate(
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
     entries = {}
-    with progress.bar("judge", len(runnable)) as advance:
+    with progress.bar("judge", len(runnable), unit="metrics") as advance:
         for name, spec in runnable.items():
             entry = judge(spec, measurements, settings)
             if isinstance(entry, str):
