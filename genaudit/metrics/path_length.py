@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import as_rows, blocks
 from genaudit.stats.bounds import Bounds
 from genaudit.stats.resampling import bootstrap
@@ -28,12 +28,13 @@ class PathLengthResult:
     generator that was given, whatever the generated images are.
     """
 
+    explanation: ClassVar[str] = (
+        "How much images change along short steps between latent vectors; low where the latent space is smooth."
+    )
     citation: ClassVar[str] = (
         "Karras, Laine, Aila. A style-based generator architecture for generative adversarial networks. CVPR 2019."
     )
-    ppl: float = value("lower")
-    ppl_lower: float
-    ppl_upper: float
+    ppl: Estimate = value("lower")
     mean_of_all: float
     deviation: float
     discarded: int
@@ -83,7 +84,7 @@ def judge(
     lengths = np.concatenate([block[:, 0] for _, block in blocks(rows, "generated")])
     if len(lengths) < 2:
         raise Unavailable("perceptual path length averages over steps, one per image, and needs at least 2 images")
-    interval = bootstrap(
+    estimate = bootstrap(
         lambda drawn: trimmed_mean(drawn, discard=discard), lengths, repeats=500, confidence=confidence, seed=seed
     )
     cautions = []
@@ -97,9 +98,7 @@ def judge(
         )
     low, high = np.percentile(lengths, discard, method="lower"), np.percentile(lengths, 100 - discard, method="higher")
     return PathLengthResult(
-        ppl=trimmed_mean(lengths, discard=discard),
-        ppl_lower=interval.lower,
-        ppl_upper=interval.upper,
+        ppl=estimate,
         mean_of_all=float(lengths.mean()),
         deviation=float(lengths.std(ddof=1)),
         discarded=int(((lengths < low) | (lengths > high)).sum()),

@@ -25,7 +25,7 @@ def test_equal_steps_have_their_length_and_none_discarded_is_the_mean(on_disk) -
     result = judge(generated=on_disk(lengths), discard=0)
     assert result.ppl == pytest.approx(lengths.mean(), rel=1e-12)
     assert result.mean_of_all == pytest.approx(lengths.mean(), rel=1e-12)
-    assert result.ppl_lower < result.ppl < result.ppl_upper
+    assert result.ppl.lower < result.ppl < result.ppl.upper
 
 
 def test_the_interval_is_as_wide_as_the_means_error() -> None:
@@ -33,7 +33,7 @@ def test_the_interval_is_as_wide_as_the_means_error() -> None:
     result = judge(generated=lengths, discard=0)
     half = 1.959964 * lengths.std(ddof=1) / np.sqrt(2000)
     # Ends of 500 bootstrap repeats rest on some 12 each: a tenth of the half width.
-    assert (result.ppl_upper - result.ppl_lower) / 2 == pytest.approx(half, rel=0.15)
+    assert (result.ppl.upper - result.ppl.lower) / 2 == pytest.approx(half, rel=0.15)
 
 
 def test_another_distance_than_lpips_gets_a_caution_and_one_step_is_too_few() -> None:
