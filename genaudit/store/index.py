@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.store.rows import Rows
 from genaudit.store.shards import DIGEST, SUFFIX, Shard, TornShard, read_shard, set_aside
 
@@ -29,7 +29,6 @@ ENTRY = np.dtype([("digest", f"S{DIGEST}"), ("shard", "<u4"), ("row", "<u4")])
 LISTINGS = 100  # of a folder that changes while it is read, at most
 UNKNOWN = 32  # shards that may be unknown to the file before it is written again, or an eighth of those that it knows
 KEPT_BYTES = 64 << 20  # of rows that are kept in memory once they were read to be verified
-STALE_SECONDS = 86_400  # a temporary file of that age is of a process that was killed
 
 
 @dataclass
@@ -85,13 +84,8 @@ class Index:
         """Writes the index into the folder, if it may be written to."""
         text = "\n".join(self.names).encode()
         body = b"".join([len(text).to_bytes(8, "little"), text, self.entries.tobytes()])
-        temporary = self.folder / f"{NAME}.{os.getpid()}.{time.time_ns()}.tmp"
-        with contextlib.suppress(OSError):
-            try:
-                temporary.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
-                os.replace(temporary, self.folder / NAME)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), atomic_write(self.folder / NAME) as temporary:
+            temporary.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
 
     def missing(self, wanted: np.ndarray) -> np.ndarray:
         """Indices of the digests without a row, each distinct one once, in order."""
@@ -204,17 +198,6 @@ class Index:
         position = np.searchsorted(digests, wanted)
         position[position == len(digests)] = 0
         return position, digests[position] == wanted
-
-
-def sweep(folder: Path, seconds: float = STALE_SECONDS) -> list[Path]:
-    """Removes temporary files that killed processes left; returns what it removed."""
-    removed = []
-    for path in folder.glob("*.tmp") if folder.is_dir() else []:
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > seconds:
-                path.unlink()
-                removed.append(path)
-    return removed
 
 
 def as_keys(digests: np.ndarray | Sequence[bytes]) -> np.ndarray:
