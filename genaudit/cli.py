@@ -7,21 +7,28 @@ torch is loaded by the tasks that need it.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import importlib
+import json
 import os
+import platform
+import shlex
 import sys
 import tempfile
 import traceback
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genaudit import __version__, interrupts, output
+from genaudit import __version__, completion, interrupts, output
 from genaudit.config_files import CONFIG_DIR, config_folder, importable
 from genaudit.errors import DEFECT, DONE, INTERRUPTED, USER, UserError, environment_fault, one_line
+from genaudit.hydra_words import escaped as hydra_escaped
 from genaudit.hydra_words import is_override, literal, override_of, own_folders
 from genaudit.network_words import with_networks
+from genaudit.output import told
 from genaudit.verbs import OVERVIEW, VERBS
 
 if TYPE_CHECKING:
@@ -32,7 +39,12 @@ SWITCHES_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp",
     "--experimental-rerun",
 }  # fmt: skip
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+
+_said: list[str] = []  # what went wrong, for --json
+# Verbs whose run folder keeps a log of what was said.
+LOGGED = ("evaluate", "reject", "demo")
 
 INTERRUPTION = "genaudit: interrupted; what was measured or trained is kept, and the same command resumes"
 
@@ -40,18 +52,36 @@ INTERRUPTION = "genaudit: interrupted; what was measured or trained is kept, and
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code, which is the verb's own whatever becomes of the output."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    with output.forgiving():
+    as_json, quiet = ("--json" in argv), bool({"--json", "--quiet", "-q"} & set(argv))
+    argv = [word for word in argv if word not in ("--json", "--quiet", "-q")]
+    before, told.quiet, told.results = (told.quiet, told.results), quiet, []
+    told.command = shlex.join(["genaudit", *argv])
+    with output.forgiving(muted=quiet) as stdout:
         try:
-            with interrupts.handled():
-                return _main(argv)
-        except UserError as error:
-            return _complain(str(error))
-        except KeyboardInterrupt:
-            beside = "\n" if sys.stderr.isatty() else ""  # a terminal has written ^C there
-            print(f"{beside}{INTERRUPTION}", file=sys.stderr)
-            return INTERRUPTED
-        except Exception as error:
-            return _failed(error)
+            code = _code(argv)
+            if as_json:
+                for facts in told.results or [{"error": _said[-1]} if _said else {}]:
+                    stdout.write(json.dumps({**facts, "exit_code": facts.get("exit_code", code)}) + "\n")
+            return code
+        finally:
+            told.end_log()
+            told.quiet, told.results = before
+
+
+def _code(argv: list[str]) -> int:
+    _said.clear()
+    try:
+        with interrupts.handled():
+            return _main(argv)
+    except UserError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        beside = "\n" if sys.stderr.isatty() else ""  # a terminal has written ^C there
+        print(f"{beside}{INTERRUPTION}", file=sys.stderr)
+        told.log(f"{INTERRUPTION}\n")
+        return INTERRUPTED
+    except Exception as error:
+        return _failed(error)
 
 
 def _main(argv: list[str]) -> int:
@@ -59,7 +89,13 @@ def _main(argv: list[str]) -> int:
         print(OVERVIEW, end="")
         return DONE
     if argv[0] == "--version":
-        print(f"genaudit {__version__}")
+        print("\n".join(_versions()))
+        return DONE
+    if argv[0] == "--completion":
+        print(completion.script(argv[1] if len(argv) > 1 else ""), end="")
+        return DONE
+    if argv[0] == "--complete":
+        print("\n".join(completion.candidates(" ".join(argv[1:]), config_folder())))
         return DONE
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
@@ -74,6 +110,17 @@ def _main(argv: list[str]) -> int:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     _look_around()
     return _run(verb, hydra_arguments(verb, rest))
+
+
+def _versions() -> list[str]:
+    """genaudit's version and those of what its numbers depend on; nothing is imported for it."""
+    lines = [f"genaudit {__version__}", f"python {platform.python_version()} on {platform.platform()}"]
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            lines.append(f"{package} is not installed")
+    return lines
 
 
 def _look_around() -> None:
@@ -186,13 +233,28 @@ def _run_task(verb: str, cfg: DictConfig) -> int:
         from genaudit.tasks.run.keys import before
 
         before(verb, cfg)
+        if verb in LOGGED and not cfg.get("plan"):
+            _keep_log(verb, cfg)
         task = importlib.import_module(f"genaudit.tasks.{VERBS[verb].module}")
         code: int = task.main(cfg)
+        told.end_log(f"exit code {code}\n")
         return code
     except UserError as error:
         return _complain(str(error))
     except Exception as error:  # an interruption is passed on: it ends the other jobs of a sweep too
         return _failed(error, verb, cfg)
+
+
+def _keep_log(verb: str, cfg: DictConfig) -> None:
+    """A log in the run folder, whose name is settled here; it begins with the command."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    folder = _run_folder(verb, cfg)
+    if not cfg.get("out") and HydraConfig.get().mode != RunMode.MULTIRUN:
+        cfg.out = hydra_escaped(str(folder))
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    told.keep_log(folder / "log.txt", f"{started} genaudit {__version__}\n{told.command}\n")
 
 
 def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> int:
@@ -233,6 +295,8 @@ def _run_folder(verb: str, cfg: DictConfig | None) -> Path:
 
 def _complain(message: str) -> int:
     print(f"genaudit: {one_line(message)}", file=sys.stderr)
+    told.log(f"genaudit: {one_line(message)}\n")
+    _said.append(one_line(message))
     return USER
 
 

@@ -2,6 +2,9 @@
 
 A reader that leaves (`| head -1`), a full disk (`> /dev/full`), a closed terminal or an encoding without the
 characters of a table change nothing but what is read: files are written and the exit code is the command's own.
+
+`told` is what the command line was asked to say: `--quiet` says errors only, `--json` a line of JSON a run, and a run
+that has a folder keeps what is said in its log.txt.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,20 +20,85 @@ from typing import Any
 LEFT = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # the reader left or hung up: nobody is there to be told
 
 
+class Told:
+    """What this process's command says, and where; a program that imports genaudit says nothing here but notes."""
+
+    def __init__(self) -> None:
+        self.quiet = False
+        self.command = ""
+        self.results: list[dict[str, Any]] = []
+        self._log: list[str] | None = None
+        self._file: Any = None
+        self._path: str | None = None
+
+    def note(self, text: str) -> None:
+        """A line for the person who waits, on standard error and in the log."""
+        if not self.quiet:
+            print(f"genaudit: {text}", file=sys.stderr, flush=True)
+        self.log(f"genaudit: {text}\n")
+
+    def result(self, **facts: Any) -> None:
+        """What `--json` prints of a run."""
+        self.results.append(facts)
+
+    def keep_log(self, path: str | os.PathLike[str], head: str) -> None:
+        """From now on what is said is kept; the file is made when `begin_log` says that the run begins."""
+        self.end_log()
+        self._path, self._log = os.fspath(path), [head]
+
+    def begin_log(self) -> None:
+        """The run begins: its log is written from here on, where it can be."""
+        if self._log is None or self._path is None or self._file is not None:
+            return
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
+            self._file = open(self._path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self._file.write("".join(self._log))
+            self._file.flush()
+
+    def log(self, text: str) -> None:
+        """Into the log alone; colours and the like are left out."""
+        if self._log is None:
+            return
+        text = _TERMINAL.sub("", text)
+        if self._file is None:
+            self._log.append(text)
+            return
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+            self._file.flush()
+
+    def end_log(self, last: str = "") -> None:
+        if last:
+            self.log(last)
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+        self._log = self._file = self._path = None
+
+
+told = Told()
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
 class Forgiving:
     """A text stream that replaces what its encoding lacks, and falls silent where it cannot be written.
 
     Args:
         stream: what is written to. name: how the one sentence about a failure calls it; None says nothing.
+        logged: what is written goes into the log too. muted: it goes nowhere else.
     """
 
-    def __init__(self, stream: Any, name: str | None = None) -> None:
+    def __init__(self, stream: Any, name: str | None = None, *, logged: bool = False, muted: bool = False) -> None:
         self._stream, self._name, self._silent = stream, name, False
+        self._logged, self._muted = logged, muted
         self._number = _descriptor(stream)
 
     def write(self, text: str) -> int:
         """Takes all of `text`, whatever becomes of it."""
-        if not self._silent:
+        if self._logged:
+            told.log(text)
+        if not self._silent and not self._muted:
             try:
                 self._write(text)
             except (OSError, ValueError) as error:  # ValueError: the stream was closed
@@ -49,7 +118,7 @@ class Forgiving:
 
     def isatty(self) -> bool:
         try:
-            return not self._silent and bool(self._stream.isatty())
+            return not (self._silent or self._muted) and bool(self._stream.isatty())
         except (OSError, ValueError):
             return False
 
@@ -78,8 +147,11 @@ class Forgiving:
 
 
 @contextlib.contextmanager
-def forgiving() -> Iterator[None]:
+def forgiving(*, muted: bool = False) -> Iterator[Forgiving]:
     """Makes `sys.stdout` and `sys.stderr` forgiving for a while, and flushes them at its end.
+
+    Args:
+        muted: nothing is said on standard output but by what this gives: standard output itself.
 
     Standard input that was closed is empty; its bytes are read as names of files are, whatever the console's encoding.
     """
@@ -90,11 +162,12 @@ def forgiving() -> Iterator[None]:
     else:
         _read_names(sys.stdin)
     sys.stderr = Forgiving(sys.stderr or open(os.devnull, "w"))  # noqa: SIM115
-    sys.stdout = Forgiving(sys.stdout or open(os.devnull, "w"), "standard output")  # noqa: SIM115
+    plain = Forgiving(sys.stdout or open(os.devnull, "w"), "standard output")  # noqa: SIM115
+    sys.stdout = Forgiving(before[1] or plain, "standard output", logged=True, muted=muted)
     try:
-        yield
+        yield plain
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in (sys.stdout, plain, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
         sys.stdin, sys.stdout, sys.stderr = before

@@ -332,5 +332,7 @@ Start here:
   genaudit demo
   genaudit evaluate samples/ reference=real/ train=train/
   genaudit VERB --help
+  genaudit --version                      # of genaudit and of what its numbers depend on
+  eval "$(genaudit --completion bash)"    # or zsh; fish: genaudit --completion fish | source
 """
 )

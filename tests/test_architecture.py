@@ -54,7 +54,16 @@ ALLOWED: dict[str, set[str]] = {
     "recipe.py": {"atomic", "errors", "reading", "interrupts", "output", "reports"},
     "tasks": LIBRARY
     | {
-        *("verdict", "config_files", "composing", "hydra_errors", "hydra_words", "plugins", "genaudit_papers"),
+        *(
+            "verdict",
+            "config_files",
+            "composing",
+            "output",
+            "hydra_errors",
+            "hydra_words",
+            "plugins",
+            "genaudit_papers",
+        ),
         "network_words",
     },
     "integrations": {
@@ -63,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "genaudit_papers": LIBRARY | {"interrupts", "output"},
     "cli.py": {
         *(
+            "completion",
             "errors",
             "interrupts",
             "output",
@@ -77,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
         ),
     },
     "atomic.py": set(),
+    "completion.py": {"errors", "hydra_words", "verbs"},
     "verb.py": set(),
     "verbs.py": {"verb"},
     "config_files.py": set(),

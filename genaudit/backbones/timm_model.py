@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genaudit.backbones.downloads import said_once
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
@@ -214,11 +215,12 @@ class TimmModel(FeatureModel):
         hub_id = self.pretrained_cfg.hf_hub_id
         reason = "offline=true"
         if not self.offline and hub_id:
-            for filename in self._hub_filenames():
-                try:
-                    return str(hf_hub_download(hub_id, filename, etag_timeout=5))
-                except Exception as error:  # no network, no such file, gated: all mean "not to be had this way"
-                    reason = f"download failed: {type(error).__name__}"
+            with said_once():
+                for filename in self._hub_filenames():
+                    try:
+                        return str(hf_hub_download(hub_id, filename, etag_timeout=5))
+                    except Exception as error:  # no network, no such file, gated: all mean "not to be had this way"
+                        reason = f"download failed: {type(error).__name__}"
         looked = [f"{constants.HF_HUB_CACHE} (repository {hub_id})"] if hub_id else []
         looked.append(str(Path(torch.hub.get_dir()) / "checkpoints"))
         raise UserError(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.arrays import is_tensor
+from genaudit.data.idx import MNIST_FILES, find_mnist, read_images
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
@@ -52,6 +53,10 @@ class TorchvisionSource:
         root = Path(self.root).expanduser()
         if self.name == "ImageFolder":
             return root / self.split if self.split else root
+        if self.name in ("FashionMNIST", "MNIST") and self.split in MNIST_FILES and not self.download:
+            file = find_mnist(root, self.name, self.split)
+            if file is not None:
+                return read_images(file)
         dataset = self._load(root)
         if self.name == "CelebA":
             names = list(dataset.filename)

@@ -124,6 +124,12 @@ class Anomaly:
         return f"anomaly {self.feature_model.name}"
 
     @property
+    def passes(self) -> float:
+        """The work for an image in forward passes of the network; one with its gradient is three."""
+        path = self.settings["path_steps"] * self.settings["directions"]
+        return path + 1.0 + 3 * self.settings["attack_steps"] * self.settings["starts"]
+
+    @property
     def weights_sha256(self) -> str:
         return self.feature_model.weights.sha256
 

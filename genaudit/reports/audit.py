@@ -43,11 +43,10 @@ def audit_section(report: Report) -> AuditSection:
     if breaking:
         answer, sentence = "No.", "What was found below leaves nothing of the comparison."
     elif findings:
-        differences = "one thing was" if len(findings) == 1 else f"{len(findings)} things were"
-        answer, sentence = (
-            "With caution:",
-            f"{differences} found that move values without any image being better or worse.",
+        what = (
+            "one thing was found that moves" if len(findings) == 1 else f"{len(findings)} things were found that move"
         )
+        answer, sentence = "With caution:", f"{what} values without any image being better or worse."
     else:
         answer, sentence = "Yes.", "Nothing was found in how the images were made that would move values by itself."
     level = "breaks" if breaking else "caution" if findings else "fine"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import one_line, visible
 from genaudit.reports.audit import audit_rows
+from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.html import ValueLine, block
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 
@@ -62,7 +63,8 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
+    parts: list[Any] = _verdict(report)
+    parts += [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
     parts += [text((each.message, "yellow")) for each in other_networks(report)]
     parts.append(_table(report, plain))
     for name, reason in report.skipped_metrics.items():
@@ -70,12 +72,32 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     rest = [each for each in report.warnings if each.code != OTHER_NETWORK]
     if rest:
         parts.append(Text())
-    for warning in rest:
-        metric, code = f"{warning.metric}: " if warning.metric else "", f" [{warning.code}]"
-        parts.append(text(("warning ", "yellow"), (metric, "bold"), (warning.message, ""), (code, "dim")))
+    for each in grouped(rest):
+        metrics = f"{', '.join(each.metrics)}: " if each.metrics else ""
+        count = f" ({len(each.messages)} like this)" if len(each.messages) > 1 else ""
+        code = f" [{each.code}]"
+        parts.append(text(("warning ", "yellow"), (metrics, "bold"), (each.lead, ""), (count, ""), (code, "dim")))
     if files:
         parts += [Text(), text(("written ", "dim"), *_places(files))]
     return Group(*parts)
+
+
+STYLES = {"good": "bold green", "bad": "bold yellow", "worst": "bold red", "open": "bold"}
+
+
+def _verdict(report: Report) -> list[Any]:
+    """A line a question: its answer, why, and what to do next."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    document = None if report.verdict is None else report.verdict.to_dict()
+    parts: list[Any] = []
+    if told := comparable_text(document):
+        parts.append(text((told, "yellow")))
+    for each in answer_texts(document):
+        parts.append(text((f"{each.question} ", ""), (each.answer, STYLES[each.tone])))
+        parts.append(Padding(text((f"{each.sentence} {each.then}".strip(), "dim")), (0, 0, 0, 2)))
+    return [*parts, Text()] if parts else []
 
 
 def new_table(plain: bool) -> Table:

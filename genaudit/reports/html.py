@@ -17,6 +17,7 @@ from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
+from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 from genaudit.reports.plots import Plot, draw
@@ -32,7 +33,6 @@ DIRECTIONS: dict[Better, tuple[str, str]] = {
     "none": ("", ""),
 }
 SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train", "anomalies": "anom"}
-WARNINGS_AT_ONCE = 8  # the rest is folded away
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def context(report: Report) -> dict[str, Any]:
     """What the template shows, by the names that it uses."""
     citations = list(dict.fromkeys(entry.citation for entry in report.metrics.values() if entry.citation))
     gallery = Gallery(report)
+    document = None if report.verdict is None else report.verdict.to_dict()
     generated = report.roles.get("generated")
     told = {(finding.code, finding.message) for finding in report.findings}
     return {
@@ -121,13 +122,14 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
+        "answers": answer_texts(document),
+        "comparable": comparable_text(document),
         "audit": audit_section(report),
-        "warnings": [
-            each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told
-        ],
+        "warnings": grouped(
+            [each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told]
+        ),
         "networks": network_lines(report),
         "other_networks": other_networks(report),
-        "at_once": WARNINGS_AT_ONCE,
         "plots": _plots(report),
         "extremes": gallery.extremes(),
         "levels": gallery.levels(),

@@ -58,7 +58,8 @@ class RoleImages:
     """Where a role's images came from: `skipped` holds (name, reason), `converted` counts images by their mode.
 
     `ignored` counts what of the source was left out before it was read, by reason. `duplicates` counts exact copies of
-    other images of the role; `available` is how many images there are where a limit took only `count` of them.
+    other images of the role; `available` is how many images there are where a limit took only `count` of them;
+    `in_train` how many are exact copies of training images.
     `audit` says how the images were stored and what their pixels show: keys of report.json, such as `formats`.
     """
 
@@ -71,6 +72,7 @@ class RoleImages:
     duplicates: int | None = None
     available: int | None = None
     audit: Mapping[str, Any] = field(default_factory=dict)
+    in_train: int | None = None
 
 
 @dataclass
@@ -156,6 +158,7 @@ class Report:
         seed: the run's seed.
         roles, measures, metrics: by name; metrics in the order in which they are to be shown.
         skipped_metrics: the reason why each was not computed.
+        verdict: what the numbers say (`genaudit.verdict.answers.Verdict`); None: not judged.
         findings: what the audit of the roles found; each is a warning too.
         warnings: those of the task; those of the findings, of the metrics' cautions and of numbers that are not finite
             are added.
@@ -181,6 +184,7 @@ class Report:
     pictures: Mapping[str, Callable[[int], np.ndarray]] = field(default_factory=dict)
     genaudit: str = __version__
     findings: Sequence[Finding] = ()
+    verdict: Any = None
 
     def __post_init__(self) -> None:
         self.warnings = list(self.warnings)
@@ -276,6 +280,8 @@ class Report:
         document["skipped_metrics"] = self.skipped_metrics
         document["warnings"] = self.warnings
         document["findings"] = self.findings
+        if self.verdict is not None:
+            document["verdict"] = self.verdict.to_dict()
         result: dict[str, Any] = plain(document, [])
         return result
 
@@ -338,7 +344,7 @@ class Report:
 
 def counts_of(images: RoleImages) -> dict[str, int]:
     """The counts that are known."""
-    counts = {"duplicates": images.duplicates, "available": images.available}
+    counts = {"duplicates": images.duplicates, "available": images.available, "in_train": images.in_train}
     return {name: count for name, count in counts.items() if count is not None}
 
 

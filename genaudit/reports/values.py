@@ -59,9 +59,9 @@ class Value:
     def real_ratio(self) -> float | None:
         """The value, at the floor's number of images, over the real floor (1: as real images).
 
-        None where one of the two is not positive, or the floor cannot be distinguished from 0.
+        None where one of the two is not positive, or the floor is not known to a half of itself.
         """
-        if self.real is None or (self.real.lower is not None and self.real.lower <= 0):
+        if self.real is None or (self.real.lower is not None and self.real.lower <= self.real.value / 2):
             return None
         ours = self.value if self.real.generated is None else self.real.generated
         return ours / self.real.value if ours > 0 and self.real.value > 0 else None

@@ -136,6 +136,12 @@ class Store:
         key = fingerprint(measure, engine.precision)
         return self.root / key[:2] / key
 
+    def lacking(self, images: ImageSet, measure: Measure, engine: Engine) -> int:
+        """How many images lack a row of a measure."""
+        key = fingerprint(measure, engine.precision)
+        wanted = as_keys(images.digests)
+        return len(Index.read(self.root / key[:2] / key).missing(wanted))
+
     def stored(self, measure: Measure, engine: Engine) -> StoredRows:
         """What the store holds of a measure now, for rows that come one by one."""
         folder = self._folder(measure, engine)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genaudit.errors import DONE, UserError
+from genaudit.output import told
 from genaudit.reading import read_text
 from genaudit.reports.comparison import Against, CorrelationRow, compare
 from genaudit.reports.console import make_console
@@ -36,7 +37,9 @@ def main(cfg: Any) -> int:
     tell_apart(comparison, rows, Progress(settings.progress), repeats=cfg.relabellings, seed=settings.seed)
     if cfg.column:
         correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
-    show_and_save(comparison, run_folder(cfg, "compare"))
+    out = run_folder(cfg, "compare")
+    show_and_save(comparison, out)
+    told.result(comparison=str(out / "comparison.json"))
     return DONE
 
 

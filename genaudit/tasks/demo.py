@@ -8,7 +8,7 @@ from genaudit import demo
 from genaudit.errors import DONE, UserError
 from genaudit.reports.comparison import compare
 from genaudit.tasks.compare import show_and_save
-from genaudit.tasks.evaluate import evaluate, metrics_are_named, require_all
+from genaudit.tasks.evaluate import evaluate, metrics_are_named, require_all, tell
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving
 
@@ -32,6 +32,7 @@ def main(cfg: Any) -> int:
         with saving("out", out):
             report.save(out / name)
         runs.append(str(out / name))
+        tell(report.to_dict(), out / name)
     if len(runs) > 1:
         comparison = compare(runs)
         show_and_save(comparison, out)

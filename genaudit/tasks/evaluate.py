@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.metrics.result import base_name
+from genaudit.output import told
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
@@ -28,12 +28,14 @@ from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequ
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
+from genaudit.verdict.answers import verdict
 
 
 def main(cfg: Any) -> int:
@@ -46,13 +48,15 @@ def main(cfg: Any) -> int:
         sets = find_sets(sources["generated"], pool=cfg.pool, shards=True)
         if len(sets) > 1:
             return _evaluate_sets(cfg, sources, sets, ranks, named, rules)
-        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=_note, rules=rules)
+        report = evaluate(cfg, sources, command_line("evaluate"), ranks, named=named, notify=told.note, rules=rules)
         code = DONE
         if report is not None:
             out = run_folder(cfg, "evaluate")
             discard(out)
             show_and_save(report, out)
-            code = DONE if rules is None else rules.apply(report.to_dict(), str(out), out)
+            document = report.to_dict()
+            code = DONE if rules is None else rules.apply(document, str(out), out)
+            tell(document, out, gate=None if rules is None else str(out / "gate.json"), exit_code=code)
             require_all(report.skipped_metrics, cfg, named, report.metrics)
     finally:
         ranks.leave()
@@ -84,7 +88,9 @@ def _evaluate_sets(
         own = copy.deepcopy(cfg)
         own.generated = escaped(path)
         command = command_line("evaluate", generated=path)
-        report = evaluate(own, {**others, "generated": path}, command, ranks, named=named, notify=_note, rules=rules)
+        report = evaluate(
+            own, {**others, "generated": path}, command, ranks, named=named, notify=told.note, rules=rules
+        )
         if report is not None:
             discard(out / label)
             with saving("out", out):
@@ -98,10 +104,12 @@ def _evaluate_sets(
         comparison = compare(runs)
         tell_apart(comparison, RunRows(settings.store), Progress(settings.progress), seed=settings.seed)
         show_comparison(comparison, out)
-        if rules is not None:
-            for label, document in documents.items():
+        for label, document in documents.items():
+            if rules is not None:
                 print(one_line(f"{label}:"))
                 code = rules.apply(document, str(out / label), out / label)
+            gate = None if rules is None else str(out / label / "gate.json")
+            tell(document, out / label, gate=gate, exit_code=code)
         require_all(absent, cfg, named)
     return code
 
@@ -138,8 +146,11 @@ def require_all(absent: Mapping[str, str], cfg: Any, named: bool, computed: Iter
         raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true continues without")
 
 
-def _note(text: str) -> None:
-    print(f"genaudit: {text}", file=sys.stderr)
+def tell(document: Mapping[str, Any], out: Path, **facts: Any) -> None:
+    """What `--json` says of a run: where its report is, and the answers of its verdict."""
+    verdict = document.get("verdict")
+    answers = {key: each["answer"] for key, each in verdict.items() if isinstance(each, Mapping)} if verdict else None
+    told.result(report=str(out / "report.json"), verdict=answers, **facts)
 
 
 def evaluate(
@@ -170,6 +181,8 @@ def evaluate(
     settings = Settings.of(cfg)
     instances = Instances()
     specs, measures = metrics_of(cfg, instances, settings)
+    if not named and sources.get("train") is None:  # train= switches on those of the default list that need it
+        specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
     if rules is not None:
         rules.check(specs, {})
     roles = open_roles(sources, settings)
@@ -193,9 +206,17 @@ def evaluate(
     needed = {name: roles_of(name, runnable, roles) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
+    told.begin_log()
     store = store or Store(settings.store)
     audit = Audit(store, settings.engine)
-    measurements = measure_roles(audit.watched(roles), wanted, needed, store, settings.engine, ranks, progress)
+    watched = audit.watched(roles)
+    if ranks.judges:
+        plan = WorkPlan.of(watched, wanted, needed, store, settings.engine)
+        progress.plan.parts = plan.of_roles()
+        if notify is not None:
+            for line in plan.lines():
+                notify(line)
+    measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
         audit.keep()
@@ -205,7 +226,7 @@ def evaluate(
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
     entries = {}
-    with progress.bar("judge", len(runnable)) as advance:
+    with progress.bar("judge", len(runnable), unit="metrics") as advance:
         for name, spec in runnable.items():
             entry = judge(spec, measurements, settings)
             if isinstance(entry, str):
@@ -223,13 +244,16 @@ def evaluate(
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
     unequal, count_warnings = unequal_counts(entries)
-    return Report(
+    report = Report(
         created=now(),
         command=command,
         config=resolved(cfg),
         environment=environment(cfg, settings),
         seed=settings.seed,
-        roles={name: role_images(role, facts.get(name)) for name, role in measurements.roles.items()},
+        roles={
+            name: role_images(role, facts.get(name), measurements.roles.get("train"))
+            for name, role in measurements.roles.items()
+        },
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
@@ -254,6 +278,8 @@ def evaluate(
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
         pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
+    report.verdict = verdict(report.to_dict())
+    return report
 
 
 def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:

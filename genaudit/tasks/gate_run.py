@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from genaudit.errors import UserError
+from genaudit.errors import DONE, REJECTED, UserError
+from genaudit.output import told
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import expanded
 from genaudit.tasks.run.rules import RunRules
@@ -20,4 +21,7 @@ def main(cfg: Any) -> int:
     if rules is None:
         raise UserError("gate needs rules: require=['recall >= 0.6', 'fd.real_ratio <= 3'] or require=rules.yaml")
     report = read_report(report_file(expanded("run", str(cfg.run))))
-    return rules.apply(report, str(cfg.run), run_folder(cfg, "gate"))
+    out = run_folder(cfg, "gate")
+    code = rules.apply(report, str(cfg.run), out)
+    told.result(gate=str(out / "gate.json"), passed={DONE: True, REJECTED: False}.get(code), exit_code=code)
+    return code

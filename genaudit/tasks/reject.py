@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genaudit.errors import DONE, REJECTED, UNDECIDED, UserError
+from genaudit.output import told
 from genaudit.reports.console import show_files
 from genaudit.reports.gate import show_run
 from genaudit.stats.sequential import Outcome
@@ -37,11 +38,17 @@ def main(cfg: Any) -> int:
 
     yardstick = Yardstick.prepare(cfg, sources)
     if checkpoints := find_sets(generated, pool=cfg.pool):
-        return CODES[gate_checkpoints(cfg, yardstick, checkpoints)]
+        told.begin_log()
+        decision = gate_checkpoints(cfg, yardstick, checkpoints)
+        file = str(run_folder(cfg, "reject") / "trajectory.json")
+        told.result(decision=decision, file=file, exit_code=CODES[decision])
+        return CODES[decision]
     run = gate_lines(cfg, yardstick) if generated == STDIN else gate_set(cfg, yardstick, generated)
     out = run_folder(cfg, "reject")
+    told.begin_log()
     show_run(run)
     with saving("out", out):
         files = run.write(out)
     show_files(files)
+    told.result(decision=run.verdict.decision, file=str(out / "decision.json"), exit_code=CODES[run.verdict.decision])
     return CODES[run.verdict.decision]

@@ -29,8 +29,8 @@ from genaudit.verdict.pairing import Pairing
 
 Values = Callable[[Any], Mapping[str, float]]  # of generated rows
 
-MOST, FEWEST = 20, 5  # parts
-WORK = 6e9  # multiplications of the passes over all pairs of all parts: fewer and smaller parts where one is longer
+MOST, FEWEST = 40, 5  # parts
+WORK = 1.2e10  # multiplications of the passes over all pairs of all parts: fewer and smaller parts where one is longer
 SMALL = 400  # images of a part, or a quarter of all, where the passes are long
 ALONE = 1e12  # a pass that long is made once, and there is no interval
 SHARE = 0.75
@@ -44,7 +44,7 @@ def plan(size: int, most: int, against: int, dimensions: int) -> tuple[int, int]
         size: images of the floor. most: of a part at most. against: images that a part is compared with.
 
     >>> plan(400, 400, 400, 1280), plan(5000, 3750, 5000, 1280), plan(50000, 37500, 50000, 1280)
-    ((20, 400), (5, 1250), (0, 0))
+    ((40, 400), (5, 1250), (0, 0))
     """
     part = min(size, most)
     if float(part) * max(part, against) * dimensions > ALONE:

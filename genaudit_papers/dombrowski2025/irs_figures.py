@@ -260,8 +260,8 @@ class Fig8(Exact):
         for alpha in self.rates:
             n = round(alpha * self.n_train)
             k = len(np.unique(draws[:n]))
-            support = estimate_support(k, n, alpha=self.alpha, upper=self.n_train).map(lambda s: s / self.n_train)
-            estimates.append([support.value, *(each for each in support.ends if each is not None)])
+            reached = estimate_support(k, n, alpha=self.alpha, upper=self.n_train).map(lambda s: s / self.n_train)
+            estimates.append([reached.value, *(each for each in reached.ends if each is not None)])
         return estimates
 
     def _coverage(self, alpha: float, seed: int) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from genaudit.data import ImageSet, open_images
+from genaudit.data.idx import read_images
 from genaudit.data.torchvision_source import TorchvisionSource
 from genaudit.errors import UserError
 
@@ -46,6 +48,42 @@ def test_mnist_is_read_from_its_files(tmp_path: Path, mnist: np.ndarray) -> None
     assert images.converted == {"L": 2}
     assert images.digest == opened(mnist).digest
     assert len(opened(source, limit=1)) == 1
+
+
+def test_mnist_of_its_files_is_torchvisions(tmp_path: Path, mnist: np.ndarray) -> None:
+    theirs = torchvision.datasets.MNIST(str(tmp_path), train=False).data.numpy()
+    assert np.array_equal(read_images(tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"), theirs)
+
+
+@pytest.mark.parametrize("folder", ["fashion-mnist", "", "FashionMNIST/raw"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_fashion_mnist_is_read_where_the_script_puts_it(
+    tmp_path: Path, mnist: np.ndarray, folder: str, packed: bool
+) -> None:
+    """`dataset@reference=fashion_mnist reference.root=DIR` after `scripts/get_fashion_mnist.sh DIR`."""
+    raw = (tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()
+    place = tmp_path / "data" / folder
+    place.mkdir(parents=True)
+    name = "train-images-idx3-ubyte"
+    (place / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(raw) if packed else raw)
+    config = OmegaConf.load(CONFIGS / "fashion_mnist.yaml")
+    config.root = str(tmp_path / "data")
+    assert opened(instantiate(config)).digest == opened(mnist).digest
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0\0\x08\x03", struct.pack(">IIII", 0x803, 3, 28, 28) + bytes(28 * 28 * 2), struct.pack(">II", 0x801, 2)],
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_damaged_file_is_named(tmp_path: Path, data: bytes, packed: bool) -> None:
+    file = tmp_path / ("train-images-idx3-ubyte" + (".gz" if packed else ""))
+    file.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(UserError, match="train-images-idx3-ubyte"):
+        opened(TorchvisionSource("FashionMNIST", str(tmp_path)))
+    file.write_bytes(b"\x1f\x8b" + data)
+    with pytest.raises(UserError, match="train-images-idx3-ubyte"):
+        opened(TorchvisionSource("FashionMNIST", str(tmp_path)))
 
 
 def test_sources_cost_nothing_until_they_are_opened() -> None:

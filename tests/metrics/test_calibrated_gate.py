@@ -118,6 +118,22 @@ def test_good_model_is_accepted_before_the_horizon_once_there_is_power_enough() 
     assert gate.lookahead(10) == 0
 
 
+@pytest.mark.parametrize(("detect", "power"), [(0.5, 0.8), (0.8, 0.8), (0.8, 0.99)])
+def test_an_early_acceptance_could_have_seen_what_must_be_detectable_and_no_look_before_it(
+    detect: float, power: float
+) -> None:
+    looks = []
+    for seed in range(4):
+        gate = _gate(_draws(EVEN, 5000, 2 * seed), horizon=4000, detect=detect, power=power)
+        gate.update(_draws(EVEN, 4000, 2 * seed + 1))
+        verdict = gate.verdict()
+        assert (verdict.decision, verdict.stopped_early) == ("accept", True)
+        assert verdict.detectable >= detect - 1e-5  # found by halving, to 2^-20
+        before = [look for look in gate.test.seen[:-1] if look.n_learned >= look.expected]
+        looks += [gate._design(look.n_sampled, look.level).power(detect * 0.8) for look in before]
+    assert max(looks, default=0.0) < power
+
+
 @pytest.mark.parametrize("share", [0.1, 1.0])
 def test_drawing_by_lookahead_decides_as_all_at_once(share: float) -> None:
     real, draws = _draws(EVEN, 300, 1), _draws(EVEN, 240, 2, share)

@@ -91,8 +91,8 @@ def test_plots_survive_hostile_labels():
 def test_every_section_is_there_with_its_numbers(page):
     text = Page(page).text
     for expected in (
-        "3 warnings", "model-not-validated", "p = 0.01", "null mean 0.1100 · null 95 % 0.1500", "1,234,567",
-        "0.150 to 0.260", "lower is better", "40 gen · 60 ref · 30 train", "authpct", "needs <train> images",
+        "3 kinds of warnings", "model-not-validated", "p = 0.01", "null mean 0.1100 · null 95 % 0.1500", "1,234,567",
+        "0.150 to 0.260", "↓ lower", "40 gen · 60 ref · 30 train", "authpct", "needs <train> images",
         "Nobody et al., CVPR 2024", "efficientnet_lite0", "2 P", "confidence: 0.95", "95 % interval",
         "Samples beside their nearest training images", "Most complex",
     ):  # fmt: skip

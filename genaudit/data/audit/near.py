@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.audit.compare import Concerned
+from genaudit.data.audit.copies import TO_DO
 from genaudit.data.audit.finding import Finding
 from genaudit.data.audit.wording import percent
 from genaudit.data.copies import shared_mask
@@ -60,7 +61,7 @@ def near_copies(
         message = (
             f"{percent(count / len(sample))} of {len(sample):,} {first} images that were looked up lie at nearly no "
             f"distance from a {second} image (in features), and are no copies byte for byte: {MEANING[pair]}. Look at "
-            "the closest pairs, and take what is the same out of one side."
+            f"the closest pairs. {TO_DO[pair]}."
         )
         findings.append(Finding("near-copies", pair, message, concerned([pair])))
     return findings

@@ -38,13 +38,13 @@ def shares_differ(first: tuple[int, int], second: tuple[int, int], least: float)
 
 def difference(first: np.ndarray, second: np.ndarray) -> Difference:
     """How far the numbers of two sets differ; the p-value is that of the two-sample Kolmogorov-Smirnov test."""
-    if min(len(first), len(second)) == 0:
+    if min(len(first), len(second)) == 0 or np.ptp(np.concatenate([first, second])) == 0:
         return Difference(0.5, 0.0, 0.0, 1.0)
     from scipy.stats import ks_2samp, mannwhitneyu, wasserstein_distance
 
     x, y = _thinned(first), _thinned(second)
     method = "exact" if len(x) * len(y) <= 1_000_000 else "asymp"
-    above = mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y)) if np.ptp(np.append(x, y)) else 0.5
+    above = mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y))
     return Difference(
         float(above),
         float(np.median(x) - np.median(y)),

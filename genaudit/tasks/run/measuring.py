@@ -89,7 +89,7 @@ def _measure_role(
             engine,
             share=(ranks.rank, ranks.count),
             agree=ranks.agree,
-            advance=lambda total: progress.bar(f"{label}, {role}", total),
+            advance=lambda total: progress.bar(f"{label}, {role}", total, work=progress.plan.parts.get(role)),
         )
         if ranks.count > 1:
             totals = ranks.totals([each.computed for each in measured])  # which waits for all

@@ -1,0 +1,152 @@
+"""What each value of a finished run says against real images: the votes behind a verdict.
+
+Everything is read from the report as `report.json` has it, so that a finished run is judged as a fresh one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scipy import special
+
+from genaudit.metrics.result import base_name
+from genaudit.verdict.rule import (
+    COSTS_NO_VOTE,
+    LEVEL,
+    MARGIN,
+    NEAR_COPIES,
+    NEGLIGIBLE,
+    OF_THE_RUN,
+    TABLE,
+    Question,
+    Voter,
+)
+
+CONFIDENCE = 0.95  # of the interval of a difference
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A value against its real floor.
+
+    Attributes:
+        name: of the value; with its network where the run has several.
+        ours: the generated images' score at the floor's number. floor: that of real images. n: their number.
+        error: of a fresh set's score about the floor. pvalue: one-sided, for a worse set. corrected: by Holm.
+        half: half the width of the difference's interval.
+    """
+
+    voter: Voter
+    name: str
+    ours: float
+    floor: float
+    lower: float
+    upper: float
+    n: int
+    error: float
+    pvalue: float
+    half: float
+    corrected: float = math.nan
+
+    @property
+    def worse(self) -> bool:
+        if self.voter.kind == "copies":
+            return self.corrected <= LEVEL and self.ours >= NEAR_COPIES
+        enough = self.voter.kind != "share" or self.shortfall >= NEGLIGIBLE * abs(self.floor)
+        return self.corrected <= LEVEL and enough
+
+    @property
+    def ratio(self) -> float | None:
+        return self.ours / self.floor if self.ours >= 0 and self.floor > 0 else None
+
+    @property
+    def shortfall(self) -> float:
+        """By how much the set is worse than real images, below 0 where it is better."""
+        return self.floor - self.ours if self.voter.better == "higher" else self.ours - self.floor
+
+    @property
+    def allowed(self) -> float:
+        return MARGIN * abs(self.floor)
+
+    @property
+    def within(self) -> bool:
+        """Whether the interval of the difference excludes a shortfall beyond the margin."""
+        return self.shortfall + self.half < self.allowed
+
+    @property
+    def needed(self) -> int:
+        """About how many images of each role would exclude it: the interval's width falls with their root."""
+        room = self.allowed - self.shortfall
+        if room <= 0:
+            room = self.allowed / 2
+        return math.ceil(self.n * (self.half / room) ** 2)
+
+
+def votes(report: Mapping[str, Any], question: Question) -> tuple[list[Vote], dict[str, str]]:
+    """The votes on a question, corrected for their number, and the values that have none: name => why."""
+    found: list[Vote] = []
+    silent: dict[str, str] = {}
+    of_run = {each["code"] for each in report["warnings"] if each["metric"] is None}
+    stopped = sorted(code for code, questions in OF_THE_RUN.items() if code in of_run and question in questions)
+    several = any("@" in name for name in report["metrics"])
+    for metric, entry in report["metrics"].items():
+        for voter in TABLE:
+            value = entry["values"].get(voter.value)
+            if voter.question != question or voter.metric != base_name(metric) or value is None:
+                continue
+            name = f"{metric}.{voter.value}" if several else voter.value
+            broken = stopped or _broken(report, metric)
+            vote = None if broken else _vote(voter, name, value, entry)
+            if broken:
+                silent[name] = f"its validity is in doubt ({', '.join(broken)})"
+            elif vote is None:
+                silent[name] = "what real images score is not known with its error"
+            else:
+                found.append(vote)
+    return _corrected(found), silent
+
+
+def _broken(report: Mapping[str, Any], metric: str) -> list[str]:
+    codes = {each["code"] for each in report["warnings"] if each["metric"] == metric} - COSTS_NO_VOTE
+    codes |= {each["code"] for each in report.get("findings", ()) if each["breaks"] and metric in each["metrics"]}
+    return sorted(codes)
+
+
+def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str, Any]) -> Vote | None:
+    if voter.kind == "copies":
+        details, inf = entry["details"], math.inf
+        real = 100 * details["held_out_below"] / details["n_reference"]
+        return Vote(voter, name, value["value"], real, real, real, entry["n"]["generated"], inf, entry["p_value"], inf)
+    real = value.get("real")
+    if not real or value["value"] is None or real.get("error") is None or real.get("lower") is None:
+        return None
+    ours = value["value"] if real.get("generated") is None else real["generated"]
+    freedom = max(real["resamplings"] - 1, 1)
+    difference = real["value"] - ours if voter.better == "higher" else ours - real["value"]
+    # a floor that does not vary: any difference is beyond it
+    error = max(real["error"], 1e-12 * abs(real["value"]), 1e-300)
+    return Vote(
+        voter=voter,
+        name=name,
+        ours=ours,
+        floor=real["value"],
+        lower=real["lower"],
+        upper=real["upper"],
+        n=real["n"],
+        error=error,
+        pvalue=float(special.stdtr(freedom, -difference / error)),
+        half=float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error,
+    )
+
+
+def _corrected(found: Sequence[Vote]) -> list[Vote]:
+    """Holm (1979): the chance that any vote of as good a set as real images is worse is at most LEVEL."""
+    order = sorted(range(len(found)), key=lambda place: found[place].pvalue)
+    result, largest = list(found), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(found) - rank) * found[place].pvalue))
+        result[place] = replace(found[place], corrected=largest)
+    return result

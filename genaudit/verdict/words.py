@@ -1,0 +1,72 @@
+"""The verdict's sentences: numbers beside those of real images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scipy import stats
+
+from genaudit.verdict.evidence import Vote
+
+NEEDS = {
+    "reference": "reference= (real images that the model did not learn from)",
+    "train": "train= (the images that the model learned from)",
+}
+
+
+def listed(found: Sequence[Vote]) -> str:
+    """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas."""
+    return ", ".join(
+        f"{each.voter.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found
+    )
+
+
+def _span(lower: float, upper: float) -> str:
+    return number(lower) if lower == upper else f"{number(lower)} to {number(upper)}"
+
+
+def number(value: float) -> str:
+    """Three digits, thousands with separators, no exponent in between."""
+    if value == 0 or abs(value) < 1e-4:
+        return f"{value:.1g}" if abs(value) >= 5e-7 else "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def silent(values: Mapping[str, str]) -> str:
+    """Which values have no vote, and why."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in values.items():
+        reasons.setdefault(why, []).append(name)
+    return "".join(f" No vote of {', '.join(names)}: {why}." for why, names in reasons.items())
+
+
+def cannot(what: str, values: Mapping[str, str]) -> str:
+    """No vote at all."""
+    return f"Cannot tell: {what} are not there to compare with real images.{silent(values)}"
+
+
+def missing(report: Mapping[str, Any], roles: Sequence[str]) -> tuple[str, str] | None:
+    """What is wrong and what to give where a role is not played by images."""
+    absent = [role for role in roles if not report["images"].get(role, {}).get("count")]
+    if not absent:
+        return None
+    needed = " and ".join(NEEDS[role] for role in absent)
+    return f"Cannot tell without {needed}.", f"Give {needed}."
+
+
+def more_images(count: int) -> str:
+    """An estimate, to two digits."""
+    step = 10 ** (math.floor(math.log10(max(count, 10))) - 1)
+    return f"About {math.ceil(count / step) * step:,} images of each role would tell."
+
+
+def copies_told(copies: int, count: int) -> str:
+    return f"{copies:,} of {count:,} generated images are exact copies of training images"
+
+
+def more_copies(copies: int, count: int, known: int, held_out: int) -> float:
+    """P(so many of the exact copies of training images among the generated ones), were these real images (Fisher)."""
+    return float(stats.hypergeom.sf(copies - 1, count + held_out, copies + known, count))
