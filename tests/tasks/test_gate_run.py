@@ -297,3 +297,19 @@ def test_the_rules_of_the_pages_and_of_the_help_are_rules(tmp_path: Path) -> Non
     (example,) = re.findall(r"^```json\n(.*?)^```", text, flags=re.M | re.S)
     schema = json.loads((files("genaudit.reports") / "gate_schema.json").read_text())
     Draft202012Validator(schema).validate(json.loads(example))
+
+
+def test_the_verdict_of_a_run_decides(place: Path) -> None:
+    """Rules read the verdict that `evaluate` writes: whatever it answers, the rule that says so holds."""
+    code, _ = gate(place, "bad", "require=[verdict.quality == much_worse]")
+    answers = {
+        key: each["answer"]
+        for key, each in json.loads((place / "bad" / "report.json").read_text())["verdict"].items()
+        if isinstance(each, dict)
+    }
+    assert {"comparable", "quality", "diversity", "memorised"} <= set(answers)
+    assert code == (DONE if answers["quality"] == "much_worse" else REJECTED)
+    for question, answer in answers.items():
+        assert gate(place, "bad", f"require=verdict.{question} == {answer}")[0] == DONE
+        if answer != "cannot_tell":
+            assert gate(place, "bad", f"require=verdict.{question} != {answer}")[0] == REJECTED
