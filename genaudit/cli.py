@@ -7,6 +7,8 @@ torch is loaded by the tasks that need it.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import datetime
 import difflib
 import importlib
@@ -20,7 +22,7 @@ import traceback
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from genaudit import __version__, completion, interrupts, output
 from genaudit.config_files import CONFIG_DIR, config_folder, importable
@@ -82,6 +84,26 @@ def _code(argv: list[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         return _failed(error)
+
+
+def run() -> None:
+    """The program `genaudit`: ends the process with the exit code of `main`."""
+    end(main())
+
+
+def end(code: int) -> NoReturn:
+    """Ends the process with the code, whatever libraries still run.
+
+    The threads of PyTorch's gloo may outlive their process group, and abort an interpreter that shuts down: one of
+    several ranks ends without that, after everything that was registered for the end.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1" and "torch" in sys.modules:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _main(argv: list[str]) -> int:
@@ -301,4 +323,4 @@ def _complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

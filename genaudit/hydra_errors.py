@@ -48,6 +48,8 @@ def explain(
         return " ".join(text.split())
     if isinstance(error, YAMLError):
         return f"a YAML file cannot be read: {' '.join(text.split())}"
+    if isinstance(error, UnicodeDecodeError) and (path := _not_utf8(arguments)) is not None:
+        return f"{path} is not UTF-8 text ({error.reason}); a YAML file must be"
     if _raised_by(error) in ("hydra", "omegaconf", "yaml", "antlr4"):
         return f"the arguments make no configuration ({' '.join(text.split())}): settings are written key=value"
     raise error
@@ -105,6 +107,18 @@ def _unknown_option(error: Any, arguments: list[str], configs: Path, metrics_wit
     if group == "feature_model":
         hint += f" A model of timm is written feature_model=timm feature_model.name={option}."
     return f"unknown {group} {option!r}{hint} There are: {', '.join(options)}"
+
+
+def _not_utf8(arguments: list[str]) -> Path | None:
+    """The first YAML file of the user's own folders that is no UTF-8 text."""
+    for path in sorted(path for folder in _own_folders(arguments) for path in folder.rglob("*.yaml")):
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return path
+        except OSError:
+            continue
+    return None
 
 
 def _own_folders(arguments: list[str]) -> list[Path]:

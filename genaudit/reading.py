@@ -28,6 +28,8 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+# without blocking: what was a file a moment ago may be a pipe now
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _TORCH_PICKLE = b"\x80\x02"  # the beginning of torch's format before 1.6, and of a bare pickle
 
 
@@ -61,16 +63,24 @@ def open_regular(path: PathLike) -> IO[bytes]:
     Raises:
         OSError: as `check_regular`.
     """
-    check_regular(path)
-    # without blocking: what was a file a moment ago may be a pipe now
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
+    descriptor = open_regular_descriptor(path)
     try:
-        _refuse_other_kinds(os.fstat(descriptor).st_mode, path)
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def open_regular_descriptor(path: PathLike) -> int:
+    """As `open_regular`, a descriptor that the caller closes: a third of the time, where many files are opened."""
+    check_regular(path)
+    descriptor = os.open(path, _READING)
+    try:
+        _refuse_other_kinds(os.fstat(descriptor).st_mode, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_bytes(path: PathLike, limit: int) -> bytes:
@@ -87,6 +97,26 @@ def read_bytes(path: PathLike, limit: int) -> bytes:
         if size > limit:
             raise Refused(errno.EFBIG, f"it has {size:,} bytes, more than {limit:,}", os.fspath(path))
         return data
+
+
+def gunzipped(path: PathLike, limit: int) -> bytes:
+    """What a gzip file of at most `limit` bytes unpacks to, where that has at most `limit` bytes too.
+
+    Raises:
+        OSError: as `read_bytes`, or it is cut off, damaged, or unpacks to more.
+    """
+    import gzip
+    import zlib
+
+    packed = read_bytes(path, limit)
+    try:
+        with gzip.open(io.BytesIO(packed)) as stream:
+            data = stream.read(limit + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(errno.EINVAL, f"it is cut off or damaged ({error})", os.fspath(path)) from None
+    if len(data) > limit:
+        raise Refused(errno.EFBIG, f"it unpacks to more than {limit:,} bytes", os.fspath(path))
+    return data
 
 
 def read_text(path: PathLike, limit: int = JSON_BYTES, encoding: str = "utf-8") -> str:

@@ -10,9 +10,10 @@ N images.
 
 from __future__ import annotations
 
-import gzip
 import io
+import math
 import pickle
+import pickletools
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from genaudit.errors import UserError
+from genaudit.reading import gunzipped, read_bytes
+from genaudit_papers import mat_file
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -38,6 +41,7 @@ HOW_CIFAR10 = f"data=DIR with {CIFAR10} as torchvision keeps it"
 CIFAR100 = "cifar-100-python"
 HOW_CIFAR100 = f"data=DIR with {CIFAR100} as torchvision keeps it"
 HOW_SVHN = "data=DIR with train_32x32.mat and test_32x32.mat, or svhn/ with both, as torchvision keeps them"
+MOST_BYTES = 1 << 30  # of one file as it lies in memory; the largest of these, SVHN's training set, has 225 MB
 # of scikit-image: colour photographs of everyday things, each in the package itself
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -93,7 +97,7 @@ def cifar10(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndar
     if folder is None:
         raise UserError(f"CIFAR-10 is not on this machine: {HOW_CIFAR10}")
     parts = [_ArrayUnpickler.read(folder / name, b"labels") for name in CIFAR10_FILES[split]]
-    images = np.concatenate([part.reshape(-1, 3, 32, 32) for part, _ in parts])
+    images = np.concatenate([part for part, _ in parts])
     return images, np.concatenate([labels for _, labels in parts])
 
 
@@ -111,8 +115,7 @@ def cifar100(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.nda
     folder = find_cifar100(data)
     if folder is None:
         raise UserError(f"CIFAR-100 is not on this machine: {HOW_CIFAR100}")
-    images, labels = _ArrayUnpickler.read(folder / split, b"fine_labels")
-    return images.reshape(-1, 3, 32, 32), labels
+    return _ArrayUnpickler.read(folder / split, b"fine_labels")
 
 
 def find_svhn(data: Path | None) -> Path | None:
@@ -127,18 +130,16 @@ def svhn(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndarray
     Raises:
         UserError: the files are not in the data root, or are no such files.
     """
-    from scipy.io import loadmat
-
     folder = find_svhn(data)
     if folder is None:
         raise UserError(f"SVHN is not on this machine: {HOW_SVHN}")
     path = folder / f"{split}_32x32.mat"
     try:
-        content = loadmat(path)
-        images, labels = content["X"].astype(np.uint8, casting="safe"), content["y"].reshape(-1).astype(np.int64)
-        if images.shape[:3] != (32, 32, 3) or len(labels) != images.shape[3]:
+        found = mat_file.arrays(path, ("X", "y"), MOST_BYTES)
+        images, labels = found["X"].astype(np.uint8, casting="safe"), found["y"].reshape(-1).astype(np.int64)
+        if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or len(labels) != images.shape[3]:
             raise ValueError(f"arrays of {images.shape} and {labels.shape}")
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise UserError(f"{path} is no file of SVHN's cropped digits ({error})") from None
     return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels % 10  # the file calls the digit 0 ten
 
@@ -177,16 +178,34 @@ def photographs() -> list[np.ndarray]:
     return [np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS] + list(load_sample_images().images)
 
 
+_UNREADABLE = (
+    *(pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, OSError, IndexError),
+    *(OverflowError, MemoryError, RecursionError),
+)  # what a damaged file makes of pickle's reader
+
+
+def _check_memo(data: bytes) -> None:
+    """Raises ValueError where a pickle numbers an object beyond its bytes: its reader would make room for so many."""
+    for code, argument, _ in pickletools.genops(data):
+        if code.name.endswith("PUT") and int(argument or 0) > len(data):
+            raise ValueError("it numbers objects that it does not hold")
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles NumPy arrays and plain values alone: a pickle may otherwise run any code."""
 
     @classmethod
     def read(cls, path: Path, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Images (N, 3072) and the labels (N,) of that name."""
+        """Images (N, 3, 32, 32) and the labels (N,) of that name."""
         try:
-            content = cls(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-            return np.asarray(content[b"data"], np.uint8), np.asarray(content[labels], np.int64)
-        except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
+            data = read_bytes(path, MOST_BYTES)
+            _check_memo(data)
+            found = cls(io.BytesIO(data), encoding="bytes").load()
+            images, numbers = np.asarray(found[b"data"], np.uint8), np.asarray(found[labels], np.int64)
+            if images.ndim != 2 or images.shape[1] != 3072 or numbers.shape != images.shape[:1]:
+                raise ValueError(f"arrays of {images.shape} and {numbers.shape}")
+            return images.reshape(-1, 3, 32, 32), numbers
+        except _UNREADABLE as error:
             raise UserError(f"{path} is not a file of CIFAR ({error})") from None
 
     def find_class(self, module: str, name: str) -> Any:
@@ -195,7 +214,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.ndarray(0),  # its state follows
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
+            ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # as Python 3 writes bytes for Python 2
         }
         if (module, name) not in allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -214,6 +233,8 @@ def _is_complete(folder: Path) -> bool:
 
 def _labelled(folder: Path, split: Split) -> tuple[np.ndarray, np.ndarray]:
     images, labels = (_idx(folder, name) for name in FILES[split])
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise UserError(f"{folder}: {' and '.join(FILES[split])} hold {images.shape} and {labels.shape}")
     return images, labels.astype(np.int64)
 
 
@@ -225,11 +246,14 @@ def _idx(folder: Path, name: str) -> np.ndarray:
     """An array of the IDX format: two zero bytes, type 8 (uint8), number of axes, big-endian lengths, values."""
     path = _file(folder, name)
     assert path is not None
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    axes = content[3]
-    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * axes:
+    try:
+        content = (gunzipped if path.suffix == ".gz" else read_bytes)(path, MOST_BYTES)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    axes = content[3] if len(content) > 3 else 0
+    if content[:3] != b"\0\0\x08" or axes < 1 or len(content) < 4 + 4 * axes:
         raise UserError(f"{path} is not an IDX file of bytes")
     shape = np.frombuffer(content, ">u4", axes, 4).astype(int)
-    if len(content) != 4 + 4 * axes + int(np.prod(shape)):
+    if len(content) != 4 + 4 * axes + math.prod(shape.tolist()):
         raise UserError(f"{path} is cut off: it should hold {'x'.join(map(str, shape))} values")
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # writable, as torch wants it

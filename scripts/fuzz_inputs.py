@@ -35,6 +35,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect")
+KINDS = ["image", "archive", "array", "list", "data", "shard", "model", "report", "checkpoint", "config"]
 CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1, "os.chmod": 0,
            "os.truncate": 0, "shutil.rmtree": 0}  # fmt: skip
 
@@ -100,7 +101,7 @@ def serve(pipe: Any, seed: int, kinds: list[str], home: Path, gigabytes: float) 
         folder = home / "case"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        watch.seen, watch.allowed = [], (str(folder), str(home / "cache"), "/dev/shm")
+        watch.seen, watch.allowed = [], (str(folder), str(home / "cache"), str(home / "store"), "/dev/shm")
         found, outcome = "", "result"
         try:
             runs[kind](rng, folder)
@@ -175,7 +176,7 @@ def main() -> int:
     parser.add_argument("--gigabytes", type=float, default=4)
     parser.add_argument("--keep", type=Path, default=Path("fuzz_findings"))
     options = parser.parse_args()
-    kinds = options.kind or ["image", "archive", "array", "list", "shard", "model", "report", "checkpoint", "config"]
+    kinds = options.kind or KINDS
     counts: Counter[tuple[str, str]] = Counter()
     seen: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="fuzz") as text:

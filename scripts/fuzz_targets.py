@@ -15,6 +15,7 @@ import random
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,59 @@ def listing(home: Path) -> Run:
         inspected(folder / f"list.{suffix}")
 
     return run
+
+
+def data(home: Path) -> Run:
+    """The files of published sets under `data=`, and labels of a training."""
+    from scipy.io import savemat
+
+    from genaudit.tasks.training.likelihood_images import _read_labels
+    from genaudit_papers import datasets
+
+    rng = np.random.default_rng(3)
+    pixels, labels = rng.integers(0, 256, (4, 28, 28), np.uint8), rng.integers(0, 9, 4).astype(np.uint8)
+    svhn, cifar = rng.integers(0, 256, (32, 32, 3, 4), np.uint8), rng.integers(0, 256, (4, 3072), np.uint8)
+    seeds: dict[str, bytes] = {}
+    for names in datasets.FILES.values():
+        for name, array in zip(names, (pixels, labels), strict=True):
+            sides = b"".join(side.to_bytes(4, "big") for side in array.shape)
+            content = bytes([0, 0, 8, array.ndim]) + sides + array.tobytes()
+            seeds[f"MNIST/raw/{name}.gz"] = gzip.compress(content, mtime=0)
+            seeds[f"FashionMNIST/raw/{name}"] = content
+    for split in datasets.SPLITS:
+        stream = io.BytesIO()
+        savemat(stream, {"X": svhn, "y": labels[:, None]}, do_compression=split == "train")
+        seeds[f"{split}_32x32.mat"] = stream.getvalue()
+        seeds[f"{datasets.CIFAR100}/{split}"] = pickle.dumps({b"data": cifar, b"fine_labels": labels.tolist()}, 2)
+    stream = io.BytesIO()
+    np.save(stream, labels)
+    texts = {"labels.npy": stream.getvalue(), "labels.txt": b"1\n2\n0\n", "labels.txt.gz": gzip.compress(b"1\n2\n0\n")}
+    readers = (datasets.full_mnist, datasets.fashion_mnist, datasets.svhn, datasets.cifar100)
+
+    def run(rng: random.Random, folder: Path) -> None:
+        for name, content in seeds.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(mutations.of_bytes(content, content, rng))
+        name = rng.choice(list(texts))
+        (folder / name).write_bytes(mutations.of_bytes(texts[name], texts["labels.npy"], rng))
+        readings: list[Callable[[], object]] = [partial(_read_labels, folder / name)]
+        readings += [partial(each, split, folder) for split in datasets.SPLITS for each in readers]
+        refused = [_refused(reading) for reading in readings]
+        if all(refused):
+            raise refused[0]
+
+    return run
+
+
+def _refused(read: Callable[[], object]) -> Exception | None:
+    from genaudit.errors import UserError
+
+    try:
+        read()
+    except UserError as error:
+        return error
+    return None
 
 
 def shard(home: Path) -> Run:
@@ -399,7 +453,15 @@ def config(home: Path) -> Run:
 
 
 TARGETS: dict[str, Callable[[Path], Run]] = {
-    **{"image": image, "archive": archive, "array": array, "list": listing, "shard": shard, "model": model},
+    **{
+        "image": image,
+        "archive": archive,
+        "array": array,
+        "list": listing,
+        "data": data,
+        "shard": shard,
+        "model": model,
+    },
     **{"report": report, "checkpoint": checkpoint, "config": config},
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from genaudit.cli import hydra_arguments, main
-from genaudit.errors import DEFECT, DONE, USER
+from genaudit.errors import DEFECT, DONE, REJECTED, USER
 from genaudit.verbs import VERBS
 
 
@@ -23,6 +25,22 @@ def test_help_and_version_explain_without_importing_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "genaudit evaluate" in done.stdout
+
+
+@pytest.mark.parametrize(("ranks", "code"), [("1", -signal.SIGABRT), ("2", REJECTED)])
+def test_a_rank_ends_with_the_verbs_code_whatever_its_libraries_do_at_the_end(ranks: str, code: int) -> None:
+    """The threads of gloo may abort an interpreter that shuts down; here an object stands for them."""
+    program = (
+        "import atexit, os, sys; from genaudit.cli import end\n"
+        "class Aborts:\n"
+        "    def __del__(self): os.abort()\n"
+        "sys.modules['torch'] = Aborts()\n"
+        f"atexit.register(print, 'registered'); print('written'); end({REJECTED})"
+    )
+    environment = {**os.environ, "WORLD_SIZE": ranks}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == code
+    assert done.stdout.split() == ["written", "registered"]
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -190,3 +208,6 @@ def test_an_own_yaml_that_is_none_is_the_users_to_mend(tmp_path: Path, capsys: p
         (tmp_path / "metric" / "mine.yaml").write_text(text)
         assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
         assert "Traceback" not in capsys.readouterr().err
+    (tmp_path / "metric" / "mine.yaml").write_bytes(b"mine: \xff")
+    assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
+    assert "mine.yaml is not UTF-8 text" in capsys.readouterr().err

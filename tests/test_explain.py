@@ -33,7 +33,13 @@ def test_explain_writes_coefficients_overlays_and_a_page(
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["most=2"], "least <= most"), (["trials=0"], "trials must be"), (["alpha=-1"], "alpha must be"), ([], "missing")],
+    [
+        (["most=2"], "least <= most"),
+        (["trials=0"], "trials must be"),
+        (["trials=1000000"], "from 1 to 100000"),
+        (["alpha=-1"], "alpha must be"),
+        ([], "missing"),
+    ],
 )
 def test_what_is_wrong_with_explains_keys_is_said(
     arguments: list[str], word: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

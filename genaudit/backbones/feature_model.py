@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genaudit.backbones.weight_files import WeightFile, sha256_of_tensors
 from genaudit.data.resize import Fit, RecipeOfTool, ResizeRecipe
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count, Share
+from genaudit.stats.bounds import Share, Side
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ class FeatureModel:
         self,
         name: str,
         *,
-        size: Count,
+        size: Side,
         mean: Sequence[float],
         std: Sequence[float],
         interpolation: str = "bicubic",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genaudit.backbones.checkpoint_layouts import resnet_tensors
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CheckpointResNet(LocalCheckpoint):
         architecture: str = "resnet50",
         prefix: str | None = None,
         padding: Literal["symmetric", "same"] = "symmetric",
-        size: Count = 224,
+        size: Side = 224,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         interpolation: str = "bilinear",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.data.resize import Fit
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ class Pixels(FeatureModel):
         self,
         name: str = "pixels",
         *,
-        size: Count = 32,
+        size: Side = 32,
         interpolation: str = "bicubic",
         fit: Fit = "squash",
         checkpoint: str | None = None,

@@ -23,7 +23,7 @@ from genaudit.backbones.local_checkpoint import LocalCheckpoint, empty_resnet
 from genaudit.backbones.vae_encoder import vae_encoder
 from genaudit.backbones.weight_files import WeightFile
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class ReIdentification(LocalCheckpoint):
     """
 
     def __init__(
-        self, name: str = "reidentification", *, size: Count = 112, vae: str | None = None, **more: Any
+        self, name: str = "reidentification", *, size: Side = 112, vae: str | None = None, **more: Any
     ) -> None:
         more = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "interpolation": "bilinear"} | more
         super().__init__(name, size=size, **more)

@@ -18,7 +18,7 @@ from genaudit.backbones.downloads import said_once
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count, Share
+from genaudit.stats.bounds import Share, Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class TimmModel(FeatureModel):
         self,
         name: str,
         *,
-        size: Count | None = None,
+        size: Side | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
         interpolation: str | None = None,

@@ -15,7 +15,7 @@ from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, Featur
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Count, Share
+from genaudit.stats.bounds import Share, Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class TorchvisionModel(FeatureModel):
         architecture: str,
         *,
         name: str | None = None,
-        size: Count = 224,
+        size: Side = 224,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genaudit.likelihood.flow_layers import AffineCoupling, Coupling, FixedRotation, InvertibleLinear, Prior
-from genaudit.stats.bounds import Channels, Count
+from genaudit.stats.bounds import Channels, Count, Side
 
 
 class FlowStep(nn.Module):
@@ -55,7 +55,7 @@ class Glow(nn.Module):
     def __init__(
         self,
         channels: Channels = 3,
-        size: Count = 32,
+        size: Side = 32,
         *,
         scales: Count = 3,
         steps: Count = 32,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from genaudit.likelihood.logistic_mixture import draw, log_mass, parameter_count
-from genaudit.stats.bounds import Bounds, Channels, Count
+from genaudit.stats.bounds import Bounds, Channels, Count, Side
 
 Window = tuple[int, int, int, int, int]
 # (kernel height, kernel width, padding left, right, top) of the two streams: what an output may see.
@@ -130,7 +130,7 @@ class PixelCNNpp(nn.Module):
     def __init__(
         self,
         channels: Channels = 3,
-        size: Count = 32,
+        size: Side = 32,
         *,
         filters: Count = 120,
         blocks: Count = 5,

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
 from genaudit.likelihood.trainer import all_finite
 from genaudit.resumed import check_same
-from genaudit.stats.bounds import Channels, Count
+from genaudit.stats.bounds import Channels, Count, Side
 
 INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
 DROPS, DROP = (0.3, 0.6, 0.8), 0.2  # shares of the run at which the rate falls, and to what share of itself
@@ -55,7 +55,7 @@ class WideResNet(nn.Module):
     """WRN-depth-width with one output, the logit of being in-distribution."""
 
     def __init__(
-        self, channels: Channels = 3, size: Count = 32, *, depth: int = 28, width: Count = 10, dropout: float = 0.3
+        self, channels: Channels = 3, size: Side = 32, *, depth: int = 28, width: Count = 10, dropout: float = 0.3
     ) -> None:
         """
         Args:

@@ -17,7 +17,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.likelihood.ais import ais, log_likelihood_bits
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Repeats
 
 if TYPE_CHECKING:
     import torch
@@ -58,9 +58,9 @@ class AIS(MeasureOfGenerator):
         self,
         generator: Generator | None,
         *,
-        temperatures: Count = 500,
-        chains: Count = 4,
-        leapfrog: Count = 10,
+        temperatures: Repeats = 500,
+        chains: Repeats = 4,
+        leapfrog: Repeats = 10,
         schedule: Literal["sigmoidal", "power"] = "sigmoidal",
         seed: int = 0,
     ) -> None:

@@ -30,7 +30,7 @@ from genaudit.measures.complexity import (
 )
 from genaudit.measures.measure import to_unit_range
 from genaudit.measures.vulnerability import START_RADIUS, attack_group, attack_in_groups, uniform, vulnerability
-from genaudit.stats.bounds import Bounds, Count, Positive
+from genaudit.stats.bounds import MOST_REPEATS, Bounds, Positive, Repeats
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
@@ -78,13 +78,13 @@ class Anomaly:
         feature_model: FeatureModel,
         *,
         eps: Positive = 0.01,
-        path_steps: Annotated[int, Bounds(2)] = 10,
-        directions: Count = 1,
+        path_steps: Annotated[int, Bounds(2, MOST_REPEATS)] = 10,
+        directions: Repeats = 1,
         direction: Literal["gaussian", "uniform"] = "gaussian",
         alpha: Positive = 0.01,
-        attack_steps: Count = 10,
+        attack_steps: Repeats = 10,
         radius: Positive | None = None,
-        starts: Count = 1,
+        starts: Repeats = 1,
         start: Positive = START_RADIUS,
         seed: int = 0,
         precision: str = "auto",

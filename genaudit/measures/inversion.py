@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.likelihood.inversion import invert, mean_squared_error
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import Count, Natural, Positive
+from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats
 
 if TYPE_CHECKING:
     import torch
@@ -62,9 +62,9 @@ class Inverted(MeasureOfGenerator):
         generator: Generator | None,
         *,
         distance: str = "l2",
-        restarts: Count = 4,
-        samples: Count = 500,
-        steps: Natural = 500,
+        restarts: Repeats = 4,
+        samples: Repeats = 500,
+        steps: Annotated[int, Bounds(0, MOST_REPEATS)] = 500,
         learning_rate: Positive = 0.1,
         picture: Natural = 32,
         seed: int = 0,

@@ -95,11 +95,12 @@ def attribute(
     if not 1 <= least <= most <= count:
         raise ValueError(f"a trial attacks {least} to {most} superpixels, and there are {count}")
     chosen = choose(trials, count, least, most, seed)
-    masks = torch.from_numpy(chosen[:, labels]).unsqueeze(1).to(image.device, image.dtype)  # (T, 1, H, W)
     generator = torch.Generator().manual_seed(seed)
-    changes = torch.cat(
-        [_attack_parts(model, image, part, alpha, steps, generator) for part in masks.split(TRIALS_AT_ONCE)]
-    )
+    parts = []
+    for start in range(0, trials, TRIALS_AT_ONCE):  # (T, 1, H, W) masks of all trials may not fit into memory
+        masks = torch.from_numpy(chosen[start : start + TRIALS_AT_ONCE][:, labels]).unsqueeze(1)
+        parts.append(_attack_parts(model, image, masks.to(image.device, image.dtype), alpha, steps, generator))
+    changes = torch.cat(parts)
     return regress(chosen, changes.double().cpu().numpy())
 
 

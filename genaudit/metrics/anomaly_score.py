@@ -19,7 +19,7 @@ from scipy import stats
 
 from genaudit.metrics.result import SHARE, Caution, Cloud, Estimate, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Repeats
 from genaudit.stats.ks2d import Gap, ks2d_2samp
 from genaudit.stats.resampling import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
 
@@ -181,8 +181,8 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    permutations: Count = 499,
-    bootstraps: Count = 200,
+    permutations: Repeats = 499,
+    bootstraps: Repeats = 200,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AnomalyScoreResult:

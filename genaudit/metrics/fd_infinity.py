@@ -90,7 +90,7 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    points: Annotated[int, Bounds(3)] = 15,
+    points: Annotated[int, Bounds(3, 1000)] = 15,
     smallest: Annotated[int, Bounds(2)] | None = None,
     confidence: float = 0.95,
     seed: int = 0,

@@ -20,7 +20,7 @@ from scipy.spatial import distance
 from genaudit.metrics import vendi
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.bounds import Count, Positive
+from genaudit.stats.bounds import Positive, Repeats
 from genaudit.stats.chosen import Chosen
 
 WIDTH_SAMPLE = 1000  # rows whose median distance is the default width
@@ -106,7 +106,7 @@ def judge(
     generated: Any,
     reference: Any = None,
     sigma: Positive | None = None,
-    frequencies: Count = 500,
+    frequencies: Repeats = 500,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> FKEAResult:

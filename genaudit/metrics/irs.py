@@ -27,7 +27,7 @@ import numpy as np
 
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.bounds import Count, Probability
+from genaudit.stats.bounds import Probability, Repeats
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
@@ -238,7 +238,7 @@ def judge(
     train: Any = None,
     reference: Any = None,
     alpha: Probability | None = None,
-    folds: Count = 5,
+    folds: Repeats = 5,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     confidence: float = 0.95,
     seed: int = 0,

@@ -34,7 +34,7 @@ from genaudit.metrics.result import (
     value,
 )
 from genaudit.stats.auroc import area_interval, auroc, bootstrap_areas, roc
-from genaudit.stats.bounds import Bounds, Count
+from genaudit.stats.bounds import Bounds, Repeats
 from genaudit.stats.resampling import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
@@ -99,7 +99,7 @@ def judge(
     generated: Rows,
     reference: Rows | None = None,
     anomalies: Rows | None = None,
-    bootstraps: Count = 1000,
+    bootstraps: Repeats = 1000,
     floor: Annotated[float, Bounds(high=0)] = FLOOR,
     confidence: float = 0.95,
     seed: int = 0,

@@ -18,7 +18,7 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import as_rows
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Repeats
 from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
 
@@ -72,7 +72,7 @@ def mind(x: Any, y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any, directions: Count = 1000, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any, directions: Repeats = 1000, confidence: float = 0.95, seed: int = 0
 ) -> MINDResult:
     """MIND of generated images to reference images.
 

@@ -15,8 +15,9 @@ import numpy as np
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import as_rows, blocks
 from genaudit.stats.bounds import Bounds
-from genaudit.stats.resampling import bootstrap
+from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval
 
+REPEATS = 500  # of the bootstrap
 Percent = Annotated[float, Bounds(0, 50, below=True)]
 
 
@@ -40,7 +41,7 @@ class PathLengthResult:
     discarded: int
     distance: str
     steps: int
-    interval: str = "over new steps in this number, this generator: percentile bootstrap"
+    interval: str = "over new steps in this number, this generator: bootstrap-t"
     cautions: tuple[Caution, ...] = ()
 
 
@@ -56,6 +57,36 @@ def trimmed_mean(lengths: Any, *, discard: float = 1.0) -> float:
     low = np.percentile(lengths, discard, method="lower")
     high = np.percentile(lengths, 100 - discard, method="higher")
     return float(lengths[(low <= lengths) & (lengths <= high)].mean())
+
+
+def _estimate(lengths: np.ndarray, discard: float, confidence: float, seed: int) -> Estimate:
+    """The trimmed mean with its bootstrap-t, no lower than 0: lengths are skewed.
+
+    Of 100 log-normal lengths the percentile bootstrap held the expectation in 0.89 of 200 simulations at 0.95.
+    """
+    mean = trimmed_mean(lengths, discard=discard)
+    if len(lengths) < LEAST:
+        return Estimate(mean)
+    error = _standard_error(lengths, discard)
+    if error == 0:
+        return Estimate(mean, mean, mean)
+    studentised = []
+    for (index,) in bootstrap_indices((len(lengths),), repeats=REPEATS, seed=seed):
+        drawn = lengths[index]
+        if (its := _standard_error(drawn, discard)) > 0:
+            studentised.append((trimmed_mean(drawn, discard=discard) - mean) / its)
+    low, high = percentile_interval(0.0, studentised, confidence).ends
+    if low is None or high is None:
+        return Estimate(mean)
+    return Estimate(mean, max(0.0, mean - high * error), mean - low * error)
+
+
+def _standard_error(lengths: np.ndarray, discard: float) -> float:
+    """Of the trimmed mean: the Winsorised deviation over the share that is kept (Tukey and McLaughlin 1963)."""
+    low = np.percentile(lengths, discard, method="lower")
+    high = np.percentile(lengths, 100 - discard, method="higher")
+    kept = ((low <= lengths) & (lengths <= high)).mean()
+    return float(np.clip(lengths, low, high).std(ddof=1) / (kept * np.sqrt(len(lengths))))
 
 
 def judge(
@@ -84,9 +115,7 @@ def judge(
     lengths = np.concatenate([block[:, 0] for _, block in blocks(rows, "generated")])
     if len(lengths) < 2:
         raise Unavailable("perceptual path length averages over steps, one per image, and needs at least 2 images")
-    estimate = bootstrap(
-        lambda drawn: trimmed_mean(drawn, discard=discard), lengths, repeats=500, confidence=confidence, seed=seed
-    )
+    estimate = _estimate(lengths, discard, confidence, seed)
     cautions = []
     if distance != "lpips":
         cautions.append(

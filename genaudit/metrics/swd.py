@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.result import Estimate, value
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Repeats
 from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
 
@@ -67,7 +67,7 @@ def swd(x: Any, y: Any, *, directions: int = 1000, seed: int = 0) -> float:
 
 
 def judge(
-    *, generated: Any, reference: Any, directions: Count = 1000, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any, directions: Repeats = 1000, confidence: float = 0.95, seed: int = 0
 ) -> SWDResult:
     """Sliced Wasserstein distance of generated images to reference images.
 

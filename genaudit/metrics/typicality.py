@@ -16,7 +16,7 @@ import numpy as np
 
 from genaudit.metrics.generator_rows import AIS, by_role, disagreement, leading
 from genaudit.metrics.result import SHARE, Caution, Unavailable, value
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Repeats
 from genaudit.stats.typicality import SIZES, Typicality, typicality_test
 
 ENOUGH = 10  # model samples per image of a batch, below which the control strays from the confidence level
@@ -59,7 +59,7 @@ def judge(
     reference: Any = None,
     train: Any = None,
     anomalies: Any = None,
-    trials: Count = 100,
+    trials: Repeats = 100,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> TypicalityResult:

@@ -39,10 +39,14 @@ class Bounds:
         if self.low == -math.inf:
             return f"{a} {noun} {'below' if self.below else 'up to'} {self.high:g}"
         if not self.above and not self.below:
-            return f"{a} {noun} from {self.low:g} to {self.high:g}"
+            return f"{a} {noun} from {_written(self.low)} to {_written(self.high)}"
         lower = f"above {self.low:g}" if self.above else f"of {self.low:g} or more"
         upper = f"below {self.high:g}" if self.below else f"up to {self.high:g}"
         return f"{a} {noun} {lower} and {upper}"
+
+
+def _written(end: float) -> str:
+    return str(int(end)) if float(end).is_integer() else f"{end:g}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Among:
 
 Channels = Annotated[int, Among((1, 3))]
 Count = Annotated[int, Bounds(1)]
+# of one step per image or per estimate: more than any paper uses, and fewer than a slip of the keyboard may ask for
+MOST_REPEATS = 100_000
+Repeats = Annotated[int, Bounds(1, MOST_REPEATS)]
+Side = Annotated[int, Bounds(1, 8192)]  # of a network's image, in pixels
 Natural = Annotated[int, Bounds(0)]
 Positive = Annotated[float, Bounds(0, above=True)]
 NonNegative = Annotated[float, Bounds(0)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ ENTRY = np.dtype([("digest", f"S{DIGEST}"), ("shard", "<u4"), ("row", "<u4")])
 LISTINGS = 100  # of a folder that changes while it is read, at most
 UNKNOWN = 32  # shards that may be unknown to the file before it is written again, or an eighth of those that it knows
 KEPT_BYTES = 64 << 20  # of rows that are kept in memory once they were read to be verified
+PROBED = 64  # shards that are opened one after another before the others are opened side by side
+SLOW_SECONDS = 2e-3  # a shard: less is Python's own time, which threads do not share
 
 
 @dataclass
@@ -229,10 +232,14 @@ def _heads(folder: Path, names: Iterable[str], torn: list[str]) -> list[Shard]:
             return None
 
     names = list(names)
-    if len(names) < 4:
-        return [shard for shard in map(head, names) if shard is not None]
-    with ThreadPoolExecutor(4) as pool:  # reading and hashing release Python's lock
-        return [shard for shard in pool.map(head, names) if shard is not None]
+    started = time.perf_counter()
+    read = [head(name) for name in names[:PROBED]]
+    if time.perf_counter() - started < SLOW_SECONDS * PROBED:
+        read += map(head, names[PROBED:])
+    else:
+        with ThreadPoolExecutor(4) as pool:
+            read += pool.map(head, names[PROBED:])
+    return [shard for shard in read if shard is not None]
 
 
 def _merged(before: Index, shards: Sequence[Shard], names: Sequence[str]) -> np.ndarray:
@@ -243,12 +250,12 @@ def _merged(before: Index, shards: Sequence[Shard], names: Sequence[str]) -> np.
     if len(kept):
         kept["shard"] = renumbered[kept["shard"]]
         kept = kept[kept["shard"] < len(names)]
-    added = np.empty(sum(len(shard) for shard in shards), ENTRY)
-    start = 0
-    for shard in shards:
-        part = added[start : start + len(shard)]
-        part["digest"], part["shard"], part["row"] = shard.digests, number[shard.path.name], np.arange(len(shard))
-        start += len(shard)
+    sizes = np.array([len(shard) for shard in shards], dtype=np.int64)
+    added = np.empty(sizes.sum(), ENTRY)
+    if len(added):
+        added["digest"] = np.concatenate([shard.digests for shard in shards])
+        added["shard"] = np.repeat([number[shard.path.name] for shard in shards], sizes)
+        added["row"] = np.arange(len(added)) - np.repeat(sizes.cumsum() - sizes, sizes)
     entries = np.concatenate([kept, added])
     order = np.argsort(entries["digest"], kind="stable")
     entries = entries[order]

@@ -23,17 +23,18 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from genaudit.atomic import atomic_write
-from genaudit.reading import Refused, open_regular
+from genaudit.reading import Refused, open_regular_descriptor
 
 SUFFIX = ".shard"
 DIGEST = 16  # bytes
 CHECK = 4  # bytes
 BLOCK_BYTES = 16 << 10  # read and verified at least: a few rows of features, hundreds of a few numbers
+HEAD_BYTES = 16 << 10  # read at once when a shard is opened: all of one that holds a row of 2,048 features
 RUN_BLOCKS = 1024  # read at a time at most
 
 
@@ -151,42 +152,74 @@ def read_shard(path: Path, fingerprint: str | None = None) -> Shard:
         TornShard: truncated, altered, not a shard, or one of another measure; the message says what was seen.
     """
     try:
-        with open_regular(path) as file:
-            header_size = int.from_bytes(file.read(8), "little")
-            if not 0 < header_size < 1 << 20:
-                raise TornShard("no header")
-            header = json.loads(file.read(header_size))
-            return _shard(path, file, header, 8 + header_size, fingerprint)
+        descriptor = open_regular_descriptor(os.fspath(path))
     except Refused as error:
         raise TornShard(str(error.strerror)) from None
+    try:
+        return _shard(path, _Head.of(descriptor), fingerprint)
     except (KeyError, ValueError, TypeError, IndexError, RecursionError, MemoryError, OverflowError) as error:
         raise TornShard(f"not readable as a shard ({error})") from None
+    finally:
+        os.close(descriptor)
 
 
-def _shard(path: Path, file: IO[bytes], header: Any, start: int, fingerprint: str | None) -> Shard:
+@dataclass(frozen=True)
+class _Head:
+    """An open shard: its size, its first bytes (of a small one the whole head, in one call), and where data begin."""
+
+    descriptor: int
+    size: int
+    first: bytes
+    header: Any
+    start: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> _Head:
+        first = os.pread(descriptor, HEAD_BYTES, 0)
+        length = int.from_bytes(first[:8], "little")
+        if not 0 < length < 1 << 20:
+            raise TornShard("no header")
+        size = os.fstat(descriptor).st_size
+        text = first[8 : 8 + length]
+        if len(text) < length:
+            text = _read_at(descriptor, 8, length).tobytes()
+        return cls(descriptor, size, first, json.loads(text.decode()), 8 + length)
+
+    def tensor(self, name: str) -> np.ndarray:
+        """The bytes of a tensor."""
+        begin, end = self.header[name]["data_offsets"]
+        if not 0 <= begin <= end <= self.size - self.start:
+            raise TornShard("truncated")
+        if self.start + end <= len(self.first):
+            return np.frombuffer(self.first[self.start + begin : self.start + end], np.uint8)  # the rest is let go
+        return _read_at(self.descriptor, self.start + begin, end - begin)
+
+
+def _shard(path: Path, head: _Head, fingerprint: str | None) -> Shard:
+    header = head.header
     n, width = header["digests"]["shape"]
     dim = header["rows"]["shape"][1]
     about = header["__metadata__"]
     if width != DIGEST or header["rows"]["shape"][0] != n or header["rows"]["dtype"] != "F32" or min(n, dim) < 1:
         raise TornShard("unexpected shapes")
     begin, end = header["rows"]["data_offsets"]
-    if end - begin != n * dim * 4 or os.fstat(file.fileno()).st_size < start + end:
+    if end - begin != n * dim * 4 or head.size < head.start + end:
         raise TornShard("truncated")
-    digests = _tensor(file, start, header["digests"]).reshape(n, DIGEST)
+    digests = head.tensor("digests").reshape(n, DIGEST)
     if "checks" in header:
-        block, checks = int(about["block"]), _tensor(file, start, header["checks"]).reshape(-1, CHECK)
+        block, checks = int(about["block"]), head.tensor("checks").reshape(-1, CHECK)
         if block < 1 or len(checks) != -(-n // block):
             raise TornShard("unexpected shapes")
         agree = _head(about["fingerprint"], (n, dim), block, digests, checks) == about["sha256"]
         if fingerprint is not None and about["fingerprint"] != fingerprint:
             raise TornShard("holds rows of another measure")
     else:  # of genaudit before blocks: one checksum for all of it
-        rows = _tensor(file, start, header["rows"])
+        rows = head.tensor("rows")
         block, checks = n, np.frombuffer(_check(rows.data), np.uint8).reshape(1, CHECK)
         agree = _sha256(digests.data, rows.data) == about["sha256"]
     if not agree:
         raise TornShard("the checksum does not agree")
-    return Shard(path, digests.view(f"S{DIGEST}").reshape(n), start + begin, dim, block, checks)
+    return Shard(path, digests.view(f"S{DIGEST}").reshape(n), head.start + begin, dim, block, checks)
 
 
 def set_aside(path: Path) -> None:
@@ -208,23 +241,12 @@ def _read_at(descriptor: int, offset: int, size: int) -> np.ndarray:
     return data
 
 
-def _tensor(file: IO[bytes], start: int, entry: dict[str, list[int]]) -> np.ndarray:
-    begin, end = entry["data_offsets"]
-    if not 0 <= begin <= end <= os.fstat(file.fileno()).st_size:
-        raise TornShard("truncated")
-    file.seek(start + begin)
-    data = file.read(end - begin)
-    if len(data) != end - begin:
-        raise TornShard("truncated")
-    return np.frombuffer(data, dtype=np.uint8)
-
-
 def _check(data: Any) -> bytes:
     return zlib.crc32(data).to_bytes(CHECK, "little")  # against decay, not against people; it is four times as fast
 
 
-def _head(fingerprint: str, shape: tuple[int, ...], block: int, digests: np.ndarray, checks: np.ndarray) -> str:
-    about = json.dumps([fingerprint, *shape, block]).encode()
+def _head(fingerprint: str, shape: tuple[int, int], block: int, digests: np.ndarray, checks: np.ndarray) -> str:
+    about = f"[{json.dumps(fingerprint)}, {shape[0]}, {shape[1]}, {block}]".encode()
     return _sha256(about, np.ascontiguousarray(digests).data, np.ascontiguousarray(checks).data)
 
 

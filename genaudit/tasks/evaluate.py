@@ -40,8 +40,7 @@ from genaudit.verdict.answers import verdict
 
 def main(cfg: Any) -> int:
     """The verb: evaluates, prints, writes the four report files."""
-    ranks = Ranks.join()
-    try:
+    with Ranks.join() as ranks:
         named = metrics_are_named()
         rules = RunRules.of(cfg)
         sources = {role: source_of(cfg[role]) for role in ROLES}
@@ -58,8 +57,6 @@ def main(cfg: Any) -> int:
             code = DONE if rules is None else rules.apply(document, str(out), out)
             tell(document, out, gate=None if rules is None else str(out / "gate.json"), exit_code=code)
             require_all(report.skipped_metrics, cfg, named, report.metrics)
-    finally:
-        ranks.leave()
     return code
 
 

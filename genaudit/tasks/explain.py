@@ -12,7 +12,7 @@ import numpy as np
 
 from genaudit.backbones.feature_model import FeatureModel
 from genaudit.data import ImageSet
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, UserError, one_line
 from genaudit.reports.files import write_csv
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
@@ -28,11 +28,8 @@ def main(cfg: Any) -> int:
     """The verb: writes coefficients.csv, overlays/*.png and explain.html."""
 
     settings = Settings.of(cfg)
-    numbers = {key: _count(cfg, key) for key in ("superpixels", "trials", "least", "most", "attack_steps")}
-    if not numbers["least"] <= numbers["most"] <= numbers["superpixels"]:
+    if not cfg.least <= cfg.most <= cfg.superpixels:
         raise UserError("least <= most <= superpixels is needed: a trial attacks `least` to `most` superpixels")
-    if not isinstance(cfg.alpha, (int, float)) or not cfg.alpha > 0:
-        raise UserError(f"alpha={cfg.alpha}: a positive number is needed")
     source = source_of(cfg.generated)
     if source is None:
         raise UserError("images are missing: `genaudit explain IMAGES ...` names them")
@@ -44,6 +41,11 @@ def main(cfg: Any) -> int:
         raise UserError("feature_model: its YAML must name a feature model")
     out = run_folder(cfg, "explain")
     (out / "overlays").mkdir(parents=True, exist_ok=True)
+    print(
+        f"{len(images):,} images, {cfg.trials:,} trials of {cfg.attack_steps:,} steps each: "
+        f"{len(images) * cfg.trials * cfg.attack_steps:,} gradients of {one_line(model.name)}",
+        flush=True,
+    )
     rows: list[list[Any]] = []
     figures: list[str] = []
     with Progress(settings.progress).bar("explaining", len(images)) as advance:
@@ -162,10 +164,3 @@ def _page(model: Any, cfg: Any, figures: list[str]) -> str:
         '<div class="overline">genaudit explain</div><h1>Where images are vulnerable</h1>'
         f"<p>{html.escape(about + few)}</p></header>{''.join(figures)}</main></body></html>\n"
     )
-
-
-def _count(cfg: Any, key: str) -> int:
-    value = cfg[key]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{key} must be a positive integer, got {value}")
-    return value

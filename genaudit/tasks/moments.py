@@ -39,8 +39,7 @@ ROLE = "reference"
 
 def main(cfg: Any) -> int:
     """The verb: measures, writes the file, says what it holds."""
-    ranks = Ranks.join()
-    try:
+    with Ranks.join() as ranks:
         path = _out(cfg)
         contents, cautions = compute(cfg, source_of(cfg[ROLE]), ranks)
         if ranks.judges:
@@ -54,8 +53,6 @@ def main(cfg: Any) -> int:
             )
             for caution in cautions:
                 print(f"  {one_line(caution)}")
-    finally:
-        ranks.leave()
     return DONE
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import random
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from genaudit.errors import UserError
 from genaudit_papers import datasets
@@ -101,3 +103,65 @@ def test_the_whole_mnist_is_taken_from_the_data_root(tmp_path: Path) -> None:
     written = _write(tmp_path / "MNIST" / "raw", packed=True)
     images, _ = datasets.full_mnist("test", tmp_path)
     np.testing.assert_array_equal(images, written["test"])
+
+
+def _svhn(root: Path, packed: bool) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    content = {"X": rng.integers(0, 256, (32, 32, 3, 5), dtype=np.uint8), "y": np.array([[10, 1, 2, 3, 9]]).T}
+    root.mkdir()
+    for split in datasets.SPLITS:
+        savemat(root / f"{split}_32x32.mat", {**content, "note": "text"}, do_compression=packed)
+    return content
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_svhn_is_read_as_scipy_wrote_it(tmp_path: Path, packed: bool) -> None:
+    content = _svhn(tmp_path / "root", packed)
+    images, labels = datasets.svhn("train", tmp_path / "root")
+    np.testing.assert_array_equal(images, content["X"].transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(labels, [0, 1, 2, 3, 9])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_spoilt_matlab_file_ends_in_a_sentence(tmp_path: Path, packed: bool) -> None:
+    """SciPy's own reader ends the process on some of these."""
+    _svhn(tmp_path / "root", packed)
+    path = tmp_path / "root" / "train_32x32.mat"
+    good, rng = path.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(good)
+        content[rng.randrange(120, 260)] = rng.randrange(256)
+        path.write_bytes(content)
+        try:
+            images, _ = datasets.svhn("train", tmp_path / "root")
+            assert images.shape == (5, 3, 32, 32)
+        except UserError:
+            refused += 1
+    assert refused > 50
+
+
+def test_nothing_is_unpacked_beyond_what_one_file_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path / "fashion", packed=True)
+    blank = np.zeros((6, 28, 28), np.uint8)
+    (tmp_path / "fashion" / f"{datasets.FILES['train'][0]}.gz").write_bytes(gzip.compress(_idx(blank)))  # 4,720 bytes
+    (tmp_path / "svhn").mkdir()
+    for split in datasets.SPLITS:
+        content = {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.ones((2, 1))}  # 6,144 bytes
+        savemat(tmp_path / "svhn" / f"{split}_32x32.mat", content, do_compression=True)
+    monkeypatch.setattr(datasets, "MOST_BYTES", 4700)
+    with pytest.raises(UserError, match=r"idx3-ubyte.gz .*unpacks to more than 4,700 bytes"):
+        datasets.fashion_mnist("train", tmp_path / "fashion")
+    datasets.fashion_mnist("test", tmp_path / "fashion")
+    with pytest.raises(UserError, match="4,700"):
+        datasets.svhn("train", tmp_path / "svhn")
+
+
+def test_a_pickle_that_asks_for_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number in it would make room for four thousand million objects."""
+    (tmp_path / datasets.CIFAR10).mkdir(parents=True)
+    for names in datasets.CIFAR10_FILES.values():
+        for name in names:
+            (tmp_path / datasets.CIFAR10 / name).write_bytes(b"\x80\x02]r\xff\xff\xff\xff.")
+    with pytest.raises(UserError, match="numbers objects"):
+        datasets.cifar10("test", tmp_path)

@@ -133,3 +133,16 @@ def test_a_shard_from_before_blocks_had_checksums_is_read(tmp_path: Path) -> Non
     path.write_bytes(payload[:-1] + bytes([payload[-1] ^ 1]))
     with pytest.raises(TornShard):
         read_shard(path)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 2000])
+def test_a_head_is_verified_wherever_it_lies(tmp_path: Path, rows: int) -> None:
+    """Of small shards all of it is in the first bytes that are read, of large ones nothing."""
+    digests = np.random.default_rng(0).integers(0, 256, (rows, 16), np.uint8)
+    path = write_shard(tmp_path / "a", digests, np.ones((rows, 700), np.float32), "a")
+    good = path.read_bytes()
+    assert read_shard(path, "a").digests.tobytes() == digests.tobytes()
+    start = good.index(digests[-1].tobytes())
+    path.write_bytes(good[:start] + bytes([good[start] ^ 1]) + good[start + 1 :])
+    with pytest.raises(TornShard, match="checksum"):
+        read_shard(path, "a")

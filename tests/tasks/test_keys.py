@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from hydra.utils import get_object
 
 from genaudit.cli import main
+from genaudit.config_files import config_folder
 from genaudit.errors import DONE, USER, UserError
 from genaudit.stats.bounds import Bounds, Count, Natural, Positive, Probability
 from genaudit.tasks.listing import _group
@@ -29,6 +32,24 @@ def test_every_key_of_every_verb_is_in_the_table(verb: str) -> None:
     keys = {str(key) for key in compose(verb, [])}
     assert not keys - set(MEASURING) - set(VERB_KEYS[verb])
     assert verb in FILES or verb in ("cache", "check", "list")  # they write nothing but what they print
+
+
+@pytest.mark.parametrize("group", ["metric", "anomaly", "ais", "feature_model"])
+def test_what_is_repeated_has_a_most(group: str) -> None:
+    """A slip such as trials=1000000000 would otherwise run as long as it was asked to, or ask for all memory.
+
+    What is not repeated is left out: seeds, and counts of images or of their neighbours, which the images bound.
+    """
+    bounded_by_images = {"k", "cells", "min_generated", "smallest", "splits", "patch", "shown", "picture"}
+    targets = set()
+    for path in (config_folder() / group).glob("*.yaml"):
+        targets |= set(re.findall(r"_target_: ([\w.]+)", path.read_text()))
+    assert targets
+    for target in sorted(targets):
+        for name, check in hints_of(get_object(target)).items():
+            whole = check.accepts(5) and not check.accepts(5.5)
+            if whole and "seed" not in name and name not in bounded_by_images:
+                assert not check.accepts(10**9), f"{target}: {name}"
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -67,11 +88,11 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         ("metric.irs.fn.metric=manhattan", "metric.irs.fn.metric must be euclidean or cosine, got manhattan"),
         ("metric.irs.fn.alpha=1", "metric.irs.fn.alpha must be a number above 0 and below 1 or null, got 1"),
         ("metric.vendi.fn.q=abc", "metric.vendi.fn.q must be a positive number or infinity, got abc"),
-        ("metric.swd.fn.directions=0", "metric.swd.fn.directions must be a positive integer, got 0"),
-        ("metric.as.fn.permutations=null", "metric.as.fn.permutations must be a positive integer, got null"),
-        ("feature_model.size=0", "feature_model.size must be a positive integer, got 0"),
-        ("anomaly.path_steps=1", "anomaly.path_steps must be an integer of 2 or more, got 1"),
-        ("ais.chains=many", "ais.chains must be a positive integer, got many"),  # of no metric of the run
+        ("metric.swd.fn.directions=0", "metric.swd.fn.directions must be an integer from 1 to 100000, got 0"),
+        ("metric.as.fn.permutations=null", "metric.as.fn.permutations must be an integer from 1 to 100000, got null"),
+        ("feature_model.size=0", "feature_model.size must be an integer from 1 to 8192, got 0"),
+        ("anomaly.path_steps=1", "anomaly.path_steps must be an integer from 2 to 100000, got 1"),
+        ("ais.chains=many", "ais.chains must be an integer from 1 to 100000, got many"),  # of no metric of the run
     ],
 )
 def test_a_setting_that_is_not_valid_is_named(setting: str, right: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,12 +106,12 @@ def test_a_setting_that_is_not_valid_is_named(setting: str, right: str, capsys: 
         (["check", "gen", "workers=abc"], "workers must be"),
         (["check", "gen", "limit=abc"], "limit must be"),
         (["sample", "generator=demo_vae", "seed=abc"], "seed must be"),
-        (["sample", "generator=demo_vae", "n=0"], "n must be a positive integer, got 0"),
-        (["explain", "gen", "trials=0"], "trials must be a positive integer, got 0"),
+        (["sample", "generator=demo_vae", "n=0"], "n must be an integer from 1 to 100000000, got 0"),
+        (["explain", "gen", "trials=0"], "trials must be an integer from 1 to 100000, got 0"),
         (["explain", "gen", "alpha=0"], "alpha must be a positive number, got 0"),
         (["moments", "gen", "spatial=yes"], "spatial must be true or false, got yes"),
         (["compare", "a", "b", "confidence=2"], "confidence must be"),
-        (["compare", "a", "b", "relabellings=5"], "relabellings must be 0 or an integer of 10 or more, got 5"),
+        (["compare", "a", "b", "relabellings=5"], "relabellings must be 0 or an integer from 10 to 100000, got 5"),
         (["compare", "a", "b", "equal_n=yes"], "equal_n must be true or false, got yes"),
         (["reject", "gen", "train=t", "plan=perhaps"], "plan must be true or false, got perhaps"),
         (["reject", "--plan", "n_train=0"], "n_train must be a positive integer or null, got 0"),
@@ -237,7 +258,7 @@ def test_every_number_and_word_of_every_metric_is_checked() -> None:
 
 
 def test_a_node_is_checked_where_it_is_made() -> None:
-    with pytest.raises(UserError, match="size must be a positive integer, got big"):
+    with pytest.raises(UserError, match="size must be an integer from 1 to 8192, got big"):
         instantiate({"_target_": "genaudit.backbones.pixels.Pixels", "size": "big"})
 
 

@@ -6,9 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from genaudit import composing
 from genaudit.config_files import config_folder
 from genaudit.errors import UserError
@@ -31,7 +28,7 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)
     try:
         cfg = composing.compose(config_folder(), verb, overrides, config_dir)
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # what is not about the configuration comes out of `explain` as it went in
         raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     check(verb, cfg, keys)
     return cfg

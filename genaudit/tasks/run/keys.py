@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import ListConfig, OmegaConf
 
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Bounds
+from genaudit.stats.bounds import MOST_REPEATS, Bounds
 from genaudit.tasks.run.folder import run_folder, store_folder
 from genaudit.tasks.run.networks import refuse_merged
 from genaudit.tasks.run.places import STEPS, check_folder
@@ -33,6 +33,7 @@ def _is_path(value: Any) -> bool:
 
 
 COUNT, NATURAL = integer(Bounds(1)), integer(Bounds(0))
+REPEATS = integer(Bounds(1, MOST_REPEATS))
 AUTO = one_of("auto")
 PATH = Check("a path", _is_path)
 NODE = Check("a config", lambda value: isinstance(value, (Mapping, list)))  # its own keys are checked elsewhere
@@ -81,10 +82,10 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "what": WORD | NULL,
         "every": COUNT | NULL,
         "checkpoint_seconds": number(Bounds(0)),
-        "samples": NATURAL | NULL,
+        "samples": integer(Bounds(0, MOST_REPEATS)) | NULL,
     },
     "explain": {
-        **dict.fromkeys(("superpixels", "trials", "least", "most", "attack_steps"), COUNT),
+        **dict.fromkeys(("superpixels", "trials", "least", "most", "attack_steps"), REPEATS),
         "alpha": number(Bounds(0, above=True)),
         "generated": SOURCE,
         "feature_model": NODE,
@@ -94,7 +95,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     "gate": {"run": PATH | NULL, **RULES, "relabellings": one_of(0) | integer(Bounds(10))},
     "compare": {
         "runs": list_of(PATH),
-        "relabellings": one_of(0) | integer(Bounds(10)),  # 0: differences by the intervals
+        "relabellings": one_of(0) | integer(Bounds(10, MOST_REPEATS)),  # 0: differences by the intervals
         "equal_n": SWITCH,
         "column": PATH | NULL,
         "column_name": WORD | NULL,
@@ -112,7 +113,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "measure": WORD | NULL,
         "role": one_of("generated", "reference", "train", "anomalies") | NULL,
     },
-    "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": COUNT},
+    "sample": {"generator": NODE | NULL, "piad_model": PATH | NULL, "n": integer(Bounds(1, 100_000_000))},
     "list": {"what": WORD | NULL, "name": WORD | NULL, "data": PATH | NULL},
     "cache": {"what": WORD | NULL, "older_than": number(Bounds(0)) | NULL, "measure": WORD | NATURAL | NULL},
     "demo": {**MODELS, **TRAINED, "sets": WORDS | NULL, "skip": SWITCH},

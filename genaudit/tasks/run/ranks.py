@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 from collections.abc import Sequence
@@ -68,9 +69,19 @@ class Ranks:
         dist.all_gather_object(gathered, list(values), group=self.group)
         return [int(sum(each)) for each in zip(*gathered, strict=True)]
 
-    def leave(self) -> None:
-        """Ends the process group where it was begun here, or else our own."""
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Ends the process group where it was begun here, or else our own.
+
+        A rank that is done waits for the others first: a group that ends while another rank still uses it ends that
+        rank. One that failed does not wait, and those that wait for it are let go when its connection breaks.
+        """
         if self.count > 1:
             import torch.distributed as dist
 
+            if kind is None:
+                with contextlib.suppress(RuntimeError):
+                    self.wait()
             dist.destroy_process_group(None if self.ours else self.group)

@@ -60,11 +60,8 @@ def run(cfg: Any, settings: Settings) -> int:
         torch.manual_seed(settings.seed)
         if isinstance(recipe, ClassifierRecipe):
             return _classifier(cfg, settings, recipe)
-        ranks = _join(settings.engine.device)
-        try:
+        with _join(settings.engine.device) as ranks:
             _train(cfg, settings, recipe, ranks)
-        finally:
-            ranks.leave()
     return DONE
 
 

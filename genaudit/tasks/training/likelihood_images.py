@@ -5,7 +5,9 @@ N images, B images of a batch, C channels (1 where the model has one), H height,
 
 from __future__ import annotations
 
+import io
 import math
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from genaudit.data import DamagedImage, ImageSet
 from genaudit.errors import UserError
 from genaudit.likelihood.dequantisation import to_pixels
 from genaudit.measures.canvas import Canvas
-from genaudit.reading import check_regular
+from genaudit.reading import open_regular, read_text
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.images import images_of, read_pixels
 
@@ -119,13 +121,20 @@ def labels_of(given: str | None, images: LikelihoodImages, classes: int) -> np.n
     return labels
 
 
+def _numbers(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":  # `np.load` would take a zip of that name too, `np.loadtxt` unpack what is packed
+        with open_regular(path) as file:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+            return array
+    return np.loadtxt(io.StringIO(read_text(path)), ndmin=1)
+
+
 def _read_labels(path: Path) -> np.ndarray:
     try:
-        check_regular(path)
-        numbers = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
-        labels = numbers.astype(np.int64)
-        whole = labels.ndim == 1 and bool((labels == numbers).all())
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, OverflowError) as error:
+        found = _numbers(path)
+        labels = found.astype(np.int64)
+        whole = labels.ndim == 1 and bool((labels == found).all())
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, OverflowError, tokenize.TokenError) as error:
         raise UserError(f"labels: {path} cannot be read as labels ({error})") from None
     if not whole:
         raise UserError(f"labels: {path} must hold one integer per image")
