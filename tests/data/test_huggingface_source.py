@@ -91,7 +91,7 @@ def test_mistakes_are_explained(on_disk: Path, arguments: dict[str, str], said: 
 
 def test_the_package_is_named_where_it_is_missing(on_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"genaudit\[datasets\]"):
+    with pytest.raises(UserError, match=r"genaudit-images\[datasets\]"):
         HuggingfaceSource(str(on_disk)).open_source()
 
 

@@ -96,7 +96,7 @@ def test_adms_file_holds_images_and_moments_of_both_kinds(tmp_path: Path) -> Non
     [
         ({"a": 1}, "expected mu and sigma"),
         ([1, 2], "holds a list"),
-        ({"mu": np.zeros(3), "sigma": np.zeros((2, 2))}, "would be right"),
+        ({"mu": np.zeros(3), "sigma": np.zeros((2, 2))}, r"expected \(D,\) and \(D, D\)"),
         ({"raw_mean": np.zeros(3), "raw_cov": np.zeros((3, 3)), "num_items": 0}, "no number of images"),
         ({"raw_mean": np.zeros(3), "raw_cov": np.zeros((3, 3)), "num_items": 10**6000}, "no number of images"),
         ({"raw_mean": np.zeros(3), "raw_cov": np.zeros((2, 3)), "num_items": 5}, "raw_cov of shape"),

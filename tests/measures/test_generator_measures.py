@@ -185,10 +185,10 @@ def test_an_optional_package_that_is_missing_is_named(monkeypatch: pytest.Monkey
 
     for package in ("lpips", "onnx2torch"):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"pip install 'genaudit\[lpips\]'"):
+    with pytest.raises(UserError, match=r"pip install 'genaudit-images\[lpips\]'"):
         make_distance("lpips", "cpu", torch.float32)
     (tmp_path / "g.onnx").touch()
-    with pytest.raises(UserError, match=r"pip install 'genaudit\[onnx\]'"):
+    with pytest.raises(UserError, match=r"pip install 'genaudit-images\[onnx\]'"):
         ONNXGenerator(file=str(tmp_path / "g.onnx"), latent=3).source  # noqa: B018
 
 

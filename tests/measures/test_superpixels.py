@@ -98,7 +98,7 @@ def test_a_missing_scikit_image_is_named_with_what_to_install(monkeypatch: pytes
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"genaudit\[explain\]"):
+    with pytest.raises(UserError, match=r"genaudit-images\[explain\]"):
         superpixels(np.zeros((8, 8, 3), np.uint8))
 
 
