@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from genaudit import interrupts, output
+from genaudit.atomic import atomic_write
 from genaudit.errors import INTERRUPTED, UserError
 from genaudit.reports.table import Table
 
@@ -78,10 +79,8 @@ class Context:
         self.report(name)
         # what a first and a later run see must not differ: tuples become lists now, not only when read back
         result = json.loads(json.dumps(compute()))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"sha256": _checksum(result), "result": result}))
-        os.replace(temporary, path)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({"sha256": _checksum(result), "result": result}))
         return result
 
     def steps(self, computes: Mapping[str, Callable[[], Any]]) -> list[Any]:

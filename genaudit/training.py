@@ -15,7 +15,6 @@ was never killed. Under torchrun rank 0 alone reads and writes files, and hands 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import functools
 import hashlib
@@ -30,6 +29,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 import numpy as np
 
 from genaudit import interrupts
+from genaudit.atomic import atomic_write, sweep
 from genaudit.errors import Diverged, UserError
 from genaudit.folder_lock import locked
 from genaudit.reading import load_torch, open_regular, read_bytes
@@ -78,6 +78,7 @@ def _alone(
             return train(trainer, folder, *args, **knobs)
         Path(folder).mkdir(parents=True, exist_ok=True)
         with locked(Path(folder), "trained"):
+            sweep(Path(folder), 0)  # under the lock nobody else writes here
             return train(trainer, folder, *args, **knobs)
 
     return alone
@@ -262,16 +263,10 @@ def _save(trainer: Trainable, path: Path, settings: dict[str, Any], seconds: flo
 
     buffer = io.BytesIO()
     torch.save({"trainer": trainer.state_dict(), "settings": settings, "seconds": seconds}, buffer)
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(_with_checksum(buffer.getvalue()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with atomic_write(path, durable=True) as temporary:
+            temporary.write_bytes(_with_checksum(buffer.getvalue()))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); a checkpoint from before is kept"
         ) from error
@@ -302,9 +297,8 @@ def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
         except (OSError, ValueError, csv.Error) as error:
             raise UserError(f"{path} is damaged ({error}); remove it to continue without the rows so far") from error
         kept += [",".join(row) for row in whole]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(line + "\n" for line in kept))
     return open(path, "a")
 
 

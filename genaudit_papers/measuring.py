@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import demo
+from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.measures.embedding import Embedding
@@ -111,17 +111,15 @@ def resized(context: Context, name: str, pixels: PreparedPixels) -> tuple[np.nda
     file = context.folder / "images" / f"{images.digest[:16]}-{pixels.size}.npy"
     if not file.exists():
         context.report(f"{len(images):,} images of {name}")
-        file.parent.mkdir(parents=True, exist_ok=True)
         shape = (len(images), 3, pixels.size, pixels.size)
-        partial = file.with_suffix(f".{os.getpid()}.partial")  # seeds that run side by side may come here at once
-        array = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+        with atomic_write(file) as temporary:  # seeds that run side by side may come here at once
+            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
 
-        def fill(index: int) -> None:
-            array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
+            def fill(index: int) -> None:
+                array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
 
-        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-            for _ in pool.map(fill, range(len(images))):
-                pass
-        array.flush()
-        os.replace(partial, file)
+            with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+                for _ in pool.map(fill, range(len(images))):
+                    pass
+            array.flush()
     return np.load(file, mmap_mode="c"), list(images.names)  # torch complains of arrays that are not writable

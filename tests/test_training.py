@@ -100,11 +100,13 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
     assert rows == []
 
 
-def test_a_torn_temporary_file_of_a_checkpoint_is_ignored(tmp_path: Path) -> None:
+def test_a_torn_temporary_file_of_a_checkpoint_is_removed(tmp_path: Path) -> None:
     whole = train(tmp_path)
-    (tmp_path / "checkpoint.pt.tmp").write_bytes(b"PK torn")
+    torn = tmp_path / ".checkpoint.pt.0123456789ab.tmp"
+    torn.write_bytes(b"PK torn")
     again = train(tmp_path)
     assert torch.equal(again.weight, whole.weight)
+    assert not torn.exists()
 
 
 def test_a_checkpoint_of_other_settings_is_the_users_mistake(tmp_path: Path) -> None:

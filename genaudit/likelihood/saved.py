@@ -10,7 +10,6 @@ A model that ships with genaudit is such a folder in `genaudit/likelihood/pretra
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from torch import nn
 
 from genaudit import model_folder
+from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
 from genaudit.likelihood.glow import Glow
 from genaudit.model_folder import DESCRIPTION, WEIGHTS
@@ -57,12 +57,10 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind:
     text = json.dumps(description, indent=1) + "\n"
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    temporary = folder / f"{WEIGHTS}.tmp"
-    temporary.write_bytes(serialised(weights))  # save_file would leave it to the owner alone
-    os.replace(temporary, folder / WEIGHTS)
-    temporary = folder / f"{DESCRIPTION}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, folder / DESCRIPTION)
+    with atomic_write(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(serialised(weights))  # save_file would leave it to the owner alone
+    with atomic_write(folder / DESCRIPTION) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return folder
 
 

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.gate import Estimate, Evenness, Mode, Question, Verdict
+from genaudit.metrics.gate import Evenness, Mode, Question, Verdict
 from genaudit.metrics.gate_reasons import reasons
+from genaudit.metrics.result import Estimate
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
-from genaudit.stats.occupancy import SupportEstimate, cdf, estimate_support, expected_distinct
+from genaudit.stats.occupancy import cdf, estimate_support, expected_distinct
 from genaudit.stats.occupancy import samples_needed as exact_samples_needed
 from genaudit.stats.rarefaction import counts_of, relative_distinct
 from genaudit.stats.sequential import Outcome, SequentialGate
@@ -124,7 +125,7 @@ class AbsoluteGate:
             irs_inf_reference=self._reference(even),
             irs_relative=None
             if self.real is None
-            else Estimate(*relative_distinct(retrieved, self.real, self.n_train, confidence=1 - 2 * question.alpha)),
+            else relative_distinct(retrieved, self.real, self.n_train, confidence=1 - 2 * question.alpha),
             detectable=detectable,
             samples_needed=needed,
             real_needed=None,
@@ -173,9 +174,9 @@ class AbsoluteGate:
         self.test.load_state_dict(dict(state))
 
 
-def _shares(support: SupportEstimate, gate: AbsoluteGate, even: bool) -> Estimate:
-    value, lower, upper = (float(each) / gate.n_train for each in support)
-    return Estimate(value, lower, upper if even else np.nan)
+def _shares(support: Estimate, gate: AbsoluteGate, even: bool) -> Estimate:
+    shares = support.map(lambda images: images / gate.n_train)
+    return shares if even else Estimate(shares, shares.lower)
 
 
 def _detectable(test: SequentialGate, n: int, power: float) -> int:

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.generator_rows import AIS, by_role, densities, disagreement, ends, leading
-from genaudit.metrics.result import Caution, Curve, per_image, value
-from genaudit.stats.auroc import auroc, auroc_interval
+from genaudit.metrics.generator_rows import AIS, by_role, densities, disagreement, leading
+from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, per_image, value
+from genaudit.stats.auroc import auroc_interval
+from genaudit.stats.resampling import bootstrap_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +28,20 @@ class AISResult:
     than an anomaly; below 0.5 the generator prefers out-of-distribution images.
     """
 
+    explanation: ClassVar[str] = (
+        "Log-likelihood of images under the generator by annealed importance sampling; a lower bound."
+    )
     citation: ClassVar[str] = (
         "Wu, Burda, Salakhutdinov, Grosse. On the quantitative analysis of decoder-based generative models. ICLR 2017; "
         "Intriguing Properties of Modern GANs. Under review (anonymous authors), 2023."
     )
-    bits_generated: float = value("none")
-    bits_generated_lower: float
-    bits_generated_upper: float
-    bits_train: float | None = value("higher", default=None)
-    bits_train_lower: float | None = None
-    bits_train_upper: float | None = None
-    bits_reference: float | None = value("higher", default=None)
-    bits_reference_lower: float | None = None
-    bits_reference_upper: float | None = None
-    bits_anomalies: float | None = value("none", default=None)
-    bits_anomalies_lower: float | None = None
-    bits_anomalies_upper: float | None = None
-    auroc_anomalies: float | None = value("higher", default=None)
-    auroc_anomalies_lower: float | None = None
-    auroc_anomalies_upper: float | None = None
+    bits_generated: Estimate = value("none", label="bits per dimension of generated images, higher is likelier")
+    bits_train: Estimate | None = value("higher", label="of training images", default=None)
+    bits_reference: Estimate | None = value("higher", label="of reference images", default=None)
+    bits_anomalies: Estimate | None = value("none", label="of anomalies", default=None)
+    auroc_anomalies: Estimate | None = value(
+        "higher", label="anomalies distinguished from in-distribution images", range=SHARE, default=None
+    )
     interval: str = (
         "over new images of each role in these numbers, this generator: percentile bootstrap; the sampler's own error, "
         "a lower bound's, is not in it"
@@ -56,8 +52,8 @@ class AISResult:
     chains_disagree: dict[str, float]
     effective_chains: dict[str, float]
     acceptance: dict[str, float]
-    log_likelihood: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
-    log_likelihood_spread: np.ndarray | None = per_image()  # noqa: RUF009
+    log_likelihood: np.ndarray | None = per_image(gallery=("Likeliest", "Least likely"))
+    log_likelihood_spread: np.ndarray | None = per_image()
     histograms: Curve | None
     cautions: tuple[Caution, ...] = ()
 
@@ -82,14 +78,11 @@ def judge(
     bits = {role: each["bits_per_dim"] for role, each in columns.items()}
     found: dict[str, Any] = {}
     for role, each in bits.items():
-        interval = ends(each, confidence, seed)
-        found[f"bits_{role}"] = float(each.mean())
-        found[f"bits_{role}_lower"], found[f"bits_{role}_upper"] = interval
+        found[f"bits_{role}"] = bootstrap_mean(each, confidence=confidence, seed=seed)
     if "anomalies" in bits:
         belonging = next(bits[role] for role in ("reference", "train", "generated") if role in bits)
-        interval = auroc_interval(belonging, bits["anomalies"], repeats=500, confidence=confidence, seed=seed)
-        found["auroc_anomalies"] = auroc(belonging, bits["anomalies"])
-        found["auroc_anomalies_lower"], found["auroc_anomalies_upper"] = interval
+        area = auroc_interval(belonging, bits["anomalies"], repeats=500, confidence=confidence, seed=seed)
+        found["auroc_anomalies"] = area
     disagree, cautions = disagreement(columns)
     sigma2 = float(columns["generated"]["sigma2"][0])
     return AISResult(

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from genaudit.metrics.result import Caution, Cloud, Unavailable, per_image, value
+from genaudit.metrics.result import SHARE, Caution, Cloud, Estimate, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike
 from genaudit.stats.bounds import Repeats
 from genaudit.stats.ks2d import Gap, ks2d_2samp
-from genaudit.stats.resampling import LEAST, NO_INTERVAL, bootstrap_indices, bootstrap_mean, percentile_interval
+from genaudit.stats.resampling import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
 
 COLUMNS = ("complexity", "vulnerability", "complexity_lag2", "complexity_se", "vulnerability_se")
 COMPLEXITY, VULNERABILITY, LAG2, COMPLEXITY_SE, VULNERABILITY_SE = range(5)
@@ -74,10 +74,12 @@ class AnomalyScoreResult:
     ndtest-compatible and approximate. `gap` says where the two clouds differ most.
     """
 
+    explanation: ClassVar[str] = (
+        "How far the clouds of complexity and vulnerability of generated and real images lie apart; sees anomalous "
+        "images, blind to mode collapse and memorisation."
+    )
     citation: ClassVar[str] = CITATION
-    statistic: float = value("lower", name="as")
-    statistic_lower: float | None
-    statistic_upper: float | None
+    statistic: Estimate = value("lower", name="as", range=SHARE)
     pvalue: float | None
     pvalue_asymptotic: float | None
     null_mean: float | None
@@ -107,26 +109,26 @@ class AnomalyScoreImagesResult:
     Images whose complexity is undefined or rounding noise have no AS-i. The mean over a set does not rank models.
     """
 
+    explanation: ClassVar[str] = (
+        "Vulnerability over complexity of each image; high where an image looks anomalous to the feature model."
+    )
+    unbiased: ClassVar[bool] = True
     citation: ClassVar[str] = CITATION
-    as_i_mean: float | None = value("none")
-    as_i_mean_lower: float | None
-    as_i_mean_upper: float | None
-    as_i_median: float | None = value("none")
-    as_i_median_lower: float | None
-    as_i_median_upper: float | None
+    as_i_mean: Estimate | None = value("none", label="mean over images", held_out="as_i_mean_reference")
+    as_i_median: Estimate | None = value("none", label="median over images", held_out="as_i_median_reference")
     as_i_mean_reference: float | None
     as_i_median_reference: float | None
     n_generated: int
     n_without_as_i: int
     noise_share_generated: float | None
     interval: str = "over new generated images in this number: percentile bootstrap"
-    complexity: np.ndarray | None = per_image()  # noqa: RUF009
-    vulnerability: np.ndarray | None = per_image()  # noqa: RUF009
-    as_i: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
-    as_i_level: np.ndarray | None = per_image(levels=True)  # noqa: RUF009
-    complexity_se: np.ndarray | None = per_image()  # noqa: RUF009
-    vulnerability_se: np.ndarray | None = per_image()  # noqa: RUF009
-    as_i_se: np.ndarray | None = per_image()  # noqa: RUF009
+    complexity: np.ndarray | None = per_image()
+    vulnerability: np.ndarray | None = per_image()
+    as_i: np.ndarray | None = per_image(gallery=("Most anomalous", "Least anomalous"))
+    as_i_level: np.ndarray | None = per_image(levels=True)
+    complexity_se: np.ndarray | None = per_image()
+    vulnerability_se: np.ndarray | None = per_image()
+    as_i_se: np.ndarray | None = per_image()
     cautions: tuple[Caution, ...] = ()
 
 
@@ -217,14 +219,14 @@ def judge(
             for i, j in bootstrap_indices((len(real), len(made)), repeats=bootstraps, seed=seed)
         ]
     )
-    enough = min(len(made), len(real)) >= LEAST
-    spread = percentile_interval(repeats - repeats.mean(), confidence) if enough else NO_INTERVAL
+    estimate = Estimate(found.statistic)
+    if min(len(made), len(real)) >= LEAST:
+        spread = percentile_interval(0.0, repeats - repeats.mean(), confidence)
+        estimate = spread.map(lambda offset: min(max(found.statistic + offset, 0.0), 1.0))
     noise = {role: _noise_share(table) for role, table in tables.items()}
     left_out = {role: len(table) - len(points[role]) for role, table in tables.items()}
     return AnomalyScoreResult(
-        statistic=found.statistic,
-        statistic_lower=max(found.statistic + spread.lower, 0.0) if enough else None,
-        statistic_upper=min(found.statistic + spread.upper, 1.0) if enough else None,
+        statistic=estimate,
         pvalue=found.pvalue,
         pvalue_asymptotic=asymptotic,
         null_mean=found.null_mean,
@@ -264,8 +266,6 @@ def judge_images(
     table = _table(generated, "generated")
     scores = anomaly_score_i(table)
     known = scores[np.isfinite(scores)]
-    mean_lower, mean_upper = bootstrap_mean(known, confidence=confidence, seed=seed)
-    median_lower, median_upper = bootstrap_mean(known, confidence=confidence, seed=seed, median=True)
     beside = np.empty(0) if reference is None else anomaly_score_i(_table(reference, "reference"))
     beside = beside[np.isfinite(beside)]
     errors = [_column(table, index) for index in (COMPLEXITY_SE, VULNERABILITY_SE)]
@@ -274,14 +274,13 @@ def judge_images(
         relative = [error / table[:, index] for error, index in zip(errors, (COMPLEXITY, VULNERABILITY), strict=True)]
         score_error = scores * np.hypot(*relative)
     noise = _noise_share(table)
-    some, enough = len(known) > 0, len(known) >= LEAST
+    mean, median = (
+        bootstrap_mean(known, confidence=confidence, seed=seed, median=median) if len(known) else None
+        for median in (False, True)
+    )
     return AnomalyScoreImagesResult(
-        as_i_mean=float(known.mean()) if some else None,
-        as_i_mean_lower=mean_lower if enough else None,
-        as_i_mean_upper=mean_upper if enough else None,
-        as_i_median=float(np.median(known)) if some else None,
-        as_i_median_lower=median_lower if enough else None,
-        as_i_median_upper=median_upper if enough else None,
+        as_i_mean=mean,
+        as_i_median=median,
         as_i_mean_reference=float(beside.mean()) if len(beside) else None,
         as_i_median_reference=float(np.median(beside)) if len(beside) else None,
         n_generated=len(scores),

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Retrieval, Unavailable, per_image, value
+from genaudit.metrics.result import Caution, Estimate, Retrieval, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import Neighbours, nearest
-from genaudit.stats.subsampling import Spread, kth_kept, over_parts, share_ends
+from genaudit.stats.subsampling import Spread, kth_kept, over_parts, share_interval
 
 LISTED = 4  # nearest training images of each image: the chance that none is in a part is 1/256
 
@@ -30,6 +30,10 @@ class AuthPctResult:
     the model did not learn from reach.
     """
 
+    explanation: ClassVar[str] = (
+        "Percent of samples that are not closer to their nearest training image than that one's own neighbour; low "
+        "where training images are copied."
+    )
     citation: ClassVar[str] = (
         "Alaa, van Breugel, Saveliev, van der Schaar. How faithful is your synthetic data? Sample-level metrics for "
         "evaluating and auditing generative models. ICML 2022."
@@ -38,16 +42,14 @@ class AuthPctResult:
         "train": "the neighbour of a training image that has a copy lies at distance 0, so that every generated image "
         "near it counts as authentic",
     }
-    authpct: float = value("none")
-    authpct_lower: float | None
-    authpct_upper: float | None
+    authpct: Estimate = value("none", range=(0.0, 100.0), held_out="authpct_reference")
     n_generated: int
     n_train: int
     authpct_reference: float | None
     interval: str = (
         "over new generated and training images in these numbers: from random parts of both sets, in Wilson's form"
     )
-    authentic: np.ndarray | None = per_image()  # noqa: RUF009
+    authentic: np.ndarray | None = per_image()
     nearest: Retrieval
     cautions: tuple[Caution, ...] = ()
 
@@ -106,14 +108,12 @@ def judge(
         )
         cautions.append(Caution("duplicates", message))
     share = float(flags.mean())
-    lower, upper = share_ends(share, _spread(rows, made, device, seed), len(flags), confidence)
+    estimate = share_interval(share, _spread(rows, made, device, seed), len(flags), confidence)
     beside: float | None = None
     if reference is not None:
         beside = 100.0 * float(_authentic(rows, as_rows(reference, "reference"), device)[0].mean())
     return AuthPctResult(
-        authpct=100.0 * share,
-        authpct_lower=None if lower is None else 100.0 * lower,
-        authpct_upper=None if upper is None else 100.0 * upper,
+        authpct=estimate.map(lambda share: 100.0 * share),
         n_generated=len(flags),
         n_train=len(rows),
         authpct_reference=beside,

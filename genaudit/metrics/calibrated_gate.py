@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genaudit.metrics.gate import Estimate, Evenness, Mode, Question, Verdict
+from genaudit.metrics.gate import Evenness, Mode, Question, Verdict
 from genaudit.metrics.gate_reasons import reasons
+from genaudit.metrics.result import Estimate
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.held_out_test import Design, HeldOutTest, most_samples, real_needed, samples_needed
 from genaudit.stats.occupancy import estimate_support
@@ -159,9 +160,7 @@ class CalibratedGate:
             stopped_early=self.decided and n < test.horizon,
             irs_inf=_irs_inf(retrieved, self.n_train, question.alpha, even),
             irs_inf_reference=_irs_inf(test.real, self.n_train, question.alpha, even),
-            irs_relative=Estimate(
-                *relative_distinct(retrieved, test.real, self.n_train, confidence=1 - 2 * question.alpha)
-            ),
+            irs_relative=relative_distinct(retrieved, test.real, self.n_train, confidence=1 - 2 * question.alpha),
             detectable=detectable,
             samples_needed=needed,
             real_needed=None if needed is None else real_needed(needed, question.irs_target),
@@ -210,8 +209,8 @@ class CalibratedGate:
 def _irs_inf(retrieved: np.ndarray, n_train: int, alpha: float, even: bool) -> Estimate:
     """IRS_inf with bounds at level alpha each; its lower bound stands for any law, the upper one for uniform draws."""
     support = estimate_support(len(np.unique(retrieved)), len(retrieved), alpha=alpha, upper=n_train)
-    value, lower, upper = (float(each) / n_train for each in support)
-    return Estimate(value, lower, upper if even else np.nan)
+    shares = support.map(lambda images: images / n_train)
+    return shares if even else Estimate(shares, shares.lower)
 
 
 def _detectable(design: Design, question: Question) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.kernel import LEAST, OVER_BOTH, Kernel, check_pair, mmd
-from genaudit.metrics.result import Caution, value
+from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import as_rows
 from genaudit.stats.bounds import Positive
 
@@ -32,13 +32,15 @@ class CMMDResult:
     `cmmd_unbiased` leaves each image's kernel with itself out; it may be negative.
     """
 
+    explanation: ClassVar[str] = (
+        "Squared kernel distance with a Gaussian kernel on CLIP's embeddings, biased upward in small sets; falls with "
+        "quality and diversity, blind to memorisation."
+    )
     citation: ClassVar[str] = (
         "Jayasumana, Ramalingam, Veit, Glasner, Chakrabarti, Kumar. Rethinking FID: towards a better evaluation metric "
         "for image generation. CVPR 2024."
     )
-    cmmd: float = value("lower")
-    cmmd_lower: float | None
-    cmmd_upper: float | None
+    cmmd: Estimate = value("lower")
     cmmd_unbiased: float
     standard_error: float | None
     sigma: float
@@ -101,9 +103,7 @@ def judge(
     half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
     distance = SCALE * max(found.value, 0.0)  # rounding alone can make it negative
     return CMMDResult(
-        cmmd=distance,
-        cmmd_lower=None if half is None else max(distance - half, 0.0),
-        cmmd_upper=None if half is None else distance + half,
+        cmmd=Estimate(distance) if half is None else Estimate(distance, max(distance - half, 0.0), distance + half),
         cmmd_unbiased=SCALE * found.unbiased,
         standard_error=error,
         sigma=float(sigma),

@@ -23,13 +23,13 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.auroc import auroc
 from genaudit.stats.bounds import Count
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import nearest
-from genaudit.stats.subsampling import Spread, kth_kept, normal_ends, over_parts
+from genaudit.stats.subsampling import Spread, kth_kept, normal_interval, over_parts
 
 MIN_GENERATED = 20  # in a cell: below, U is too far from normal (Meehan et al. 2020, section 4)
 LISTED = 4  # nearest training images of each image: the chance that none is in a part is 1/256
@@ -57,12 +57,14 @@ class CTResult:
     ideal): unlike C_T it does not grow with the numbers of images.
     """
 
+    explanation: ClassVar[str] = (
+        "Whether samples lie closer to the training images than unseen real images do; below 0 points to copying, "
+        "above 0 to underfitting."
+    )
     citation: ClassVar[str] = (
         "Meehan, Chaudhuri, Dasgupta. A non-parametric test to detect data-copying in generative models. AISTATS 2020."
     )
-    ct: float = value("none")
-    ct_lower: float | None
-    ct_upper: float | None
+    ct: Estimate = value("none", held_out=0.0)
     pvalue: float
     farther: float
     share_generated_in_cells: float
@@ -95,7 +97,7 @@ def ct(
     """
     return judge(
         generated=generated, reference=reference, train=train, cells=cells, min_generated=min_generated, seed=seed
-    ).ct
+    ).ct.value
 
 
 def judge(
@@ -146,9 +148,9 @@ def judge(
     weights /= weights.sum()
     statistic = float(weights @ [cell.z for cell in counted])
     spread = _spread(searched, {role: len(each) for role, each in rows.items()}, seed)
-    lower, upper = normal_ends(statistic, spread, confidence)
+    estimate = normal_interval(statistic, spread, confidence)
     if any(cell.farther in (0.0, 1.0) for cell in counted):
-        lower = upper = None  # the parts agree as well, and show no error
+        estimate = Estimate(statistic)  # the parts agree as well, and show no error
     share = sum(cell.n_generated for cell in counted) / len(rows["generated"])
     cautions = []
     if len(counted) < cells:
@@ -160,9 +162,7 @@ def judge(
             )
         )
     return CTResult(
-        ct=statistic,
-        ct_lower=lower,
-        ct_upper=upper,
+        ct=estimate,
         pvalue=float(special.ndtr(statistic / np.sqrt(np.square(weights).sum()))),
         farther=float(weights @ [cell.farther for cell in counted]),
         share_generated_in_cells=share,
@@ -171,7 +171,7 @@ def judge(
         n_train=len(rows["train"]),
         cells=tuple(found),
         interval="none: in some cell all pairs of a generated and a held-out image agree"
-        if lower is None
+        if estimate.lower is None
         else INTERVAL,
         cautions=tuple(cautions),
     )

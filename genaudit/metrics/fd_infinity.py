@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics import frechet
-from genaudit.metrics.result import Caution, Curve, Unavailable, value
+from genaudit.metrics.result import Caution, Curve, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Bounds
 from genaudit.stats.chosen import Chosen
@@ -35,12 +35,14 @@ class FDInfinityResult:
     intercept's, over new images and over the random subsets.
     """
 
+    explanation: ClassVar[str] = (
+        "The Fréchet distance that endless samples would have: the bias of few is extrapolated away."
+    )
+    unbiased: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Chong, Forsyth. Effectively unbiased FID and Inception Score and where to find them. CVPR 2020."
     )
-    fd_infinity: float = value("lower")
-    fd_infinity_lower: float | None
-    fd_infinity_upper: float | None
+    fd_infinity: Estimate = value("lower")
     standard_error: float | None
     slope: float
     fd: float
@@ -118,8 +120,8 @@ def judge(
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
     z = float(special.ndtri(0.5 + confidence / 2))
     error: float | None = None
-    if whole.fd_upper is not None:
-        error = float(np.hypot((whole.fd_upper - whole.fd) / z, line.intercept_error))
+    if whole.fd.upper is not None:
+        error = float(np.hypot((whole.fd.upper - whole.fd) / z, line.intercept_error))
     cautions = list(whole.cautions)
     if sizes[0] <= dimensions < n:
         cautions.append(
@@ -130,12 +132,12 @@ def judge(
             )
         )
     return FDInfinityResult(
-        fd_infinity=line.intercept,
-        fd_infinity_lower=None if error is None else line.intercept - z * error,
-        fd_infinity_upper=None if error is None else line.intercept + z * error,
+        fd_infinity=Estimate(line.intercept)
+        if error is None
+        else Estimate(line.intercept, line.intercept - z * error, line.intercept + z * error),
         standard_error=error,
         slope=line.slope,
-        fd=whole.fd,
+        fd=whole.fd.value,
         subset_sizes=tuple(int(size) for size in sizes),
         dimensions=dimensions,
         n_generated=n,

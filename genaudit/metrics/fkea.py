@@ -18,7 +18,7 @@ import numpy as np
 from scipy.spatial import distance
 
 from genaudit.metrics import vendi
-from genaudit.metrics.result import Caution, value
+from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Positive, Repeats
 from genaudit.stats.chosen import Chosen
@@ -33,16 +33,15 @@ class FKEAResult:
     The width decides: sets compare only at equal sigma. `sigma_source` says whence it came.
     """
 
+    explanation: ClassVar[str] = (
+        "Effective number of modes among the samples at a kernel's width; diversity alone, blind to quality."
+    )
     citation: ClassVar[str] = (
         "Ospanov, Zhang, Jalali, Cao, Bogdanov, Farnia. Towards a scalable reference-free evaluation of generative "
         "models. NeurIPS 2024."
     )
-    fkea_vendi: float = value("higher")
-    fkea_vendi_lower: float | None
-    fkea_vendi_upper: float | None
-    fkea_rke: float = value("higher")
-    fkea_rke_lower: float | None
-    fkea_rke_upper: float | None
+    fkea_vendi: Estimate = value("higher", label="Vendi score, order 1")
+    fkea_rke: Estimate = value("higher", label="RKE score, order 2")
     fkea_vendi_reference: float | None
     fkea_rke_reference: float | None
     sigma: float
@@ -148,12 +147,8 @@ def judge(
             ),
         )
     return FKEAResult(
-        fkea_vendi=first.vendi,
-        fkea_vendi_lower=first.vendi_lower if source == "given" else None,
-        fkea_vendi_upper=first.vendi_upper if source == "given" else None,
-        fkea_rke=second.vendi,
-        fkea_rke_lower=second.vendi_lower if source == "given" else None,
-        fkea_rke_upper=second.vendi_upper if source == "given" else None,
+        fkea_vendi=first.vendi if source == "given" else Estimate(first.vendi),
+        fkea_rke=second.vendi if source == "given" else Estimate(second.vendi),
         fkea_vendi_reference=first.vendi_reference,
         fkea_rke_reference=second.vendi_reference,
         sigma=float(sigma),

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genaudit.metrics.generator_rows import AIS, by_role, disagreement, leading
-from genaudit.metrics.result import Caution, Cloud, Unavailable, per_image, value
+from genaudit.metrics.result import Caution, Cloud, Estimate, Unavailable, per_image, value
 from genaudit.stats.correlation import correlations
 
 PATCHES = ("patch_variation", "left_out")
@@ -32,18 +32,17 @@ class FlatnessResult:
     whatever they show. `by_role` has every role's.
     """
 
+    explanation: ClassVar[str] = (
+        "Whether the generator finds flat images likely: correlation of local variation with log-likelihood."
+    )
     citation: ClassVar[str] = "Intriguing Properties of Modern GANs. Under review (anonymous authors), 2023."
-    spearman: float = value("none")
-    spearman_lower: float
-    spearman_upper: float
-    pearson: float = value("none")
-    pearson_lower: float
-    pearson_upper: float
+    spearman: Estimate = value("none", label="by ranks", range=(-1.0, 1.0))
+    pearson: Estimate = value("none", label="linear", range=(-1.0, 1.0))
     over: str
     interval: str = "over new images in this number, this generator: percentile bootstrap"
     by_role: dict[str, dict[str, float]]
     patches_left_out: dict[str, float]
-    patch_variation: np.ndarray | None = per_image()  # noqa: RUF009
+    patch_variation: np.ndarray | None = per_image()
     scatter: Cloud
     cautions: tuple[Caution, ...] = ()
 
@@ -90,14 +89,9 @@ def judge(
             "image's number speaks of its other patches only."
         )
         cautions = (*cautions, Caution("black-patches", message))
-    rank, linear = found[over]["spearman"], found[over]["pearson"]
     return FlatnessResult(
-        spearman=rank.value,
-        spearman_lower=rank.lower,
-        spearman_upper=rank.upper,
-        pearson=linear.value,
-        pearson_lower=linear.lower,
-        pearson_upper=linear.upper,
+        spearman=found[over]["spearman"],
+        pearson=found[over]["pearson"],
         over=over,
         by_role={
             role: {"spearman": each["spearman"].value, "pearson": each["pearson"].value} for role, each in found.items()

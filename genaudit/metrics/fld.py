@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.equal_rows import first_of_each, row_keys
@@ -51,14 +51,16 @@ class FLDResult:
     copies.
     """
 
+    explanation: ClassVar[str] = (
+        "How well samples, as centres of a density fitted to the training images, explain unseen real images; rises "
+        "with lost quality, lost diversity and memorisation alike."
+    )
     citation: ClassVar[str] = (
         "Jiralerspong, Bose, Gemp, Qin, Bachrach, Gidel. Feature likelihood divergence: evaluating the generalization "
         "of generative models using samples. NeurIPS 2023."
     )
-    fld: float = value("lower")
-    fld_lower: float | None
-    fld_upper: float | None
-    fld_gap: float = value("none")
+    fld: Estimate = value("lower", label="100 times the excess nats per feature")
+    fld_gap: float = value("none", label="density at training minus unseen images")
     nll: float
     nll_baseline: float
     dimensions: int
@@ -78,7 +80,7 @@ def fld(train: Any, reference: Any, generated: Any, *, seed: int = 0, device: st
     Raises:
         ValueError: shapes that do not fit, too few images, or values that are not finite.
     """
-    return judge(generated=generated, reference=reference, train=train, seed=seed, device=device).fld
+    return judge(generated=generated, reference=reference, train=train, seed=seed, device=device).fld.value
 
 
 def judge(
@@ -131,7 +133,7 @@ def judge(
     at_baseline, without_half = baseline.nll_and_gains(real, scale, "reference")
     excess = 100 * (at_reference - at_baseline)
     variances = (excess.var(ddof=1) / len(excess), *(_jackknife(100 * each) for each in (without_centre, without_half)))
-    enough = min(len(real), len(centres), half) >= LEAST
+    mean, enough = float(excess.mean()), min(len(real), len(centres), half) >= LEAST
     margin = float(special.ndtri(0.5 + confidence / 2) * np.sqrt(sum(variances))) if enough else float("nan")
     if half < len(centres):
         cautions.append(
@@ -142,9 +144,7 @@ def judge(
             )
         )
     return FLDResult(
-        fld=float(excess.mean()),
-        fld_lower=float(excess.mean()) - margin if enough else None,
-        fld_upper=float(excess.mean()) + margin if enough else None,
+        fld=Estimate(mean, mean - margin, mean + margin),
         fld_gap=100 * float(density.nll(learned, None, "train").mean() - at_reference.mean()),
         nll=float(at_reference.mean()),
         nll_baseline=float(at_reference.mean() - excess.mean() / 100),

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from scipy import linalg, special
 
-from genaudit.metrics.result import Caution, value
+from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.one_core import one_core
@@ -38,17 +38,18 @@ class GaussianMoments:
 class FrechetResult:
     """Fréchet distance in squared feature units, 0 or more, lower is better.
 
-    `fd_lower` and `fd_upper` bracket the distance that sets of these sizes have on average over new draws of the images
+    The interval of `fd` brackets the distance that sets of these sizes have on average over new draws of the images
     (see `judge`). They do not contain the upward bias that every finite set has: see the numbers of images.
     """
 
+    explanation: ClassVar[str] = (
+        "Distance between Gaussians fitted to the features; falls with quality and diversity, blind to memorisation."
+    )
     citation: ClassVar[str] = (
         "Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter. GANs trained by a two time-scale update rule converge "
         "to a local Nash equilibrium. NeurIPS 2017."
     )
-    fd: float = value("lower")
-    fd_lower: float | None
-    fd_upper: float | None
+    fd: Estimate = value("lower")
     mean_term: float
     covariance_term: float
     dimensions: int
@@ -176,9 +177,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     at_half = _at_half(rows, second, distance) if few else ""
     half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
     return FrechetResult(
-        fd=distance,
-        fd_lower=None if half is None else max(distance - half, 0.0),
-        fd_upper=None if half is None else distance + half,
+        fd=Estimate(distance) if half is None else Estimate(distance, max(distance - half, 0.0), distance + half),
         mean_term=mean_term,
         covariance_term=covariance_term,
         dimensions=dimensions,

@@ -24,6 +24,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from genaudit.metrics.result import Estimate
 from genaudit.stats.sequential import Outcome
 
 Mode = Literal["fixed", "sequential"]
@@ -31,15 +32,6 @@ Calibration = Literal["reference", "held_out_train", "absolute"]
 
 POWER = 0.8
 DETECT = 0.5
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate with bounds; NaN where nothing identifies or bounds it."""
-
-    value: float
-    lower: float
-    upper: float
 
 
 @dataclass(frozen=True)

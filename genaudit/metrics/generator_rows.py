@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from genaudit.metrics.result import Caution, Curve
-from genaudit.stats.resampling import Interval, bootstrap_mean
 
 INVERSION = (
     *("error", "distance", "restart_range", "label", "dims"),
@@ -38,11 +37,6 @@ def leading(rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
 def by_role(**rows: Any) -> dict[str, Any]:
     """The roles that are played."""
     return {role: rows[role] for role in ROLES if rows.get(role) is not None}
-
-
-def ends(values: np.ndarray, confidence: float, seed: int, *, median: bool = False) -> Interval:
-    """Bootstrap interval over images of the mean or median."""
-    return bootstrap_mean(values, confidence=confidence, seed=seed, median=median)
 
 
 def densities(title: str, x_label: str, values: Mapping[str, np.ndarray]) -> Curve | None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.bounds import Count, Natural
 
@@ -30,15 +30,15 @@ class InceptionScoreResult:
     It grows with the images of a split: compare sets of equally many. `splits_deviation` is what papers write after ±.
     """
 
+    explanation: ClassVar[str] = (
+        "Whether a classifier is sure of each sample and finds all classes; no real image enters, blind to variety "
+        "within classes and to memorisation."
+    )
     citation: ClassVar[str] = (
         "Salimans, Goodfellow, Zaremba, Cheung, Radford, Chen. Improved techniques for training GANs. NeurIPS 2016."
     )
-    inception_score: float = value("higher")
-    inception_score_lower: float | None
-    inception_score_upper: float | None
-    inception_score_unsplit: float = value("higher")
-    inception_score_unsplit_lower: float
-    inception_score_unsplit_upper: float
+    inception_score: Estimate = value("higher", label="mean over splits")
+    inception_score_unsplit: Estimate = value("higher", label="all samples at once")
     splits: int
     splits_deviation: float
     classes: int
@@ -97,7 +97,7 @@ def judge(
         raise Unavailable(f"{splits} splits need at least {2 * splits} images, not {n}; fewer splits need fewer")
     scores, _ = _scores(rows, "generated", _split_of(n, splits, shuffle_seed), splits)
     whole, marginals = _scores(rows, "generated", np.zeros(n, np.int64), 1)
-    mean, half = float(scores.mean()), None
+    mean, unsplit, half = float(scores.mean()), float(whole[0]), None
     if splits > 1:
         half = float(special.stdtrit(splits - 1, 0.5 + confidence / 2) * scores.std(ddof=1) / np.sqrt(splits))
     error_of_log = float(_divergences(rows, marginals[0]).std(ddof=1)) / np.sqrt(n)
@@ -112,12 +112,10 @@ def judge(
             )
         )
     return InceptionScoreResult(
-        inception_score=mean,
-        inception_score_lower=None if half is None else max(mean - half, 1.0),
-        inception_score_upper=None if half is None else min(mean + half, float(classes)),
-        inception_score_unsplit=float(whole[0]),
-        inception_score_unsplit_lower=max(float(whole[0]) / factor, 1.0),
-        inception_score_unsplit_upper=min(float(whole[0]) * factor, float(classes)),
+        inception_score=Estimate(mean)
+        if half is None
+        else Estimate(mean, max(mean - half, 1.0), min(mean + half, float(classes))),
+        inception_score_unsplit=Estimate(unsplit, max(unsplit / factor, 1.0), min(unsplit * factor, float(classes))),
         splits=splits,
         splits_deviation=float(scores.std()),
         classes=classes,

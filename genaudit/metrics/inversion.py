@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.generator_rows import INVERSION, by_role, densities, ends, leading
-from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, RoleImage, per_image, value
-from genaudit.stats.auroc import auroc, auroc_interval
-from genaudit.stats.resampling import Interval, bootstrap
+from genaudit.metrics.generator_rows import INVERSION, by_role, densities, leading
+from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
+from genaudit.stats.auroc import auroc_interval
+from genaudit.stats.resampling import bootstrap, bootstrap_mean
 
 SHOWN = 4  # images a role beside their reconstructions, from the best recovered to the worst
 SEPARATE = 10.0  # an order of magnitude between the errors of real and of generated images
@@ -33,37 +33,29 @@ class InversionResult:
     generated). `sigma2`: mean error of the training images, the observation noise that suits them best (B.3).
     """
 
+    explanation: ClassVar[str] = (
+        "How near the generator comes to real images, beside its own: whether they lie on its manifold; sees what it "
+        "cannot make, blind to how often it makes what it can."
+    )
     citation: ClassVar[str] = "Intriguing Properties of Modern GANs. Under review (anonymous authors), 2023."
-    error_generated: float = value("none")
-    error_generated_lower: float
-    error_generated_upper: float
-    error_train: float | None = value("lower", default=None)
-    error_train_lower: float | None = None
-    error_train_upper: float | None = None
-    error_reference: float | None = value("lower", default=None)
-    error_reference_lower: float | None = None
-    error_reference_upper: float | None = None
-    error_anomalies: float | None = value("none", default=None)
-    error_anomalies_lower: float | None = None
-    error_anomalies_upper: float | None = None
-    error_ratio: float | None = value("lower", default=None)
-    error_ratio_lower: float | None = None
-    error_ratio_upper: float | None = None
-    auroc_train: float | None = value("lower", default=None)
-    auroc_train_lower: float | None = None
-    auroc_train_upper: float | None = None
-    auroc_anomalies: float | None = value("higher", default=None)
-    auroc_anomalies_lower: float | None = None
-    auroc_anomalies_upper: float | None = None
-    sigma2: float | None = value("none", default=None)
-    sigma2_lower: float | None = None
-    sigma2_upper: float | None = None
-    psnr: float | None = value("none", default=None)
+    error_generated: Estimate = value("none", label="median over generated images")
+    error_train: Estimate | None = value("lower", label="median over training images", default=None)
+    error_reference: Estimate | None = value("lower", label="median over reference images", default=None)
+    error_anomalies: Estimate | None = value("none", label="median over anomalies", default=None)
+    error_ratio: Estimate | None = value("lower", label="real over generated images", default=None)
+    auroc_train: Estimate | None = value(
+        "lower", label="real images distinguished from generated ones by their error", range=SHARE, default=None
+    )
+    auroc_anomalies: Estimate | None = value(
+        "higher", label="anomalies distinguished from in-distribution images", range=SHARE, default=None
+    )
+    sigma2: Estimate | None = value("none", label="observation noise that suits the training images", default=None)
+    psnr: float | None = value("none", label="of that noise, in decibel", default=None)
     interval: str = "over new images of each role in these numbers, this generator: percentile bootstrap"
     mean_error: dict[str, float]
     restarts_differ: dict[str, float]  # share of images whose restarts differ by more than the best one's distance
-    inversion_error: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
-    inversion_class: np.ndarray | None = per_image()  # noqa: RUF009
+    inversion_error: np.ndarray | None = per_image(gallery=("Recovered worst", "Recovered best"))
+    inversion_class: np.ndarray | None = per_image()
     errors: Curve | None
     reconstructions: Pictures | None
     cautions: tuple[Caution, ...] = ()
@@ -88,20 +80,20 @@ def judge(
     rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
     columns = {role: leading(each, INVERSION) for role, each in rows.items()}
     errors = {role: each["error"] for role, each in columns.items()}
-    medians: dict[str, float | None] = {}
-    for role, each in errors.items():
-        medians |= _with_interval(f"error_{role}", float(np.median(each)), ends(each, confidence, seed, median=True))
+    of_bootstrap: dict[str, Any] = {"confidence": confidence, "seed": seed}
+    medians: dict[str, Any] = {
+        f"error_{role}": bootstrap_mean(each, **of_bootstrap, median=True) for role, each in errors.items()
+    }
     real = errors.get("train", errors.get("reference"))
     if real is not None:
         made = errors["generated"]
-        medians |= _compared("error_ratio", _ratio, (real, made), confidence, seed)
-        medians |= _compared("auroc_train", auroc, (real, made), confidence, seed)
+        medians["error_ratio"] = bootstrap(_ratio, real, made, repeats=500, **of_bootstrap)
+        medians["auroc_train"] = auroc_interval(real, made, repeats=500, **of_bootstrap)
     if "anomalies" in errors:
         belonging = errors.get("reference", real if real is not None else errors["generated"])
-        medians |= _compared("auroc_anomalies", auroc, (errors["anomalies"], belonging), confidence, seed)
+        medians["auroc_anomalies"] = auroc_interval(errors["anomalies"], belonging, repeats=500, **of_bootstrap)
     if "train" in errors:
-        sigma2 = float(errors["train"].mean())
-        medians |= _with_interval("sigma2", sigma2, ends(errors["train"], confidence, seed))
+        medians["sigma2"] = sigma2 = bootstrap_mean(errors["train"], **of_bootstrap)
         medians["psnr"] = -10 * math.log10(sigma2) if sigma2 > 0 else math.inf
     differ = {
         role: float((each["restart_range"] > np.maximum(each["distance"], 1e-5)).mean())
@@ -109,7 +101,7 @@ def judge(
     }
     label = columns["generated"]["label"]
     return InversionResult(
-        **medians,  # type: ignore[arg-type]
+        **medians,
         mean_error={role: float(each.mean()) for role, each in errors.items()},
         restarts_differ=differ,
         inversion_error=errors["generated"],
@@ -122,16 +114,6 @@ def judge(
         reconstructions=_pictures(rows, errors),
         cautions=_cautions(differ, errors),
     )
-
-
-def _with_interval(name: str, number: float, interval: Interval) -> dict[str, float | None]:
-    return {name: number, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
-
-
-def _compared(name: str, of: Any, samples: tuple[np.ndarray, ...], confidence: float, seed: int) -> dict[str, Any]:
-    of_repeats: dict[str, Any] = {"repeats": 500, "confidence": confidence, "seed": seed}
-    ends = auroc_interval(*samples, **of_repeats) if of is auroc else bootstrap(of, *samples, **of_repeats)
-    return _with_interval(name, of(*samples), ends)
 
 
 def _ratio(real: np.ndarray, made: np.ndarray) -> float:

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Curve, Retrieval, Unavailable, value
+from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Probability, Repeats
 from genaudit.stats.chosen import Chosen
@@ -37,9 +37,7 @@ from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_dist
 
 CURVE_POINTS = 32
 GAP_FIELDS = (
-    *("irs_inf_reference", "irs_inf_reference_lower", "irs_inf_reference_upper", "irs_inf_reference_std"),
-    *("irs_inf_adjusted", "irs_inf_adjusted_lower", "irs_inf_adjusted_upper", "irs_inf_adjusted_std"),
-    *("n_compared", "folds"),
+    *("irs_inf_reference", "irs_inf_reference_std", "irs_inf_adjusted", "irs_inf_adjusted_std", "n_compared", "folds"),
 )
 
 
@@ -64,29 +62,27 @@ class IRS:
     held-out real images.
     """
 
-    citation = "Dombrowski et al., Image Generation Diversity Issues and How to Tame Them, CVPR 2025"
+    explanation: ClassVar[str] = (
+        "How many different training images the samples retrieve, against as many held-out real images, and which "
+        "share they could reach; falls with mode collapse, blind to quality."
+    )
+    citation: ClassVar[str] = "Dombrowski et al., Image Generation Diversity Issues and How to Tame Them, CVPR 2025"
 
     n_train: int
     n_sampled: int
     n_learned: int
-    irs_relative: float | None = value("higher")
-    irs_relative_lower: float | None
-    irs_relative_upper: float | None
-    irs_alpha: float = value("higher")
-    irs_inf: float = value("higher")
-    irs_inf_lower: float
-    irs_inf_upper: float | None
+    irs_relative: Estimate | None = value(
+        "higher", label="different training images, relative to as many held-out real images"
+    )
+    irs_alpha: float = value("higher", label="retrieved share at this number of samples", range=SHARE)
+    irs_inf: Estimate = value(
+        "higher", label="estimated share with endless samples, if the model draws evenly", range=SHARE
+    )
     irs_inf_is: Literal["estimate", "lower_bound"]
-    irs_chao1: float = value("higher")
-    irs_chao1_lower: float
-    irs_chao1_upper: float
+    irs_chao1: Estimate = value("higher", label="the same for uneven draws (Chao's lower bound)", range=SHARE)
     sample_coverage: float
-    irs_inf_reference: float | None = value("none")
-    irs_inf_reference_lower: float | None
-    irs_inf_reference_upper: float | None
-    irs_inf_adjusted: float | None = value("higher")
-    irs_inf_adjusted_lower: float | None
-    irs_inf_adjusted_upper: float | None
+    irs_inf_reference: Estimate | None = value("none", label="the same for real held-out images", range=SHARE)
+    irs_inf_adjusted: Estimate | None = value("higher", label="relative to real held-out images")
     nearest: np.ndarray
     sampling_rate: float
     alpha: float
@@ -100,6 +96,16 @@ class IRS:
     retrieval: Retrieval
     curve: Curve
     cautions: tuple[Caution, ...]
+
+    @property
+    def irs_inf_lower(self) -> float | None:
+        """The lower end of `irs_inf`."""
+        return self.irs_inf.lower
+
+    @property
+    def irs_inf_upper(self) -> float | None:
+        """The upper end of `irs_inf`; None where even draws are rejected."""
+        return self.irs_inf.upper
 
 
 def irs(
@@ -168,10 +174,11 @@ def irs(
     found = nearest(generated, train, metric=metric, device=device)
     retrieved = first[found.indices[:, 0]]
     counts = counts_of(retrieved)
-    estimate = estimate_support(len(counts), n, alpha=alpha, upper=n_train)
+    support = estimate_support(len(counts), n, alpha=alpha, upper=n_train)
+    irs_inf = support.map(lambda images: images / n_train)
     law = uniform_pvalue(counts, seed=seed)
     gap: dict[str, Any] = dict.fromkeys(GAP_FIELDS)
-    relative: Any = (None, None, None)
+    relative: Estimate | None = None
     real_counts = law_reference = bias = None
     if reference is not None:
         nearest_real = nearest(reference, train, metric=metric, device=device)
@@ -189,25 +196,20 @@ def irs(
         bias = bias_pvalue(retrieved, real, seed=seed)
     even = min(law, 1.0 if law_reference is None else law_reference) >= alpha
     if not even:
-        gap |= dict.fromkeys(name for name in GAP_FIELDS if name.endswith(("adjusted_lower", "adjusted_upper")))
-        gap |= {"irs_inf_reference_upper": None}
-    support = chao1(counts, confidence=1 - 2 * alpha)
+        irs_inf = Estimate(irs_inf, irs_inf.lower)
+        if reference is not None:
+            gap["irs_inf_adjusted"] = Estimate(gap["irs_inf_adjusted"])
+            gap["irs_inf_reference"] = Estimate(gap["irs_inf_reference"], gap["irs_inf_reference"].lower)
     cautions += _judge_law(n, len(counts), law, law_reference, bias, alpha)
     return IRS(
         n_train=n_train,
         n_sampled=n,
         n_learned=len(counts),
-        irs_relative=relative[0],
-        irs_relative_lower=relative[1],
-        irs_relative_upper=relative[2],
+        irs_relative=relative,
         irs_alpha=len(counts) / n_train,
-        irs_inf=estimate.value / n_train,
-        irs_inf_lower=estimate.lower / n_train,
-        irs_inf_upper=estimate.upper / n_train if even else None,
+        irs_inf=irs_inf,
         irs_inf_is="estimate" if even else "lower_bound",
-        irs_chao1=min(1.0, support.value / n_train),
-        irs_chao1_lower=min(1.0, support.lower / n_train),
-        irs_chao1_upper=min(1.0, support.upper / n_train),
+        irs_chao1=chao1(counts, confidence=1 - 2 * alpha).map(lambda images: min(1.0, images / n_train)),
         sample_coverage=sample_coverage(counts),
         nearest=retrieved if origin is None else origin[retrieved],
         sampling_rate=n / n_train,
@@ -216,7 +218,7 @@ def irs(
         law_pvalue_reference=law_reference,
         bias_pvalue=bias,
         retrieval=Retrieval(role, retrieved if origin is None else origin[retrieved], found.distances[:, 0]),
-        curve=_curve(counts, n_train, estimate.value, confidence if even else None, real_counts),
+        curve=_curve(counts, n_train, support.value, confidence if even else None, real_counts),
         cautions=tuple(cautions),
         **gap,
     )
@@ -327,13 +329,21 @@ def _measurement_gap(
     for _ in range(folds):
         k_generated, k_real = some(retrieved), some(real)
         estimate = estimate_support(k_real, samples, alpha=alpha, upper=n_train)
-        references.append([estimate.value, estimate.lower, estimate.upper])
+        references.append([estimate.value, *estimate.ends])
         ours = estimate_support(k_generated, samples, alpha=alpha / 2, upper=n_train)
         theirs = estimate_support(k_real, samples, alpha=alpha / 2, upper=n_train)
-        ratios.append([ours.value / theirs.value, ours.lower / theirs.upper, ours.upper / theirs.lower])
-    reference, ratio = np.array(references) / n_train, np.array(ratios)
-    numbers = [*reference.mean(0), reference[:, 0].std(), *ratio.mean(0), ratio[:, 0].std()]
-    return dict(zip(GAP_FIELDS, [*map(float, numbers), samples, folds], strict=True))
+        ratio = _ratio(ours, theirs)
+        ratios.append([ratio.value, *ratio.ends])
+    found: list[Any] = []
+    for folded in (np.array(references, float) / n_train, np.array(ratios, float)):
+        found += [Estimate(*folded.mean(0)), float(folded[:, 0].std())]
+    return dict(zip(GAP_FIELDS, [*found, samples, folds], strict=True))
+
+
+def _ratio(ours: Estimate, theirs: Estimate) -> Estimate:
+    """The ratio of two supports, which have both ends, perhaps infinite; lowest over highest, highest over lowest."""
+    ends = [float("nan") if end is None else end for end in (*ours.ends, *theirs.ends)]
+    return Estimate(ours.value / theirs.value, ends[0] / ends[3], ends[1] / ends[2])
 
 
 def _judge_law(

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.result import Caution, value
+from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -29,14 +29,17 @@ BLOCK = 2048  # rows: a tile of kernels takes 32 MiB
 class KernelResult:
     """Unbiased squared MMD, without unit, lower is better; negative about half the time where the laws are equal."""
 
+    explanation: ClassVar[str] = (
+        "Squared kernel distance between the features, unbiased (it may be slightly negative); falls with quality and "
+        "diversity, usable with few images, blind to memorisation."
+    )
+    unbiased: ClassVar[bool] = True
     citation: ClassVar[str] = "Binkowski, Sutherland, Arbel, Gretton. Demystifying MMD GANs. ICLR 2018."
     copies_break: ClassVar[dict[str, str]] = {
         role: "the estimate is unbiased over pairs of different images, and pairs of copies raise it"
         for role in ("generated", "reference")
     }
-    kd: float = value("lower")
-    kd_lower: float | None
-    kd_upper: float | None
+    kd: Estimate = value("lower")
     standard_error: float | None
     n_generated: int
     n_reference: int
@@ -84,9 +87,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     enough = error is not None and min(len(x), len(y)) >= LEAST
     half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
     return KernelResult(
-        kd=distance,
-        kd_lower=None if half is None else distance - half,
-        kd_upper=None if half is None else distance + half,
+        kd=Estimate(distance) if half is None else Estimate(distance, distance - half, distance + half),
         standard_error=error,
         n_generated=len(x),
         n_reference=len(y),

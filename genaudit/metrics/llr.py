@@ -21,7 +21,18 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, RoleImage, Unavailable, per_image, value
+from genaudit.metrics.result import (
+    SHARE,
+    Caution,
+    Curve,
+    Estimate,
+    PictureRow,
+    Pictures,
+    RoleImage,
+    Unavailable,
+    per_image,
+    value,
+)
 from genaudit.stats.auroc import area_interval, auroc, bootstrap_areas, roc
 from genaudit.stats.bounds import Bounds, Repeats
 from genaudit.stats.resampling import percentile_interval
@@ -49,39 +60,35 @@ class LLR:
         ratio_minus_control: auroc_ratio less that of its control, with an interval from the same resamplings.
     """
 
+    explanation: ClassVar[str] = (
+        "How well log-likelihoods tell the model's own kind of images from others: raw, at the last scale, and as a "
+        "ratio to a general model; the controls are the ratio without the density model."
+    )
     citation: ClassVar[str] = (
         "Schirrmeister, Zhou, Ball, Zhang. Understanding Anomaly Detection with Deep Invertible Networks through "
         "Hierarchies of Distributions and Features. NeurIPS 2020."
     )
-    auroc_raw: float = value("none")
-    auroc_raw_lower: float
-    auroc_raw_upper: float
-    auroc_last_scale: float = value("none")
-    auroc_last_scale_lower: float
-    auroc_last_scale_upper: float
-    auroc_ratio: float = value("none")
-    auroc_ratio_lower: float
-    auroc_ratio_upper: float
-    auroc_ratio_code: float | None = value("none", default=None)
-    auroc_ratio_code_lower: float | None = None
-    auroc_ratio_code_upper: float | None = None
-    auroc_general: float | None = value("none", default=None)
-    auroc_general_lower: float | None = None
-    auroc_general_upper: float | None = None
-    auroc_code: float = value("none")
-    auroc_code_lower: float
-    auroc_code_upper: float
+    auroc_raw: Estimate = value("none", label="by log-likelihood alone", range=SHARE)
+    auroc_last_scale: Estimate = value("none", label="by the last scale alone", range=SHARE)
+    auroc_ratio: Estimate = value("none", label="by the ratio to a general model", range=SHARE)
+    auroc_ratio_code: Estimate | None = value("none", label="by the ratio to a code length", range=SHARE, default=None)
+    auroc_general: Estimate | None = value(
+        "none", label="control: by the general model alone", range=SHARE, default=None
+    )
+    auroc_code: Estimate = value("none", label="control: by code length alone", range=SHARE)
     in_distribution: str
     out_of_distribution: str
     n_in: int
     n_out: int
     ratio_to: str
-    ratio_minus_control: tuple[float, float, float]  # and its interval's ends
+    ratio_minus_control: tuple[float, float | None, float | None]  # and its interval's ends
     interval: str = "over new images of both sides in these numbers, the models held fixed: percentile bootstrap"
-    llr: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
-    log_prob: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
-    log_prob_general: np.ndarray | None = per_image()  # noqa: RUF009
-    code_bits: np.ndarray | None = per_image()  # noqa: RUF009
+    llr: np.ndarray | None = per_image(
+        gallery=("Most like the density model's images", "Least like the density model's images")
+    )
+    log_prob: np.ndarray | None = per_image(gallery=("Highest log-likelihood", "Lowest log-likelihood"))
+    log_prob_general: np.ndarray | None = per_image()
+    code_bits: np.ndarray | None = per_image()
     curves: Curve
     pictures: tuple[Pictures, ...] = ()
     cautions: tuple[Caution, ...] = ()
@@ -122,29 +129,29 @@ def judge(
     inside = "reference" if reference is not None else "generated"
     outside = "anomalies" if anomalies is not None else "generated"
     ours, others = roles[inside].scores, roles[outside].scores
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, Estimate] = {}
     areas: dict[str, np.ndarray] = {}
     for name in ours:
         areas[name] = bootstrap_areas(ours[name], others[name], repeats=bootstraps, seed=seed)
-        ends = area_interval(areas[name], min(len(ours[name]), len(others[name])), confidence)
-        numbers[f"auroc_{name}"] = auroc(ours[name], others[name])
-        numbers |= {f"auroc_{name}_lower": ends.lower, f"auroc_{name}_upper": ends.upper}
+        area = auroc(ours[name], others[name])
+        smaller = min(len(ours[name]), len(others[name]))
+        numbers[f"auroc_{name}"] = area_interval(area, areas[name], smaller, confidence)
     control = "general" if "general" in ours else "code"
     gains = {}
     for ratio, alone in (("ratio", control), ("ratio_code", "code")):
         if ratio in areas:
-            ends = percentile_interval(areas[ratio] - areas[alone], confidence)
-            gains[ratio] = (numbers[f"auroc_{ratio}"] - numbers[f"auroc_{alone}"], ends.lower, ends.upper)
+            gain = numbers[f"auroc_{ratio}"] - numbers[f"auroc_{alone}"]
+            gains[ratio] = percentile_interval(gain, areas[ratio] - areas[alone], confidence)
     grid = np.linspace(0, 1, POINTS)
     shown = roles["generated"]
     return _with_contributions(shown.contributions.shape[1])(
-        **numbers,
+        **numbers,  # type: ignore[arg-type]
         in_distribution=inside,
         out_of_distribution=outside,
         n_in=len(roles[inside].log_prob),
         n_out=len(roles[outside].log_prob),
         ratio_to="a general model" if control == "general" else "a code length",
-        ratio_minus_control=gains["ratio"],
+        ratio_minus_control=(gains["ratio"].value, *gains["ratio"].ends),
         llr=shown.scores["ratio"],
         log_prob=shown.log_prob,
         log_prob_general=shown.log_prob_general,
@@ -226,8 +233,8 @@ def _extremes(roles: Mapping[str, _Scored], name: str, sides: tuple[str, str]) -
 
 def _cautions(
     roles: Mapping[str, _Scored],
-    numbers: Mapping[str, Any],
-    gains: Mapping[str, tuple[float, float, float]],
+    numbers: Mapping[str, Estimate],
+    gains: Mapping[str, Estimate],
     floor: float,
 ) -> tuple[Caution, ...]:
     found = []
@@ -239,16 +246,17 @@ def _cautions(
                 "counted as that. images.csv has the values as they were."
             )
             found.append(Caution("log-likelihood-clipped", message))
-    for ratio, (gain, lower, upper) in gains.items():
+    for ratio, gain in gains.items():
         area = numbers[f"auroc_{ratio}"]
-        if area > 0.5 and lower <= 0:
+        if area > 0.5 and gain.lower is not None and gain.upper is not None and gain.lower <= 0:
             message = (
                 f"auroc_{ratio} ({area:.3f}) is not clearly above that of its general part alone ({area - gain:.3f}; "
-                f"difference {lower:.3f} to {upper:.3f}): it may only show that one side's images are more complex, "
-                "and not that the density model knows its own."
+                f"difference {gain.lower:.3f} to {gain.upper:.3f}): it may only show that one side's images are more "
+                "complex, and not that the density model knows its own."
             )
             found.append(Caution("ratio-not-above-control", message))
-    if numbers["auroc_raw_upper"] < 0.5:
+    upper = numbers["auroc_raw"].upper
+    if upper is not None and upper < 0.5:
         message = (
             "Out-of-distribution images have higher log-likelihoods than in-distribution ones: the raw "
             "log-likelihood does not find such images (Nalisnick et al. 2019)."

@@ -39,6 +39,10 @@ class MiFIDResult:
     one, else the training images as in the competition.
     """
 
+    explanation: ClassVar[str] = (
+        "Fréchet distance, divided by the samples' mean distance to the training images where that is small: high "
+        "where training images are copied."
+    )
     citation: ClassVar[str] = (
         "Bai, Lin, Raffel, Kan. On training sample memorization: lessons from benchmarking generative modeling with a "
         "large-scale competition. KDD 2021."
@@ -132,8 +136,8 @@ def judge(
             )
         )
     return MiFIDResult(
-        mifid=fd.fd / (distance + EPSILON) if penalised else fd.fd,
-        fd=fd.fd,
+        mifid=fd.fd.value / (distance + EPSILON) if penalised else fd.fd.value,
+        fd=fd.fd.value,
         memorisation_distance=distance,
         memorisation_distance_reference=beside,
         penalised=penalised,

@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import as_rows, blocks
 from genaudit.stats.bounds import Bounds
-from genaudit.stats.resampling import LEAST, NO_INTERVAL, Interval, bootstrap_indices, percentile_interval
+from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval
 
 REPEATS = 500  # of the bootstrap
 Percent = Annotated[float, Bounds(0, 50, below=True)]
@@ -29,12 +29,13 @@ class PathLengthResult:
     generator that was given, whatever the generated images are.
     """
 
+    explanation: ClassVar[str] = (
+        "How much images change along short steps between latent vectors; low where the latent space is smooth."
+    )
     citation: ClassVar[str] = (
         "Karras, Laine, Aila. A style-based generator architecture for generative adversarial networks. CVPR 2019."
     )
-    ppl: float = value("lower")
-    ppl_lower: float
-    ppl_upper: float
+    ppl: Estimate = value("lower")
     mean_of_all: float
     deviation: float
     discarded: int
@@ -58,23 +59,26 @@ def trimmed_mean(lengths: Any, *, discard: float = 1.0) -> float:
     return float(lengths[(low <= lengths) & (lengths <= high)].mean())
 
 
-def _interval(lengths: np.ndarray, discard: float, confidence: float, seed: int) -> Interval:
-    """Bootstrap-t of the trimmed mean, no lower than 0: lengths are skewed.
+def _estimate(lengths: np.ndarray, discard: float, confidence: float, seed: int) -> Estimate:
+    """The trimmed mean with its bootstrap-t, no lower than 0: lengths are skewed.
 
     Of 100 log-normal lengths the percentile bootstrap held the expectation in 0.89 of 200 simulations at 0.95.
     """
+    mean = trimmed_mean(lengths, discard=discard)
     if len(lengths) < LEAST:
-        return NO_INTERVAL
-    mean, error = trimmed_mean(lengths, discard=discard), _standard_error(lengths, discard)
+        return Estimate(mean)
+    error = _standard_error(lengths, discard)
     if error == 0:
-        return Interval(mean, mean)
+        return Estimate(mean, mean, mean)
     studentised = []
     for (index,) in bootstrap_indices((len(lengths),), repeats=REPEATS, seed=seed):
         drawn = lengths[index]
         if (its := _standard_error(drawn, discard)) > 0:
             studentised.append((trimmed_mean(drawn, discard=discard) - mean) / its)
-    low, high = percentile_interval(studentised, confidence)
-    return Interval(max(0.0, mean - high * error), mean - low * error)
+    low, high = percentile_interval(0.0, studentised, confidence).ends
+    if low is None or high is None:
+        return Estimate(mean)
+    return Estimate(mean, max(0.0, mean - high * error), mean - low * error)
 
 
 def _standard_error(lengths: np.ndarray, discard: float) -> float:
@@ -111,7 +115,7 @@ def judge(
     lengths = np.concatenate([block[:, 0] for _, block in blocks(rows, "generated")])
     if len(lengths) < 2:
         raise Unavailable("perceptual path length averages over steps, one per image, and needs at least 2 images")
-    interval = _interval(lengths, discard, confidence, seed)
+    estimate = _estimate(lengths, discard, confidence, seed)
     cautions = []
     if distance != "lpips":
         cautions.append(
@@ -123,9 +127,7 @@ def judge(
         )
     low, high = np.percentile(lengths, discard, method="lower"), np.percentile(lengths, 100 - discard, method="higher")
     return PathLengthResult(
-        ppl=trimmed_mean(lengths, discard=discard),
-        ppl_lower=interval.lower,
-        ppl_upper=interval.upper,
+        ppl=estimate,
         mean_of_all=float(lengths.mean()),
         deviation=float(lengths.std(ddof=1)),
         discarded=int(((lengths < low) | (lengths > high)).sum()),

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Curve, PictureRow, Pictures, RoleImage, per_image, value
+from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.bounds import Natural
@@ -37,20 +37,20 @@ class PIADResult:
             they score alike.
     """
 
+    explanation: ClassVar[str] = (
+        "Perceptual reconstruction error of an anomaly detector trained on real images; high where an image looks "
+        "unlike them."
+    )
     citation: ClassVar[str] = (
         "Tuluptceva, Bakker, Fedulova, Konushin. Perceptual Image Anomaly Detection. ACPR 2019. arXiv:1909.05904."
     )
-    piad_mean: float = value("lower")
-    piad_mean_lower: float
-    piad_mean_upper: float
-    auroc: float | None = value("higher", default=None)
-    auroc_lower: float | None = None
-    auroc_upper: float | None = None
+    piad_mean: Estimate = value("lower", label="mean over images")
+    auroc: Estimate | None = value("higher", label="anomalies above normal images", range=SHARE, default=None)
     piad_mean_reference: float | None = None
     generated_above_reference: float | None = None
     normal: str | None = None
     interval: str = "over new images of every set in these numbers, the detector held fixed: percentile bootstrap"
-    piad: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    piad: np.ndarray | None = per_image(gallery=("Most anomalous", "Least anomalous"))
     scores: Curve
     pictures: tuple[Pictures, ...] = ()
     cautions: tuple[Caution, ...] = ()
@@ -81,30 +81,25 @@ def judge(
     given = {"generated": generated, "reference": reference, "anomalies": anomalies}
     rows = {role: as_rows(each, role) for role, each in given.items() if each is not None}
     scores = {role: _scores(each, role) for role, each in rows.items()}
-    interval = bootstrap_mean(scores["generated"], confidence=confidence, seed=seed)
+    mean = bootstrap_mean(scores["generated"], confidence=confidence, seed=seed)
     normal: str | None = None
-    area: float | None = None
-    ends: tuple[float | None, float | None] = (None, None)
+    area: Estimate | None = None
     cautions: list[Caution] = []
     if anomalies is not None:
         normal = "reference" if reference is not None else "generated"
-        area = auroc(scores["anomalies"], scores[normal])
-        ends = auroc_interval(scores["anomalies"], scores[normal], confidence=confidence, seed=seed)
-        if ends[1] is not None and ends[1] < 0.5:
+        area = auroc_interval(scores["anomalies"], scores[normal], confidence=confidence, seed=seed)
+        if area.upper is not None and area.upper < 0.5:
             cautions.append(Caution("anomalies-score-lower", _LOWER.format(normal=normal)))
     mean_reference = above = None
     if reference is not None:
-        mean_reference = float(scores["reference"].mean())
+        real = bootstrap_mean(scores["reference"], confidence=confidence, seed=seed)
+        mean_reference = real.value
         above = auroc(scores["generated"], scores["reference"])
-        if interval.upper < bootstrap_mean(scores["reference"], confidence=confidence, seed=seed).lower:
+        if mean.upper is not None and real.lower is not None and mean.upper < real.lower:
             cautions.append(Caution("easier-than-real", _EASIER))
     return PIADResult(
-        piad_mean=float(scores["generated"].mean()),
-        piad_mean_lower=interval.lower,
-        piad_mean_upper=interval.upper,
+        piad_mean=mean,
         auroc=area,
-        auroc_lower=ends[0],
-        auroc_upper=ends[1],
         piad_mean_reference=mean_reference,
         generated_above_reference=above,
         normal=normal,

@@ -20,11 +20,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Unavailable, per_image, value
+from genaudit.metrics.result import SHARE, Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count
-from genaudit.stats.subsampling import NONE, NOTHING, Spread, over_parts, positive_ends, share_ends
+from genaudit.stats.subsampling import NOTHING, Spread, over_parts, positive_interval, share_interval
 
 FEW_IMAGES = 500  # below, a share's 95 % interval is wider than 0.08 and the balls are wide too
 
@@ -47,6 +47,10 @@ class PRDCResult:
     density would be 1 then, whatever the numbers of images.
     """
 
+    explanation: ClassVar[str] = (
+        "Neighbourhood overlap: precision and density speak of quality, recall and coverage of diversity; blind to "
+        "memorisation."
+    )
     citation: ClassVar[str] = (
         "Kynkäänniemi, Karras, Laine, Lehtinen, Aila. Improved precision and recall metric for assessing generative "
         "models. NeurIPS 2019. Naeem, Oh, Uh, Choi, Yoo. Reliable fidelity and diversity metrics for generative "
@@ -56,18 +60,10 @@ class PRDCResult:
         "reference": "balls around copies are narrower, so that precision, density and coverage are too low",
         "generated": "balls around copies are narrower, so that recall is too low",
     }
-    precision: float = value("higher")
-    precision_lower: float | None
-    precision_upper: float | None
-    recall: float = value("higher")
-    recall_lower: float | None
-    recall_upper: float | None
-    density: float = value("higher")
-    density_lower: float | None
-    density_upper: float | None
-    coverage: float = value("higher")
-    coverage_lower: float | None
-    coverage_upper: float | None
+    precision: Estimate = value("higher", label="samples near real images", range=SHARE)
+    recall: Estimate = value("higher", label="real images near samples", range=SHARE)
+    density: Estimate = value("higher", label="real neighbourhoods a sample lies in")
+    coverage: Estimate = value("higher", label="real images with a sample nearby", range=SHARE)
     k: int
     n_generated: int
     n_reference: int
@@ -75,7 +71,7 @@ class PRDCResult:
     interval: str = (
         "over new generated and reference images in these numbers: from random parts, Wilson's form for shares"
     )
-    reference_balls: np.ndarray | None = per_image()  # noqa: RUF009
+    reference_balls: np.ndarray | None = per_image()
     cautions: tuple[Caution, ...] = ()
 
 
@@ -146,12 +142,9 @@ def judge(
     summary = _summary(found, k)
     assert found.spare is not None
     spread = _spread(*found.spare, k, seed)
-    precision = share_ends(summary.precision, spread["precision"], m, confidence)
-    recall = share_ends(summary.recall, spread["recall"], n, confidence)
-    coverage = share_ends(summary.coverage, spread["coverage"], n, confidence)
-    density = positive_ends(summary.density, spread["density"], confidence)
+    density = positive_interval(summary.density, spread["density"], confidence)
     if summary.density > 0.95 * n / k:  # nearly every ball holds every image: the value cannot move
-        density = NONE
+        density = Estimate(summary.density)
     cautions = [
         Caution(
             "duplicates",
@@ -182,18 +175,10 @@ def judge(
         )
     others = np.arange(n - 1, n - 1 - k, -1.0)
     return PRDCResult(
-        precision=summary.precision,
-        precision_lower=precision[0],
-        precision_upper=precision[1],
-        recall=summary.recall,
-        recall_lower=recall[0],
-        recall_upper=recall[1],
-        density=summary.density,
-        density_lower=density[0],
-        density_upper=density[1],
-        coverage=summary.coverage,
-        coverage_lower=coverage[0],
-        coverage_upper=coverage[1],
+        precision=share_interval(summary.precision, spread["precision"], m, confidence),
+        recall=share_interval(summary.recall, spread["recall"], n, confidence),
+        density=density,
+        coverage=share_interval(summary.coverage, spread["coverage"], n, confidence),
         k=k,
         n_generated=m,
         n_reference=n,

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Unavailable, per_image, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count
-from genaudit.stats.subsampling import NOTHING, Spread, over_parts, positive_ends
+from genaudit.stats.subsampling import NOTHING, Spread, over_parts, positive_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,10 @@ class RarityResult:
     that lie in any neighbourhood; the others have no rarity.
     """
 
+    explanation: ClassVar[str] = (
+        "How sparse the real images are around each sample that lies among them; neither high nor low is better."
+    )
+    unbiased: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Han, Choi, Choi, Kim, Ha, Choi. Rarity score: a new metric to evaluate the uncommonness of synthesized "
         "images. ICLR 2023."
@@ -36,9 +40,7 @@ class RarityResult:
     copies_break: ClassVar[dict[str, str]] = {
         "reference": "balls around copies are narrower, so that rarity is too low and fewer images have one",
     }
-    rarity_mean: float = value("none")
-    rarity_mean_lower: float | None
-    rarity_mean_upper: float | None
+    rarity_mean: Estimate = value("none", label="mean over samples that have one", held_out="rarity_reference")
     rarity_reference: float
     share_rated: float
     k: int
@@ -48,7 +50,7 @@ class RarityResult:
         "over new generated and reference images in these numbers: from random parts of both sets; images without a "
         "rarity do not count"
     )
-    rarity: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    rarity: np.ndarray | None = per_image(gallery=("Rarest", "Most common"))
     cautions: tuple[Caution, ...] = ()
 
 
@@ -107,11 +109,8 @@ def judge(
     if not rated.any():
         raise Unavailable("no generated image lies in the neighbourhood of a reference image: none has a rarity")
     mean = float(found[rated].mean())
-    lower, upper = positive_ends(mean, _spread(members, seed), confidence)
     return RarityResult(
-        rarity_mean=mean,
-        rarity_mean_lower=lower,
-        rarity_mean_upper=upper,
+        rarity_mean=positive_interval(mean, _spread(members, seed), confidence),
         rarity_reference=float(np.nanmean(_smallest_balls(rows, radii, rows, device, others=True))),
         share_rated=float(rated.mean()),
         k=k,

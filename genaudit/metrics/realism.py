@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Unavailable, per_image, value
+from genaudit.metrics.result import SHARE, Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.neighbours import Neighbours
-from genaudit.stats.subsampling import Spread, kth_kept, over_parts, positive_ends, share_ends
+from genaudit.stats.subsampling import Spread, kth_kept, over_parts, positive_interval, share_interval
 
 EPSILON = 1e-5  # the authors' code adds it to distances: copies of real images have a high realism, not an infinite one
 CANDIDATES = 4  # pairs a tile whose float32 ratios are highest and whose float64 ratios decide
@@ -35,6 +35,10 @@ class RealismResult:
     `realistic` is the share of generated images with a ratio of 1 or more.
     """
 
+    explanation: ClassVar[str] = (
+        "How well inside the real images' neighbourhoods each sample lies; 1 or more is inside; quality alone, blind "
+        "to diversity."
+    )
     citation: ClassVar[str] = (
         "Kynkäänniemi, Karras, Laine, Lehtinen, Aila. Improved precision and recall metric for assessing generative "
         "models. NeurIPS 2019, section 5."
@@ -42,12 +46,8 @@ class RealismResult:
     copies_break: ClassVar[dict[str, str]] = {
         "reference": "balls around copies are narrower, so that realism is too low",
     }
-    realism_median: float = value("higher")
-    realism_median_lower: float | None
-    realism_median_upper: float | None
-    realistic: float = value("higher")
-    realistic_lower: float | None
-    realistic_upper: float | None
+    realism_median: Estimate = value("higher", label="radius over distance, median")
+    realistic: Estimate = value("higher", label="share inside a neighbourhood", range=SHARE)
     k: int
     n_generated: int
     n_reference: int
@@ -55,7 +55,7 @@ class RealismResult:
         "over new generated and reference images in these numbers: from random parts of both sets, Wilson's form for "
         "the share"
     )
-    realism: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
+    realism: np.ndarray | None = per_image(gallery=("Most realistic", "Least realistic"))
     cautions: tuple[Caution, ...] = ()
 
 
@@ -113,15 +113,9 @@ def judge(
     found = _ratios(Chosen(rows, kept), own[kept], points, device)
     spread = _spread(rows, neighbours, points, k, device, seed)
     middle, share = float(np.median(found)), float((found >= 1).mean())
-    median = positive_ends(middle, spread["median"], confidence)
-    inside = share_ends(share, spread["realistic"], len(found), confidence)
     return RealismResult(
-        realism_median=middle,
-        realism_median_lower=median[0],
-        realism_median_upper=median[1],
-        realistic=share,
-        realistic_lower=inside[0],
-        realistic_upper=inside[1],
+        realism_median=positive_interval(middle, spread["median"], confidence),
+        realistic=share_interval(share, spread["realistic"], len(found), confidence),
         k=k,
         n_generated=len(found),
         n_reference=len(rows),

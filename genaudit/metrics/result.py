@@ -3,15 +3,19 @@
 A metric's result is a frozen dataclass. Its fields say, through `dataclasses.field` metadata, what they are, so
 that the reports can write any metric's result without knowing the metric:
 
-- `value(better=...)`: a number for the headline table. Fields `NAME_lower` and `NAME_upper`, where they
-  exist, are the ends of its interval; a field `pvalue` is the metric's p-value.
-- `per_image(...)`: an array `(n_generated,)`, a column of `images.csv`; with `gallery=True` its lowest and
-  highest images are shown.
+- `value(better=...)`: a number for the headline table, with its label and its natural range. An `Estimate` brings
+  its interval; where the number is a plain float, fields `NAME_lower` and `NAME_upper` may hold the ends. A field
+  `pvalue` is the metric's p-value.
+- `per_image(...)`: an array `(n_generated,)`, a column of `images.csv`; with `gallery=(HIGHEST, LOWEST)`, captions,
+  its highest and lowest images are shown.
 - a field that holds a `Curve`, `Cloud`, `Retrieval` or `Pictures`, or a tuple of them, is drawn.
 - a field `cautions: tuple[Caution, ...]` holds warnings.
 - every other field is a detail: scalars, strings, short sequences and dictionaries of those.
 
-The class attribute `citation` names the source. A metric may also return a plain float or a `dict[str, float]`.
+The class attribute `citation` names the source, `explanation` says in a line what the metric tells a reader who does
+not know it, and what it is blind to, and `unbiased = True` that the mean does not move with the number of generated
+images. A metric may also return a plain float or a `dict[str, float]`, in which `NAME_lower` and `NAME_upper` are the
+ends of NAME's interval.
 """
 
 from __future__ import annotations
@@ -21,30 +25,69 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genaudit.stats.estimate import Estimate as Estimate
+
 Better = Literal["lower", "higher", "none"]
 
 KIND = "genaudit_kind"
+DECLARED = "genaudit_declared"
 
 
-def value(better: Better, *, name: str | None = None, default: Any = MISSING) -> Any:
-    """A dataclass field that is a headline number.
+@dataclass(frozen=True)
+class Declared:
+    """What `value` was told."""
+
+    better: Better = "none"
+    label: str = ""
+    range: tuple[float, float] | None = None
+    held_out: str | float | None = None
+
+
+SHARE = (0.0, 1.0)  # the range of shares, areas under curves, probabilities
+
+
+def value(
+    better: Better,
+    *,
+    name: str | None = None,
+    label: str = "",
+    range: tuple[float, float] | None = None,
+    held_out: str | float | None = None,
+    default: Any = MISSING,
+) -> Any:
+    """A dataclass field that is a headline number: an `Estimate`, a float, or None where there is none.
 
     Args:
         better: which direction is better for a generative model: "lower", "higher" or "none".
         name: the name in the reports where it cannot be the field's own (`as` is a Python keyword).
+        label: a few words that say what it is, beside the name.
+        range: the least and the greatest value that there can be: the scale of the interval's bar. None: no bounds.
+        held_out: where neither end is better, what held-out real images reach: the number, or the field that holds it.
         default: the field's default, if it has one.
     """
-    return field(metadata={KIND: "value", "better": better, "name": name}, default=default)
+    declared = Declared(better, label, range, held_out)
+    return field(metadata={KIND: "value", "name": name, DECLARED: declared}, default=default)
+
+
+def declared(cls: Any) -> dict[str, Declared]:
+    """What a result class declares of its values, by their names in the reports."""
+    fields = getattr(cls, "__dataclass_fields__", {}).values()
+    return {each.metadata["name"] or each.name: each.metadata[DECLARED] for each in fields if DECLARED in each.metadata}
 
 
 def per_image(
-    *, name: str | None = None, gallery: bool = False, levels: bool = False, refers_to: str | None = None
+    *,
+    name: str | None = None,
+    gallery: bool | tuple[str, str] = False,
+    levels: bool = False,
+    refers_to: str | None = None,
 ) -> Any:
     """A dataclass field `(n_generated,)` that becomes a column of `images.csv`; None where it is absent.
 
     Args:
         name: the column's name where it is not the field's own.
-        gallery: show the images with the lowest and the highest values.
+        gallery: show the images with the highest and the lowest values, under these captions; True: "Highest" and
+            "Lowest".
         levels: the values are levels 1, 2, ...; a grid shows some images of each.
         refers_to: a role; the values are indices of that role's images and are written as their names.
     """

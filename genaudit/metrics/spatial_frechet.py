@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from genaudit.metrics import frechet
-from genaudit.metrics.result import Caution, value
+from genaudit.metrics.result import Caution, Estimate, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,14 @@ class SpatialFrechetResult:
     The interval is that of `fd`: how the value varies over new images, without its upward bias.
     """
 
+    explanation: ClassVar[str] = (
+        "Fréchet distance of feature maps with their positions; sees where things are, which pooled features forget, "
+        "blind to memorisation."
+    )
     citation: ClassVar[str] = (
         "Nash, Menick, Dieleman, Battaglia. Generating images with sparse representations. ICML 2021."
     )
-    sfd: float = value("lower")
-    sfd_lower: float | None
-    sfd_upper: float | None
+    sfd: Estimate = value("lower")
     mean_term: float
     covariance_term: float
     dimensions: int
@@ -48,8 +50,6 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Spatia
     found = frechet.judge(generated=generated, reference=reference, confidence=confidence)
     return SpatialFrechetResult(
         sfd=found.fd,
-        sfd_lower=found.fd_lower,
-        sfd_upper=found.fd_upper,
         mean_term=found.mean_term,
         covariance_term=found.covariance_term,
         dimensions=found.dimensions,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from genaudit.metrics.result import value
+from genaudit.metrics.result import Estimate, value
 from genaudit.stats.bounds import Repeats
 from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
@@ -26,13 +26,14 @@ class SWDResult:
     It shrinks as 1/sqrt(D) with the number of features; `squared` is its square.
     """
 
+    explanation: ClassVar[str] = (
+        "Transport cost between the features along random directions; zero only for equal laws, blind to memorisation."
+    )
     citation: ClassVar[str] = (
         "Bonneel, Rabin, Peyré, Pfister. Sliced and Radon Wasserstein barycenters of measures. Journal of "
         "Mathematical Imaging and Vision 2015."
     )
-    swd: float = value("lower")
-    swd_lower: float | None
-    swd_upper: float | None
+    swd: Estimate = value("lower")
     squared: float
     directions: int
     n_generated: int
@@ -81,10 +82,9 @@ def judge(
     found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
     half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
     enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
+    cost = Estimate(found.mean, *(max(found.mean - half, 0.0), found.mean + half) if enough else ())
     return SWDResult(
-        swd=float(np.sqrt(found.mean)),
-        swd_lower=float(np.sqrt(max(found.mean - half, 0.0))) if enough else None,
-        swd_upper=float(np.sqrt(found.mean + half)) if enough else None,
+        swd=cost.map(lambda mean: float(np.sqrt(mean))),
         squared=found.mean,
         directions=directions,
         n_generated=len(generated),

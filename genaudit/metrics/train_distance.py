@@ -2,9 +2,8 @@
 
 AuthPct and C_T speak of all samples at once; a model that copies one sample in twenty hides in them. With t the
 training image nearest to x and t' the nearest other training image of t, let rho(x) = d(x, t) / d(t, t'), as AuthPct
-compares
-them (Alaa et al. 2022). Held-out real images say which ratios are too small: the threshold is their k-th smallest,
-k = 1 % of them, and
+compares them (Alaa et al. 2022). Held-out real images say which ratios are too small: the threshold is their k-th
+smallest, k = 1 % of them, and
 
     near_copies = percent of generated images with rho below the threshold.
 
@@ -38,19 +37,23 @@ class TrainDistanceResult:
     copies, were the samples real images: exact.
     """
 
+    explanation: ClassVar[str] = (
+        "Percent of samples nearer to a training image than 99 % of unseen real images are; about 1 is honest, high "
+        "where some training images are copied."
+    )
     citation: ClassVar[str] = (
         "Alaa, van Breugel, Saveliev, van der Schaar. How faithful is your synthetic data? Sample-level metrics for "
         "evaluating and auditing generative models. ICML 2022."
     )
-    near_copies: float = value("lower")
-    train_distance_ratio: float | None = value("none")
+    near_copies: float = value("lower", label="percent of samples, about 1 for real images")
+    train_distance_ratio: float | None = value("none", label="median, over that of real images")
     pvalue: float
     threshold: float
     held_out_below: int
     n_generated: int
     n_reference: int
     n_train: int
-    nearness: np.ndarray | None = per_image()  # noqa: RUF009
+    nearness: np.ndarray | None = per_image()
     cautions: tuple[Caution, ...] = ()
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genaudit.metrics.generator_rows import AIS, by_role, disagreement, leading
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import SHARE, Caution, Unavailable, value
 from genaudit.stats.bounds import Repeats
 from genaudit.stats.typicality import SIZES, Typicality, typicality_test
 
@@ -31,14 +31,18 @@ class TypicalityResult:
     batches that are atypical by being too likely, `deviation` the mean log-likelihood plus the entropy, in nats.
     """
 
+    explanation: ClassVar[str] = (
+        "Share of batches of real images whose mean log-likelihood is typical of the generator; too likely is "
+        "atypical too."
+    )
     citation: ClassVar[str] = (
         "Nalisnick, Matsukawa, Teh, Lakshminarayanan. Detecting out-of-distribution inputs to deep generative models "
         "using typicality. arXiv:1906.02994; Intriguing Properties of Modern GANs. Under review (anonymous), 2023."
     )
-    typical_fraction_10: float | None = value("higher", default=None)
-    typical_fraction_25: float | None = value("higher", default=None)
-    typical_fraction_50: float | None = value("higher", default=None)
-    typical_fraction_75: float | None = value("higher", default=None)
+    typical_fraction_10: float | None = value("higher", label="batches of 10 images", range=SHARE, default=None)
+    typical_fraction_25: float | None = value("higher", label="batches of 25 images", range=SHARE, default=None)
+    typical_fraction_50: float | None = value("higher", label="batches of 50 images", range=SHARE, default=None)
+    typical_fraction_75: float | None = value("higher", label="batches of 75 images", range=SHARE, default=None)
     tested: str
     entropy: float
     control: dict[str, float]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy import linalg, special
 
-from genaudit.metrics.result import Caution, Unavailable, value
+from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.bounds import Positive
 from genaudit.stats.chosen import Chosen
@@ -31,12 +31,13 @@ class VendiResult:
     It grows with N: compare sets of equally many images. `vendi_reference` is the score of as many reference images.
     """
 
+    explanation: ClassVar[str] = (
+        "Effective number of different images among the samples; diversity alone, blind to quality."
+    )
     citation: ClassVar[str] = (
         "Friedman, Dieng. The Vendi Score: a diversity evaluation metric for machine learning. TMLR 2023."
     )
-    vendi: float = value("higher")
-    vendi_lower: float | None
-    vendi_upper: float | None
+    vendi: Estimate = value("higher")
     q: float | str
     n_generated: int
     dimensions: int
@@ -105,9 +106,9 @@ def judge(
         error_of_log = float(np.std(influence, ddof=1)) / np.sqrt(n)
         factor = float(np.exp(special.ndtri(0.5 + confidence / 2) * error_of_log))
     return VendiResult(
-        vendi=score,
-        vendi_lower=None if factor is None else max(score / factor, 1.0),
-        vendi_upper=None if factor is None else min(score * factor, float(min(n, dimensions))),
+        vendi=Estimate(score)
+        if factor is None
+        else Estimate(score, max(score / factor, 1.0), min(score * factor, float(min(n, dimensions)))),
         q="infinity" if np.isinf(q) else q,
         n_generated=n,
         dimensions=dimensions,

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genaudit.atomic import atomic_write
 from genaudit.backbones.folding import fold_batch_norms
 from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
@@ -43,9 +44,8 @@ class FilterStatistics:
     def save(self, path: str | Path, **about: Any) -> None:
         """Write as JSON with the keys `mean` and `std`, and `about` beside them (layer, source, number of images)."""
         text = json.dumps({**about, "mean": self.mean.tolist(), "std": self.std.tolist()})
-        temporary = Path(f"{path}.partial")
-        temporary.write_text(text)
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            temporary.write_text(text)
 
     @classmethod
     def load(cls, path: str | Path) -> FilterStatistics:

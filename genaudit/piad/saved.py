@@ -12,7 +12,6 @@ another machine finds them there, or is told where they are, and takes no others
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from torch import nn
 
 from genaudit import model_folder
+from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
 from genaudit.model_folder import WEIGHTS
 from genaudit.piad.networks import Architecture, PIADNetworks, build
@@ -77,10 +77,9 @@ def save(model: Model, folder: str | Path, node: Mapping[str, Any] | None, **abo
         for name, network in model.networks._asdict().items()
         for key, tensor in network.state_dict().items()
     }
-    temporary = folder / f"{WEIGHTS}.partial"
-    temporary.write_bytes(serialised(tensors))  # save_file would leave it to the owner alone
-    about = {"weights_sha256": sha256_of_file(temporary), **about}
-    os.replace(temporary, folder / WEIGHTS)
+    with atomic_write(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(serialised(tensors))  # save_file would leave it to the owner alone
+        about = {"weights_sha256": sha256_of_file(temporary), **about}
     record = {
         "kind": KIND,
         "architecture": asdict(model.architecture),
@@ -90,9 +89,8 @@ def save(model: Model, folder: str | Path, node: Mapping[str, Any] | None, **abo
         "perceptual": None if model.perceptual is None else identity(model.perceptual) | {"node": dict(node or {})},
         **about,
     }
-    temporary = folder / f"{RECORD}.partial"
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / RECORD)
+    with atomic_write(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def identity(perceptual: Perceptual) -> dict[str, Any]:

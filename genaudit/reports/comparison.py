@@ -11,16 +11,16 @@ says so. The runs' verdicts stand first; the diversity of a model that repeats t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import UserError
-from genaudit.metrics.result import Better, RealFloor
-from genaudit.reports.decisions import decide, from_held_out, settings_of, why_unrankable
+from genaudit.metrics.result import Better, Declared, Estimate, RealFloor, declared
+from genaudit.reports.decisions import class_of, decide, from_held_out, settings_of, why_unrankable
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import ReportWarning
-from genaudit.reports.values import Value, plain
+from genaudit.reports.values import Value, explanation, plain
 from genaudit.reports.verdict_rows import VerdictRow, verdict_rows, why_not_ranked
 
 if TYPE_CHECKING:
@@ -104,10 +104,14 @@ class CorrelationRow:
     name: str
     column: str
     kind: str
-    value: float
-    lower: float
-    upper: float
+    estimate: Estimate
     n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of correlations.csv."""
+        ends = {"value": self.estimate.value, "lower": self.estimate.lower, "upper": self.estimate.upper}
+        names = {"metric": self.metric, "name": self.name, "column": self.column, "kind": self.kind}
+        return {**names, **ends, "n": self.n}
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,11 @@ class Comparison:
     def verdicts(self) -> list[VerdictRow]:
         """The answers of the runs' verdicts, one row a question."""
         return verdict_rows(self.runs)
+
+    def explanation(self, metric: str) -> str:
+        """What a metric tells a reader; empty where none of the runs says which function of genaudit's it is."""
+        classes = (class_of(run, metric) for run in self.runs if metric in run.report["metrics"])
+        return next((explanation(each) for each in classes if each is not None), "")
 
     def to_dict(self) -> dict[str, Any]:
         """comparison.json: schema, runs, verdicts, rows with one cell per run that has the value, warnings."""
@@ -194,7 +203,7 @@ class Comparison:
                 }
                 for row in self.rows
             ],
-            "correlations": [plain(asdict(each), []) for each in self.correlations],
+            "correlations": [plain(each.to_dict(), []) for each in self.correlations],
             "warnings": [{"code": each.code, "metric": each.metric, "message": each.message} for each in self.warnings],
         }
 
@@ -228,7 +237,7 @@ class Comparison:
             "comparison.json": lambda stream: text(json_text(document), stream),
         }
         if self.correlations:
-            columns = list(asdict(self.correlations[0]))
+            columns = list(document["correlations"][0])
             rows = [[each[column] for column in columns] for each in document["correlations"]]
             files["correlations.csv"] = lambda stream: write_csv(columns, rows, stream)
         return write_together(Path(out), files)
@@ -299,9 +308,17 @@ def _value(run: Run, metric: str, name: str) -> Value | None:
     found = run.report["metrics"].get(metric, {"values": {}})["values"].get(name)
     if not found:
         return None
+    said = declared(class_of(run, metric)).get(name, Declared())
     real = found.get("real")
-    floor = RealFloor(**real) if real else None
-    return Value(found["value"], found["lower"], found["upper"], found["better"], real=floor)
+    return Value(
+        found["value"],
+        found["lower"],
+        found["upper"],
+        found["better"],
+        label=said.label,
+        range=said.range,
+        real=RealFloor(**real) if real else None,
+    )
 
 
 def make_row(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genaudit.metrics.result import base_name
 from genaudit.reports.digits import MISSING, show, show_interval
-from genaudit.reports.explanations import explain
 from genaudit.reports.first_screen import QUESTIONS
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
 from genaudit.reports.plots import scatter
@@ -50,11 +48,11 @@ def html(comparison: Comparison) -> str:
         "verdicts": [(QUESTIONS[row.question], row.texts) for row in comparison.verdicts],
         "metrics": metrics,
         "real": real,
-        "explanations": {metric: explain(base_name(metric)) for metric in metrics},
+        "explanations": {metric: comparison.explanation(metric) for metric in metrics},
         "directions": DIRECTIONS,
         "warnings": comparison.warnings,
         "correlations": [
-            (each, show(each.value), show_interval(each.lower, each.upper)) for each in comparison.correlations
+            (each, show(each.estimate), show_interval(*each.estimate.ends)) for each in comparison.correlations
         ],
         "scatters": [
             scatter(f"{each.metric} \N{MIDDLE DOT} {each.name}", each.column, each.name, each.points)
@@ -100,8 +98,8 @@ def console(comparison: Comparison, plain: bool) -> Group:
         for header in ("metric", "value", "with", "correlation", "", "interval", "runs"):
             beside.add_column(header, no_wrap=True)
         for each in comparison.correlations:
-            interval = show_interval(each.lower, each.upper)
-            shown = (each.metric, each.name, each.column, each.kind, show(each.value), interval, str(each.n))
+            interval = show_interval(*each.estimate.ends)
+            shown = (each.metric, each.name, each.column, each.kind, show(each.estimate), interval, str(each.n))
             beside.add_row(*(text((cell, "")) for cell in shown))
         parts.append(beside)
     parts += [
@@ -135,7 +133,7 @@ def _floor(row: Row) -> ValueText:
 
 
 def _shown(row: Row) -> list[ValueText]:
-    between = scale(row.name, [cell.value for cell in row.cells if cell and cell.value.value is not None])
+    between = scale([cell.value for cell in row.cells if cell and cell.value.value is not None])
     return [_show(cell, between) for cell in row.cells]
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from genaudit.metrics.result import base_name
+from genaudit.metrics.declared import result_class_of
+from genaudit.metrics.result import Declared, base_name, declared
 from genaudit.reports.values import Value
 
 if TYPE_CHECKING:
@@ -21,19 +22,6 @@ UNRANKABLE = {  # cautions that say that a value cannot be ranked
     "width-too-small": "the score is near its ceiling",
     "threshold-above-honest-images": "honest models are penalised too",
     "extrapolation-from-singular-subsets": "it is extrapolated from singular covariances",
-}
-UNBIASED = (
-    "kd",
-    "as_i",
-    "fd_infinity",
-    "rarity",
-)  # metrics whose mean does not move with the number of generated images
-HELD_OUT = {  # values whose best end is that of held-out real images: the detail that holds it
-    "authpct": "authpct_reference",
-    "as_i_mean": "as_i_mean_reference",
-    "as_i_median": "as_i_median_reference",
-    "rarity_mean": "rarity_reference",
-    "ct": 0.0,
 }
 
 
@@ -106,7 +94,8 @@ def why_unrankable(runs: Sequence[Run]) -> dict[str, str]:
             }
             if len(digests) > 1:
                 found[metric] = f"the {role} images differ"
-        if base_name(metric) not in UNBIASED and len({entry["n"].get("generated") for _, entry in entries}) > 1:
+        unbiased = any(getattr(class_of(run, metric), "unbiased", False) for run, _ in entries)
+        if not unbiased and len({entry["n"].get("generated") for _, entry in entries}) > 1:
             found[metric] = "it depends on the number of images, which differs (equal_n=true compares at equal numbers)"
     return found
 
@@ -119,9 +108,15 @@ def settings_of(run: Run, metric: str) -> Any:
     return node
 
 
+def class_of(run: Run, metric: str) -> Any:
+    """The result class of a run's metric, where it is one of genaudit's own; else None."""
+    given = settings_of(run, metric)
+    return result_class_of(given.get("_target_")) if isinstance(given, Mapping) else None
+
+
 def from_held_out(run: Run, metric: str, name: str, value: Value) -> float | None:
     """The distance of a value to that of held-out real images; None where that is not its better end, or not known."""
-    held_out = HELD_OUT.get(name)
+    held_out = declared(class_of(run, metric)).get(name, Declared()).held_out
     if isinstance(held_out, str):
         held_out = run.report["metrics"][metric]["details"].get(held_out)
     if value.value is None or not isinstance(held_out, (int, float)):

@@ -16,7 +16,6 @@ import numpy as np
 
 from genaudit.metrics.result import Pictures, Retrieval, RoleImage
 from genaudit.reports.digits import show
-from genaudit.reports.explanations import COLUMNS
 
 if TYPE_CHECKING:
     from genaudit.reports.report import Report
@@ -94,7 +93,7 @@ class Gallery:
         seen: list[tuple[str, np.ndarray]] = []
         for metric, entry in self.report.metrics.items():
             for column in entry.parts.columns:
-                if not column.gallery or column.values.ndim != 1 or column.values.dtype.kind not in "fiu":
+                if column.gallery is None or column.values.ndim != 1 or column.values.dtype.kind not in "fiu":
                     continue
                 values = column.values.astype(float)
                 if any(name == column.name and np.array_equal(old, values, equal_nan=True) for name, old in seen):
@@ -104,12 +103,11 @@ class Gallery:
                 order = order[np.isfinite(values[order])]
                 shown = min(EXTREMES, len(order) // 2)
                 if shown:
-                    labels = COLUMNS.get(column.name, ("Highest", "Lowest"))
                     highest, lowest = (
                         [self.picture("generated", int(index), show(values[index])) for index in chosen]
                         for chosen in (order[::-1][:shown], order[:shown])
                     )
-                    found.append(Extremes(column.name, metric, *labels, highest, lowest))
+                    found.append(Extremes(column.name, metric, *column.gallery, highest, lowest))
         return found
 
     def levels(self) -> list[tuple[str, list[Level]]]:

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.gate import Estimate, Verdict
-from genaudit.metrics.result import Curve
+from genaudit.metrics.gate import Verdict
+from genaudit.metrics.result import Curve, Estimate
 from genaudit.reports.digits import show, show_interval, show_p
 from genaudit.reports.gallery import Gallery, Picture
 from genaudit.reports.report import MeasureUse, ReportWarning, RoleImages, counts_of

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.errors import visible
-from genaudit.metrics.result import Better, Cloud, Curve, base_name
+from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
-from genaudit.reports.explanations import RANGES, VALUES, explain
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
@@ -153,7 +152,7 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
     ]
     return Block(
         name=entry.name,
-        explanation=explain(base_name(entry.name), entry.parts.summary),
+        explanation=entry.parts.explanation,
         reference=citations.index(entry.citation) + 1 if entry.citation in citations else None,
         n=show_n(entry.n),
         lines=[_line(name, value) for name, value in entry.values.items()],
@@ -172,12 +171,12 @@ def _line(name: str, value: Value) -> ValueLine:
     arrow, direction = DIRECTIONS[value.better]
     return ValueLine(
         name=name,
-        label=VALUES.get(name, ""),
+        label=value.label,
         number=show(value.value, value.lower, value.upper),
         exact=repr(value.value),
         interval=show_interval(value.lower, value.upper),
         about=value.about,
-        bar=bar(value, scale(name, [value])),
+        bar=bar(value, scale([value])),
         arrow=arrow,
         direction=direction,
         real=real_text(value),
@@ -211,13 +210,14 @@ def real_text(value: Value) -> RealText | None:
     )
 
 
-def scale(name: str, values: Sequence[Value]) -> tuple[float, float]:
-    """A value's natural range, else from 0 (or below) to a little above all of `values` and their intervals."""
+def scale(values: Sequence[Value]) -> tuple[float, float]:
+    """The values' natural range, else from 0 (or below) to a little above all of `values` and their intervals."""
     numbers = [each for value in values for each in (value.value, value.lower, value.upper)]
     finite = [each for each in numbers if each is not None and math.isfinite(each)]
-    low, high = RANGES.get(name, (0.0, 0.0))
+    natural = next((value.range for value in values if value.range is not None), None)
+    low, high = natural or (0.0, 0.0)
     low, high = min([low, *finite]), max([high, *finite])
-    if name in RANGES:
+    if natural is not None:
         return low, high
     return low - 0.1 * (high - low) * (low < 0), high + 0.1 * (high - low) * (high > 0)
 

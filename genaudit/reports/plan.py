@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from genaudit import __version__
+from genaudit.atomic import atomic_write
 from genaudit.metrics.power import Plan
 
 SCHEMA = "genaudit/plan/1"
@@ -60,10 +61,8 @@ def write(plan: Plan, out: Path, created: str, command: str) -> dict[str, Path]:
     def text(content: str, stream: TextIO) -> None:
         stream.write(content)
 
-    out.mkdir(parents=True, exist_ok=True)
-    temporary = out / ".plan.png.tmp"
-    temporary.write_bytes(picture)
-    temporary.replace(out / "plan.png")
+    with atomic_write(out / "plan.png") as temporary:
+        temporary.write_bytes(picture)
     written = write_together(
         out,
         {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.metrics.result import Curve
 
 GAP = 2  # pixels between the pictures of a grid
@@ -43,9 +44,9 @@ class TrainingPage:
 
         uris = [(caption, f"data:image/png;base64,{base64.b64encode(png).decode()}") for caption, png in self.pictures]
         plots = [plot for plot in map(draw, self.curves) if plot is not None]
-        temporary = Path(f"{path}.partial")
-        temporary.write_text(page("training.html.j2", {"page": self, "plots": plots, "uris": uris}), encoding="utf-8")
-        temporary.replace(path)
+        text = page("training.html.j2", {"page": self, "plots": plots, "uris": uris})
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def tile(images: np.ndarray, columns: int | None = None) -> np.ndarray:

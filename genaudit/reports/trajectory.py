@@ -11,8 +11,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from genaudit import __version__
-from genaudit.metrics.gate import Estimate, Verdict
-from genaudit.metrics.result import Curve
+from genaudit.metrics.gate import Verdict
+from genaudit.metrics.result import Curve, Estimate
 from genaudit.reports.digits import show, show_interval
 from genaudit.reports.gate import STYLES, WORDS, GateRun
 
@@ -134,4 +134,4 @@ def _ends(estimate: Estimate | None, verdict: Verdict) -> list[float | None]:
     """Value and ends; none where the samples' number depended on the samples, which leaves no estimate."""
     if estimate is None or verdict.stopped_early:
         return [None, None, None]
-    return [end if np.isfinite(end) else None for end in (estimate.value, estimate.lower, estimate.upper)]
+    return [None if end is None or not np.isfinite(end) else end for end in (estimate.value, *estimate.ends)]

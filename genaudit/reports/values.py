@@ -17,7 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.result import KIND, Better, Caution, Cloud, Curve, Pictures, RealFloor, Retrieval
+from genaudit.metrics.result import (
+    DECLARED,
+    KIND,
+    Better,
+    Caution,
+    Cloud,
+    Curve,
+    Declared,
+    Estimate,
+    Pictures,
+    RealFloor,
+    Retrieval,
+)
 
 Drawing = Curve | Cloud | Retrieval | Pictures
 
@@ -30,6 +42,7 @@ class Value:
     """A headline number with its interval; `lower` and `upper` are None where there is no interval.
 
     `about` says over what new draws the interval holds the value, and at what numbers; empty where nothing says it.
+    `label` and `range` are those that the metric declares.
     `real` is what fresh real images of the same number score; None where that is not known.
     """
 
@@ -38,6 +51,8 @@ class Value:
     upper: float | None = None
     better: Better = "none"
     about: str = ""
+    label: str = ""
+    range: tuple[float, float] | None = None
     real: RealFloor | None = None
 
     @property
@@ -56,19 +71,20 @@ class Value:
 class Column:
     """A per-image column `(n_generated,)` of images.csv; `refers_to` names the role that its values index.
 
-    `gallery` asks for its extreme images, `levels` for some images of each of its levels.
+    `gallery` asks for its extreme images, under these captions of the highest and the lowest; `levels` for some images
+    of each of its levels.
     """
 
     name: str
     values: np.ndarray
-    gallery: bool = False
+    gallery: tuple[str, str] | None = None
     refers_to: str | None = None
     levels: bool = False
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A metric's result taken apart; `summary` is the first line of the result class' own docstring, or empty."""
+    """A metric's result taken apart; `explanation` says what it tells, in a line, and is empty where nothing does."""
 
     values: dict[str, Value]
     p_value: float | None = None
@@ -77,7 +93,7 @@ class Parts:
     drawings: tuple[Drawing, ...] = ()
     cautions: tuple[Caution, ...] = ()
     citation: str = ""
-    summary: str = ""
+    explanation: str = ""
 
 
 def describe(result: Any, name: str) -> Parts:
@@ -128,16 +144,17 @@ def _describe_dataclass(result: Any) -> Parts:
         if name in headline:
             number = _number(item, name)
             if number is not None:
-                lower, upper = _ends(*(_number(held.get(name + end), name + end) for end in ("_lower", "_upper")))
-                shown = metadata.get("name") or name
+                lower, upper = _ends(item, held, name)
                 about = "" if lower is None and upper is None else str(held.get("interval") or "")
-                values[shown] = Value(number, lower, upper, metadata.get("better", "none"), about)
+                said = metadata.get(DECLARED, Declared())
+                values[metadata.get("name") or name] = Value(
+                    number, lower, upper, said.better, about, said.label, said.range
+                )
         elif kinds[name] == "per_image":
             if item is not None:
-                gallery, refers_to = metadata.get("gallery", False), metadata.get("refers_to")
-                columns.append(
-                    Column(metadata.get("name") or name, _array(item), gallery, refers_to, bool(metadata.get("levels")))
-                )
+                gallery = ("Highest", "Lowest") if metadata["gallery"] is True else metadata["gallery"] or None
+                shown = metadata["name"] or name
+                columns.append(Column(shown, _array(item), gallery, metadata["refers_to"], metadata["levels"]))
         elif found := _drawings(item):
             drawings.extend(found)
         elif _is_short(item):
@@ -150,11 +167,15 @@ def _describe_dataclass(result: Any) -> Parts:
     p_value = next((_number(held[key], key) for key in P_VALUE_NAMES if held.get(key) is not None), None)
     cautions = tuple(held.get("cautions") or ())
     citation = str(getattr(type(result), "citation", "") or "")
-    return Parts(values, p_value, details, tuple(columns), tuple(drawings), cautions, citation, _summary(type(result)))
+    about = explanation(type(result))
+    return Parts(values, p_value, details, tuple(columns), tuple(drawings), cautions, citation, about)
 
 
-def _ends(lower: float | None, upper: float | None) -> tuple[float | None, float | None]:
-    """Ends that are NaN stand for no interval, as in `stats.resampling`."""
+def _ends(item: Any, held: Mapping[str, Any], name: str) -> tuple[float | None, float | None]:
+    """Of an `Estimate` its own, else what stands in NAME_lower and NAME_upper; a NaN there stands for no interval."""
+    if isinstance(item, Estimate):
+        return item.ends
+    lower, upper = (_number(held.get(name + end), name + end) for end in ("_lower", "_upper"))
     if any(end is not None and math.isnan(end) for end in (lower, upper)):
         return None, None
     return lower, upper
@@ -198,7 +219,10 @@ def _is_short(item: Any) -> bool:
     return True
 
 
-def _summary(cls: type) -> str:
+def explanation(cls: Any) -> str:
+    """What a metric with this result class tells a reader: its `explanation`, else its docstring's first line."""
+    if declared := getattr(cls, "explanation", ""):
+        return str(declared)
     text = (cls.__doc__ or "").strip()
     if text.startswith(f"{cls.__name__}("):  # what @dataclass writes where there is no docstring
         return ""
@@ -220,6 +244,8 @@ def plain(item: Any, lost: list[str], where: str = "") -> Any:
         return plain(item.value, lost, where)
     if isinstance(item, int):
         return int(item)
+    if isinstance(item, Estimate):
+        return plain({"value": item.value, "lower": item.lower, "upper": item.upper}, lost, where)
     if isinstance(item, float):
         if math.isfinite(item):
             return float(item)

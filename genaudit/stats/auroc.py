@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from genaudit.stats.resampling import (
-    LEAST,
-    NO_INTERVAL,
-    Interval,
-    bootstrap_indices,
-    percentile_interval,
-    wilson_interval,
-)
+from genaudit.stats.estimate import Estimate
+from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval, wilson_interval
 
 
 def auroc(scores_positive: Any, scores_negative: Any) -> float:
@@ -44,27 +38,28 @@ def auroc(scores_positive: Any, scores_negative: Any) -> float:
 
 def auroc_interval(
     scores_positive: Any, scores_negative: Any, *, repeats: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap of `auroc`, positives and negatives resampled on their own: that of `resampling.bootstrap`.
+) -> Estimate:
+    """`auroc` with its percentile bootstrap, positives and negatives resampled on their own, as `resampling.bootstrap`.
 
     Ends as in `area_interval`.
     """
     areas = bootstrap_areas(scores_positive, scores_negative, repeats=repeats, seed=seed)
-    return area_interval(areas, min(np.size(scores_positive), np.size(scores_negative)), confidence)
+    area = auroc(scores_positive, scores_negative)
+    return area_interval(area, areas, min(np.size(scores_positive), np.size(scores_negative)), confidence)
 
 
-def area_interval(areas: np.ndarray, smaller: int, confidence: float = 0.95) -> Interval:
-    """The interval of an area from its resamplings (B,); `smaller` is the number of scores of the smaller side.
+def area_interval(area: float, areas: np.ndarray, smaller: int, confidence: float = 0.95) -> Estimate:
+    """An area with its interval from resamplings (B,); `smaller` is the number of scores of the smaller side.
 
-    None (NaN) where a side has fewer than `LEAST` scores. Where the sides do not overlap, every resampling is 0 or 1:
+    None where a side has fewer than `LEAST` scores. Where the sides do not overlap, every resampling is 0 or 1:
     then it is Wilson's for as many trials as the smaller side has, since the variance of the estimate is at most
     a (1 - a) / min(P, Q) (Birnbaum and Klose 1957).
     """
     if smaller < LEAST:
-        return NO_INTERVAL
+        return Estimate(area)
     if np.ptp(areas) == 0 and areas[0] in (0.0, 1.0):
         return wilson_interval(float(areas[0]) * smaller, smaller, confidence)
-    return percentile_interval(areas, confidence)
+    return percentile_interval(area, areas, confidence)
 
 
 def bootstrap_areas(scores_positive: Any, scores_negative: Any, *, repeats: int = 1000, seed: int = 0) -> np.ndarray:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from genaudit.stats.estimate import Estimate
 from genaudit.stats.resampling import bootstrap_indices, percentile_interval
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """A correlation in [-1, 1] of `n` pairs with the percentile bootstrap's ends; NaN where a side is constant."""
-
-    value: float
-    lower: float
-    upper: float
-    n: int
 
 
 def correlations(
@@ -30,12 +20,12 @@ def correlations(
     repeats: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, Correlation]:
-    """ "pearson", "spearman" and "kendall" (tau-b) of x (N,) with y (N,), models resampled together.
+) -> dict[str, Estimate]:
+    """ "pearson", "spearman" and "kendall" (tau-b) in [-1, 1] of x (N,) with y (N,), models resampled together.
 
-    Pairs with a value that is not finite are left out. Resamples in which a side is constant have no correlation and
-    are left out of the interval. With fewer than about ten models the intervals are too narrow: read them as a lower
-    bound of the uncertainty.
+    NaN where a side is constant. Only `finite_pairs` count. Resamples in which a side is constant have no correlation
+    and are left out of the interval. With fewer than about ten models the intervals are too narrow: read them as a
+    lower bound of the uncertainty.
 
     Args:
         kinds: which of the three; Kendall's takes time and memory of N² for every resample, and so suits few pairs.
@@ -43,11 +33,7 @@ def correlations(
     Raises:
         ValueError: shapes that differ, or fewer than three pairs.
     """
-    a, b = (np.asarray(each, np.float64).ravel() for each in (x, y))
-    if a.shape != b.shape:
-        raise ValueError(f"x {a.shape} and y {b.shape} must hold one number a model each")
-    known = np.isfinite(a) & np.isfinite(b)
-    a, b = a[known], b[known]
+    a, b = finite_pairs(x, y)
     if len(a) < 3:
         raise ValueError(f"a correlation needs three models or more, not {len(a)}")
     draws = [index for (index,) in bootstrap_indices((len(a),), repeats=repeats, seed=seed)]
@@ -55,9 +41,21 @@ def correlations(
     functions = {"pearson": _pearson, "spearman": _spearman, "kendall": _kendall}
     for name in kinds:
         of = functions[name]
-        ends = percentile_interval([of(a[index], b[index]) for index in draws], confidence)
-        found[name] = Correlation(of(a, b), ends.lower, ends.upper, len(a))
+        found[name] = percentile_interval(of(a, b), [of(a[index], b[index]) for index in draws], confidence)
     return found
+
+
+def finite_pairs(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of x (N,) and y (N,) of which both are finite, float64.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    a, b = (np.asarray(each, np.float64).ravel() for each in (x, y))
+    if a.shape != b.shape:
+        raise ValueError(f"x {a.shape} and y {b.shape} must hold one number a model each")
+    known = np.isfinite(a) & np.isfinite(b)
+    return a[known], b[known]
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:

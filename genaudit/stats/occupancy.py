@@ -15,12 +15,13 @@ n draws, s items (the support), k distinct items.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainc, logsumexp
 
+from genaudit.stats.estimate import Estimate
 from genaudit.stats.occupancy_law import Band
 
 WIDTH = 12.0  # standard deviations: e^-72 of a normal law, and a relative 1e-17 of a tail sum
@@ -28,15 +29,9 @@ WIDTH = 12.0  # standard deviations: e^-72 of a normal law, and a relative 1e-17
 EQUAL = 1e-10
 
 
-class SupportEstimate(NamedTuple):
-    """The number of distinct items behind the draws: maximum likelihood, and one-sided bounds at level alpha each.
-
-    Whole numbers as floats; `inf` where nothing bounds them, NaN where nothing identifies them.
-    """
-
-    value: float
-    lower: float
-    upper: float
+# The number of distinct items behind the draws: maximum likelihood, and one-sided bounds at level alpha each. Whole
+# numbers as floats; `inf` where nothing bounds them, NaN where nothing identifies them.
+SupportEstimate = Estimate
 
 
 def pmf(k: Any, n: int, s: int) -> np.ndarray:

@@ -18,6 +18,8 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 from scipy.stats import norm
 
+from genaudit.stats.estimate import Estimate
+
 # The mixture of rates: from a hundredth of a draw to 1.5 times the largest count, in steps of some 15 %.
 LEAST_RATE, GRID, EM_STEPS = 0.01, 64, 200
 
@@ -85,17 +87,8 @@ def unseen(counts: np.ndarray) -> float:
     return (n - 1) / n * once * (once - 1) / (2 * (twice + 1))
 
 
-@dataclass(frozen=True)
-class Chao1:
-    """The estimated support and the ends of its interval, in items."""
-
-    value: float
-    lower: float
-    upper: float
-
-
-def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Chao1:
-    """Support of an uneven law from n draws: k plus Chao's bound of the unseen (Chao 1984).
+def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Estimate:
+    """Support of an uneven law from n draws, in items: k plus Chao's bound of the unseen (Chao 1984).
 
     The interval is Chao's (1987), log-normal in the unseen, so that it never lies below k. For an even law the
     estimate is unbiased to first order; for an uneven one its mean lies below the support.
@@ -104,7 +97,7 @@ def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Chao1:
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
     missing = unseen(counts)
     if missing <= 0:
-        return Chao1(float(k), float(k), float(k))
+        return Estimate(k, k, k)
     a = (n - 1) / n
     variance = (
         a * once * (once - 1) / (2 * (twice + 1))
@@ -113,7 +106,7 @@ def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Chao1:
     )
     z = float(norm.ppf((1 + confidence) / 2))
     spread = float(np.exp(z * np.sqrt(np.log1p(variance / missing**2))))
-    return Chao1(k + missing, k + missing / spread, k + missing * spread)
+    return Estimate(k + missing, k + missing / spread, k + missing * spread)
 
 
 @dataclass(frozen=True)
@@ -178,10 +171,8 @@ class CountMoments:
     slope: float
 
 
-def relative_distinct(
-    generated: Any, real: Any, n_items: int, *, confidence: float = 0.95
-) -> tuple[float, float, float]:
-    """Distinct items of one list relative to equally many of another, and the ends of its interval.
+def relative_distinct(generated: Any, real: Any, n_items: int, *, confidence: float = 0.95) -> Estimate:
+    """Distinct items of one list relative to equally many of another, with its interval.
 
     Both counts are rarefied to the smaller number, so that neither is favoured by its size. The interval is log-normal,
     with each count's variance from the law that its own list shows (`Law.estimated`); the longer list, averaged over
@@ -193,11 +184,11 @@ def relative_distinct(
         confidence: of the two-sided interval.
 
     Returns:
-        value, lower, upper; 1: as diverse as real images. NaN from a single image of either.
+        the ratio; 1: as diverse as real images. NaN from a single image of either.
     """
     size = min(len(generated), len(real))
     if size < 2:
-        return float("nan"), float("nan"), float("nan")
+        return Estimate(float("nan"))
     means, relative_variance = [], 0.0
     for indices in (generated, real):
         counts = counts_of(indices)
@@ -206,7 +197,7 @@ def relative_distinct(
         relative_variance += variance / means[-1] ** 2
     ratio = means[0] / means[1]
     factor = float(np.exp(norm.ppf((1 + confidence) / 2) * np.sqrt(relative_variance)))
-    return ratio, ratio / factor, ratio * factor
+    return Estimate(ratio, ratio / factor, ratio * factor)
 
 
 def first(holds: Callable[[int], bool], low: int, high: int) -> int | None:

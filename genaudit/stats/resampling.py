@@ -6,33 +6,29 @@ N images, B bootstrap repeats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from genaudit.stats.estimate import Estimate
+
 LEAST = 10  # images of a set: with fewer a bootstrap's interval is too narrow, and there is none
 
 
-class Interval(NamedTuple):
-    """The ends of a two-sided interval; NaN where there is none."""
+def percentile_interval(value: float, repeats: Any, confidence: float = 0.95) -> Estimate:
+    """`value` with the central `confidence` share of its `repeats` (B,); NaN repeats are left out.
 
-    lower: float
-    upper: float
-
-
-NO_INTERVAL = Interval(float("nan"), float("nan"))
-
-
-def percentile_interval(values: Any, confidence: float = 0.95) -> Interval:
-    """The central `confidence` share of `values` (B,); NaN values are left out."""
+    >>> percentile_interval(2.0, [1.0, 2.0, 3.0], confidence=0.5)
+    Estimate(2.0, 1.5, 2.5)
+    """
     _check(confidence)
-    kept = np.asarray(values, np.float64).ravel()
+    kept = np.asarray(repeats, np.float64).ravel()
     kept = kept[~np.isnan(kept)]
     if kept.size == 0:
-        return NO_INTERVAL
+        return Estimate(value)
     lower, upper = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(lower), float(upper))
+    return Estimate(value, float(lower), float(upper))
 
 
 def bootstrap_indices(sizes: Any, *, repeats: int = 1000, seed: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
@@ -44,8 +40,8 @@ def bootstrap_indices(sizes: Any, *, repeats: int = 1000, seed: int = 0) -> Iter
 
 def bootstrap(
     statistic: Callable[..., float], *samples: Any, repeats: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap of `statistic(*samples)`, each sample's rows resampled with replacement on their own.
+) -> Estimate:
+    """`statistic(*samples)` with its percentile bootstrap, each sample's rows resampled with replacement on their own.
 
     Args:
         statistic: takes as many arrays as there are samples, returns a number (NaN is left out).
@@ -54,33 +50,39 @@ def bootstrap(
         seed: the same seed gives the same interval.
 
     Returns:
-        the interval; none (NaN) where a sample has fewer than `LEAST` rows.
+        the statistic with its interval; none where a sample has fewer than `LEAST` rows.
     """
     arrays = [np.asarray(sample) for sample in samples]
+    value = float(statistic(*arrays))
     if min(map(len, arrays)) < LEAST:
-        return NO_INTERVAL
+        return Estimate(value)
     draws = bootstrap_indices([len(array) for array in arrays], repeats=repeats, seed=seed)
-    values = [statistic(*(array[index] for array, index in zip(arrays, drawn, strict=True))) for drawn in draws]
-    return percentile_interval(values, confidence)
+    repeated = [statistic(*(array[index] for array, index in zip(arrays, drawn, strict=True))) for drawn in draws]
+    return percentile_interval(value, repeated, confidence)
 
 
 def bootstrap_mean(
     values: Any, *, repeats: int = 1000, confidence: float = 0.95, seed: int = 0, median: bool = False
-) -> Interval:
-    """Percentile bootstrap of the mean (or median) of `values` (N,), NaN values left out first; none below `LEAST`."""
+) -> Estimate:
+    """Mean (or median) of `values` (N,), NaN left out, with its percentile bootstrap; no interval below `LEAST` values.
+
+    NaN where all values are.
+    """
     kept = np.asarray(values, np.float64).ravel()
     kept = kept[~np.isnan(kept)]
-    if kept.size < LEAST:
-        return NO_INTERVAL
     reduce = np.median if median else np.mean
+    value = float(reduce(kept)) if kept.size else float("nan")
+    if kept.size < LEAST:
+        return Estimate(value)
     draws = bootstrap_indices((kept.size,), repeats=repeats, seed=seed)
-    return percentile_interval([reduce(kept[index]) for (index,) in draws], confidence)
+    return percentile_interval(value, [reduce(kept[index]) for (index,) in draws], confidence)
 
 
-def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion `successes / n` (Wilson 1927).
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Estimate:
+    """A proportion `successes / n` with Wilson's score interval (Wilson 1927).
 
-    Solves `|p - x| = z sqrt(x (1 - x) / n)` for x; within [0, 1], and not empty at p = 0 or 1.
+    Solves `|p - x| = z sqrt(x (1 - x) / n)` for x; within [0, 1], and not empty at p = 0 or 1. Numbers of trials need
+    not be whole, as effective ones are not: `scipy.stats.binomtest` takes whole ones only.
 
     Raises:
         ValueError: n <= 0, or successes outside [0, n].
@@ -94,7 +96,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Int
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     lower = 0.0 if successes == 0 else float(middle - half)
     upper = 1.0 if successes == n else float(middle + half)
-    return Interval(lower, upper)
+    return Estimate(share, lower, upper)
 
 
 def _check(confidence: float) -> None:

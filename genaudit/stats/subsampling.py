@@ -20,15 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from genaudit.stats.estimate import Estimate
 from genaudit.stats.resampling import wilson_interval
 
 SHARE = 0.75
 REPEATS = 60  # parts: the error of a standard error is then about 1/sqrt(2·59) = 9 %
 HALVES = 8  # parts of half of the images, for the value at half of them
 LEAST = 10  # images of a set: with fewer there is no interval
-
-Ends = tuple[float | None, float | None]
-NONE: Ends = (None, None)
 
 
 @dataclass(frozen=True)
@@ -107,34 +105,35 @@ def quantile(confidence: float, repeats: int = REPEATS) -> float:
     return float(special.stdtrit(repeats - 1, 0.5 + confidence / 2))
 
 
-def normal_ends(value: float, spread: Spread, confidence: float, *, low: float = -np.inf, high: float = np.inf) -> Ends:
-    """The value plus and minus its error, within [low, high]; none where there is no error, or it is 0."""
+def normal_interval(
+    value: float, spread: Spread, confidence: float, *, low: float = -np.inf, high: float = np.inf
+) -> Estimate:
+    """The value plus and minus its error, within [low, high]; no ends where there is no error, or it is 0."""
     if not (np.isfinite(spread.error) and spread.error > 0):
-        return NONE
+        return Estimate(value)
     width = quantile(confidence) * spread.error
-    return max(value - width, low), min(value + width, high)
+    return Estimate(value, max(value - width, low), min(value + width, high))
 
 
-def positive_ends(value: float, spread: Spread, confidence: float) -> Ends:
-    """As `normal_ends` on the logarithm, for values above 0."""
+def positive_interval(value: float, spread: Spread, confidence: float) -> Estimate:
+    """As `normal_interval` on the logarithm, for values above 0."""
     if not (np.isfinite(spread.error) and spread.error > 0 and value > 0 and spread.mean > 0):
-        return NONE
+        return Estimate(value)
     factor = float(np.exp(quantile(confidence) * spread.error / spread.mean))
-    return value / factor, value * factor
+    return Estimate(value, value / factor, value * factor)
 
 
-def share_ends(share: float, spread: Spread, n: int, confidence: float) -> Ends:
-    """Wilson's interval of a share with as many trials as have this error; n trials where the share is 0 or 1.
+def share_interval(share: float, spread: Spread, n: int, confidence: float) -> Estimate:
+    """A share with Wilson's interval for as many trials as have this error; n trials where the share is 0 or 1.
 
     The error belongs to the parts' mean share; at another share it is smaller or larger as sqrt(p (1 - p)).
     """
     if not np.isfinite(spread.error):
-        return NONE
+        return Estimate(share)
     within = spread.mean * (1 - spread.mean)
     trials = within / spread.error**2 if within > 0 and spread.error > 0 and 0 < share < 1 else float(n)
     trials *= (special.ndtri(0.5 + confidence / 2) / quantile(confidence)) ** 2
-    ends = wilson_interval(share * trials, trials, confidence)
-    return ends.lower, ends.upper
+    return Estimate(share, *wilson_interval(share * trials, trials, confidence).ends)
 
 
 def neighbours_for(k: int) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.store.rows import Rows
 from genaudit.store.shards import DIGEST, SUFFIX, Shard, TornShard, read_shard, set_aside
 
@@ -31,7 +32,6 @@ UNKNOWN = 32  # shards that may be unknown to the file before it is written agai
 KEPT_BYTES = 64 << 20  # of rows that are kept in memory once they were read to be verified
 PROBED = 64  # shards that are opened one after another before the others are opened side by side
 SLOW_SECONDS = 2e-3  # a shard: less is Python's own time, which threads do not share
-STALE_SECONDS = 86_400  # a temporary file of that age is of a process that was killed
 
 
 @dataclass
@@ -87,13 +87,8 @@ class Index:
         """Writes the index into the folder, if it may be written to."""
         text = "\n".join(self.names).encode()
         body = b"".join([len(text).to_bytes(8, "little"), text, self.entries.tobytes()])
-        temporary = self.folder / f"{NAME}.{os.getpid()}.{time.time_ns()}.tmp"
-        with contextlib.suppress(OSError):
-            try:
-                temporary.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
-                os.replace(temporary, self.folder / NAME)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), atomic_write(self.folder / NAME) as temporary:
+            temporary.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
 
     def missing(self, wanted: np.ndarray) -> np.ndarray:
         """Indices of the digests without a row, each distinct one once, in order."""
@@ -206,17 +201,6 @@ class Index:
         position = np.searchsorted(digests, wanted)
         position[position == len(digests)] = 0
         return position, digests[position] == wanted
-
-
-def sweep(folder: Path, seconds: float = STALE_SECONDS) -> list[Path]:
-    """Removes temporary files that killed processes left; returns what it removed."""
-    removed = []
-    for path in folder.glob("*.tmp") if folder.is_dir() else []:
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > seconds:
-                path.unlink()
-                removed.append(path)
-    return removed
 
 
 def as_keys(digests: np.ndarray | Sequence[bytes]) -> np.ndarray:

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.reading import Refused, open_regular_descriptor
 
 SUFFIX = ".shard"
@@ -133,17 +134,11 @@ def write_shard(folder: Path, digests: np.ndarray, rows: np.ndarray, fingerprint
     metadata = {"fingerprint": fingerprint, "block": str(block)}
     metadata["sha256"] = _head(fingerprint, rows.shape, block, digests, check)
     payload = save({"digests": digests, "checks": check, "rows": rows}, metadata=metadata)
-    folder.mkdir(parents=True, exist_ok=True)
     # names sort by time, so that the oldest row wins where two processes measured the same image
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
-    temporary = folder / f"{name}.tmp"
-    try:
+    path = folder / f"{name}{SUFFIX}"
+    with atomic_write(path) as temporary:
         temporary.write_bytes(payload)
-        path = folder / f"{name}{SUFFIX}"
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.data.image_set import set_digest
 from genaudit.errors import UserError
@@ -154,16 +154,9 @@ class Store:
         """
         if self.digests_of(digest) is not None:
             return
-        folder = self.root / SETS
-        temporary = folder / f"{digest}.{os.getpid()}.tmp"
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(temporary, "wb") as file:
-                    np.save(file, np.ascontiguousarray(digests, np.uint8))
-                os.replace(temporary, folder / f"{digest}.npy")
-            finally:
-                temporary.unlink(missing_ok=True)
+        path = self.root / SETS / f"{digest}.npy"
+        with contextlib.suppress(OSError), atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, np.ascontiguousarray(digests, np.uint8))
 
     def rows_of(self, digest: str, key: str) -> Rows | None:
         """The rows of a remembered set by its digest and a measure's fingerprint; None where some are not here."""
@@ -195,10 +188,8 @@ class Store:
         path = folder / "measure.json"
         if path.exists():
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"measure.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(measure.describe(engine.precision), indent=1, sort_keys=True))
-        os.replace(temporary, path)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(measure.describe(engine.precision), indent=1, sort_keys=True))
 
 
 def _try_writing(root: Path, folder: Path) -> None:

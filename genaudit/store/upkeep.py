@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.store.index import NAME, STALE_SECONDS, Index, as_keys, sweep
+from genaudit.atomic import STALE_SECONDS, sweep
+from genaudit.store.index import NAME, Index, as_keys
 from genaudit.store.measuring import SHARD_BYTES
 from genaudit.store.shards import SUFFIX, TornShard, read_shard, set_aside, write_shard
 from genaudit.store.store import SETS

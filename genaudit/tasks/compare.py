@@ -49,7 +49,7 @@ def correlate(comparison: Comparison, source: str, name: str | None, confidence:
     Raises:
         UserError: a column that cannot be read, or fewer than three runs with a number in it.
     """
-    from genaudit.stats.correlation import correlations
+    from genaudit.stats.correlation import correlations, finite_pairs
 
     numbers, title = read_column(source, name)
     along = [_number_of(run.label, numbers) for run in comparison.runs]
@@ -71,9 +71,9 @@ def correlate(comparison: Comparison, source: str, name: str | None, confidence:
         _, numbers_of, values = zip(*points, strict=True)
         found = correlations(values, numbers_of, confidence=confidence, seed=seed)
         comparison.against.append(Against(row.metric, row.name, title, tuple(points)))
+        n = len(finite_pairs(values, numbers_of)[0])
         comparison.correlations += [
-            CorrelationRow(row.metric, row.name, title, kind, each.value, each.lower, each.upper, each.n)
-            for kind, each in found.items()
+            CorrelationRow(row.metric, row.name, title, kind, each, n) for kind, each in found.items()
         ]
 
 

@@ -9,7 +9,6 @@ D features.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from genaudit import __version__
+from genaudit.atomic import atomic_write
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line, visible
 from genaudit.measures.measure import Measure, fingerprint
@@ -116,13 +116,8 @@ def _settings(cfg: Any) -> Settings:
 
 def write(path: Path, contents: dict[str, np.ndarray]) -> None:
     """Writes the file, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, **contents)  # type: ignore[arg-type]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **contents)  # type: ignore[arg-type]
 
 
 def _out(cfg: Any) -> Path:

@@ -260,9 +260,8 @@ class Fig8(Exact):
         for alpha in self.rates:
             n = round(alpha * self.n_train)
             k = len(np.unique(draws[:n]))
-            estimates.append(
-                [each / self.n_train for each in estimate_support(k, n, alpha=self.alpha, upper=self.n_train)]
-            )
+            reached = estimate_support(k, n, alpha=self.alpha, upper=self.n_train).map(lambda s: s / self.n_train)
+            estimates.append([reached.value, *(each for each in reached.ends if each is not None)])
         return estimates
 
     def _coverage(self, alpha: float, seed: int) -> float:
@@ -273,7 +272,7 @@ class Fig8(Exact):
         for _ in range(self.repeats):
             k = len(np.unique(rng.integers(0, known, n)))
             estimate = estimate_support(k, n, alpha=self.alpha, upper=self.n_train)
-            held += estimate.lower <= known <= estimate.upper
+            held += estimate.holds(known)
         return held / self.repeats
 
 

@@ -25,7 +25,7 @@ from genaudit.metrics.frechet import frechet_distance
 from genaudit.metrics.result import Cloud
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit.stats.correlation import correlations
+from genaudit.stats.correlation import correlations, finite_pairs
 from genaudit_papers.hwang2024.as_tables import REFERENCE, AnomalySets
 from genaudit_papers.measuring import embedding, find_set, pixels_of, rows, weights_need
 from genaudit_papers.published import compared
@@ -132,7 +132,7 @@ class Correlations(AnomalySets):
 
     def _cell(self, context: Context, row: str, column: str, scores: Sequence[float], quality: Sequence[float]) -> Cell:
         correlation = correlations(scores, quality, kinds=("pearson",), seed=context.seed)["pearson"]
-        note = f"over {correlation.n} generators"
+        note = f"over {len(finite_pairs(scores, quality)[0])} generators"
         if (row, column) in self.published.cells:
             return compared(
                 self.published[row, column],

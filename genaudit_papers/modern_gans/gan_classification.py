@@ -96,8 +96,8 @@ class ClassificationTable:
         truth = labels["held-out"]
         cells = []
         for judge, classes in results.items():
-            low, high = wilson_interval(int((classes == truth).sum()), len(truth))
-            cells.append(Cell(judge, "accuracy", accuracy(classes, truth), None, low, high))
+            ends = wilson_interval(int((classes == truth).sum()), len(truth)).ends
+            cells.append(Cell(judge, "accuracy", accuracy(classes, truth), None, *ends))
         error = estimated - exact
         right = error[np.arange(len(truth)), truth]
         cells.append(Cell("AIS minus exact, own class", "mean error", float(right.mean()), unit="nats"))

@@ -18,11 +18,12 @@ from genaudit.measures.ais import AIS
 from genaudit.measures.generator_images import MeasureOfGenerator
 from genaudit.measures.patches import Patches
 from genaudit.metrics.generator_rows import AIS as COLUMNS
-from genaudit.metrics.generator_rows import densities, ends
+from genaudit.metrics.generator_rows import densities
 from genaudit.metrics.result import Cloud, Curve
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit.stats.correlation import correlations
+from genaudit.stats.correlation import correlations, finite_pairs
+from genaudit.stats.resampling import bootstrap_mean
 from genaudit.stats.typicality import SIZES, typicality_test
 from genaudit_papers.modern_gans.gan_sets import DIFFERS, KINDS, SOURCE, Groups, decoder, needs
 from genaudit_papers.published import compared, published
@@ -74,7 +75,8 @@ class LikelihoodTable(_OfTheDemo):
         cells = []
         for kind, each in bits.items():
             row = f"demo VAE, {kind}"
-            cells.append(Cell(row, "LL", float(each.mean()), None, *ends(each, 0.95, context.seed), unit="bits/dim"))
+            mean = bootstrap_mean(each, seed=context.seed)
+            cells.append(Cell(row, "LL", mean.value, lower=mean.lower, upper=mean.upper, unit="bits/dim"))
             spread = _column(rows[kind], "spread")
             cells.append(
                 Cell(row, "chains disagree", float((spread > 2).mean()), unit="share", note="by more than 2 nats")
@@ -279,8 +281,8 @@ class FlatnessTable(_OfTheDemo):
         cells = []
         for kind, each in points.items():
             correlation = correlations(*each.T, kinds=("spearman", "pearson"), seed=context.seed)
-            for name, of in correlation.items():
-                cells.append(Cell(kind, name, of.value, None, of.lower, of.upper, note=f"over {of.n} images"))
+            note = f"over {len(finite_pairs(*each.T)[0])} images"
+            cells += [Cell(kind, name, of.value, None, *of.ends, note=note) for name, of in correlation.items()]
             cells.append(Cell(kind, "black patches", float(patches[kind][:, 1].mean()), unit="share", note="left out"))
         cloud = Cloud(
             "Local variation and log-likelihood (Figure 8)",

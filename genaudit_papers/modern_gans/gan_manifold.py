@@ -15,12 +15,12 @@ from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import nearest_neighbour_distances, outlier_auroc
 from genaudit.likelihood.inversion import psnr
 from genaudit.measures.inversion import Inverted, perceptual_features, unpack
-from genaudit.metrics.generator_rows import INVERSION, densities, ends
+from genaudit.metrics.generator_rows import INVERSION, densities
 from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
-from genaudit.stats.resampling import bootstrap
+from genaudit.stats.resampling import bootstrap, bootstrap_mean
 from genaudit_papers.modern_gans.gan_sets import DIFFERS, KINDS, SOURCE, Groups, decoder, needs
 from genaudit_papers.published import published
 
@@ -112,9 +112,9 @@ class ManifoldTable:
 def _errors(errors: dict[str, np.ndarray], seed: int) -> list[Cell]:
     cells = []
     for kind, each in errors.items():
-        interval = ends(each, 0.95, seed, median=True)
-        cells.append(Cell(kind, "median error", float(np.median(each)), None, *interval))
-        cells.append(Cell(kind, "mean error", float(each.mean()), None, *ends(each, 0.95, seed)))
+        for median, column in ((True, "median error"), (False, "mean error")):
+            found = bootstrap_mean(each, seed=seed, median=median)
+            cells.append(Cell(kind, column, found.value, None, *found.ends))
     sigma2 = float(errors["train"].mean())
     cells.append(
         Cell("train", "PSNR", psnr(sigma2), unit="dB", note="of sigma² = the mean error of training images (B.3)")
@@ -132,8 +132,8 @@ def _separation(errors: dict[str, np.ndarray], seed: int) -> list[Cell]:
         ("ratio of medians", ratio, "the paper: an order of magnitude"),
         ("AUROC", auroc, "of the error, training against generated images"),
     ):
-        low, high = bootstrap(of, errors["train"], made, repeats=500, seed=seed)
-        cells.append(Cell(row, column, of(errors["train"], made), None, low, high, note=note))
+        found = bootstrap(of, errors["train"], made, repeats=500, seed=seed)
+        cells.append(Cell(row, column, found.value, None, *found.ends, note=note))
     return cells
 
 

@@ -169,7 +169,7 @@ class Fourier:
         return {
             "amplitude": value.amplitude,
             "phase": value.phase,
-            "amplitude_interval": list(percentile_interval([each.amplitude for each in drawn])),
-            "phase_interval": list(percentile_interval([each.phase for each in drawn])),
+            "amplitude_interval": list(percentile_interval(value.amplitude, [each.amplitude for each in drawn]).ends),
+            "phase_interval": list(percentile_interval(value.phase, [each.phase for each in drawn]).ends),
             "outside": mixed.outside,
         }

@@ -126,7 +126,7 @@ def test_several_metrics_take_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     values = _feed(metric, 8).compute()
     assert {"fd", "kd", "precision", "coverage", "vendi", "irs_inf", "authpct"} <= set(values)
     assert len(seen) == 3 * (2 + 2 + 2 + 1)  # three roles in batches of 8, 8, 8 and 2, the network's batch is 4
-    assert metric.results["prdc"].precision_lower <= float(values["precision"])
+    assert metric.results["prdc"].precision.lower <= float(values["precision"])
 
 
 def test_a_module_stands_for_a_feature_model() -> None:

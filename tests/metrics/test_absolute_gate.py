@@ -143,7 +143,7 @@ def test_where_uniform_draws_are_rejected_the_answer_is_undecided_and_says_why()
     assert verdict.n_learned < verdict.threshold
     assert (verdict.decision, verdict.even) == ("undecided", False)
     assert "draws evenly" in verdict.reasons[0]
-    assert np.isnan(verdict.irs_inf.upper)
+    assert verdict.irs_inf.upper is None
     assert verdict.irs_inf.lower > 0
     # even samples of an uneven feature space, as the training set among itself shows it
     for evenness, expected in ((0.5, "reject"), (0.001, "undecided")):

@@ -51,13 +51,13 @@ def test_judge_stands_as_beside_its_null_and_repeats_by_seed(on_disk) -> None:
     real, made = _rows(rng, 60).astype(np.float32), _rows(rng, 50, 1.0).astype(np.float32)
     result = judge(generated=made, reference=real, permutations=99, bootstraps=50, seed=4)
     again = judge(generated=on_disk(made), reference=on_disk(real), permutations=99, bootstraps=50, seed=4)
-    assert (again.statistic_lower, again.pvalue, again.null_95) == (
-        result.statistic_lower,
+    assert (again.statistic.lower, again.pvalue, again.null_95) == (
+        result.statistic.lower,
         result.pvalue,
         result.null_95,
     )
     assert 0 < result.null_mean < result.null_95 < 1
-    assert result.statistic_lower < result.statistic < result.statistic_upper
+    assert result.statistic.lower < result.statistic < result.statistic.upper
     assert result.cautions == ()
     assert {role: points.shape for role, points in result.cloud.points.items()} == {
         "generated": (50, 2),
@@ -82,7 +82,7 @@ def test_the_interval_covers_the_mean_as_of_sets_of_these_sizes() -> None:
         for i in range(60)
     ]
     mean = np.mean([result.statistic for result in results])
-    assert np.mean([result.statistic_lower <= mean <= result.statistic_upper for result in results]) >= 0.83
+    assert np.mean([result.statistic.lower <= mean <= result.statistic.upper for result in results]) >= 0.83
 
 
 def test_images_without_complexity_are_left_out_counted_and_cautioned() -> None:
@@ -92,10 +92,10 @@ def test_images_without_complexity_are_left_out_counted_and_cautioned() -> None:
     holed[40:, 0] = np.nan
     plain = judge(generated=made, reference=real, permutations=19, bootstraps=20)
     result = judge(generated=holed, reference=real, permutations=19, bootstraps=20)
-    assert (result.statistic, result.pvalue, result.statistic_upper) == (
+    assert (result.statistic, result.pvalue, result.statistic.upper) == (
         plain.statistic,
         plain.pvalue,
-        plain.statistic_upper,
+        plain.statistic.upper,
     )
     assert (result.left_out_generated, result.n_generated) == (3, 40)
     assert [caution.code for caution in result.cautions] == ["images-left-out"]
@@ -124,8 +124,8 @@ def test_as_i_of_a_set_has_columns_errors_and_intervals() -> None:
     assert result.as_i_mean == pytest.approx(ratios.mean())
     assert result.as_i_median == pytest.approx(np.median(ratios))
     assert result.as_i_mean_reference == pytest.approx(ratios.mean())
-    assert result.as_i_mean_lower < result.as_i_mean < result.as_i_mean_upper
-    assert result.as_i_median_lower <= result.as_i_median <= result.as_i_median_upper
+    assert result.as_i_mean.lower < result.as_i_mean < result.as_i_mean.upper
+    assert result.as_i_median.lower <= result.as_i_median <= result.as_i_median.upper
     assert result.n_without_as_i == 1
     assert np.isnan(result.as_i[0])
     # Relative errors of 0.1 and 0.05 add in squares.

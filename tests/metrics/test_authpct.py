@@ -40,8 +40,8 @@ def test_judge_tells_the_reference_beside_and_brackets_its_value() -> None:
     near_copies = train[:100] + rng.normal(size=(100, 4)) * 1e-3
     result = judge(train=train, generated=near_copies, reference=held_out)
     assert result.authpct == 0.0
-    assert result.authpct_lower == 0.0
-    assert 0 < result.authpct_upper < 5
+    assert result.authpct.lower == 0.0
+    assert 0 < result.authpct.upper < 5
     assert result.authpct_reference == pytest.approx(authpct(train, held_out))
     assert result.authpct_reference > 30
     np.testing.assert_array_equal(result.nearest.indices, np.arange(100))

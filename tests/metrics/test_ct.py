@@ -59,7 +59,7 @@ def test_copies_are_far_below_zero_and_distant_images_far_above() -> None:
     assert copies.ct < -5
     assert copies.pvalue < 1e-6
     assert copies.farther == 0.0
-    assert copies.ct_lower is None  # every pair agrees: no variance to speak of
+    assert copies.ct.lower is None  # every pair agrees: no variance to speak of
     assert ct(train, held_out, rng.normal(size=(200, 4)) * 3) > 5
 
 
@@ -73,7 +73,7 @@ def test_under_equal_laws_the_p_value_is_calibrated_and_the_interval_holds_zero(
     # Four standard errors of a share of 80: 0.05 + 0.098, 0.5 ± 0.224, 0.95 - 0.098.
     assert np.mean([result.pvalue < 0.05 for result in results]) <= 0.148
     assert 0.27 < np.mean([result.pvalue < 0.5 for result in results]) < 0.73
-    assert np.mean([result.ct_lower <= 0 <= result.ct_upper for result in results]) >= 0.852
+    assert np.mean([result.ct.lower <= 0 <= result.ct.upper for result in results]) >= 0.852
 
 
 def test_it_repeats_by_seed_and_reads_rows_on_disk(on_disk) -> None:

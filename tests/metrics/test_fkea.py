@@ -57,9 +57,9 @@ def test_judge_takes_the_width_from_the_reference_and_cautions_at_the_ceiling() 
     assert result.sigma == pytest.approx(np.median(distances) / 2, rel=1e-12)
     assert result.fkea_vendi_reference > result.fkea_vendi > result.fkea_rke > 1
     assert result.fkea_vendi == pytest.approx(fkea(x, sigma=result.sigma, frequencies=100), rel=1e-9)
-    assert result.fkea_rke_lower is None  # the width moves with the reference
+    assert result.fkea_rke.lower is None  # the width moves with the reference
     given = judge(generated=x, reference=y, frequencies=100, sigma=result.sigma)
-    assert given.fkea_rke_lower < given.fkea_rke < given.fkea_rke_upper
+    assert given.fkea_rke.lower < given.fkea_rke < given.fkea_rke.upper
     assert result.cautions == ()
     narrow = judge(generated=x, sigma=0.1, frequencies=500)
     assert [each.code for each in narrow.cautions] == ["width-too-small"]

@@ -91,9 +91,9 @@ def test_it_orders_real_shifted_noisy_collapsed_and_memorised_sets() -> None:
     }
     honest_score = scores["honest"]
     # Centres of the same law as the baseline's, equally many: no excess but chance.
-    assert honest_score.fld_lower - 2 < 0 < honest_score.fld_upper + 2
+    assert honest_score.fld.lower - 2 < 0 < honest_score.fld.upper + 2
     for name in ("shifted", "noisy", "collapsed", "copies"):
-        assert scores[name].fld > honest_score.fld_upper, name
+        assert scores[name].fld > honest_score.fld.upper, name
     assert scores["copies"].fld_gap < min(each.fld_gap for name, each in scores.items() if name != "copies") - 50
 
 

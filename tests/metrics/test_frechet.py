@@ -99,7 +99,7 @@ def test_judge_takes_moments_as_the_reference() -> None:
     assert from_moments.fd == pytest.approx(from_rows.fd, rel=1e-12)
     assert from_moments.n_reference is None
     # The reference's share of the variance is missing.
-    assert from_moments.fd_upper - from_moments.fd < from_rows.fd_upper - from_rows.fd
+    assert from_moments.fd.upper - from_moments.fd < from_rows.fd.upper - from_rows.fd
     assert "fixed" in from_moments.interval
 
 
@@ -108,7 +108,7 @@ def test_fewer_images_than_dimensions_is_cautioned_with_the_number_and_has_no_in
     result = judge(generated=_correlated(rng, 8, 8), reference=_correlated(rng, 100, 8))
     assert [caution.code for caution in result.cautions] == ["fewer-samples-than-dimensions"]
     assert "N = 8" in result.cautions[0].message
-    assert result.fd_lower is None
+    assert result.fd.lower is None
     assert judge(generated=_correlated(rng, 17, 8), reference=_correlated(rng, 100, 8)).cautions == ()
 
 
@@ -122,7 +122,7 @@ def test_the_interval_covers_the_mean_distance_of_sets_of_these_sizes(shift: flo
         for _ in range(200)
     ]
     mean = np.mean([result.fd for result in results])
-    coverage = np.mean([result.fd_lower <= mean <= result.fd_upper for result in results])
+    coverage = np.mean([result.fd.lower <= mean <= result.fd.upper for result in results])
     assert 0.89 <= coverage <= most
 
 
@@ -133,7 +133,7 @@ def test_a_feature_that_never_changes_leaves_a_value_without_interval() -> None:
     x[:, 5] = y[:, 5] = 3.0
     result = judge(generated=x, reference=y)
     assert result.fd == pytest.approx(expected, rel=1e-9)
-    assert result.fd_lower is None
+    assert result.fd.lower is None
     assert "singular" in result.interval
 
 

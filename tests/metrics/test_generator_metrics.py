@@ -51,7 +51,7 @@ def test_inversion_tells_medians_ratio_noise_and_what_the_error_separates(on_dis
     expected = roc_auc_score(truth, np.concatenate([held_out, foreign]).astype(np.float32))
     assert found.auroc_anomalies == pytest.approx(expected)
     for name in ("error_train", "error_ratio", "sigma2", "auroc_anomalies"):
-        assert getattr(found, f"{name}_lower") <= getattr(found, name) <= getattr(found, f"{name}_upper")
+        assert getattr(found, name).lower <= getattr(found, name) <= getattr(found, name).upper
     assert found.cautions == ()
     np.testing.assert_allclose(found.inversion_error, made, rtol=1e-6)
     assert found.inversion_class is None
@@ -84,7 +84,7 @@ def test_ais_tells_bits_and_which_role_is_likelier() -> None:
     made, held_out, foreign = (rng.normal(mean, 30, 50) for mean in (900, 700, 750))
     found = ais.judge(generated=sampled(made), reference=sampled(held_out), anomalies=sampled(foreign))
     assert found.bits_generated == pytest.approx(made.mean() / (784 * np.log(2)) - 8)
-    assert found.bits_reference_lower < found.bits_reference < found.bits_reference_upper
+    assert found.bits_reference.lower < found.bits_reference < found.bits_reference.upper
     assert found.bits_train is None
     scores = np.concatenate([foreign, held_out])
     assert found.auroc_anomalies == pytest.approx(roc_auc_score(np.repeat([0, 1], 50), scores))
@@ -134,7 +134,7 @@ def test_flatness_is_the_rank_correlation_over_real_images() -> None:
     assert found.over == "reference"
     assert found.spearman == pytest.approx(spearmanr(variation[known], nats[known])[0])
     assert found.pearson == pytest.approx(np.corrcoef(variation[known], nats[known])[0, 1])
-    assert found.spearman_lower < found.spearman < found.spearman_upper
+    assert found.spearman.lower < found.spearman < found.spearman.upper
     assert set(found.by_role) == {"generated", "reference"}
     assert [each.code for each in found.cautions] == ["black-patches"]
     with pytest.raises(Unavailable, match="10 generated"):

@@ -56,14 +56,14 @@ def test_the_interval_covers_the_mean_score_of_sets_of_this_size() -> None:
     # 300 intervals at 95 %: at least 0.95 - 4·0.0126 = 0.90.
     results = [judge(generated=_logits(300, 5, seed), splits=1) for seed in range(300)]
     mean = np.mean([each.inception_score_unsplit for each in results])
-    inside = [each.inception_score_unsplit_lower <= mean <= each.inception_score_unsplit_upper for each in results]
+    inside = [each.inception_score_unsplit.lower <= mean <= each.inception_score_unsplit.upper for each in results]
     assert np.mean(inside) >= 0.90
 
 
 def test_small_sets_get_a_caution_and_smaller_ones_no_score() -> None:
     result = judge(generated=_logits(60, 12), splits=10)
     assert [each.code for each in result.cautions] == ["fewer-images-than-classes"]
-    assert result.inception_score_lower < result.inception_score < result.inception_score_upper
+    assert result.inception_score.lower < result.inception_score < result.inception_score.upper
     assert judge(generated=_logits(60, 12), splits=2).cautions == ()
     with pytest.raises(Unavailable, match="at least 20 images"):
         judge(generated=_logits(19, 12))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genaudit.stats.subsampling import over_parts, share_ends
+from genaudit.stats.subsampling import over_parts, share_interval
 
 SIMULATIONS = 30
 # A true coverage of 0.95 gives fewer in one of a thousand runs: 23 of 30. The former intervals, which held one set
@@ -44,4 +44,4 @@ def test_the_spread_of_a_mean_is_its_standard_error_and_few_images_have_none() -
     assert spread.error == pytest.approx(x.std(ddof=1) / 20, rel=4 / np.sqrt(2 * 2000))
     few = over_parts(lambda kept: {"mean": float(x[:9][kept].mean())}, {"kept": 9})["mean"]
     assert np.isnan(few.error)
-    assert share_ends(0.5, few, 9, 0.95) == (None, None)
+    assert share_interval(0.5, few, 9, 0.95).ends == (None, None)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genaudit.metrics.irs import IRS, irs, judge
-from genaudit.metrics.result import KIND, Unavailable
+from genaudit.metrics.result import Unavailable, declared
 from genaudit.stats.occupancy import estimate_support, expected_distinct, rejection_threshold
 from genaudit.stats.rarefaction import chao1, counts_of, sample_coverage
 
@@ -38,7 +38,8 @@ def test_score_is_the_share_of_training_images_retrieved_and_its_estimate_the_ex
     np.testing.assert_array_equal(found.nearest, index)
     assert (found.n_train, found.n_sampled, found.n_learned) == (400, 300, k)
     assert found.irs_alpha == k / 400
-    value, lower, upper = estimate_support(k, 300, alpha=0.05, upper=400)
+    support = estimate_support(k, 300, alpha=0.05, upper=400)
+    value, (lower, upper) = support.value, support.ends
     assert (found.irs_inf, found.irs_inf_lower, found.irs_inf_upper) == (value / 400, lower / 400, upper / 400)
     assert found.irs_inf_lower <= 250 / 400 <= found.irs_inf_upper
     assert found.retrieval.role == "train"
@@ -87,10 +88,10 @@ def test_adjusted_score_compares_equally_many_samples_over_folds() -> None:
     assert found.irs_inf_adjusted is not None
     assert found.irs_inf_adjusted_std is not None
     assert found.irs_inf_adjusted_std > 0
-    assert found.irs_inf_adjusted_lower is not None
-    assert found.irs_inf_adjusted_upper is not None
-    assert found.irs_inf_adjusted_lower < 150 / 300 < found.irs_inf_adjusted_upper
-    assert found.irs_inf_adjusted_lower < found.irs_inf_adjusted < found.irs_inf_adjusted_upper
+    assert found.irs_inf_adjusted.lower is not None
+    assert found.irs_inf_adjusted.upper is not None
+    assert found.irs_inf_adjusted.lower < 150 / 300 < found.irs_inf_adjusted.upper
+    assert found.irs_inf_adjusted.lower < found.irs_inf_adjusted < found.irs_inf_adjusted.upper
 
 
 def test_equal_sets_need_one_fold_and_give_their_exact_ratio() -> None:
@@ -188,11 +189,7 @@ def test_tensors_are_taken_and_judge_is_the_same_score() -> None:
 
 
 def test_headline_fields_carry_their_directions() -> None:
-    better = {
-        name: field.metadata["better"]
-        for name, field in IRS.__dataclass_fields__.items()
-        if field.metadata.get(KIND) == "value"
-    }
+    better = {name: said.better for name, said in declared(IRS).items()}
     assert better == {
         "irs_relative": "higher",
         "irs_chao1": "higher",
@@ -217,8 +214,8 @@ def test_where_retrieval_is_uneven_irs_inf_is_a_lower_bound_and_says_so() -> Non
     assert found.irs_inf_is == "lower_bound"
     assert found.irs_inf_upper is None
     assert found.irs_inf_lower <= found.irs_inf < 1  # the truth is 1
-    assert found.irs_inf_adjusted_lower is None
-    assert found.irs_inf_reference_upper is None
+    assert found.irs_inf_adjusted.lower is None
+    assert found.irs_inf_reference.upper is None
     assert found.curve.band is None
     even = irs(train, drawn(train, 500, 400, 1)[0], drawn(train, 500, 400, 2)[0])
     assert even.irs_inf_is == "estimate"
@@ -231,9 +228,9 @@ def test_irs_relative_covers_one_for_uneven_laws_at_any_sizes_and_irs_inf_moves_
     covered, values = 0, []
     for seed in range(40):
         found = irs(train, uneven_draws(train, 200, 2 * seed), uneven_draws(train, 350, 2 * seed + 1), alpha=0.025)
-        assert found.irs_relative_lower is not None
-        assert found.irs_relative_upper is not None
-        covered += found.irs_relative_lower <= 1 <= found.irs_relative_upper
+        assert found.irs_relative.lower is not None
+        assert found.irs_relative.upper is not None
+        covered += found.irs_relative.lower <= 1 <= found.irs_relative.upper
     assert covered >= 34  # 95 %: 38 are expected; 34 is three standard errors below
     for n in (100, 3000):
         found = irs(train, uneven_draws(train, n, 5), uneven_draws(train, n, 6))
@@ -248,7 +245,7 @@ def test_chao1_and_coverage_are_those_of_the_counts() -> None:
     found = irs(train, None, train[index])
     assert found.irs_chao1 == pytest.approx(chao1(counts_of(index)).value / 50)
     assert found.sample_coverage == pytest.approx(sample_coverage(counts_of(index)))
-    assert found.irs_chao1_lower <= found.irs_chao1 <= found.irs_chao1_upper
+    assert found.irs_chao1.lower <= found.irs_chao1 <= found.irs_chao1.upper
 
 
 def test_each_content_of_the_training_set_counts_once() -> None:
@@ -275,8 +272,7 @@ def test_confidence_moves_every_interval_of_the_report(confidence: float, alpha:
     direct = irs(train, reference, generated, alpha=alpha)
     assert judged.alpha == pytest.approx(alpha)
     for name in ("irs_inf", "irs_chao1", "irs_relative", "irs_inf_reference", "irs_inf_adjusted"):
-        for end in ("lower", "upper"):
-            assert getattr(judged, f"{name}_{end}") == pytest.approx(getattr(direct, f"{name}_{end}")), (name, end)
+        assert getattr(judged, name).ends == pytest.approx(getattr(direct, name).ends), name
 
 
 @pytest.mark.parametrize("reference", [None, images(1)])

@@ -77,7 +77,7 @@ def test_the_interval_covers_the_true_distance(shift: float) -> None:
         judge(generated=rng.normal(size=(80, 4)) + shift, reference=rng.normal(size=(60, 4))) for _ in range(300)
     ]
     truth = np.mean([result.kd for result in results])
-    assert np.mean([result.kd_lower <= truth <= result.kd_upper for result in results]) >= 0.90
+    assert np.mean([result.kd.lower <= truth <= result.kd.upper for result in results]) >= 0.90
 
 
 def test_too_few_rows_or_different_widths_are_refused() -> None:
@@ -85,4 +85,4 @@ def test_too_few_rows_or_different_widths_are_refused() -> None:
         kernel_distance([[1.0]], [[1.0], [2.0]])
     with pytest.raises(ValueError, match="equally many features"):
         kernel_distance([[1.0], [2.0]], [[1.0, 2.0], [2.0, 1.0]])
-    assert judge(generated=[[1.0], [2.0]], reference=[[1.0], [2.0], [3.0]]).kd_lower is None
+    assert judge(generated=[[1.0], [2.0]], reference=[[1.0], [2.0], [3.0]]).kd.lower is None

@@ -48,7 +48,7 @@ def test_values_are_sklearns_areas_with_in_distribution_as_the_positive_class() 
     assert (found.in_distribution, found.out_of_distribution, found.n_in, found.n_out) == (
         "reference", "anomalies", 60, 40,
     )  # fmt: skip
-    assert found.auroc_raw_lower < found.auroc_raw < found.auroc_raw_upper
+    assert found.auroc_raw.lower < found.auroc_raw < found.auroc_raw.upper
 
 
 @pytest.mark.parametrize(("given", "sides"), [

@@ -26,7 +26,7 @@ def test_it_is_3d_times_the_squared_sliced_distance_and_sees_what_fd_does_not() 
     x = rng.normal(size=(400, 3))
     y = rng.choice([-1.0, 1.0], size=(300, 3))  # the same mean and covariance, another law
     assert mind(x, y) == pytest.approx(9 * swd(x, y) ** 2, rel=1e-12)
-    assert judge(generated=y, reference=x).mind_lower > judge(generated=rng.normal(size=(300, 3)), reference=x).mind
+    assert judge(generated=y, reference=x).mind.lower > judge(generated=rng.normal(size=(300, 3)), reference=x).mind
 
 
 def test_copies_of_every_image_change_nothing() -> None:
@@ -41,6 +41,6 @@ def test_judge_brackets_its_value_and_cautions_below_a_thousand_images() -> None
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(1000, 4)), rng.normal(size=(1000, 4)) + 0.5
     result = judge(generated=x, reference=y, directions=20)
-    assert result.mind_lower < result.mind < result.mind_upper
+    assert result.mind.lower < result.mind < result.mind.upper
     assert result.cautions == ()
     assert [each.code for each in judge(generated=x[:99], reference=y, directions=20).cautions] == ["few-images"]

@@ -25,7 +25,7 @@ def test_equal_steps_have_their_length_and_none_discarded_is_the_mean(on_disk) -
     result = judge(generated=on_disk(lengths), discard=0)
     assert result.ppl == pytest.approx(lengths.mean(), rel=1e-12)
     assert result.mean_of_all == pytest.approx(lengths.mean(), rel=1e-12)
-    assert result.ppl_lower < result.ppl < result.ppl_upper
+    assert result.ppl.lower < result.ppl < result.ppl.upper
 
 
 def test_the_interval_is_as_wide_as_the_means_error() -> None:
@@ -33,7 +33,7 @@ def test_the_interval_is_as_wide_as_the_means_error() -> None:
     result = judge(generated=lengths, discard=0)
     half = 1.959964 * lengths.std(ddof=1) / np.sqrt(2000)
     # Ends of 500 bootstrap repeats rest on some 12 each: a tenth of the half width.
-    assert (result.ppl_upper - result.ppl_lower) / 2 == pytest.approx(half, rel=0.15)
+    assert (result.ppl.upper - result.ppl.lower) / 2 == pytest.approx(half, rel=0.15)
 
 
 def test_another_distance_than_lpips_gets_a_caution_and_one_step_is_too_few() -> None:
@@ -58,11 +58,11 @@ def test_the_interval_of_skewed_lengths_reaches_farther_up() -> None:
     skewness = ((values - values.mean()) ** 3).mean() / values.std() ** 3
     shift = skewness * (2 * 1.96**2 + 1) / (6 * np.sqrt(200))
     # the second term, of the order 1/n, and 500 repeats, whose ends have an error of about 0.15
-    assert (result.ppl_upper - values.mean()) / error == pytest.approx(1.96 + shift, abs=0.45)
-    assert (values.mean() - result.ppl_lower) / error == pytest.approx(1.96 - shift, abs=0.45)
-    assert result.ppl_upper - result.ppl > result.ppl - result.ppl_lower
+    assert (result.ppl.upper - values.mean()) / error == pytest.approx(1.96 + shift, abs=0.45)
+    assert (values.mean() - result.ppl.lower) / error == pytest.approx(1.96 - shift, abs=0.45)
+    assert result.ppl.upper - result.ppl > result.ppl - result.ppl.lower
 
 
 def test_equal_lengths_have_an_interval_of_no_width() -> None:
     result = judge(generated=np.full((20, 1), 3.0))
-    assert (result.ppl_lower, result.ppl, result.ppl_upper) == (3, 3, 3)
+    assert (result.ppl.lower, result.ppl, result.ppl.upper) == (3, 3, 3)

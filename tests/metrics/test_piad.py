@@ -38,11 +38,11 @@ def test_auroc_is_scikit_learns_of_anomalies_against_the_normal_images(on_disk: 
     assert result.normal == "reference"
     assert result.auroc == pytest.approx(expected("reference"), abs=1e-12)
     assert result.auroc is not None
-    assert result.auroc_lower is not None
-    assert result.auroc_upper is not None
-    assert result.auroc_lower < result.auroc < result.auroc_upper
+    assert result.auroc.lower is not None
+    assert result.auroc.upper is not None
+    assert result.auroc.lower < result.auroc < result.auroc.upper
     assert result.piad_mean == pytest.approx(scores["generated"].mean())
-    assert result.piad_mean_lower < result.piad_mean < result.piad_mean_upper
+    assert result.piad_mean.lower < result.piad_mean < result.piad_mean.upper
     assert result.piad_mean_reference == pytest.approx(scores["reference"].mean())
     np.testing.assert_array_equal(result.piad, scores["generated"])
     alone = judge(generated=given["generated"], anomalies=given["anomalies"])

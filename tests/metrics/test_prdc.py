@@ -103,12 +103,12 @@ def test_judge_brackets_its_values_and_counts_balls_per_image() -> None:
     result = judge(reference=reference, generated=generated)
     for name in ("precision", "recall", "density", "coverage"):
         value = getattr(result, name)
-        assert getattr(result, name + "_lower") < value < getattr(result, name + "_upper")
+        assert getattr(result, name).lower < value < getattr(result, name).upper
     assert result.reference_balls.mean() / 5 == pytest.approx(result.density)
     assert (result.reference_balls > 0).mean() == pytest.approx(result.precision)
     assert result.cautions == ()
     again = judge(reference=reference, generated=generated)
-    assert (again.density_lower, again.density_upper) == (result.density_lower, result.density_upper)
+    assert (again.density.lower, again.density.upper) == (result.density.lower, result.density.upper)
     codes = [caution.code for caution in judge(reference=reference, generated=generated[:100]).cautions]
     assert codes == ["few-images", "unequal-sets"]
 

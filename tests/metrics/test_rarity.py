@@ -68,7 +68,7 @@ def test_judge_rates_real_images_among_the_others() -> None:
     assert result.rarity_reference == pytest.approx(among_others[np.isfinite(among_others)].mean(), rel=1e-12)
     assert result.share_rated == np.mean(np.isfinite(result.rarity))
     assert result.rarity_mean == pytest.approx(np.nanmean(result.rarity), rel=1e-12)
-    assert result.rarity_mean_lower < result.rarity_mean < result.rarity_mean_upper
+    assert result.rarity_mean.lower < result.rarity_mean < result.rarity_mean.upper
     with pytest.raises(Unavailable, match="none has a rarity"):
         judge(generated=generated + 100, reference=reference)
     with pytest.raises(Unavailable, match="more than 3 reference images"):

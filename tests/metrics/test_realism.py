@@ -63,10 +63,10 @@ def test_it_does_not_depend_on_order_tiles_or_where_the_rows_lie(on_disk, monkey
 def test_judge_summarises_with_intervals() -> None:
     reference, generated = _sets()
     result = judge(generated=generated, reference=reference)
-    assert result.realism_median_lower < result.realism_median < result.realism_median_upper
+    assert result.realism_median.lower < result.realism_median < result.realism_median.upper
     assert result.realism_median == np.median(result.realism)
     assert result.realistic == np.mean(result.realism >= 1)
-    assert result.realistic_lower < result.realistic < result.realistic_upper
+    assert result.realistic.lower < result.realistic < result.realistic.upper
     with pytest.raises(Unavailable, match="more than 3 reference images"):
         judge(generated=generated, reference=reference[:3])
     with pytest.raises(ValueError, match="k must be"):

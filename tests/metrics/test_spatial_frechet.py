@@ -19,7 +19,7 @@ def test_it_is_torchmetrics_frechet_distance_with_that_ones_interval() -> None:
     moments = [torch.from_numpy(part) for rows in (x, y) for part in (rows.mean(axis=0), np.cov(rows, rowvar=False))]
     result, plain = judge(generated=x, reference=y), frechet.judge(generated=x, reference=y)
     assert result.sfd == pytest.approx(float(peer._compute_fid(*moments)), rel=1e-9)
-    assert (result.sfd, result.sfd_lower, result.sfd_upper) == (plain.fd, plain.fd_lower, plain.fd_upper)
+    assert (result.sfd, result.sfd.lower, result.sfd.upper) == (plain.fd, plain.fd.lower, plain.fd.upper)
 
 
 def test_moving_things_about_changes_it_where_pooled_features_stay_equal() -> None:

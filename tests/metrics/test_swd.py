@@ -38,7 +38,7 @@ def test_judge_brackets_its_value_and_repeats_with_its_seed(on_disk) -> None:
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(80, 6)), rng.normal(size=(90, 6)) + 0.5
     result = judge(generated=x, reference=y, directions=50, seed=1)
-    assert result.swd_lower < result.swd < result.swd_upper
+    assert result.swd.lower < result.swd < result.swd.upper
     assert result.swd == swd(x, y, directions=50, seed=1)
     assert judge(generated=on_disk(x), reference=on_disk(y), directions=50, seed=1) == result
     assert judge(generated=x, reference=y, directions=50, seed=2).swd != result.swd

@@ -47,7 +47,7 @@ def test_a_saved_model_scores_as_before(
     record = saved.describe(moved)
     assert (record["seed"], record["iterations"]) == (3, 7)
     assert saved.sha256(moved) == hashlib.sha256((moved / saved.WEIGHTS).read_bytes()).hexdigest()
-    assert not list(moved.glob("*.partial"))
+    assert not list(moved.glob("*.tmp"))
 
 
 def test_a_model_of_pixels_needs_no_perceptual_network(

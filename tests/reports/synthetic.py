@@ -38,8 +38,8 @@ class Clouds:
     pvalue: float | None = None
     null_mean: float = 0.11
     null_95: float = 0.15
-    complexity: np.ndarray | None = per_image(gallery=True)  # noqa: RUF009
-    vulnerability: np.ndarray | None = per_image()  # noqa: RUF009
+    complexity: np.ndarray | None = per_image(gallery=("Most complex", "Least complex"))
+    vulnerability: np.ndarray | None = per_image()
     cloud: Cloud | None = None
     counts: np.ndarray | None = None
     cautions: tuple[Caution, ...] = ()
@@ -52,7 +52,7 @@ class Retrieved:
     irs_inf_lower: float | None = None
     irs_inf_upper: float | None = None
     reference_only: float | None = value("higher", default=None)
-    nearest: np.ndarray | None = per_image(name="nearest_train", refers_to="train")  # noqa: RUF009
+    nearest: np.ndarray | None = per_image(name="nearest_train", refers_to="train")
     retrieval: Retrieval | None = None
     curve: Curve | None = None
     settings: Any = None

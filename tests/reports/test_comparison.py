@@ -15,6 +15,7 @@ from rich.console import Console
 
 from genaudit.errors import UserError
 from genaudit.reports.comparison import Comparison, compare
+from genaudit.reports.decisions import why_unrankable
 from genaudit.reports.files import json_text
 
 from .synthetic import make_report
@@ -47,6 +48,32 @@ def test_ranks_follow_the_direction_and_overlaps_are_with_the_best(tmp_path):
         ]  # fmt: skip
     assert [(cell.rank, cell.overlaps_best) for cell in cells(comparison, "as_i_median")] == [(None, None)] * 3
     assert comparison.warnings == []
+
+
+def test_what_genaudits_own_metrics_declare_is_known_of_finished_runs(tmp_path):
+    def judged(by: str, reached: float) -> Change:
+        def change(document: dict[str, Any]) -> None:
+            document["config"]["metric"] = {"rarity": {"fn": {"_target_": by}}}
+            entry = {**document["metrics"]["as_i"], "details": {"rarity_reference": 3.0}}
+            entry["values"] = {"rarity_mean": {"value": reached, "lower": None, "upper": None, "better": "none"}}
+            document["metrics"] = {"rarity": entry, "as": document["metrics"]["as"]}
+
+        return change
+
+    own, users = "genaudit.metrics.rarity.judge", "mine.judge"
+    comparison = compare(
+        [run(tmp_path / "a", change=judged(own, 2.5)), run(tmp_path / "b", change=judged(users, 5.0), n=30)]
+    )
+    assert [cell.from_held_out for cell in cells(comparison, "rarity_mean")] == [0.5, None]
+    assert comparison.explanation("rarity").startswith("How sparse the real images are")
+    assert comparison.explanation("as") == ""
+    html = comparison.write(tmp_path)["comparison.html"].read_text()
+    assert "How sparse the real images are" in html
+    # its mean does not move with the number of images, that of another metric may
+    same = compare([run(tmp_path / "c", change=judged(own, 2.5)), run(tmp_path / "d", change=judged(own, 5.0), n=30)])
+    reasons = why_unrankable(same.runs)
+    assert "rarity" not in reasons
+    assert "number of images" in reasons["as"]
 
 
 def test_values_of_other_settings_have_no_rank_and_a_warning_says_so(tmp_path):

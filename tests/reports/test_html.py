@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from genaudit.data.audit import Finding
-from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
+from genaudit.metrics.result import SHARE, Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
 from genaudit.reports.gallery import EXTREMES, PAIRS, THUMBNAIL, Gallery, encode
 from genaudit.reports.html import bar, render, scale, visible
 from genaudit.reports.plots import draw
@@ -196,14 +196,16 @@ def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
 
 
 def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
-    assert scale("recall", [Value(0.5)]) == (0, 1)
-    share = bar(Value(0.5, 0.25, 0.75), scale("recall", []))
+    recall = Value(0.5, 0.25, 0.75, range=SHARE)
+    assert scale([recall]) == (0, 1)
+    assert scale([Value(0.5, 0.25, 0.75), recall]) == (0, 1)  # of several runs, one of which declares it
+    share = bar(recall, scale([recall]))
     assert share is not None
     assert (share.left, share.width, share.at) == (25, 50, 50)
-    free = bar(Value(10, 5, 10), scale("fd", [Value(10, 5, 10)]))  # 0 to 11
+    free = bar(Value(10, 5, 10), scale([Value(10, 5, 10)]))  # 0 to 11
     assert free is not None
     assert (free.left, free.at) == (45.45, 90.91)
-    assert scale("kd", [Value(-1, -2, 0)])[0] < -2
+    assert scale([Value(-1, -2, 0)])[0] < -2
     assert bar(Value(1.0), (0, 1)) is None
     assert bar(Value(float("nan"), 0, 1), (0, 1)) is None
 

@@ -44,4 +44,4 @@ def test_the_page_shows_everything_and_escapes_what_comes_from_outside(tmp_path:
     text = (tmp_path / "train.html").read_text()
     assert "PIAD of &lt;b&gt;" in text
     assert all(part in text for part in ("1,000", "A remark.", "<svg", "data:image/png;base64,", "iteration"))
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.tmp"))

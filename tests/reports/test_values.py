@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from genaudit.metrics.result import Retrieval, value
+from genaudit.metrics.result import SHARE, Estimate, Retrieval, per_image, value
 from genaudit.reports.values import Value, describe, plain
 
 from .synthetic import Clouds, Retrieved
@@ -20,7 +20,26 @@ def test_value_fields_take_their_interval_direction_and_name_from_metadata():
     assert parts.values == {"as": Value(0.2, 0.1, 0.3, "lower")}
     assert parts.p_value == 0.04
     assert parts.citation == "Nobody et al., CVPR 2024"
-    assert parts.summary == "Two clouds."
+    assert parts.explanation == "Two clouds."
+
+
+@dataclass(frozen=True)
+class Bounded:
+    share: Estimate | None = value("higher", label="of the images", range=SHARE)
+    free: Estimate | None = value("none", default=None)
+    scores: np.ndarray | None = per_image(gallery=("Best", "Worst"))
+    ranks: np.ndarray | None = per_image(gallery=True)
+    interval: str = "over new images"
+
+
+def test_an_estimate_brings_its_interval_and_a_field_what_it_declares():
+    parts = describe(Bounded(Estimate(0.5, 0.25), scores=np.ones(2), ranks=np.ones(2)), "mine")
+    assert parts.values == {"share": Value(0.5, 0.25, None, "higher", "over new images", "of the images", (0.0, 1.0))}
+    assert type(parts.values["share"].value) is float
+    assert [column.gallery for column in parts.columns] == [("Best", "Worst"), ("Highest", "Lowest")]
+    alone = describe(Bounded(Estimate(0.5), Estimate(2.0)), "mine")
+    assert alone.values["share"].about == ""
+    assert alone.values["free"] == Value(2.0)
 
 
 def test_long_arrays_interval_ends_and_absent_values_are_no_details():
@@ -60,7 +79,7 @@ def test_a_dataclass_without_metadata_shows_its_floats():
     parts = describe(Bare(0.5, 0.1, 7), "bare")
     assert parts.values == {"score": Value(0.5)}
     assert parts.details == {"count": 7}
-    assert parts.summary == ""  # @dataclass' own docstring is the signature
+    assert parts.explanation == ""  # @dataclass' own docstring is the signature
 
 
 @pytest.mark.parametrize("wrong", ["text", None, {"a": "text"}, [1.0, 2.0]])

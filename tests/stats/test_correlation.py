@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genaudit.stats.correlation import correlations
+from genaudit.stats.correlation import correlations, finite_pairs
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -41,7 +41,8 @@ def test_the_interval_covers_the_correlation() -> None:
 
 def test_missing_values_are_left_out_and_two_models_are_too_few() -> None:
     found = correlations([1, 2, 3, np.nan], [1, 2, 4, 9], repeats=10)
-    assert found["pearson"].n == 3
+    assert repr(found) == repr(correlations([1, 2, 3], [1, 2, 4], repeats=10))
+    assert [each.tolist() for each in finite_pairs([1, 2, 3, np.nan], [1, np.inf, 4, 9])] == [[1, 3], [1, 4]]
     assert np.isnan(correlations([1, 1, 1], [1, 2, 3], repeats=10)["kendall"].value)
     with pytest.raises(ValueError, match="three models"):
         correlations([1, 2], [2, 1])

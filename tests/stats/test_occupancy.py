@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from genaudit.stats.occupancy import (
+    SupportEstimate,
     cdf,
     estimate_support,
     expected_distinct,
@@ -157,7 +158,7 @@ def test_threshold_is_the_smallest_count_that_is_not_rejected(n: int, s: int, al
     ],
 )
 def test_intervals_of_the_definitions(n_train: int, n: int, k: int, expected: tuple[int, int, int]) -> None:
-    assert estimate_support(k, n, upper=n_train) == expected
+    assert repr(estimate_support(k, n, upper=n_train)) == repr(SupportEstimate(*expected))
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 2), (1, 9), (4, 6), (5, 6), (12, 20), (19, 20), (20, 60), (97, 100)])
@@ -177,7 +178,8 @@ def test_estimate_and_bounds_are_their_definitions_in_exact_fractions(k: int, n:
     def at_least(s: int) -> Fraction:
         return 1 - at_most(s) + exact(n, s)[k]
 
-    value, lower, upper = (int(x) for x in estimate_support(k, n, alpha=alpha))
+    found = estimate_support(k, n, alpha=alpha)
+    value, lower, upper = (int(x) for x in (found.value, *found.ends))
     # The likelihood has one maximum and both tails are monotone in s, so neighbours decide.
     assert likelihood(value) == max(likelihood(s) for s in (max(k, value - 1), value, value + 1))
     assert at_most(upper) >= level > at_most(upper + 1)
@@ -189,14 +191,15 @@ def test_without_a_duplicate_the_estimate_is_unlimited_or_the_cap() -> None:
     free = estimate_support(10, 10)
     assert (free.value, free.upper) == (np.inf, np.inf)
     assert exact(10, int(free.lower))[10] >= 0.05 > exact(10, int(free.lower) - 1)[10]
-    assert estimate_support(10, 10, upper=50)[0::2] == (50, 50)
-    assert estimate_support(10, 10, upper=12) == (12, 12, 12)
+    capped = estimate_support(10, 10, upper=50)
+    assert (capped.value, capped.upper) == (50, 50)
+    assert repr(estimate_support(10, 10, upper=12)) == repr(SupportEstimate(12, 12, 12))
 
 
 def test_a_single_draw_identifies_nothing() -> None:
     found = estimate_support(1, 1, upper=9)
     assert np.isnan(found.value)
-    assert found[1:] == (1, 9)
+    assert found.ends == (1, 9)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_promise() -> None:
@@ -266,7 +269,7 @@ def test_intervals_of_simulated_imagenet_models_hold_the_truth_and_narrow_as_in_
         # one-sided levels of 10^-4: a seeded draw that the interval misses would be one in 5,000
         found = estimate_support(k, n, alpha=1e-4, upper=n_train)
         assert found.lower <= s <= found.upper
-        assert found.lower <= found.value <= found.upper
+        assert found.lower <= found <= found.upper
         widths.append(found.upper - found.lower)
     assert widths == sorted(widths, reverse=True)
     # duplicates number about n²/2s, so the relative width falls as 1/n: tenfold samples, about a tenth of the width

@@ -101,13 +101,15 @@ def test_relative_distinct_covers_one_for_equal_laws_and_a_half_for_half_the_sup
     p /= p.sum()
     truth, covered, runs = 1.0, 0, 200
     for _ in range(runs):
-        value, lower, upper = relative_distinct(rng.choice(400, 300, p=p), rng.choice(400, 500, p=p), 400)
-        assert lower <= value <= upper
-        covered += lower <= truth <= upper
+        found = relative_distinct(rng.choice(400, 300, p=p), rng.choice(400, 500, p=p), 400)
+        assert found.lower <= found <= found.upper
+        covered += found.holds(truth)
     assert covered / runs >= 0.95 - 0.05  # three standard errors of 200 runs: 0.046
-    half = [relative_distinct(rng.integers(0, 200, 4000), rng.integers(0, 400, 4000), 400)[0] for _ in range(3)]
+    half = [relative_distinct(rng.integers(0, 200, 4000), rng.integers(0, 400, 4000), 400) for _ in range(3)]
     np.testing.assert_allclose(half, 0.5, atol=0.01)  # at endless draws the ratio of the supports
-    assert np.isnan(relative_distinct([1], [1, 2], 5)).all()
+    nothing = relative_distinct([1], [1, 2], 5)
+    assert np.isnan(nothing)
+    assert nothing.ends == (None, None)
 
 
 def test_first_finds_the_step_of_a_monotone_condition() -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genaudit.atomic import sweep
 from genaudit.store import index as module
 from genaudit.store import shards as shards_module
-from genaudit.store.index import NAME, Index, as_keys, sweep
+from genaudit.store.index import NAME, Index, as_keys
 from genaudit.store.shards import write_shard
 
 DIM = 3

@@ -13,7 +13,6 @@ import pytest
 
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
-from genaudit.reports import explanations
 
 OF_FEATURES = ("fd_infinity", "cmmd", "swd", "mind", "realism", "rarity", "fkea", "mifid", "fld")
 
@@ -79,21 +78,6 @@ def test_infinity_is_an_order_of_the_vendi_score(sets: tuple[str, ...], tiny: li
     assert 1 <= last < first
     assert other["metrics"]["vendi"]["details"]["q"] == "infinity"
     assert "non-finite" not in {warning["code"] for warning in other["warnings"]}
-
-
-@pytest.mark.parametrize("metric", [*OF_FEATURES, "is", "sfd", "ppl"])
-def test_every_metric_is_explained(metric: str) -> None:
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    from genaudit.config_files import config_folder
-    from genaudit.tasks.run.result_names import value_names
-
-    assert metric in explanations.METRICS
-    node = OmegaConf.load(config_folder() / "metric" / f"{metric}.yaml")[metric]
-    names = value_names(instantiate(node.fn), metric)
-    assert names
-    assert len(names) == 1 or set(names) <= set(explanations.VALUES) | {"fld"}
 
 
 def test_path_length_speaks_of_the_generator_and_asks_for_one(

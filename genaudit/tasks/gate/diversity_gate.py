@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.errors import UserError
 from genaudit.measures.measure import fingerprint
@@ -207,11 +207,8 @@ class DiversityGate:
 
     def save(self, path: str | Path) -> None:
         """Writes the state to a JSON file, complete or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(self.state_dict()))
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(self.state_dict()))
 
     def load(self, path: str | Path) -> None:
         """Reads the state that `save` wrote.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import textwrap
@@ -43,8 +44,6 @@ def in_default() -> list[str]:
 
 def metrics_table(options: Sequence[Option], default: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Header and rows, with a row of its own before the metrics of each question."""
-    from genaudit.reports.explanations import METRICS
-
     groups: dict[str, list[list[str]]] = {question: [] for question in QUESTIONS}
     for name, metric, node in _each(options):
         first = (*questions_of(node), "")[0]
@@ -55,7 +54,7 @@ def metrics_table(options: Sequence[Option], default: Sequence[str]) -> tuple[li
             cost_of(node).partition(",")[0],
             _values(metric, node),
         ]
-        groups.setdefault(first if first in QUESTIONS else "", []).append([*row, METRICS.get(metric, "")])
+        groups.setdefault(first if first in QUESTIONS else "", []).append([*row, _explanation(metric, node)])
     rows: list[list[str]] = []
     for question, of in groups.items():
         if of:
@@ -70,9 +69,10 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     Raises:
         UserError: there is none.
     """
-    from genaudit.reports.explanations import METRICS, VALUES
+    from genaudit.metrics.declared import result_class
+    from genaudit.metrics.result import Declared, declared
     from genaudit.tasks.run.judging import make_spec
-    from genaudit.tasks.run.result_names import result_class, value_names
+    from genaudit.tasks.run.result_names import value_names
 
     known = {own: (metric, node) for own, metric, node in _each(options)}
     values: dict[str, str] = {}
@@ -88,7 +88,7 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     spec = make_spec(metric, node, {}, False)
     result = result_class(spec.fn)
     lines = [own if own == name else f"{name} is a value of {own}", ""]
-    lines += [*textwrap.wrap(METRICS.get(metric) or _first_line(spec.fn), 100), ""]
+    lines += [*textwrap.wrap(_explanation(metric, node) or _first_line(spec.fn), 100), ""]
     asked = [QUESTIONS[each] for each in questions_of(node) if each in QUESTIONS]
     lines += _field("answers", " ".join(asked))
     lines += _field("in the default set", "yes" if own in default else f"no: metric=[{own}] asks for it")
@@ -97,13 +97,24 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     lines += _field("cost per image", cost_of(node))
     for value, better in (value_names(spec.fn, metric) or {}).items():
         direction = f"{ARROWS[better]} {better} is better" if better in ARROWS else "neither end is better"
-        lines += _field("value", f"{value}: {direction}" + (f"; {VALUES[value]}" if value in VALUES else ""))
+        label = declared(result).get(value, Declared()).label
+        lines += _field("value", f"{value}: {direction}" + (f"; {label}" if label else ""))
     function = getattr(spec.fn, "func", spec.fn)
     for key, default_value in _settings(function, node).items():
         lines += _field("setting", f"metric.{metric}.fn.{key}={_written(default_value)}")
     lines += _field("source", str(getattr(result, "citation", "") or "not stated"))
     lines += _field("computed by", f"{function.__module__}.{function.__qualname__}")
     return lines
+
+
+def _explanation(metric: str, node: Any) -> str:
+    """What the metric's result class says that it tells; empty where there is no such class."""
+    from genaudit.metrics.declared import result_class
+    from genaudit.reports.values import explanation
+    from genaudit.tasks.run.judging import make_spec
+
+    result = result_class(make_spec(metric, node, {}, False).fn)
+    return explanation(result) if dataclasses.is_dataclass(result) else ""
 
 
 def questions_of(node: Any) -> tuple[str, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genaudit.metrics.result import KIND
+from genaudit.metrics.declared import result_class
+from genaudit.metrics.result import declared
 from genaudit.tasks.run.rows import NoRows, judge_of
 
 
@@ -21,23 +19,7 @@ def value_names(fn: Callable[..., Any], metric: str) -> dict[str, str] | None:
     result = result_class(fn)
     if result in (float, int):
         return {metric: "none"}
-    if not dataclasses.is_dataclass(result):
-        return None
-    marked = {
-        str(field.metadata.get("name") or field.name): str(field.metadata["better"])
-        for field in dataclasses.fields(result)
-        if field.metadata.get(KIND) == "value"
-    }
-    return marked or None
-
-
-def result_class(fn: Callable[..., Any]) -> Any:
-    """What a metric's function says it returns, if it can be had."""
-    function = fn.func if isinstance(fn, functools.partial) else fn
-    try:
-        return typing.get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return None
+    return {name: said.better for name, said in declared(result).items()} or None
 
 
 def values_of_run(report: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ from genaudit.errors import DONE, UserError
 from genaudit.likelihood import saved
 from genaudit.likelihood.wide_resnet import ClassifierTrainer, WideResNet, logits
 from genaudit.reports.files import write_csv
-from genaudit.stats.auroc import auroc, auroc_interval
+from genaudit.stats.auroc import auroc_interval
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
@@ -86,8 +86,9 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
     if anomalies is not None:
         side = "reference" if reference is not None else "train"
         ours = scores["reference"] if reference is not None else _scores(model, images)
-        ends = auroc_interval(ours, scores["anomalies"], confidence=settings.confidence, seed=settings.seed)
-        text = f"{auroc(ours, scores['anomalies']):.4f} ({ends.lower:.4f} to {ends.upper:.4f})"
+        area = auroc_interval(ours, scores["anomalies"], confidence=settings.confidence, seed=settings.seed)
+        some = area.lower is not None and area.upper is not None
+        text = f"{area:.4f} ({area.lower:.4f} to {area.upper:.4f})" if some else f"{area:.4f} (too few for an interval)"
         facts.append((f"AUROC of {side} against anomalies", text))
         print(f"AUROC of {side} images against anomalies: {text}, {settings.confidence:.0%} bootstrap interval")
     page = Page(out)

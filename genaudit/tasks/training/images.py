@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.errors import UserError
 from genaudit.store.prefetch import prepared_batches
@@ -58,28 +58,37 @@ def read_pixels(
     shape = preparation.shape
     large = folder is not None and len(images) * math.prod(shape) > IN_MEMORY_BYTES
     while True:
-        array: Any
-        if large:
+        try:
+            if not large:
+                array: Any = np.empty((len(images), *shape), np.uint8)
+                _fill(array, images, preparation, settings)
+                return array, images
             assert folder is not None
             path = folder / f"{images.digest[:16]}.{PREPARED}"
-            if path.is_file():
-                return np.load(path, mmap_mode="r"), images
-            folder.mkdir(parents=True, exist_ok=True)
-            array = np.lib.format.open_memmap(path.with_suffix(".partial"), "w+", np.uint8, (len(images), *shape))
-        else:
-            array = np.empty((len(images), *shape), np.uint8)
-        damaged = _fill(array, images, preparation, settings)
-        if damaged:
-            images = images.without(damaged)
-            continue
-        if large:
-            array.flush()
-            os.replace(path.with_suffix(".partial"), path)
-        return array, images
+            if not path.is_file():
+                with atomic_write(path) as temporary:
+                    array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(images), *shape))
+                    _fill(array, images, preparation, settings)
+                    array.flush()
+            return np.load(path, mmap_mode="r"), images
+        except _Damaged as damaged:
+            images = images.without(damaged.reasons)
 
 
-def _fill(array: np.ndarray, images: ImageSet, preparation: Preparation, settings: Settings) -> dict[int, str]:
-    """Fills the array; returns the damaged images, index => reason."""
+class _Damaged(Exception):
+    """Some images cannot be read, index => reason: an array of all of them has gaps."""
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        super().__init__(f"{len(reasons)} images are damaged")
+        self.reasons = reasons
+
+
+def _fill(array: np.ndarray, images: ImageSet, preparation: Preparation, settings: Settings) -> None:
+    """Fills the array.
+
+    Raises:
+        _Damaged: some images cannot be read.
+    """
     damaged: dict[int, str] = {}
     batches = prepared_batches(
         images,
@@ -94,4 +103,5 @@ def _fill(array: np.ndarray, images: ImageSet, preparation: Preparation, setting
             if indices:
                 array[indices] = pixels[:, : preparation.shape[0]]
             advance(len(indices) + len(bad))
-    return damaged
+    if damaged:
+        raise _Damaged(damaged)

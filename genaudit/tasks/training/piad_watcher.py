@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.piad.saved import RECORD, WEIGHTS, save
 from genaudit.piad.scoring import anomaly_score, score_batches
@@ -89,9 +89,8 @@ class PIADWatcher(Watcher):
         for name, (pictures, columns) in grids.items():
             path = self.out / name / f"{self.trainer.iteration:08d}.png"
             write_picture(path, pictures.transpose(0, 2, 3, 1), columns)
-            copy = self.out / f"{name}.partial"
-            copy.write_bytes(path.read_bytes())
-            os.replace(copy, self.out / f"{name}.png")
+            with atomic_write(self.out / f"{name}.png") as copy:
+                copy.write_bytes(path.read_bytes())
 
     def _with_reconstructions(self, images: np.ndarray) -> np.ndarray:
         """Each image followed by its reconstruction, (2N, C, S, S) uint8."""

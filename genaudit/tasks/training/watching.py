@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.errors import one_line
 from genaudit.metrics.result import Curve
 from genaudit.reports.training import TrainingPage, png, tile
@@ -136,8 +136,5 @@ class Page:
 
 def write_picture(path: Path, images: np.ndarray, columns: int | None = None) -> None:
     """A grid of images (N, H, W, C) uint8 as a PNG, complete or not at all."""
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    temporary.write_bytes(png(tile(images, columns)))
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(png(tile(images, columns)))
