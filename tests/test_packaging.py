@@ -47,14 +47,14 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
             check=True,
         ).stdout.strip()
     )
-    # the dependencies are those of this environment; genaudit itself is found in the new one first
-    (site / "beside.pth").write_text(sysconfig.get_path("purelib"))
     # the install line of docs/ci.md, with the wheel's folder in the index's place
     (line,) = re.findall(r"^ +- run: pip install (.+)$", (ROOT / "docs" / "ci.md").read_text(), flags=re.MULTILINE)
     names = line.split()
     assert names[1:] == ["pytest"]
     offline = ["--no-deps", "--no-index", "--find-links", str(wheel.parent), "--quiet"]
     subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "install", *offline, names[0]], check=True)
+    # the dependencies are those of this environment; genaudit itself is found in the new one first
+    (site / "beside.pth").write_text(sysconfig.get_path("purelib"))
     program = environment / "bin" / "genaudit"
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 

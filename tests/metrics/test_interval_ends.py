@@ -331,7 +331,7 @@ def test_as_has_its_bootstraps_spread_about_the_value_itself(confidence: float) 
 
 
 @LEVELS
-def test_mean_and_median_of_as_i_and_path_lengths_have_percentile_ends(confidence: float) -> None:
+def test_mean_and_median_of_as_i_have_percentile_ends(confidence: float) -> None:
     rng = np.random.default_rng(11)
     rows = np.stack([rng.uniform(0.1, 0.3, 30), rng.gamma(9, 1, 30)], axis=1)
     scores = rows[:, 1] / rows[:, 0]
@@ -340,10 +340,23 @@ def test_mean_and_median_of_as_i_and_path_lengths_have_percentile_ends(confidenc
     result = anomaly_score.judge_images(generated=rows, confidence=confidence, seed=4)
     assert ends(result, "as_i_mean") == pytest.approx(tuple(np.quantile(np.mean(drawn, axis=1), tails)))
     assert ends(result, "as_i_median") == pytest.approx(tuple(np.quantile(np.median(drawn, axis=1), tails)))
-    lengths = rng.gamma(2, size=(200, 1))
-    inner = []
-    for (i,) in _resampled(200, seed=4, repeats=500):
-        low, high = np.percentile(lengths[i], 2, method="lower"), np.percentile(lengths[i], 98, method="higher")
-        inner.append(lengths[i][(lengths[i] >= low) & (lengths[i] <= high)].mean())
-    result = path_length.judge(generated=lengths, discard=2, confidence=confidence, seed=4)
-    assert ends(result, "ppl") == pytest.approx(tuple(np.quantile(inner, tails)))
+
+
+@LEVELS
+def test_path_lengths_have_the_ends_of_a_bootstrap_t_of_the_trimmed_mean(confidence: float) -> None:
+    """Each repeat's deviation over its own error: the Winsorised deviation over the share of lengths that is kept."""
+    lengths = np.random.default_rng(11).gamma(2, size=200)
+
+    def trimmed(drawn: np.ndarray) -> tuple[float, float]:
+        ordered = np.sort(drawn)
+        low, high = ordered[int(np.floor(0.02 * 199))], ordered[int(np.ceil(0.98 * 199))]
+        kept = (drawn >= low) & (drawn <= high)
+        winsorised = np.minimum(np.maximum(drawn, low), high)
+        return drawn[kept].mean(), np.sqrt(winsorised.var(ddof=1) / 200) / kept.mean()
+
+    mean, error = trimmed(lengths)
+    repeats = [trimmed(lengths[i]) for (i,) in _resampled(200, seed=4, repeats=500)]
+    studentised = [(each - mean) / its for each, its in repeats]
+    low, high = np.quantile(studentised, [(1 - confidence) / 2, (1 + confidence) / 2])
+    result = path_length.judge(generated=lengths[:, None], discard=2, confidence=confidence, seed=4)
+    assert ends(result, "ppl") == pytest.approx((mean - high * error, mean - low * error))

@@ -103,7 +103,7 @@ def test_what_users_forget_is_told(samples: Path, capsys: pytest.CaptureFixture[
     assert main(["sample", "generator=demo_vae", "n=3", f"out={samples}"]) == USER
     assert "not empty" in capsys.readouterr().err
     assert main(["sample", "generator=demo_vae", "n=0"]) == USER
-    assert "n must be a positive integer, got 0" in capsys.readouterr().err
+    assert "n must be an integer from 1 to 100000000, got 0" in capsys.readouterr().err
 
 
 def test_trust_is_a_key_of_every_verb_that_takes_a_generator(

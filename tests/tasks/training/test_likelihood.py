@@ -200,7 +200,7 @@ def test_mistakes_are_sentences(images: Path, make_images: Images, tmp_path: Pat
         ((*TINY_GLOW, f"train={tmp_path / 'absent'}"), "absent"),
         ((*TINY_GLOW, given, "precision=bfloat16"), "float32"),
         ((*TINY_GLOW, given, "every=0"), "every must be a positive integer or null, got 0"),
-        ((*TINY_GLOW, given, "samples=-1"), "samples must be an integer of 0 or more or null, got -1"),
+        ((*TINY_GLOW, given, "samples=-1"), "samples must be an integer from 0 to 100000 or null, got -1"),
         ((*TINY_GLOW, given, "checkpoint_seconds=-1"), "checkpoint_seconds must be a number of 0 or more"),
         ((*TINY_GLOW, given, "likelihood.recipe.batch_size=0"), "batch_size must be above 0"),
         ((*TINY_GLOW, given, "likelihood.recipe.learning_rate=nan"), "learning_rate must be a number, got nan"),
