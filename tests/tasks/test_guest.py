@@ -215,9 +215,10 @@ def test_what_a_thread_sees_while_another_measures_is_its_own(tmp_path: Path) ->
 
     class Watching(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-            thread.start()
-            thread.join()
+            for _ in range(15):
+                thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+                thread.start()
+                thread.join()
             return images.float().mean((2, 3))
 
     before = torch.get_num_threads()
