@@ -9,7 +9,6 @@ N images, D numbers a row.
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,9 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
+from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
 from genaudit.reports.files import write_csv, write_parquet
-from genaudit.reports.replace import replaced
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,14 @@ def write_parts(path: Path, kind: str, parts: Sequence[Part], about: Mapping[str
     """
     writers = {"npz": _write_npz, "parquet": _write_parquet, "csv": _write_csv}
     _pyarrow_for(kind)
-    with replaced(path.parent, [path.name]) as folder, open(folder / path.name, "xb") as stream:
+    with atomic_write(path, durable=True) as temporary, open(temporary, "xb") as stream:
         writers[kind](stream, parts, about)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def write_table(path: Path, kind: str, columns: Mapping[str, Any]) -> None:
     """Writes columns of equal length: in an .npz an array each, text as Unicode arrays."""
     _pyarrow_for(kind)
-    with replaced(path.parent, [path.name]) as folder, open(folder / path.name, "xb") as stream:
+    with atomic_write(path, durable=True) as temporary, open(temporary, "xb") as stream:
         if kind == "npz":
             arrays: dict[str, Any] = {name: np.asarray(column) for name, column in columns.items()}
             np.savez(stream, **arrays)
@@ -77,8 +74,6 @@ def write_table(path: Path, kind: str, columns: Mapping[str, Any]) -> None:
         else:
             with _text(stream) as text:
                 write_csv(tuple(columns), zip(*columns.values(), strict=True), text)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _pyarrow_for(kind: str) -> None:

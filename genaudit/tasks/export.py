@@ -37,7 +37,6 @@ def main(cfg: Any) -> int:
     if cfg.what == "images":
         path = single or out / f"images.{cfg.format}"
         with saving("out", path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_table(path, cfg.format, _columns(run.parent / "images.csv"))
         print(one_line(f"written {path}"))
         return DONE
@@ -52,7 +51,6 @@ def main(cfg: Any) -> int:
             raise UserError(f"{name}: {'; '.join(missing.values())}; the command that made the run measures them again")
         path = single or out / f"{_file_name(name)}.{cfg.format}"
         with saving("out", path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_parts(path, cfg.format, parts, measured.about())
         shapes = ", ".join(f"{part.role} {part.count:,} x {len(part.columns):,}" for part in parts)
         print(one_line(f"written {path}: {name}, {shapes}"))
