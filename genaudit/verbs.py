@@ -276,7 +276,7 @@ to which metrics, and what to do (docs/audit.md). The same opens every report of
     ),
     "list": Verb(
         "Lists what there is, what each needs, and whether its weights are on this machine.",
-        "genaudit list metrics|feature_models|presets|generators|datasets|tables | genaudit list metrics NAME",
+        "genaudit list metrics|feature_models|presets|references|generators|datasets|tables [NAME of a metric]",
         "genaudit list metrics\ngenaudit list metrics fd\ngenaudit list feature_models",
         "`genaudit list metrics NAME` tells all of one metric: values, settings, needs, cost, source. NAME may be a\n"
         "value's name too, such as recall.\n",

@@ -26,7 +26,8 @@ def evaluate(
     """Measures and judges generated images; what `genaudit evaluate` does, without writing files.
 
     Args:
-        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) or a tensor
+        generated, reference, train, anomalies: a path or list of paths, an address (https://, s3://, gs://, hf://), for
+            `reference` a name of `genaudit list references`, a NumPy array (N, H, W, C) or a tensor
             (N, C, H, W), uint8 or float in [0, 1], a list of PIL images, arrays or tensors, a torch `Dataset` or
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
@@ -44,8 +45,8 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
-    named = metrics is not None or "metric" in keys
-    overrides = [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"] if named else []
+    are_named = metrics is not None or "metric" in keys
+    overrides = [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"] if are_named else []
     overrides += [from_python(key, value) for key, value in keys.items()]
     if feature_model is not None:
         names = feature_model if isinstance(feature_model, str) else f"[{','.join(feature_model)}]"
@@ -59,6 +60,7 @@ def evaluate(
     with guest():
         from genaudit.tasks import evaluate as task
         from genaudit.tasks.gate.checkpoints import find_sets
+        from genaudit.tasks.run.references import named
         from genaudit.tasks.run.roles import source_of
         from genaudit.tasks.run.settings import RULES
 
@@ -70,12 +72,13 @@ def evaluate(
             )
         for role, source in given.items():
             given[role] = source_of(cfg[role]) if source is None else source
+        given["reference"] = named(given["reference"], config_dir) or given["reference"]
         if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:
             raise UserError(
                 f"generated: {generated} matches {len(matches)} sets, {matches[0]} first: evaluate each by itself, or "
                 f"give pool=True to judge them as one"
             )
-        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=named)
+        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=are_named)
     assert report is not None
     return report
 

@@ -25,6 +25,7 @@ from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
+from genaudit.tasks.run.matching import check_entry, entry_of, other_moments
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
@@ -35,6 +36,7 @@ from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.sources import named_warnings
 from genaudit.verdict.answers import verdict
 
 
@@ -182,6 +184,7 @@ def evaluate(
         specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
     if rules is not None:
         rules.check(specs, {})
+    specs = check_entry(entry_of(sources.get("reference")), specs, measures)
     roles = open_roles(sources, settings)
     if (several := [name for name in specs if "@" in name]) and any(isinstance(r, FeatureSet) for r in roles.values()):
         raise UserError(
@@ -193,6 +196,7 @@ def evaluate(
         for measure in spec.measures.values():
             if name not in reasons and (lack := getattr(measures[measure], "lacks", None)):
                 reasons[name] = lack
+    reasons |= other_moments(roles.get("reference"), {n: specs[n] for n in specs if n not in reasons}, measures)
     require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if rules is not None:
         rules.check(specs, reasons)
@@ -262,6 +266,7 @@ def evaluate(
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
             *count_warnings,
+            *named_warnings(measurements.roles.get("reference")),
             *stored_moments(measurements.roles.get("reference"), takers, takes),
             *measurements.warnings,
         ],

@@ -132,7 +132,7 @@ class Progress:
                 bar.stop()
 
     @contextlib.contextmanager
-    def scan(self, label: str) -> Iterator[Callable[[int, int], None]]:
+    def scan(self, label: str, *, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
         """A bar whose length is known only later; the function it gives is told `(done, total)`."""
         with contextlib.ExitStack() as stack:
             advance: Advance | None = None
@@ -141,7 +141,7 @@ class Progress:
             def progress(done: int, total: int) -> None:
                 nonlocal advance, seen
                 if advance is None:
-                    advance = stack.enter_context(self.bar(label, total))
+                    advance = stack.enter_context(self.bar(label, total, unit=unit))
                 advance(done - seen)
                 seen = done
 

@@ -46,6 +46,7 @@ class Settings:
     max_pixels: int
     confidence: float
     progress: bool
+    offline: bool = False
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> Settings:
@@ -73,6 +74,7 @@ class Settings:
             max_pixels=cfg["max_pixels"],
             confidence=float(cfg["confidence"]),
             progress=cfg["progress"],
+            offline=bool(cfg["offline"]),
         )
 
 
