@@ -96,7 +96,9 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
             )
         except UserError as error:
             hint = meant(source) if role == REFERENCE and "does not exist" in str(error) else ""
-            raise UserError(f"{error}{hint}") from None if hint else error.__cause__
+            if not hint:
+                raise
+            raise UserError(f"{error}{hint}") from None
     opened = here.finish(opened)
     if isinstance(opened, Moments) and role in settings.limits:
         key = LIMIT_KEYS[role]
