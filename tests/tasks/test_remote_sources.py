@@ -119,13 +119,13 @@ def test_a_network_takes_its_weights_by_address(
     torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
     site.files["net.pth"] = weights.getvalue()
     (tmp_path / "net.pth").write_bytes(weights.getvalue())
-    images = str(make_images("a", 4))
+    images = str(make_images("a", 8))
     network = [key for key in tiny if "pretrained" not in key]
     found = []
     for name, checkpoint in (("a", site.url("net.pth")), ("b", str(tmp_path / "net.pth"))):
         out = tmp_path / name
         words = ["evaluate", images, f"reference={images}", *network, f"feature_model.checkpoint={checkpoint}"]
-        assert main([*words, "metric=[kd]", "progress=false", f"out={out}"]) == DONE
+        assert main([*words, "metric=[fd]", "progress=false", f"out={out}"]) == DONE
         found.append(json.loads((out / "report.json").read_text()))
     assert found[0]["measures"].keys() == found[1]["measures"].keys()
     for measure in found[0]["measures"]:
