@@ -146,7 +146,5 @@ def sentence(entry: Entry, fetched: Fetched | None) -> str:
     said = f"{entry.name} ({entry.source}; {entry.license})"
     if fetched is None:
         return f"{said} is {entry.file}"
-    trust = (
-        "as its entry states" if entry.sha256 else f"which nobody publishes: it is what {fetched.address} gave first"
-    )
+    trust = "as its entry states" if entry.sha256 else f"which nobody publishes: what {fetched.address} gave first"
     return f"{said} is {fetched.address}, SHA-256 {fetched.sha256}, {trust}"
