@@ -203,7 +203,8 @@ def evaluate(
     needed = {name: roles_of(name, runnable, roles) for name in measures}
     wanted = {name: measure for name, measure in measures.items() if needed[name]}
     progress = Progress(settings.progress)
-    told.begin_log()
+    if ranks.judges:
+        told.begin_log()
     store = store or Store(settings.store)
     audit = Audit(store, settings.engine)
     watched = audit.watched(roles)
@@ -212,7 +213,7 @@ def evaluate(
         progress.plan.parts = plan.of_roles()
         if notify is not None:
             for line in plan.lines():
-                notify(line)
+                progress.note(line)
     measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:

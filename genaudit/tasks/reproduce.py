@@ -42,6 +42,7 @@ def main(cfg: Any) -> int:
     if missing:
         raise UserError(lacking(named.name, scale, [_sentence(need.what, need.how) for need in missing]))
     out = run_folder(cfg, "reproduce")
+    told.begin_log()
     recomputed = reproduce(named, cfg, settings, scale, data)
     _show(recomputed)
     with saving("out", out):
@@ -106,6 +107,7 @@ def data_of(cfg: Any) -> Path | None:
 def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
     """Every table that can be made; one that fails does not cost the others."""
     out = run_folder(cfg, "reproduce")
+    told.begin_log()
     made: list[tables.Recomputed] = []
     missing: dict[str, list[str]] = {}
     code = DONE
@@ -152,7 +154,7 @@ def _line(text: str) -> None:
 
 
 def _report(name: str, message: str) -> None:
-    print(visible(f"{name}: {message}"), file=sys.stderr, flush=True)
+    told.note(visible(f"{name}: {message}"))
 
 
 def _at_once(device: str) -> int:
