@@ -45,9 +45,7 @@ def _distances(arrays: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Every number of theirs for rows of features, which are kept too."""
     rows = Rows.draw(*recorded.ROWS)
     arrays |= {f"rows_{name}": getattr(rows, name).astype(np.float32) for name in ("generated", "reference", "train")}
-    return {
-        f"{each.metric}-{each.peer}": each.theirs(rows) for each in COMPARISONS if each.package in recorded.DEAD
-    }
+    return {f"{each.metric}-{each.peer}": each.theirs(rows) for each in COMPARISONS if each.package in recorded.DEAD}
 
 
 def _features(arrays: dict[str, Any]) -> dict[str, str]:

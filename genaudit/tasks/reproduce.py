@@ -12,6 +12,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 
 from genaudit.errors import DEFECT, DONE, UserError, environment_fault, visible
+from genaudit.output import told
 from genaudit.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.reports.console import make_console, show_files

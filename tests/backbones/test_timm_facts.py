@@ -50,7 +50,12 @@ def test_facts_are_asked_for_once_and_kept(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "timm", None)
         assert facts_of(MODEL) == first
-    for damage in ("", "{", json.dumps({"timm": "0", "models": {MODEL: {}}}), kept.read_text().replace('"mean"', '"m"')):
+    for damage in (
+        "",
+        "{",
+        json.dumps({"timm": "0", "models": {MODEL: {}}}),
+        kept.read_text().replace('"mean"', '"m"'),
+    ):
         kept.write_text(damage)
         facts_of.cache_clear()
         assert facts_of(MODEL) == first
