@@ -54,9 +54,8 @@ def facts_of(name: str) -> TimmFacts:
     version = metadata.version("timm")
     for path in (SHIPPED, _kept(version)):
         if entry := _read(path, version).get(name):
-            return TimmFacts(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-            )
+            values: dict[str, Any] = {k: tuple(each) if isinstance(each, list) else each for k, each in entry.items()}
+            return TimmFacts(**values)
     found = ask_timm(name)
     with contextlib.suppress(OSError):  # a folder that cannot be written costs a second the next time
         write(_kept(version), version, {**_read(_kept(version), version), name: asdict(found)})

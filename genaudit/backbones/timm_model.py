@@ -193,7 +193,7 @@ class TimmModel(FeatureModel):
 
         paths: list[Path | None] = []
         for filename in self._hub_filenames():
-            cached = try_to_load_from_cache(self.facts.hf_hub_id, filename)
+            cached = try_to_load_from_cache(str(self.facts.hf_hub_id), filename)
             paths.append(Path(cached) if isinstance(cached, str) else None)
         if url := self.facts.url:
             path = hub_checkpoints() / url.rsplit("/", 1)[-1]
