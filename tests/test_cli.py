@@ -122,13 +122,15 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     make_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Importing it takes longer than all else that such a run does."""
-    folder = make_images("samples", 3)
+    sets = [make_images(name, 16, seed=seed, size=12) for seed, name in enumerate(("samples", "real", "train"))]
+    metrics = "[as,as_i,irs,fd,kd,prdc,vendi,authpct,ct,rarity,realism,train_distance,mifid,cmmd,swd,mind,cdc]"
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
-    command = [sys.executable, "-c", code, "evaluate", str(folder), f"reference={folder}", "metric=[fd]", "device=cpu"]
+    roles = [str(sets[0]), f"reference={sets[1]}", f"train={sets[2]}"]
+    command = [sys.executable, "-c", code, "evaluate", *roles, f"metric={metrics}", "device=cpu"]
     keys = [
-        "feature_model=efficientnet_lite0",
+        *("feature_model=pixels", "feature_model.size=6", "skip=true"),
         f"store={tmp_path / 'store'}",
         f"out={tmp_path / 'out'}",
         "progress=false",
@@ -138,7 +140,9 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
         for _ in range(2)
     ]
     assert [lines[-1] for lines in said] == ["True [0]", "False [0]"]
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["environment"]["threads"] is None
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["environment"]["threads"] is None
+    assert set(report["metrics"]) >= {"as", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid"}
 
 
 def test_a_defect_keeps_its_traceback_in_the_run_folder(
