@@ -10,7 +10,7 @@ SCALE ?= laptop
 SECONDS ?= 600
 REPRODUCE = $(BIN)/genaudit reproduce scale=$(SCALE) $(if $(wildcard $(DATA)),data=$(DATA))
 
-.PHONY: help setup demo test lint types check data tables parity record-peers bench bench-peers fuzz docs release clean
+.PHONY: help setup demo test lint types check data tables parity record-peers bench bench-peers fuzz notebooks docs release clean
 
 help: ## explain the targets
 	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ bench: setup ## speed of measuring, as ratios to the bare network and to timm as
 
 fuzz: setup ## spoilt inputs of every kind, for SECONDS=600: nothing may end but in a result or a sentence
 	$(BIN)/python scripts/fuzz_inputs.py --seconds $(SECONDS)
+
+notebooks: setup ## run the notebooks of examples/, each from its first cell
+	$(BIN)/python scripts/notebooks.py
 
 docs: setup ## the site, into site/: warnings are errors, links are checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

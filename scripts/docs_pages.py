@@ -8,12 +8,17 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from notebook_page import notebook_page  # noqa: E402
+
 # files of the repository outside docs/ => their place in the site
 ELSEWHERE = {
     "README.md": "index.md",
@@ -56,6 +61,11 @@ def on_files(files: Files, config: Any) -> Files:
         if target.startswith(HIDDEN):
             page.inclusion = page.inclusion.NOT_IN_NAV
         files.append(page)
+    for path in sorted((ROOT / "examples" / "notebooks").glob("*.ipynb")):
+        text, pictures = notebook_page(path, path.relative_to(ROOT).as_posix())
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     for target in ("demo.md",):
         files.get_file_from_path(target).inclusion = page.inclusion.NOT_IN_NAV  # type: ignore[union-attr]
     return files
