@@ -93,7 +93,7 @@ def _of_runs(comparison: Comparison) -> tuple[list[Column], list[Column]]:
         heading = Text("\n").join([text((QUESTIONS.get(answers.question, answers.question), "bold"))])
         columns.append(Column(heading, told + [text()] * real))
     for row in comparison.rows:
-        heading = Text("\n").join([text((row.metric, "bold")), text((row.name, "")), text((_better(row), "dim"))])
+        heading = _heading(row)
         cells = [_cell(each) for each in shown(row)] + ([_cell(floor_text(row))] if real else [])
         columns.append(Column(heading, cells, right=True))
     return [Column(text(("run", "")), labels)], columns
@@ -101,7 +101,6 @@ def _of_runs(comparison: Comparison) -> tuple[list[Column], list[Column]]:
 
 def _differences(comparison: Comparison) -> tuple[list[Column], list[Column]]:
     """A row a value, a column a run that is not the baseline; many runs are rows."""
-    from rich.text import Text
 
     from genaudit.reports.console import text
 
@@ -116,7 +115,7 @@ def _differences(comparison: Comparison) -> tuple[list[Column], list[Column]]:
     if len(others) > MANY:
         columns = [
             Column(
-                Text("\n").join([text((row.metric, "bold")), text((row.name, "")), text((_better(row), "dim"))]),
+                _heading(row),
                 [cell(row, run.label) for run in others],
                 right=True,
             )
@@ -180,6 +179,15 @@ def _correlations(comparison: Comparison, plain: bool) -> Any:
         )
         beside.add_row(*(text((cell, "")) for cell in cells))
     return beside
+
+
+def _heading(row: Row) -> Text:
+    from rich.text import Text
+
+    from genaudit.reports.console import text
+
+    metric = row.metric if row.name != row.metric else ""
+    return Text("\n").join([text((metric, "bold")), text((row.name, "bold")), text((_better(row), "dim"))])
 
 
 def _name(row: Row) -> str:

@@ -181,7 +181,7 @@ def test_no_number_is_folded(width: int, count: int, tmp_path: Path) -> None:
     whole = shown(comparison, 1000)
     pattern = r"≈? ?-?[\d.]+ #\d+|[\d.]+ to [\d.]+"
     assert sorted(re.findall(pattern, table)) == sorted(re.findall(pattern, whole[: whole.index("Best in bold")]))
-    assert "p = 0.01 worse" in text
+    assert "p = 0.012 worse" in text
     for n in range(count):
         assert f"step_{n:06}" in table  # the end of a name tells runs apart
 

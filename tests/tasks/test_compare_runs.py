@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,18 @@ METRICS = "metric=[fd,prdc]"
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two generated sets and two k; one set is shifted."""
+    """A sweep of two generated sets, one of them shifted; `jobs` is the folder that Hydra made."""
     folder = tmp_path_factory.mktemp("sweep")
     rng = np.random.default_rng(0)
     for name, shift in (("reference", 0.0), ("good", 0.0), ("bad", 1.0)):
         np.savez(folder / f"{name}.npz", features=(rng.normal(size=(100, 5)) + shift).astype(np.float32))
     generated = f"generated={folder / 'good.npz'},{folder / 'bad.npz'}"
     keys = [f"reference={folder / 'reference.npz'}", METRICS, f"store={folder / 'store'}", "progress=false"]
-    assert main(["evaluate", "--multirun", generated, *keys, f"out={folder / 'runs'}"]) == DONE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["evaluate", "--multirun", generated, *keys]) == DONE
+    (made,) = (folder / "runs" / "multirun").iterdir()  # by Hydra, and named after the time
+    made.rename(folder / "jobs")
     return folder
 
 
@@ -41,7 +44,7 @@ def test_a_sweeps_folder_is_compared_with_its_differences_from_a_baseline(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = ["baseline=good.npz", "sort=fd", "pareto=[fd,recall]"]
-    document = compared(sweep, tmp_path / "out", str(sweep / "runs"), *keys)
+    document = compared(sweep, tmp_path / "out", str(sweep / "jobs"), *keys)
     assert [run["label"] for run in document["runs"]] == ["good.npz", "bad.npz"]
     assert document["sorted_by"] == "fd"
     assert document["pareto"]["front"] == ["good.npz"]
@@ -75,10 +78,11 @@ def test_two_halves_of_one_law_do_not_differ_from_each_other(sweep: Path, tmp_pa
 
 
 def test_what_a_shells_pattern_names_beside_the_runs_is_passed_over(sweep: Path, tmp_path: Path) -> None:
-    there = sorted(str(path) for path in (sweep / "runs").iterdir())
-    assert str(sweep / "runs" / "multirun.yaml") in there
-    found = [str(sweep / "runs" / name) for name in ("0", "1")]
-    for given in (there, [str(sweep / "runs" / "multirun.yaml")], [str(sweep / "runs")], [str(sweep / "runs" / "*")]):
+    jobs = sweep / "jobs"
+    there = sorted(str(path) for path in jobs.iterdir())
+    assert str(jobs / "multirun.yaml") in there
+    found = [str(jobs / name) for name in ("0", "1")]
+    for given in (there, [str(jobs / "multirun.yaml")], [str(jobs)], [str(jobs / "*")]):
         assert find_runs(given) == found, given
     assert find_runs([found[1], found[0]]) == [found[1], found[0]]
     assert find_runs([found[0], found[0]]) == [found[0]] * 2  # the same run twice was asked for
@@ -90,8 +94,8 @@ def test_folders_without_runs_are_named(sweep: Path, tmp_path: Path, capsys: pyt
     with pytest.raises(UserError, match=r"holds no report.json, nor does a folder in it"):
         find_runs([str(tmp_path / "empty")])
     with pytest.raises(UserError, match=r"at least two runs.*is one"):
-        find_runs([str(sweep / "runs" / "0")])
-    runs = str(sweep / "runs")
+        find_runs([str(sweep / "jobs" / "0")])
+    runs = str(sweep / "jobs")
     for key, said in (
         ("sort=fdd", "did you mean fd?"),
         ("baseline=nobody", "they are called"),
@@ -102,11 +106,10 @@ def test_folders_without_runs_are_named(sweep: Path, tmp_path: Path, capsys: pyt
         assert said in capsys.readouterr().err, key
 
 
-def test_runs_that_were_judged_on_another_reference_are_not_tested(
-    sweep: Path, tmp_path: Path, make_images: Callable[..., Path]
-) -> None:
+def test_runs_that_were_judged_on_another_reference_are_not_tested(sweep: Path, tmp_path: Path) -> None:
     keys = [METRICS, f"store={sweep / 'store'}", "progress=false", f"out={tmp_path / 'other'}"]
     assert main(["evaluate", str(sweep / "good.npz"), f"reference={sweep / 'bad.npz'}", *keys]) == DONE
-    document = compared(sweep, tmp_path / "out", str(tmp_path / "other"), str(sweep / "runs" / "0"), "baseline=other")
+    other = str(tmp_path / "other")
+    document = compared(sweep, tmp_path / "out", other, str(sweep / "jobs" / "0"), f"baseline={other}")
     assert all(each["p_value"] is None for each in document["differences"])
     assert {each["reason"] for each in document["differences"]} == {"the reference images differ"}
