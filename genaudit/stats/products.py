@@ -28,6 +28,11 @@ class NumPyProducts:
 
     torch = False
 
+    @property
+    def namespace(self) -> Any:
+        """Where exp, log, amax, clip, ... are."""
+        return np
+
     def put(self, array: np.ndarray) -> Any:
         return array
 
@@ -88,6 +93,11 @@ class NumPyProducts:
     def at_least(self, array: Any, least: float) -> Any:
         return np.maximum(array, np.float32(least))
 
+    def logsumexp(self, terms: Any) -> Any:
+        """(B, M) => (B,)."""
+        peak = terms.max(axis=1)
+        return peak + np.log(np.exp(terms - peak[:, None]).sum(axis=1))
+
 
 class TorchProducts:
     """Arrays are tensors on the device."""
@@ -96,6 +106,12 @@ class TorchProducts:
 
     def __init__(self, device: str) -> None:
         self.device = device
+
+    @property
+    def namespace(self) -> Any:
+        import torch
+
+        return torch
 
     def put(self, array: np.ndarray) -> Any:
         import torch
@@ -151,3 +167,6 @@ class TorchProducts:
 
     def at_least(self, array: Any, least: float) -> Any:
         return array.clamp(min=least)
+
+    def logsumexp(self, terms: Any) -> Any:
+        return terms.logsumexp(dim=1)
