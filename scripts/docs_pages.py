@@ -130,6 +130,7 @@ def _metric_pages() -> dict[str, str]:
                     "```",
                     "",
                     *([comment, ""] if comment else []),
+                    *_notes(str(metric)),
                     *_bias(str(metric)),
                     "## Definition",
                     "",
@@ -150,6 +151,23 @@ def _metric_pages() -> dict[str, str]:
                 ]
             )
     return pages
+
+
+def _notes(metric: str) -> list[str]:
+    """When it lies, how many images it takes, what is published; nothing where scripts/metric_notes.yaml has none."""
+    found = notes().get(metric)
+    if found is None:
+        return []
+    heads = {"lies": "When it lies", "images": "How many images", "published": "Published values"}
+    return [line for key, head in heads.items() if key in found for line in (f"## {head}", "", found[key], "")]
+
+
+def notes() -> dict[str, dict[str, str]]:
+    """scripts/metric_notes.yaml: by metric `lies`, `images` and `published`."""
+    import yaml
+
+    loaded: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "scripts" / "metric_notes.yaml").read_text("utf-8"))
+    return loaded
 
 
 def _bias(metric: str) -> list[str]:

@@ -29,10 +29,13 @@ SECONDS = 300  # a cell may take
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("names", nargs="*", help="parts of their names; default all")
+    parser.add_argument("--write", action="store_true", help="keep what the cells gave")
     arguments = parser.parse_args()
     failed = 0
     for path in sorted(FOLDER.glob("*.ipynb")):
+        if arguments.names and not any(name in path.stem for name in arguments.names):
+            continue
         started = time.perf_counter()
         try:
             executed = execute(path)
