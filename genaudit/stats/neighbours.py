@@ -73,7 +73,7 @@ def nearest(
     >>> int(found.indices[0, 0]), float(found.distances[0, 0])
     (1, 0.1)
     """
-    shape = getattr(query, "shape", ())
+    shape: tuple[int, ...] = getattr(query, "shape", ())
     index = Index(reference, metric=metric, device=device, held_bytes=0, queries=shape[0] if len(shape) == 2 else None)
     return index.nearest(query, k=k, exclude_self=exclude_self)
 

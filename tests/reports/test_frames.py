@@ -24,9 +24,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 @pytest.mark.parametrize("notebook", [False, True])
-def test_a_report_shows_as_the_consoles_table(
-    notebook: bool, report: Report, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_report_shows_as_the_consoles_table(notebook: bool, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rich.console._is_jupyter", lambda: notebook)  # where rich shows tables on its own
     lines = repr(report).splitlines()
     heads = [line.split()[:2] for line in lines]
