@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from genaudit.tasks.gate.one_set import gate_set
 from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.environment import command_line, now
 from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.found_runs import natural
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.progress import Progress
 
@@ -57,12 +57,6 @@ def find_sets(source: Any, *, pool: Any = None, shards: bool = False) -> list[st
     if shards and pool is None and all(match.lower().endswith(TARS) for match in sets):
         return []
     return sorted(sets, key=natural)
-
-
-def natural(path: str) -> list[tuple[int, int, str]]:
-    """A key under which step_9 comes before step_10."""
-    parts = re.split(r"(\d+)", path)
-    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
 
 
 def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> Outcome:

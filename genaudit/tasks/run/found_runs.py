@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from genaudit.errors import UserError
-from genaudit.tasks.gate.checkpoints import natural
 
 REPORT = "report.json"
 SWEEP = "multirun.yaml"  # Hydra's, in the folder of a sweep
@@ -62,6 +62,12 @@ def find_runs(paths: Sequence[str], baseline: str | None = None) -> list[str]:
             f"of runs{one}"
         )
     return found
+
+
+def natural(path: str) -> list[tuple[int, int, str]]:
+    """A key under which step_9 comes before step_10."""
+    parts = re.split(r"(\d+)", path)
+    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
 
 
 def _matches(path: str) -> list[str]:
