@@ -122,8 +122,8 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     make_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Importing it takes longer than all else that such a run does."""
-    sets = [make_images(name, 16, seed=seed, size=12) for seed, name in enumerate(("samples", "real", "train"))]
-    metrics = "[as,as_i,irs,fd,kd,prdc,vendi,authpct,ct,rarity,realism,train_distance,mifid,cmmd,swd,mind,cdc,fld]"
+    sets = [make_images(name, 12, seed=seed, size=8) for seed, name in enumerate(("samples", "real", "train"))]
+    metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld]"
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
@@ -142,7 +142,7 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     assert [lines[-1] for lines in said] == ["True [0]", "False [0]"]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["environment"]["threads"] is None
-    assert set(report["metrics"]) >= {"as", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid", "fld"}
+    assert set(report["metrics"]) >= {"as_i", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid", "fld"}
 
 
 def test_a_defect_keeps_its_traceback_in_the_run_folder(
