@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
@@ -86,27 +87,47 @@ class Block:
     measure: str
 
 
-def render(report: Report) -> str:
-    """The whole page as text."""
-    return page("report.html.j2", context(report))
+def render(report: Report, *, explore: bool = False) -> str:
+    """The whole page as text; `explore`: explore.html stands beside it."""
+    return page("report.html.j2", {**context(report), "explore": explore})
 
 
 def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
+    return _template(template).render(names, style=_file("style.css"))
+
+
+def strict_page(template: str, names: Mapping[str, Any], *, script: str, style: str) -> str:
+    """A template with a script and a style sheet of this package, whose hashes are all that its policy lets run."""
+    import base64
+    import hashlib
+
+    parts = {"script": _file(script), "style": _file(style)}
+    hashes = {
+        f"{name}_hash": Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
+        for name, text in parts.items()
+    }
+    return _template(template).render(names, **parts, **hashes)
+
+
+def _file(name: str) -> str:
     from importlib.resources import files
 
+    return (files("genaudit.reports") / name).read_text(encoding="utf-8")
+
+
+def _template(template: str) -> Any:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    folder = files("genaudit.reports")
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(_file),
     )
     environment.filters |= {"seconds": show_seconds, "visible": visible}
-    return environment.get_template(template).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template)
 
 
 def context(report: Report) -> dict[str, Any]:

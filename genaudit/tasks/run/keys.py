@@ -64,7 +64,10 @@ RULES = {"require": WORD | list_of(WORD) | NULL, "baseline": PATH | NULL, "stric
 ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
-    "evaluate": {"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+    "evaluate": {
+        **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+        "explore": AUTO | SWITCH,
+    },
     # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},
@@ -120,7 +123,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
 }
 # Verbs that keep rows, and what each verb writes into out=
 STORES = frozenset({"evaluate", "reject", "moments", "demo", "reproduce"})
-REPORT = ("metrics.csv", "images.csv", "report.html", "report.json")
+REPORT = ("metrics.csv", "images.csv", "explore.html", "report.html", "report.json")
 FILES: dict[str, tuple[str, ...]] = {
     "evaluate": REPORT,
     "reject": ("decision.json", "decision.html"),
