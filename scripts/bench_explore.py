@@ -81,9 +81,8 @@ def bench_writing(count: int, side: int) -> None:
     print(f"  all of the run's files              {writing:8.1f} s")
     print(f"  ratio                               {writing / measuring:8.3f}   (at most {MOST_RATIO})")
     print(f"  peak memory above measuring's       {grown:8.0f} MB")
-    print(
-        f"  on disk, for 50,000 images          {size * ROWS / count / 1e6:8.0f} MB, page {page * ROWS / count / 1e6:.1f} MB"
-    )
+    scale = ROWS / count / 1e6
+    print(f"  on disk, for 50,000 images          {size * scale:8.0f} MB, page {page * scale:.1f} MB")
 
 
 def bench_sorting() -> None:

@@ -134,8 +134,8 @@ class Explorer:
         places = {int(index): place for place, index in enumerate(self.chosen)}
         found: dict[int, list[dict[str, Any]]] = {}
         for entry in self.report.metrics.values():
-            for drawing in entry.parts.drawings:
-                for row in drawing.rows if isinstance(drawing, Pictures) else ():
+            for drawing in (each for each in entry.parts.drawings if isinstance(each, Pictures)):
+                for row in drawing.rows:
                     owner: int | None = None
                     for column, cell in enumerate(row.cells):
                         if isinstance(cell, RoleImage):

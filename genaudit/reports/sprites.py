@@ -122,7 +122,7 @@ def _image(read: Read | None, index: int) -> Any:
 
 def _longest(read: Read | None, chosen: Sequence[int]) -> int:
     """The longest side of some of the images."""
-    places = np.unique(np.linspace(0, len(chosen) - 1, min(PROBED, len(chosen))).astype(int)) if chosen else []
+    places = np.unique(np.linspace(0, max(len(chosen) - 1, 0), min(PROBED, len(chosen))).astype(int))
     found = [_image(read, chosen[place]) for place in places]
     return max((max(image.size) for image in found if image is not None), default=0)
 
