@@ -128,7 +128,7 @@ def test_a_failure_in_the_middle_leaves_the_earlier_files_and_no_temporary_ones(
     report = make_report(5)
     before = {name: path.read_bytes() for name, path in write(report, tmp_path).items()}
 
-    def fail(*_: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(*((html, "render", fail) if broken == "html" else (Report, "to_dict", fail)))
