@@ -34,12 +34,14 @@ METRIC_COLUMNS = (
 def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> dict[str, Path]:
     """Writes metrics.csv, images.csv, report.html and report.json into the folder `out`, which is made if missing.
 
-    Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns. `explore` says whether
-    explore.html is written (`genaudit.reports.explore.wanted`), with the folder `explore` where it has many images.
+    Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns; a run by class has
+    classes.csv too. `explore` says whether explore.html is written (`genaudit.reports.explore.wanted`), with the folder
+    `explore` where it has many images.
 
     Returns:
         The path of each file by its name.
     """
+    from genaudit.reports.classes import classes_table
     from genaudit.reports.explore import FOLDER, PAGE, Explorer, wanted
     from genaudit.reports.html import render
 
@@ -51,6 +53,8 @@ def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> d
         "metrics.csv": lambda stream: write_metrics(report, stream),
         "images.csv": lambda stream: write_images(report, stream),
     }
+    if (classes := report.by_class) is not None:
+        writers["classes.csv"] = lambda stream: write_csv(*classes_table(classes), stream)
     if report.images and find_spec("pyarrow") is not None:
         writers["images.parquet"] = lambda stream: write_parquet(report.images, stream.buffer)
     if explorer is not None:
@@ -72,7 +76,7 @@ def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> d
             "report.json": lambda stream: _write_text(json_text(report.to_dict()), stream),
         },
         folders=folders,
-        earlier=("images.parquet", PAGE, FOLDER),
+        earlier=("images.parquet", "classes.csv", PAGE, FOLDER),
     )
 
 

@@ -67,6 +67,8 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {
         **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
         "explore": AUTO | SWITCH,
+        "by": one_of("class") | NULL,
+        "paired": SWITCH | one_of("name", "order"),
     },
     # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
