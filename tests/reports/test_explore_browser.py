@@ -1,4 +1,7 @@
-"""explore.html in a real browser: what is drawn, sorted, filtered, selected and copied, by mouse and keyboard."""
+"""explore.html in a real browser: what is drawn, sorted, filtered, selected and copied, by mouse and keyboard.
+
+report.html too: pictures that open large, a narrow window, print.
+"""
 
 from __future__ import annotations
 
@@ -171,3 +174,31 @@ def test_thumbnails_beside_the_page_are_drawn_from_their_folder(browser, run, tm
     assert page.complaints() == []
     assert page.js("document.documentElement.scrollWidth") <= 420
     assert page.js("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)", "dark where it is asked for"
+
+
+def test_a_picture_of_the_report_opens_large_and_closes_and_one_at_a_time(browser, file):
+    page = browser.open(file.with_name("report.html"), width=1000, height=700)
+    widths = "[...document.querySelectorAll('.mosaic img')].map(e => e.getBoundingClientRect().width)"
+    before = page.js(widths)
+    assert max(before) < 100
+    page.click(".mosaic .zoom summary")
+    assert page.js(widths)[0] > 500
+    assert page.js(widths)[1:] == before[1:], "nothing else moves"
+    page.js("document.querySelectorAll('.mosaic .zoom')[1].open = true")
+    assert page.js("document.querySelectorAll('.zoom[open]').length") == 1
+    page.click(".zoom[open] summary")
+    assert page.js(widths) == before
+    assert page.complaints() == []
+
+
+def test_the_report_fits_a_narrow_window_and_print_unfolds_what_is_folded(browser, file):
+    page = browser.open(file.with_name("report.html"), width=420, height=800)
+    assert page.js("document.documentElement.scrollWidth") <= 420
+    unfolded = (
+        "[...document.querySelectorAll('details:not(.zoom)')].map(e =>"
+        "e.getBoundingClientRect().height > e.querySelector('summary').getBoundingClientRect().height + 8)"
+    )
+    assert True not in page.js(unfolded)
+    page.send("Emulation.setEmulatedMedia", media="print")
+    assert len(page.js(unfolded)) > 3
+    assert False not in page.js(unfolded)
