@@ -101,7 +101,7 @@ def make(name: str, cfg: Any) -> NamedRecipe:
     node = table_node(name)
     if node is None:
         node = compose(config_name=f"table/{name}").table
-    shared = {key: cfg[key] if key in cfg else None for key in SHARED}
+    shared = dict.fromkeys(SHARED) | {key: cfg[key] for key in SHARED if key in cfg}
     return of_node(name, OmegaConf.merge(OmegaConf.create(shared), {"table": node}).table)
 
 
