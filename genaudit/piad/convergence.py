@@ -80,11 +80,11 @@ def convergence(
     judged = _unit(some)
     components = min(COMPONENTS, len(fitted) - 1)
     piad = anomaly_score(networks, some, perceptual, reconstruction=reconstruction)
-    losses = [
+    mean, projected = (
         _loss(networks, judged, pca_reconstructions(fitted, judged, k), perceptual, reconstruction)
         for k in (0, components)
-    ]
-    return Convergence(float(piad.mean()), *losses, held_out, len(some))
+    )
+    return Convergence(float(piad.mean()), mean, projected, held_out, len(some))
 
 
 def _loss(networks: PIADNetworks, images: np.ndarray, others: np.ndarray, perceptual: Any, loss: Any) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -44,11 +44,11 @@ class Fitting:
         self.what, self.unit = what, unit
         self.most: int | None = None
 
-    def __call__(self, function: Callable[..., Result], *batch: Sequence[Any]) -> list[Result]:
+    def __call__(self, function: Callable[..., Result], *batch: Any) -> list[Result]:
         """What the function gives for each part, in order.
 
         Args:
-            batch: sequences of one length B, cut at the same places.
+            batch: sequences, arrays or tensors of one length B, cut at the same places.
 
         Raises:
             Exception: the function's own; that of too little memory where not even one unit fits.
