@@ -28,7 +28,7 @@ def example(**more: object) -> Table:
         Cell("f", "score", math.nan, 0.1),
         Cell("g", "yes or no", 1.0, expected=1.0),
         Cell("h", "yes or no", 0.0, expected=1.0),
-        Cell("i", "score", 100.5, 100.0),
+        Cell("i", "score", 100.9, 100.0),
     )
     x = np.linspace(0, 1, 5)
     figures = (
