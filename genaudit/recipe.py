@@ -87,7 +87,7 @@ class Context:
     def _step(self, name: str, compute: Callable[[], Any], *, wait: bool) -> Any:
         """`step`; a process that computes the same one is waited for, or `_Busy` is raised."""
         path = self._path(name)
-        place = path.with_name(f".{name}")
+        place = self.folder / "locks" / name
         told = False
         while True:
             found, result = _read_step(path)

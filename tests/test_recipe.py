@@ -175,8 +175,9 @@ def test_a_step_that_is_computed_elsewhere_is_waited_for_and_said(
 ) -> None:
     monkeypatch.setattr(recipe, "POLL_SECONDS", 0.01)
     one, told = context(tmp_path, 1), list[str]()
-    place = one.folder / "steps" / ".x"
+    place = one.folder / "locks" / "x"
     place.mkdir(parents=True)
+    (one.folder / "steps").mkdir()
     with locked(place, "computed"):
         release = threading.Timer(0.1, lambda: one.folder.joinpath("steps", "x.json").write_text(_kept(5)))
         release.start()
