@@ -18,6 +18,7 @@ from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
+from genaudit.tasks.run.composed import add_parts, judge_composed
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings, network_of
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
@@ -224,12 +225,13 @@ def evaluate(
             store.remember(role.digests, role.digest)
     entries = {}
     with progress.bar("judge", len(runnable), unit="metrics") as advance:
-        for name, spec in runnable.items():
-            entry = judge(spec, measurements, settings)
+        for name, spec in sorted(runnable.items(), key=lambda each: bool(each[1].of)):  # parts first
+            composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
+            entry = judge(spec, measurements, settings) if composed is None else composed
             if isinstance(entry, str):
                 reasons[name] = entry
             else:
-                entry.real = floor_of(spec, measurements, settings)
+                entry.real = {} if spec.of else floor_of(spec, measurements, settings)
                 entries[name] = entry
             advance(1)
     given = roles.get("reference")
@@ -289,12 +291,13 @@ def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict
     prints: dict[str, str] = {}
     if not cfg.get("metric"):
         raise UserError("metric: at least one is needed; `genaudit list metrics` shows them")
+    add_parts(cfg)
     for name, metric, node in entries_of(cfg):
         if "measure" not in node:
             raise UserError(f"metric {metric}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
         named: dict[str, str] = {}
         sole = None
-        for own_name, own_node in _measure_nodes(node.measure).items():
+        for own_name, own_node in {} if node.get("of") else _measure_nodes(node.measure).items():
             measure = instances.measure(own_node)
             key = fingerprint(measure, settings.engine.precision)
             if key not in prints:
