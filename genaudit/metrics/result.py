@@ -169,11 +169,15 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """For every generated image the index of, and distance to, its nearest image of another role; (N,) each."""
+    """For every generated image the index of, and distance to, its nearest image of another role; (N,) each.
+
+    `ratios`, where they are known: the distance over that to the nearest image of other content.
+    """
 
     role: str
     indices: np.ndarray
     distances: np.ndarray
+    ratios: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -131,15 +131,17 @@ class Gallery:
         """For every different `Retrieval` with an index in it: closest pairs and the images retrieved most often."""
         found: list[NeighbourPictures] = []
         seen: list[Retrieval] = []
-        for entry in self.report.metrics.values():
-            for drawing in entry.parts.drawings:
-                if not isinstance(drawing, Retrieval) or any(_same(drawing, old) for old in seen):
-                    continue
-                seen.append(drawing)
-                indices, distances = np.asarray(drawing.indices), np.asarray(drawing.distances, dtype=float)
-                usable = np.flatnonzero((indices >= 0) & np.isfinite(distances))
-                if len(usable):
-                    found.append(self._neighbours(drawing.role, indices.astype(int), distances, usable))
+        drawings = (each for entry in self.report.metrics.values() for each in entry.parts.drawings)
+        retrievals = [each for each in drawings if isinstance(each, Retrieval)]
+        for first in retrievals:
+            if any(_same(first, old) for old in seen):
+                continue
+            seen.append(first)
+            drawing = next((each for each in retrievals if each.ratios is not None and _same(each, first)), first)
+            indices, distances = np.asarray(drawing.indices), np.asarray(drawing.distances, dtype=float)
+            usable = np.flatnonzero((indices >= 0) & np.isfinite(distances))
+            if len(usable):
+                found.append(self._neighbours(drawing.role, indices.astype(int), distances, usable, drawing.ratios))
         return found
 
     def grids(self) -> list[tuple[str, Grid]]:
@@ -152,14 +154,19 @@ class Gallery:
         ]
 
     def _neighbours(
-        self, role: str, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray
+        self,
+        role: str,
+        indices: np.ndarray,
+        distances: np.ndarray,
+        usable: np.ndarray,
+        ratios: np.ndarray | None,
     ) -> NeighbourPictures:
         closest = usable[np.argsort(distances[usable], kind="stable")[:PAIRS]]
         pairs = [
             (
                 self.picture("generated", int(index), "generated"),
                 self.picture(role, int(indices[index]), role),
-                show(distances[index]),
+                show(distances[index]) + ("" if ratios is None else f", l2 ratio {show(ratios[index])}"),
             )
             for index in closest
         ]
