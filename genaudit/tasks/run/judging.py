@@ -47,6 +47,7 @@ class MetricSpec:
         network: the name of the feature model's YAML, where stored moments may name it; else "".
         of: the metric whose values on every network it is made of (`composed`); else "".
         real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
+        by_class: whether it is sound with the few images of a class (`by=class`).
     """
 
     name: str
@@ -58,6 +59,7 @@ class MetricSpec:
     defined_on: tuple[str, str] | None = None
     real: Mode = "auto"
     network: str = ""
+    by_class: bool = False
     of: str = ""
 
     @property
@@ -80,8 +82,15 @@ class MetricSpec:
         return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
 
 
-def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bool, network: str = "") -> MetricSpec:
-    """A metric from its YAML node `{measure, fn}`; the other arguments as in `MetricSpec`.
+def make_spec(
+    name: str,
+    node: Any,
+    measures: Mapping[str, str],
+    of_features: bool,
+    network: str = "",
+    given: Callable[..., Any] | None = None,
+) -> MetricSpec:
+    """A metric from its YAML node `{measure, fn}`, or of a given function; other arguments as in `MetricSpec`.
 
     Raises:
         UserError: the node has no `fn`, or its function names no role.
@@ -90,13 +99,13 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
 
     if "fn" not in node:
         raise UserError(f"metric {name}: its YAML needs `fn: {{_target_: package.module.function, _partial_: true}}`")
-    fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
+    fn = given or (_function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn))
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
     real, defined_on = _real(name, node.get("real", "auto")), _definition(name, node.get("defined_on"))
-    of = str(node.get("of") or "")
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network, of)
+    by_class, of = node.get("by_class", False) is True, str(node.get("of") or "")
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network, by_class, of)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
