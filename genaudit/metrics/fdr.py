@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from genaudit.metrics.result import Caution, RealFloor, Unavailable, value
+from genaudit.stats.bounds import Positive
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def judge(
     *,
     generated: Mapping[str, Distance],
     reference: Mapping[str, int | None],
-    published: Mapping[str, float] | None = None,
+    published: Mapping[str, Positive] | None = None,
 ) -> FDrResult:
     """FDr from the Fréchet distances of a run.
 

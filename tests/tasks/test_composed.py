@@ -107,6 +107,15 @@ def test_a_name_of_ours_on_another_network_takes_the_floor(folder: Path) -> None
     assert other["metrics"]["fdr"]["details"]["denominator_of"] == sources
 
 
+def test_a_denominator_that_is_none_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    roles = (str(folder / "gen"), f"reference={folder / 'ref'}", "feature_model=pixels", "metric=[fdr]")
+    for given in ("{pixels:0}", "{pixels:much}", "2"):
+        assert main(["evaluate", *roles, f"metric.fdr.fn.published={given}", f"out={folder / 'bad'}"]) == USER
+        said = capsys.readouterr().err
+        assert "metric.fdr.fn.published must be a mapping (each value a positive number) or null" in said
+        assert not (folder / "bad").exists()
+
+
 def test_what_takes_rows_says_that_there_are_none(two: dict[str, Any]) -> None:
     with pytest.raises(NoRows, match="made of the values of fd"):
         judge_of(two, "fdr")
