@@ -72,7 +72,8 @@ VALIDATED = {"vit_s16", "convnext_t", "dinov2_s14"}
 def made(name: str) -> FeatureModel:
     config = OmegaConf.load(config_folder() / "feature_model" / f"{name}.yaml")
     config["offline"] = True
-    for key, value in {"name": "resnet18", "architecture": "resnet18"}.items():
+    own = {"module": "torch.nn.Flatten", "size": 8, "mean": [0.0] * 3, "std": [1.0] * 3}
+    for key, value in {"name": "resnet18", "architecture": "resnet18", **own}.items():
         if OmegaConf.is_missing(config, key):
             config[key] = value
     model: FeatureModel = instantiate(config)
