@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from genaudit.metrics.result import Caution, Retrieval, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows
@@ -130,6 +129,8 @@ def near_pvalue(below: int, n: int, m: int, k: int) -> float:
     """
     if below == 0:
         return 1.0
+    from scipy import stats  # half a second: when it is needed
+
     return float(stats.hypergeom.cdf(k - 1, n + m, m, below + k - 1))
 
 
