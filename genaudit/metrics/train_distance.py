@@ -51,6 +51,7 @@ class TrainDistanceResult:
         "Percent of samples nearer to a training image than 99 % of unseen real images are; about 1 is honest, high "
         "where some training images are copied. l2_memorised: those three times nearer to one than to the next."
     )
+    hypothesis: ClassVar[str] = "samples and held-out real images lie alike near the training images"
     citation: ClassVar[str] = (
         "Alaa, van Breugel, Saveliev, van der Schaar. How faithful is your synthetic data? Sample-level metrics for "
         "evaluating and auditing generative models. ICML 2022. Yoon, Choi, Kwon, Ryu. Diffusion probabilistic models "
@@ -117,7 +118,13 @@ def judge(
         n_train=len(rows),
         nearness=ours,
         l2_ratio=ratios,
-        nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0], ratios),
+        nearest=Retrieval(
+            "train",
+            found.indices[:, 0],
+            found.distances[:, 0],
+            held_out=float(np.median(found_real.distances[:, 0])),
+            ratios=ratios,
+        ),
     )
 
 
