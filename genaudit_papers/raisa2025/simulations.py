@@ -245,4 +245,4 @@ def discrete_and_continuous(rng: np.random.Generator, grid: Grid) -> Iterator[Po
                 drawn = rng.normal(size=(count, 1)) * scale
                 return np.round(drawn) if rounded else drawn
 
-            yield Point(index, scale, draw(grid.n), draw(grid.n, rounded=not discrete), draw)  # type: ignore[call-arg]
+            yield Point(index, scale, draw(grid.n), draw(grid.n, rounded=not discrete), draw)
