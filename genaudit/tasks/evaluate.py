@@ -20,12 +20,13 @@ from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings, network_of
+from genaudit.tasks.run.engines import EngineChoice
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
-from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.run.measuring import Measurements, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.plan import WorkPlan
@@ -205,6 +206,8 @@ def evaluate(
     progress = Progress(settings.progress)
     told.begin_log()
     store = store or Store(settings.store)
+    engines = EngineChoice(settings, store, notify if ranks.judges else None, ranks.count)
+    engines.assign(wanted.values())
     audit = Audit(store, settings.engine)
     watched = audit.watched(roles)
     if ranks.judges:
@@ -213,8 +216,13 @@ def evaluate(
         if notify is not None:
             for line in plan.lines():
                 notify(line)
-    measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
-    measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
+
+    def measured() -> Measurements:
+        found = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
+        measure_fresh(found, runnable.values(), wanted, store, settings, ranks, progress)
+        return found
+
+    measurements = engines.measured(measured)
     if not ranks.judges:
         audit.keep()
         return None
