@@ -67,10 +67,8 @@ def bench_measuring(rounds: int, count: int) -> None:
         print(f"  network opened by {engine} in {time.perf_counter() - started:.1f} s")
         return meter
 
-    load = os.getloadavg()[0]
-    print(
-        f"EfficientNet-Lite0 at 224, {count} images a round, {rounds} rounds, {torch.get_num_threads()} threads, load {load:.1f}"
-    )
+    machine = f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+    print(f"EfficientNet-Lite0 at 224, {count} images a round, {rounds} rounds, {machine}")
     model = EfficientNetLite0()
     bare = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
     ready = torch.rand((count, 3, 224, 224))

@@ -67,9 +67,8 @@ def main() -> None:
 
 
 def bench_commands(pictures: peers_whole.Pictures, scratch: Path, arguments: argparse.Namespace) -> None:
-    print(
-        f"{arguments.images} images of {arguments.size} pixels a folder, {arguments.threads} threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}"
-    )
+    machine = f"{arguments.threads} threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}"
+    print(f"{arguments.images} images of {arguments.size} pixels a folder, {machine}")
     names = [arguments.only] if arguments.only else list(COMMANDS)
     runs: dict[tuple[str, str], list[Run]] = {}
     for each in range(arguments.rounds):

@@ -7,6 +7,7 @@ patched. Used by `parity.py`, `bench_peers.py` and the tests.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,9 @@ def random_inception(path: Path, seed: int = 0) -> None:
 PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
 
 
+ENGINE = "openvino" if importlib.util.find_spec("openvino") else "torch"
+
+
 def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
     """Keys of `genaudit.evaluate` for the same weights, by the tool's preset or with its preprocessing."""
     if preprocessing in PRESETS:
@@ -111,7 +115,7 @@ def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
     }
 
 
-def _evaluate(preprocessing: str, metrics: list[str]) -> Callable[[Pictures], dict[str, float]]:
+def _evaluate(preprocessing: str, metrics: list[str], engine: str = "torch") -> Callable[[Pictures], dict[str, float]]:
     def run(pictures: Pictures) -> dict[str, float]:
         import tempfile
 
@@ -119,10 +123,11 @@ def _evaluate(preprocessing: str, metrics: list[str]) -> Callable[[Pictures], di
 
         with tempfile.TemporaryDirectory() as store:
             keys = genaudit_keys(pictures, preprocessing) | {"store": store, "device": "cpu", "progress": False}
+            keys |= {"engine": engine}
             keys |= {"metric.prdc.fn.k": 3} if "prdc" in metrics else {}
             report = genaudit.evaluate(pictures.generated, pictures.reference, metrics=metrics, **keys)
         values = {name: each.value for entry in report.metrics.values() for name, each in entry.values.items()}
-        return {name: values[name] for name in ("fd", "kd", "precision", "recall") if name in values}
+        return {name: values[name] for name in ("fd", "kd", "is", "precision", "recall") if name in values}
 
     return run
 
@@ -136,6 +141,7 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
         cuda=False,
         fid=True,
         kid=True,
+        isc=True,
         prc=True,
         kid_subsets=1,
         kid_subset_size=len(os.listdir(pictures.generated)),
@@ -149,6 +155,7 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
     names = {
         "fd": "frechet_inception_distance",
         "kd": "kernel_inception_distance_mean",
+        "is": "inception_score_mean",
         "precision": "precision",
         "recall": "recall",
     }
@@ -288,16 +295,26 @@ FEATURES = {
 }
 WHOLE = (
     Comparison(
-        "FID, KID, PR of folders",
+        "FID, KID, IS, PR of folders",
         "torch-fidelity",
         "torch-fidelity",
         _whole_torch_fidelity,
-        _evaluate("torch-fidelity", ["fd", "kd", "prdc"]),
+        _evaluate("torch-fidelity", ["fd", "kd", "is", "prdc"]),
         NETWORK,
         THROUGH,
         network=True,
         # KD is what is left of terms that nearly cancel, which the peer sums in float32: kernels of about 3, with 2^-24
         # of themselves in rounding each, over a distance of about 5e-3, make 4e-5
+    ),
+    Comparison(
+        f"the same, engine={ENGINE}",
+        "torch-fidelity",
+        "torch-fidelity",
+        _whole_torch_fidelity,
+        _evaluate("torch-fidelity", ["fd", "kd", "is", "prdc"], ENGINE),
+        NETWORK,
+        THROUGH,
+        network=True,
     ),
     Comparison(
         "FID of folders",
