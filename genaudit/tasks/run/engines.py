@@ -51,7 +51,7 @@ class EngineChoice:
                 continue  # it takes gradients, or runs no network
             measure.engine = self._engine
             if self._engine == OPENVINO and not measure.feature_model.fixed_graph:
-                self._fall_back([measure], "it is a network of yours, which may do other things with other images")
+                self._fall_back([measure], "it is a network of yours, whose forward may depend on the images")
             elif self._engine == OPENVINO and self._automatic and (reason := self._remembered(measure)) is not None:
                 self._fall_back([measure], reason)
 
