@@ -35,7 +35,7 @@ from genaudit.stats.torch_state import exact_float32, neutral
 # times that is still far below an error of a kernel.
 FLOAT32 = 5e-5
 FLOAT64 = 2e-7  # of float64 nothing is left but the rounding of the rows, which are float32: 6e-8 on either side
-# An attack goes by the signs of gradients. One that is nearly 0 may have another sign on another device, in float64 too,
+# An attack goes by the signs of gradients. One near 0 may have another sign on another device, even in float64,
 # though seldom; it moves one pixel by two steps.
 SIGNS = 1e-3
 TRAINING = 1e-4  # the loss after a step, which moved by gradients: differences, with a hundred times the rounding
