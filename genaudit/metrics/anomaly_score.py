@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from genaudit.metrics.result import SHARE, Caution, Cloud, Estimate, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike
@@ -349,6 +348,8 @@ def _gap(gap: Gap | None) -> dict[str, float | str] | None:
 
 def _contrast(made: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
     """Tests of one quantity, (M,) generated against (N,) reference; `expected` is "generated lower" or "higher"."""
+    from scipy import stats  # half a second: when it is needed
+
     m, n = len(made), len(real)
     difference = made.mean() - real.mean()
     superiority = float(stats.mannwhitneyu(made, real).statistic) / (m * n)

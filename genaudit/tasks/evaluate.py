@@ -216,9 +216,10 @@ def evaluate(
     views = {name: measure for name, measure in measures.items() if needed[name] and view_of(measure)}
     wanted = {name: measure for name, measure in measures.items() if needed[name] and name not in views}
     progress = Progress(settings.progress)
-    told.begin_log()
+    if ranks.judges:
+        told.begin_log()
     store = store or Store(settings.store)
-    engines = EngineChoice(settings, store, notify if ranks.judges else None, ranks.count)
+    engines = EngineChoice(settings, store, progress.note if notify and ranks.judges else None, ranks.count)
     engines.assign(wanted.values())
     audit = Audit(store, settings.engine)
     watched = audit.watched(roles)
@@ -227,7 +228,7 @@ def evaluate(
         progress.plan.parts = plan.of_roles()
         if notify is not None:
             for line in plan.lines():
-                notify(line)
+                progress.note(line)
 
     def measured() -> Measurements:
         found = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)

@@ -12,7 +12,7 @@ import pytest
 from genaudit.config_files import config_folder
 from genaudit.errors import UserError
 from genaudit.recipe import Context
-from genaudit.tasks.run.recipes import NamedRecipe, _sources, of_node
+from genaudit.tasks.run.recipes import NamedRecipe, _sources, of_node, table_node
 from genaudit_papers.published import papers, published, tables
 from genaudit_papers.published_only import PublishedOnly
 
@@ -41,6 +41,18 @@ def test_every_table_makes_a_recipe_that_states_its_needs(name: str, tmp_path: P
         for need in made.needs(scale, tmp_path):  # type: ignore[arg-type]
             assert need.what
             assert need.have or need.how or isinstance(made, PublishedOnly), need
+
+
+def test_what_is_put_together_without_hydra_is_what_hydra_composes() -> None:
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    with_defaults = [
+        name for name in NAMES if "\ndefaults:" in (config_folder() / "table" / f"{name}.yaml").read_text()
+    ]
+    for name in [*with_defaults, *NAMES[:2]]:
+        composed = compose(f"table/{name}").table
+        assert OmegaConf.to_container(table_node(name)) == OmegaConf.to_container(composed), name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,9 +104,10 @@ def test_other_settings_code_data_or_weights_have_another_folder(tmp_path: Path)
         recipe("irs_theorem1", "table=irs_theorem1", "+table.repeats=3").folder(cfg, "laptop", 0, None),
         recipe("irs_theorem1").folder(cfg, "laptop", 1, None),
         recipe("irs_theorem1").folder(cfg, "paper", 0, None),
-        recipe("irs_theorem1").folder(cfg, "laptop", 0, tmp_path),
     }
-    assert len(others | {one}) == 5
+    assert len(others | {one}) == 4
+    # data that a table does not read, and where data lies, change no number: `test_steps_by_content` replaces data
+    assert recipe("irs_theorem1").folder(cfg, "laptop", 0, tmp_path) == one
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"one")
     keys = (f"table.laptop_model.checkpoint={weights}",)

@@ -60,6 +60,7 @@ class Yardstick:
         measures = {} if measure is None else {measure.name: measure}
         needed = {name: set(roles) for name in measures}
         store = store or Store(settings.store)
+        told.begin_log()
         progress = Progress(settings.progress)
         engines = EngineChoice(settings, store, told.note)
         engines.assign(measures.values())
