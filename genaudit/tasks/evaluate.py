@@ -219,7 +219,7 @@ def evaluate(
     if ranks.judges:
         told.begin_log()
     store = store or Store(settings.store)
-    engines = EngineChoice(settings, store, progress.note if notify and ranks.judges else None, ranks.count)
+    engines = EngineChoice(settings, store, notify if ranks.judges else None, ranks.count)
     engines.assign(wanted.values())
     audit = Audit(store, settings.engine)
     watched = audit.watched(roles)
