@@ -107,8 +107,10 @@ def _graph(traced: Any) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    reader = FrontEndManager().load_by_framework("pytorch")
-    return reader.convert(reader.load(TorchScriptPythonDecoder(traced, skip_freeze=True)))
+    manager = FrontEndManager()
+    reader = manager.load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced, skip_freeze=True)  # which must live until all is converted
+    return reader.convert(reader.load(decoder))
 
 
 def _settings(threads: int) -> dict[str, Any]:
@@ -154,10 +156,11 @@ def _openvino() -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    """What a compiler complains of: the first line that is no place in its sources."""
+    """What a compiler complains of: the first line that names an operation, else the first that is no place in code."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "[", "src/"))]
-    return (told or [type(error).__name__])[0][:200]
+    named = [line for line in told if "aten::" in line or "prim::" in line]
+    return (named or told or [type(error).__name__])[0][:200]
 
 
 def _ignore_deprecation() -> Undo:
