@@ -38,6 +38,13 @@ def features_of(report: Mapping[str, Any], measure: str) -> str | None:
     return found
 
 
+def machine_line(report: Report) -> str:
+    """Where and how exactly the networks ran: `cuda:0 (NVIDIA H200) · float32`."""
+    device, name = (str(report.environment.get(key) or "") for key in ("device", "device_name"))
+    shown = f"{device} ({name})" if name and device not in ("", "cpu") else device
+    return " \N{MIDDLE DOT} ".join(filter(None, (shown, str(report.config.get("precision") or ""))))
+
+
 def other_networks(report: Report) -> list[ReportWarning]:
     """The warnings that say which metrics are not what their authors define, because of the network."""
     return [each for each in report.warnings if each.code == OTHER_NETWORK]

@@ -69,6 +69,7 @@ ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {
         **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+        "explore": AUTO | SWITCH,
         "by": one_of("class") | NULL,
         "paired": SWITCH | one_of("name", "order"),
     },
@@ -130,7 +131,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
 }
 # Verbs that keep rows, and what each verb writes into out=
 STORES = frozenset({"evaluate", "reject", "moments", "demo", "reproduce"})
-REPORT = ("metrics.csv", "images.csv", "report.html", "report.json")
+REPORT = ("metrics.csv", "images.csv", "explore.html", "report.html", "report.json")
 FILES: dict[str, tuple[str, ...]] = {
     "evaluate": REPORT,
     "reject": ("decision.json", "decision.html"),
