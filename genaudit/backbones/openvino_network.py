@@ -159,14 +159,15 @@ def _first_line(error: Exception) -> str:
     """What a compiler complains of: the first line that names an operation, else the first that is no place in code."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "[", "src/"))]
-    named = [line for line in told if "aten::" in line or "prim::" in line]
+    named = [line.lstrip("- ").removesuffix(" with a message:") for line in told if "aten::" in line]
     return (named or told or [type(error).__name__])[0][:200]
 
 
 def _ignore_deprecation() -> Undo:
     """torch.jit.trace says that it is deprecated, and that sides of images become constants, as they should."""
-    for category in (FutureWarning, DeprecationWarning, torch.jit.TracerWarning):
-        warnings.filterwarnings("ignore", category=category, module=r"torch\.jit|genaudit|timm|torchvision")
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"torch\.jit")
     own = warnings.filters[:3]
 
     def undo() -> None:
