@@ -19,7 +19,7 @@ VALUES = {
     "engine": ("auto", "torch", "openvino"),
     "on_error": ("fail", "skip"),
     "mode": ("fixed", "sequential"),
-    "scale": ("laptop", "paper"),
+    "scale": ("laptop", "desk", "paper"),
     **dict.fromkeys(
         ("compile", "progress", "offline", "trust", "skip", "pool", "strict", "equal_n", "absolute"), ("true", "false")
     ),

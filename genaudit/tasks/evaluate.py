@@ -19,6 +19,7 @@ from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
+from genaudit.tasks.run.composed import judge_composed
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings
 from genaudit.tasks.run.engines import EngineChoice
@@ -249,12 +250,13 @@ def evaluate(
             store.remember(role.digests, role.digest)
     entries = {}
     with progress.bar("judge", len(runnable), unit="metrics") as advance:
-        for name, spec in runnable.items():
-            entry = judge(spec, measurements, settings)
+        for name, spec in sorted(runnable.items(), key=lambda each: bool(each[1].of)):  # parts first
+            composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
+            entry = judge(spec, measurements, settings) if composed is None else composed
             if isinstance(entry, str):
                 reasons[name] = entry
             else:
-                entry.real = floor_of(spec, measurements, settings)
+                entry.real = {} if spec.of else floor_of(spec, measurements, settings)
                 entries[name] = entry
             advance(1)
     real = roles.get("reference")
