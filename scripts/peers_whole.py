@@ -101,7 +101,7 @@ def random_inception(path: Path, seed: int = 0) -> None:
 PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
 
 
-NAMES = ("fd", "kd", "inception_score", "precision", "recall")
+NAMES = ("fd", "kd", "precision", "recall")
 
 
 def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
@@ -141,7 +141,6 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
         cuda=False,
         fid=True,
         kid=True,
-        isc=True,
         prc=True,
         kid_subsets=1,
         kid_subset_size=len(os.listdir(pictures.generated)),
@@ -155,7 +154,6 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
     names = {
         "fd": "frechet_inception_distance",
         "kd": "kernel_inception_distance_mean",
-        "inception_score": "inception_score_mean",
         "precision": "precision",
         "recall": "recall",
     }
@@ -295,11 +293,11 @@ FEATURES = {
 }
 WHOLE = (
     Comparison(
-        "FID, KID, IS, PR of folders",
+        "FID, KID, PR of folders",
         "torch-fidelity",
         "torch-fidelity",
         _whole_torch_fidelity,
-        _evaluate("torch-fidelity", ["fd", "kd", "is", "prdc"]),
+        _evaluate("torch-fidelity", ["fd", "kd", "prdc"]),
         NETWORK,
         THROUGH,
         network=True,
@@ -344,7 +342,7 @@ if importlib.util.find_spec("openvino"):
             "torch-fidelity",
             "torch-fidelity",
             _whole_torch_fidelity,
-            _evaluate("torch-fidelity", ["fd", "kd", "is", "prdc"], "openvino"),
+            _evaluate("torch-fidelity", ["fd", "kd", "prdc"], "openvino"),
             NETWORK,
             THROUGH,
             network=True,
