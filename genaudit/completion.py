@@ -18,7 +18,7 @@ VALUES = {
     "precision": ("float32", "bfloat16", "float64"),
     "on_error": ("fail", "skip"),
     "mode": ("fixed", "sequential"),
-    "scale": ("laptop", "paper"),
+    "scale": ("laptop", "desk", "paper"),
     **dict.fromkeys(
         ("progress", "offline", "trust", "skip", "pool", "strict", "equal_n", "absolute"), ("true", "false")
     ),

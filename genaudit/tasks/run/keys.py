@@ -96,7 +96,13 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "feature_model": NODE,
     },
     "moments": {"reference": SOURCE, "feature_model": NODE, "spatial": SWITCH},
-    "reproduce": {"table": NODE | NULL, "scale": one_of("laptop", "paper"), "data": PATH | NULL},
+    "reproduce": {
+        "table": NODE | NULL,
+        "scale": one_of("laptop", "desk", "paper"),
+        **dict.fromkeys(("data", "piad_model"), PATH | NULL),
+        "generator": NODE | NULL,
+        "checkpoint_seconds": number(Bounds(0)),
+    },
     "gate": {"run": PATH | NULL, **RULES, "relabellings": one_of(0) | integer(Bounds(10))},
     "compare": {
         "runs": list_of(PATH),
