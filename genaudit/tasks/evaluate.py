@@ -12,6 +12,7 @@ from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.metrics.result import base_name
 from genaudit.output import told
+from genaudit.reports.entries import MetricEntry
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
@@ -248,7 +249,7 @@ def evaluate(
     for role in measurements.roles.values():
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
-    entries = {}
+    entries: dict[str, MetricEntry] = {}
     with progress.bar("judge", len(runnable), unit="metrics") as advance:
         for name, spec in sorted(runnable.items(), key=lambda each: bool(each[1].of)):  # parts first
             composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
