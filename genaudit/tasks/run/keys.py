@@ -20,7 +20,8 @@ from genaudit.tasks.run.networks import refuse_merged
 from genaudit.tasks.run.places import STEPS, check_folder
 from genaudit.tasks.run.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
-PRECISIONS = ("float32", "bfloat16", "float64")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float64")
+ENGINES = ("auto", "torch", "openvino")
 
 
 def _is_device(value: Any) -> bool:
@@ -46,6 +47,8 @@ MEASURING: dict[str, Check] = {
     "seed": NATURAL,
     "device": Check("auto, cpu, cuda, cuda:N or mps", _is_device),
     "precision": one_of(*PRECISIONS),
+    "engine": one_of(*ENGINES),
+    "compile": SWITCH,
     "batch_size": AUTO | integer(Bounds(1, 65536)),
     "workers": AUTO | NATURAL,
     **dict.fromkeys(("limit", "limit_reference", "limit_train", "limit_anomalies", "n_samples"), COUNT | NULL),
