@@ -102,12 +102,10 @@ class MetricSanity:
             f"{three.source}; {four.where}",
             (*_totals(cells), *cells),
             context.scale,
-            differs=(
-                f"{grid.points} degrees of each failure in place of 51, up to {grid.largest:,} samples and "
-                f"{grid.extra} dimensions in place of 10,000 and 1,000, {repeats} repeats in place of 10",
-            )
+            differs=f"{grid.points} degrees of each failure in place of 51, up to {grid.largest:,} samples and "
+            f"{grid.extra} dimensions in place of 10,000 and 1,000, {repeats} repeats in place of 10"
             if context.scale == "laptop"
-            else (),
+            else "",
             notes=(
                 *three.notes,
                 "precision and recall with k = 3, density and coverage with the least k whose expected coverage is "
