@@ -18,7 +18,6 @@ genaudit evaluate 'runs/samples/step_*' reference=real/
         """\
 A pattern of folders (or archives), quoted, is a run for each in a folder of its name, and a comparison of them beside
 these; pool=true judges all as one set. In a sweep every job writes into its own folder: out/0, out/1, ...
-
 require=RULES  baseline=RUN  strict=false  passes or fails the run by rules (`genaudit gate --help`): exit code 3 or 4.
 by=class  every class by itself too (classes.csv); paired=true  PSNR, SSIM, LPIPS of each image against its partner
 
