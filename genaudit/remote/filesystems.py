@@ -87,7 +87,7 @@ def mirror(
             version = _version_of(listed)
             if not (home / version).is_dir():
                 _copy_all(system, listed, home, version, latest, what, advance)
-            new = {"version": version, "only": listed[0].name if _is_file(address, listed) else ""}
+            new: dict[str, Any] = {"version": version, "only": listed[0].name if _is_file(address, listed) else ""}
             new["files"] = {each.name: [each.size, each.version] for each in listed}
             with atomic_write(home / "latest.json") as temporary:
                 temporary.write_text(json.dumps(new))

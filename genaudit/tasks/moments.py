@@ -157,7 +157,7 @@ def moments_warnings(
         elif given.about["fingerprint"] != features_fingerprint(measures[name], precision):
             model, weights = given.about.get("feature_model", ""), given.about.get("weights_sha256", "")
             same = own is not None and weights == own.weights.sha256
-            if same and given.about.get("preparation") == preparation_of(own):
+            if own is not None and same and given.about.get("preparation") == preparation_of(own):
                 how, what = (
                     "the same network and resize, but another precision or version of it",
                     "includes what that moves",
