@@ -211,3 +211,31 @@ def test_an_own_yaml_that_is_none_is_the_users_to_mend(tmp_path: Path, capsys: p
     (tmp_path / "metric" / "mine.yaml").write_bytes(b"mine: \xff")
     assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
     assert "mine.yaml is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_command_composes_its_configuration_once_and_hydras_own_keys_are_still_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    composed: list[str] = []
+    outputs: list[str] = []
+    load = ConfigLoaderImpl.load_configuration
+
+    def counted(self: ConfigLoaderImpl, *arguments: object, **named: object) -> object:
+        composed.append("once")
+        return load(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    (tmp_path / "own").mkdir()
+    for words, once, jobs in (
+        ([], True, 1),
+        (["hydra.mode=MULTIRUN", "seed=1,2", f"hydra.sweep.dir={tmp_path}"], False, 2),
+        (["--config-dir", str(tmp_path / "own")], False, 1),  # its YAML may set the mode
+        ([], True, 1),
+    ):
+        composed.clear()
+        assert main(["list", "references", *words]) == DONE
+        assert (len(composed) == 1) == once, words
+        outputs.append(capsys.readouterr().out)
+        assert outputs[-1] == jobs * outputs[0]

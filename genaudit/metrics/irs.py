@@ -27,7 +27,7 @@ import numpy as np
 
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.bounds import Probability, Repeats
+from genaudit.stats.bounds import Probability, Repeats, positive_int
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
@@ -140,8 +140,7 @@ def irs(
         ValueError: neither `train` nor `reference`, wrong shapes, or a value that is not finite.
     """
     cautions: list[Caution] = []
-    if folds < 1:
-        raise ValueError(f"folds must be at least 1, not {folds}")
+    positive_int("folds", folds)
     generated = as_rows(generated, "generated")
     dims = generated.shape[1]
     reference = None if reference is None else as_rows(reference, "reference", columns=dims)

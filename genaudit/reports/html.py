@@ -6,6 +6,7 @@ names and are escaped by the template; the only markup that passes as it is are 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from genaudit.reports.report import MetricEntry, Report
 
 DIRECTIONS: dict[Better, tuple[str, str]] = {
@@ -93,20 +96,29 @@ def render(report: Report) -> str:
 
 def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
-    from importlib.resources import files
+    return str(_templates().get_template(template).render(names, style=_text("style.css")))
 
+
+@functools.cache
+def _templates() -> Environment:
+    """The templates, each compiled once a process."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    folder = files("genaudit.reports")
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(_text),
     )
     environment.filters |= {"seconds": show_seconds, "visible": visible}
-    return environment.get_template(template).render(names, style=(folder / "style.css").read_text(encoding="utf-8"))
+    return environment
+
+
+def _text(name: str) -> str:
+    from importlib.resources import files
+
+    return (files("genaudit.reports") / name).read_text(encoding="utf-8")
 
 
 def context(report: Report) -> dict[str, Any]:
