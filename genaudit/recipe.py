@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from genaudit import interrupts, output
+from genaudit import __version__, interrupts, output
 from genaudit.atomic import atomic_write
 from genaudit.errors import INTERRUPTED, UserError
 from genaudit.reports.table import Table
@@ -33,11 +33,16 @@ PATIENCE_SECONDS = 8.0  # that a step has, when the run is interrupted, to keep 
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a recipe needs: what, whether this machine has it, and how to get it."""
+    """Something that a recipe needs: what, whether this machine has it, and how to get it.
+
+    `paths`: the files and folders that it is read from. What they hold is part of every step's place, so that a step
+    is never read back for other images or weights: a recipe names everything that it reads.
+    """
 
     what: str
     have: bool
     how: str = ""
+    paths: tuple[Path, ...] = ()
 
 
 def silent(message: str) -> None:
@@ -127,6 +132,17 @@ class Context:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+    def training_folder(self, name: str, content: Mapping[str, Any]) -> Path:
+        """The folder of a training, beside the recipes' own: other tables and later versions of a recipe find it.
+
+        Args:
+            name: for people. content: everything that the trained model depends on (settings, digests of images and
+                weights, seed), as JSON takes it: the folder is named by it, another content has another one.
+        """
+        text = json.dumps({**content, "genaudit": __version__}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return self.folder.parent / "models" / f"{name}-{digest[:12]}"
 
     def _path(self, name: str) -> Path:
         return self.folder / "steps" / f"{name}.json"

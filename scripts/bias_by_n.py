@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT, FIGURES = ROOT / "docs" / "bias_by_n.json", ROOT / "docs" / "figures"
 COUNTS, DIMENSIONS = (50, 100, 200, 400, 800), (16, 128)
 METRICS = (
-    *("fd", "fd_infinity", "kd", "cmmd", "swd", "mind", "prdc", "realism", "rarity", "vendi", "fkea"),
+    *("fd", "fd_infinity", "kd", "cmmd", "swd", "mind", "prdc", "cdc", "realism", "rarity", "vendi", "fkea"),
     *("irs", "authpct", "ct", "mifid", "fld"),
 )
 SLOW = {"fld": 400}  # the largest N

@@ -25,6 +25,7 @@ LIBRARY = {
     "demo",
     "measures",
     "store",
+    "remote",
 } | {
     *("training", "recipe", "reports"),
 }
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "stats": set(),
     "metrics": {"stats"},
     "data": {"atomic", "errors", "reading", "stats"},
-    "backbones": {"atomic", "errors", "reading", "stats", "data"},
+    "remote": {"atomic", "errors", "reading", "folder_lock"},
+    "backbones": {"atomic", "errors", "reading", "output", "stats", "data", "remote"},
     "likelihood": {"atomic", "errors", "reading", "model_folder", "resumed", "stats"},
     "piad": {
         "atomic",

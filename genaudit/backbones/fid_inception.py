@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import FeatureModel, Output, Weights
-from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit, RecipeOfTool
 from genaudit.errors import UserError
 from genaudit.stats.torch_state import seeded
@@ -15,9 +15,17 @@ from genaudit.stats.torch_state import seeded
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
-# pytorch-fid keeps the same tensors under another name
-WEIGHTS_FILES = (WEIGHTS_FILE, "pt_inception-2015-12-05-6726825d.pth")
+# torch-fidelity and pytorch-fid publish the same bytes under two names, which end with the beginning of the SHA-256
+_RELEASES = "https://github.com/{}/releases/download/{}"
+PUBLISHED = Published(
+    addresses=(
+        _RELEASES.format("toshas/torch-fidelity", "v0.2.0/weights-inception-2015-12-05-6726825d.pth"),
+        _RELEASES.format("mseitzer/pytorch-fid", "fid_weights/pt_inception-2015-12-05-6726825d.pth"),
+    ),
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    names=("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth"),
+    size=95_628_359,
+)
 
 
 class FidInception(FeatureModel):
@@ -32,7 +40,8 @@ class FidInception(FeatureModel):
             "torchmetrics", whose FIDs it reproduces for images of any size. `interpolation` and `fit` are genaudit's.
         pretrained: False gives the IRS paper's "Random": the same network with the weights that its authors' code draws
             from `weight_seed`, which is 42 there.
-        checkpoint: torch-fidelity's or pytorch-fid's weight file; otherwise looked for in the torch hub cache.
+        checkpoint: a weight file in place of the published one, which torch-fidelity and pytorch-fid keep in the torch
+            hub cache; where it is not there it is fetched once and verified, unless `offline`.
     """
 
     def __init__(
@@ -73,23 +82,16 @@ class FidInception(FeatureModel):
             return f"random, weight_seed={self.weight_seed}"
         if self.checkpoint:
             return str(Path(self.checkpoint).expanduser())
-        folder = hub_checkpoints()
-        return next((str(folder / name) for name in WEIGHTS_FILES if (folder / name).is_file()), None)
+        here = PUBLISHED.find()
+        return None if here is None else str(here)
 
     def load_weights(self) -> Weights:
         if not self.pretrained:
             return self.random_weights(_untrained(self.weight_seed), self.weight_seed)
-        path = self.find_weights()
-        if path is None:
-            raise UserError(
-                f"feature_model {self.name}: {WEIGHTS_FILE} is not in {hub_checkpoints()}. Give "
-                "feature_model.checkpoint=FILE, or run torch-fidelity once with a network connection, which puts it "
-                "there."
-            )
-        return self.weights_of_file(path)
-
-    def how_to_get(self, key: str) -> str:
-        return f"{self.name}: {WEIGHTS_FILE} in {hub_checkpoints()}, or give {key}.checkpoint=FILE"
+        if self.checkpoint:
+            return self.weights_of_file(str(Path(self.checkpoint).expanduser()))
+        what = f"feature_model {self.name}"
+        return self.weights_of_file(str(PUBLISHED.get(what, "feature_model.checkpoint", offline=self.offline)))
 
     def build(self) -> torch.nn.Module:
         import torch

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
-from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Share, Side
@@ -86,40 +86,21 @@ class TorchvisionModel(FeatureModel):
             return str(Path(self.checkpoint).expanduser())
         if not self.pretrained:
             return f"random, weight_seed={self.weight_seed}"
-        path = self._cache_path()
-        return str(path) if path.is_file() else None
+        here = self._published().find()
+        return None if here is None else str(here)
 
-    def _cache_path(self) -> Path:
-        return hub_checkpoints() / self._published().url.rsplit("/", 1)[-1]
-
-    def _published(self) -> Any:
+    def _published(self) -> Published:
         import torchvision
 
-        return torchvision.models.get_model_weights(self.architecture).DEFAULT
+        return Published.of_torch(torchvision.models.get_model_weights(self.architecture).DEFAULT.url)
 
     def load_weights(self) -> Weights:
-        if not self.pretrained and not self.checkpoint:
+        if self.checkpoint:
+            return self.weights_of_file(str(Path(self.checkpoint).expanduser()))
+        if not self.pretrained:
             return self.random_weights(self._untrained, self.weight_seed)
-        path = self.find_weights() or self._download()
-        return self.weights_of_file(path)
-
-    def _download(self) -> str:
-        import torch
-
-        reason = "offline=true"
-        path = self._cache_path()
-        if not self.offline:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                torch.hub.download_url_to_file(self._published().url, str(path), progress=False)
-                return str(path)
-            except OSError as error:
-                reason = f"download failed: {error}"
-        raise UserError(
-            f"feature_model {self.name}: its weights are not on this machine ({reason}). Looked for {path}. Give "
-            "feature_model.checkpoint=FILE, run once with a network connection, or use "
-            "feature_model=efficientnet_lite0, whose weights are installed with genaudit."
-        )
+        what = f"feature_model {self.name}"
+        return self.weights_of_file(str(self._published().get(what, "feature_model.checkpoint", offline=self.offline)))
 
     def build(self) -> torch.nn.Module:
         import torch

@@ -88,6 +88,16 @@ def find(model: Path | str) -> Path:
                     f"the name of a model that ships: {shipped_names}")  # fmt: skip
 
 
+def files(model: Path | str) -> tuple[Path, Path]:
+    """The description and the weights of a saved model.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    folder = find(model)
+    return folder / DESCRIPTION, folder / WEIGHTS
+
+
 def names() -> list[str]:
     """The models that ship."""
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{DESCRIPTION}"))

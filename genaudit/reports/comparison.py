@@ -10,18 +10,25 @@ says so. The runs' verdicts stand first; the diversity of a model that repeats t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.errors import UserError
-from genaudit.metrics.result import Better, Declared, Estimate, RealFloor, declared
-from genaudit.reports.decisions import class_of, decide, from_held_out, settings_of, why_unrankable
+from genaudit.metrics.result import Declared, RealFloor, declared
+from genaudit.reports.comparability import incomparable
+from genaudit.reports.compared import Against as Against
+from genaudit.reports.compared import CorrelationRow as CorrelationRow
+from genaudit.reports.compared import RankedValue as RankedValue
+from genaudit.reports.compared import Row as Row
+from genaudit.reports.compared import Run as Run
+from genaudit.reports.compared import make_row as make_row
+from genaudit.reports.decisions import class_of, decide, why_unrankable
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, explanation, plain
-from genaudit.reports.verdict_rows import VerdictRow, verdict_rows, why_not_ranked
+from genaudit.reports.verdict_rows import VerdictRow, verdict_rows
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -31,97 +38,6 @@ CSV_COLUMNS = (
     *("metric", "name", "better", "run", "value", "lower", "upper", "rank", "overlaps_best"),
     *("p_value", "differs_from_best", "real", "real_ratio"),
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: `label` distinguishes it from the other runs."""
-
-    label: str
-    path: Path
-    report: dict[str, Any]
-
-    @property
-    def confidence(self) -> float:
-        """Of its intervals."""
-        given = self.report["config"].get("confidence", 0.95)
-        return float(given) if isinstance(given, (int, float)) and 0 < given < 1 else 0.95
-
-
-@dataclass(frozen=True)
-class RankedValue:
-    """A value of one run.
-
-    `rank` counts from 1 in the value's direction, equal values share a rank; None without a direction or a
-    number, and where the row is not ranked. `overlaps_best` says whether the interval meets that of a run of rank 1;
-    None where either has none. `p_value` is that of the difference from the best run, corrected for all questions, and
-    `differs` whether it is below the level; None for the best itself and where nothing was tested. `from_held_out` is
-    the distance to the value of held-out real images, for values whose better end that is. `unranked` says why this
-    run alone has no rank; else it is empty.
-    """
-
-    value: Value
-    rank: int | None = None
-    overlaps_best: bool | None = None
-    p_value: float | None = None
-    differs: bool | None = None
-    from_held_out: float | None = None
-    unranked: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A value of a metric in all runs; None where a run doesn't have it.
-
-    `test` says how differences were tested, `unranked` why there are no ranks; empty where neither holds.
-    """
-
-    metric: str
-    name: str
-    better: Better
-    cells: tuple[RankedValue | None, ...]
-    test: str = ""
-    unranked: str = ""
-
-    @property
-    def real(self) -> RealFloor | None:
-        """The real floor, where it is the same for all runs."""
-        floors = [cell.value.real for cell in self.cells if cell is not None]
-        same = {(each.value, each.n, each.source) for each in floors if each is not None}
-        return floors[0] if len(same) == 1 and None not in floors else None
-
-    @property
-    def best(self) -> int | None:
-        """The place of the first run of rank 1."""
-        return next((place for place, cell in enumerate(self.cells) if cell is not None and cell.rank == 1), None)
-
-
-@dataclass(frozen=True)
-class CorrelationRow:
-    """How a value goes along with a user's column over the runs: `kind` is pearson, spearman or kendall."""
-
-    metric: str
-    name: str
-    column: str
-    kind: str
-    estimate: Estimate
-    n: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """One line of correlations.csv."""
-        ends = {"value": self.estimate.value, "lower": self.estimate.lower, "upper": self.estimate.upper}
-        names = {"metric": self.metric, "name": self.name, "column": self.column, "kind": self.kind}
-        return {**names, **ends, "n": self.n}
-
-
-@dataclass(frozen=True)
-class Against:
-    """A value of the runs against the numbers of a user's column: (label, number of the column, value) a run."""
-
-    metric: str
-    name: str
-    column: str
-    points: tuple[tuple[str, float, float], ...]
 
 
 @dataclass
@@ -278,7 +194,7 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
     ]
     order = {metric: place for place, metric in enumerate(dict.fromkeys(row.metric for row in rows))}
     ordered = sorted(rows, key=lambda row: order[row.metric])
-    found = Comparison(runs, ordered, list(_incomparable(runs)))
+    found = Comparison(runs, ordered, list(incomparable(runs)))
     decide(found, {})
     return found
 
@@ -319,107 +235,3 @@ def _value(run: Run, metric: str, name: str) -> Value | None:
         range=said.range,
         real=RealFloor(**real) if real else None,
     )
-
-
-def make_row(
-    metric: str, name: str, better: Better, values: Sequence[Value | None], runs: Sequence[Run], unrankable: str
-) -> Row:
-    """A row with its ranks; `unrankable` says why it has none, else it is empty."""
-    if better == "none":
-        pairs = zip(runs, values, strict=True)
-        cells = (
-            RankedValue(value, from_held_out=from_held_out(run, metric, name, value)) if value else None
-            for run, value in pairs
-        )
-        return Row(metric, name, better, tuple(cells), unranked="neither end is better")
-    alone = [why_not_ranked(run, metric, name) for run in runs]
-    ranked = [None if why else value for value, why in zip(values, alone, strict=True)]
-    if not unrankable and any(v and v.value is not None and (v.lower is None or v.upper is None) for v in ranked):
-        unrankable = "there is no interval"
-    if unrankable:
-        return Row(
-            metric, name, better, tuple(RankedValue(value) if value else None for value in values), unranked=unrankable
-        )
-    sign = -1 if better == "higher" else 1
-    scores = [sign * value.value if value and value.value is not None else None for value in ranked]
-    order = sorted(score for score in scores if score is not None)
-    ranks = [None if score is None else order.index(score) + 1 for score in scores]
-    best = [value for value, rank in zip(values, ranks, strict=True) if value and rank == 1]
-    cells = (
-        RankedValue(value, rank, _overlaps_any(value, best) if rank else None, unranked=why) if value else None
-        for value, rank, why in zip(values, ranks, alone, strict=True)
-    )
-    return Row(metric, name, better, tuple(cells))
-
-
-def _overlaps_any(value: Value, best: Iterable[Value]) -> bool | None:
-    if value.lower is None or value.upper is None:
-        return None
-    ends = [(each.lower, each.upper) for each in best]
-    known = [
-        value.lower <= upper and lower <= value.upper
-        for lower, upper in ends
-        if lower is not None and upper is not None
-    ]
-    return any(known) if known else None
-
-
-def _incomparable(runs: Sequence[Run]) -> Iterable[ReportWarning]:
-    """What makes values of different runs not comparable, one warning for all metrics that it concerns alike."""
-    metrics = list(dict.fromkeys(metric for run in runs for metric in run.report["metrics"]))
-
-    def entries(metric: str) -> list[tuple[str, dict[str, Any], Run]]:
-        return [(run.label, run.report["metrics"][metric], run) for run in runs if metric in run.report["metrics"]]
-
-    fingerprints: dict[str, list[str]] = {}
-    numbers: dict[str, list[str]] = {}
-    for metric in metrics:
-        prints = {
-            label: run.report["measures"].get(entry["measure"], {}).get("fingerprint")
-            for label, entry, run in entries(metric)
-        }
-        counts = {label: _count_text(entry["n"]) for label, entry, _ in entries(metric)}
-        if len(set(prints.values())) > 1:
-            groups = _groups({label: str(each)[:12] for label, each in prints.items()})
-            fingerprints.setdefault(groups, []).append(metric)
-        if len(set(counts.values())) > 1:
-            numbers.setdefault(_groups(counts), []).append(metric)
-    for groups, concerned in fingerprints.items():
-        yield ReportWarning(
-            "different-measure",
-            concerned[0] if len(concerned) == 1 else None,
-            f"{', '.join(concerned)}: measured differently (feature model, weights, preprocessing or precision), so "
-            f"the values of these runs cannot be ranked against each other: {groups}.",
-        )
-    for metric in metrics:
-        settings = {label: settings_of(run, metric) for label, _, run in entries(metric)}
-        if any(each != settings[label] for label in settings for each in settings.values()):
-            yield ReportWarning(
-                "different-settings",
-                metric,
-                f"{metric}: computed with other settings of its own (metric.{metric}.fn in the configuration), "
-                "so the values of these runs cannot be ranked against each other.",
-            )
-    for role in ("reference", "train"):
-        digests = {run.label: run.report["images"][role]["digest"] for run in runs if role in run.report["images"]}
-        if len(set(digests.values())) > 1:
-            groups = _groups({label: digest[:12] for label, digest in digests.items()})
-            yield ReportWarning(f"different-{role}", None, f"The {role} images differ between the runs: {groups}.")
-    for groups, concerned in numbers.items():
-        yield ReportWarning(
-            "different-n",
-            concerned[0] if len(concerned) == 1 else None,
-            f"{', '.join(concerned)}: judged on different numbers of images, on which the values depend: {groups}.",
-        )
-
-
-def _count_text(n: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {role}" for role, count in sorted(n.items()))
-
-
-def _groups(kinds: dict[str, str]) -> str:
-    """`kind (run, run); kind (run)`."""
-    by_kind: dict[str, list[str]] = {}
-    for label, kind in kinds.items():
-        by_kind.setdefault(kind, []).append(label)
-    return "; ".join(f"{kind} ({', '.join(labels)})" for kind, labels in by_kind.items())

@@ -184,7 +184,7 @@ class Retrievals(MeasuredTable):
         """Image sets and weights; MNIST's images on a laptop."""
         needed = super().needs(scale, data)
         if scale == "laptop":
-            needed.append(Need("5,000 images of MNIST", datasets.has_mnist(), "pip install 'genaudit-images[tables]'"))
+            needed.append(datasets.mnist_need())
         return needed
 
     def run(self, context: Context) -> Table:

@@ -79,11 +79,11 @@ class Correlations(AnomalySets):
         needed = [weights_need(label, model, f"table.models.{label}") for label, model in self.models.items()]
         for dataset, (name, reference) in self.sets.items():
             wanted = [reference, *(f"{name}/{generator}" for generator in human_error_rates(name))]
-            missing = [one for one in wanted if find_set(data, one) is None]
+            found = {one: find_set(data, one) for one in wanted}
+            missing = [one for one, path in found.items() if path is None]
             what = f"images of dgm-eval's {len(wanted) - 1} generators of {dataset}"
-            needed.append(
-                Need(what, not missing, f"under data=DIR are missing: {', '.join(missing)}" if missing else "")
-            )
+            how = f"under data=DIR are missing: {', '.join(missing)}" if missing else ""
+            needed.append(Need(what, not missing, how, tuple(path for path in found.values() if path is not None)))
         return needed
 
     def run(self, context: Context) -> Table:

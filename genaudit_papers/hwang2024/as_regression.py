@@ -13,7 +13,7 @@ import numpy as np
 from genaudit.measures.embedding import Embedding
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit_papers.datasets import photographs
+from genaudit_papers import datasets
 from genaudit_papers.measuring import weights_need
 from genaudit_papers.published import published
 
@@ -34,6 +34,7 @@ class Regression:
         have = find_spec("skimage") is not None
         return [
             Need("superpixels (SLIC) and photographs: scikit-image", have, "pip install 'genaudit-images[explain]'"),
+            datasets.photographs_need(),
             weights_need("the feature model", self.model, "table.model"),
         ]
 
@@ -92,7 +93,7 @@ class Regression:
 
         measure = Embedding(self.model)
         wanted = settings["superpixels an image"]
-        cut = [(image, superpixels(image, wanted)) for image in map(measure.prepare, photographs())]
+        cut = [(image, superpixels(image, wanted)) for image in map(measure.prepare, datasets.photographs())]
         image, labels = min(cut, key=lambda each: abs(int(each[1].max()) + 1 - wanted))  # SLIC makes about so many
         network = self.model.network(context.device, torch.float32)
         pixels = torch.from_numpy(image).permute(2, 0, 1).float().div(255).to(context.device)

@@ -24,6 +24,7 @@ from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.resampling import wilson_interval
+from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.modern_gans.gan_sets import SOURCE, Groups, labels_of, needs, stored
 
 DIFFERS = (
@@ -60,8 +61,8 @@ class ClassificationTable:
         self.images, self.latent, self.steps, self.temperatures = images, latent, steps, temperatures
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
-        """At the paper's scale the GANs' weights."""
-        return [] if scale == "laptop" else needs(scale)
+        """The perceptual network; at the paper's scale the GANs' weights."""
+        return [embedded_weights(), *(needs(scale) if scale == "paper" else [])]
 
     def run(self, context: Context) -> Table:
         """Fits the classes, inverts, samples; rows that the store holds are read back."""

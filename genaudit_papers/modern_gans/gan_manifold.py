@@ -21,6 +21,7 @@ from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
 from genaudit.stats.resampling import bootstrap, bootstrap_mean
+from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.modern_gans.gan_sets import DIFFERS, KINDS, SOURCE, Groups, decoder, needs
 from genaudit_papers.published import published
 
@@ -76,8 +77,8 @@ class ManifoldTable:
         self.settings: dict[str, Any] = {"restarts": restarts, "samples": samples, "steps": steps}
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
-        """MNIST; at the paper's scale the GANs' weights."""
-        return needs(scale)
+        """MNIST and the perceptual network; at the paper's scale the GANs' weights."""
+        return [*needs(scale), embedded_weights()]
 
     def run(self, context: Context) -> Table:
         """Inverts every group; rows that the store holds are read back."""

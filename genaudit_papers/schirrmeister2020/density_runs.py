@@ -9,13 +9,12 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit import __version__
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need
@@ -23,7 +22,7 @@ from genaudit.reports.table import Cell
 from genaudit.training import fit
 from genaudit_papers import datasets
 from genaudit_papers.datasets import Split
-from genaudit_papers.measuring import find_set, resized, set_need
+from genaudit_papers.measuring import digest_of, resized, set_need
 from genaudit_papers.published import PublishedCell, compared
 
 if TYPE_CHECKING:
@@ -51,11 +50,12 @@ NO_LAPTOP = Need("no laptop scale", False, "table=likelihood_laptop, or give sca
 
 def needs(data: Path | None, names: Sequence[str]) -> list[Need]:
     """The general images, and the sets of these names as the paper's tables print them (CIFAR-10 is CIFAR10)."""
-    needed = [Need("a general distribution's images", find_set(data, GENERAL) is not None, WITHDRAWN)]
+    needed = [replace(set_need(data, GENERAL, "a general distribution's images"), how=WITHDRAWN)]
     for name in map(plain, names):
         if name in LABELLED:
             _, find, how = LABELLED[name]
-            needed.append(Need(name, find(data) is not None, how))
+            folder = find(data)
+            needed.append(Need(name, folder is not None, how, () if folder is None else (folder,)))
         else:
             needed.append(set_need(data, FOLDERS[name], name))
     return needed
@@ -140,7 +140,8 @@ def trained(
 ) -> Glow:
     """The model trained on images, in evaluation mode; resumes from its last checkpoint, reads back what is finished.
 
-    Models lie beside the recipes' folders, for all tables: a model takes days.
+    Models lie beside the recipes' folders, for all tables: a model takes days. Each is named by what it depends on:
+    settings, images, outliers, labels, the weights that it begins with and those of the general model.
 
     Args:
         name: of the model, a folder name. more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
@@ -149,9 +150,9 @@ def trained(
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")
     trainer = Trainer(model, on, recipe, device=context.device, **more)
-    folder = context.folder.parent / f"glows-{settings.key}-{__version__}" / f"seed{seed}" / name
-    shown = {role: _digest(given) for role, given in {"images": on, **more}.items() if role != "general"}
-    fit(trainer, folder, record=_numbers, log=LOG, every=100, settings=shown)
+    content = {role: _content(each) for role, each in {"start": model, "images": on, **more}.items()}
+    folder = context.training_folder(f"glow-{name}-seed{seed}", {"recipe": asdict(recipe), "seed": seed, **content})
+    fit(trainer, folder, record=_numbers, log=LOG, every=100)
     return model.eval()
 
 
@@ -180,12 +181,13 @@ def over_seeds_compared(cell: PublishedCell, values: Sequence[float], *, unit: s
     return compared(cell, float(np.mean(values)), lower=min(values), upper=max(values), unit=unit, note=note)
 
 
-def _digest(given: np.ndarray) -> str:
-    """Of images or labels: a checkpoint of others is not resumed."""
-    digest = hashlib.blake2b(str(given.shape).encode(), digest_size=16)
-    for start in range(0, len(given), 4096):
-        digest.update(np.ascontiguousarray(given[start : start + 4096]).tobytes())
-    return digest.hexdigest()
+def _content(given: Any) -> str:
+    """The digest of images or labels, or of a model's weights."""
+    if isinstance(given, np.ndarray):
+        return digest_of(given)
+    from genaudit.backbones.weight_files import sha256_of_tensors
+
+    return sha256_of_tensors(given.state_dict())
 
 
 def _numbers(step: Step) -> dict[str, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit_papers.measuring import pixels_of, set_need
+from genaudit_papers.measuring import density_model_need, pixels_of, set_need
 from genaudit_papers.published import compared, published
 
 
@@ -114,6 +114,7 @@ class Fourier:
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """The model, and at the paper's scale one that was trained on CIFAR10."""
         needed = [set_need(data, name, f"images of {name}") for name in self.sets]
+        needed.append(density_model_need(self.model))
         if scale == "paper" and self.model == "fashion_mnist":
             how = "table.model=FOLDER of `genaudit train likelihood=glow`, table.sets=[cifar10/test,svhn/test]"
             needed.append(Need("a Glow trained on CIFAR10", False, how))

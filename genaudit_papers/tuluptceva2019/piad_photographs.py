@@ -85,8 +85,9 @@ class CelebA(_Photographs):
 
     def files(self, data: Path | None) -> list[Need]:
         texts = [
-            Need(file, data is not None and (data / file).is_file(), f"CelebA's own file at {file} under data=DIR")
+            Need(file, bool(paths), f"CelebA's own file at {file} under data=DIR", paths)
             for file in (ATTRIBUTES, PARTS)
+            for paths in [(data / file,) if data is not None and (data / file).is_file() else ()]
         ]
         return [set_need(data, FACES, "CelebA's aligned faces"), *texts]
 

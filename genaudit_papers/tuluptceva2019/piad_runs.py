@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from genaudit.piad.recipe import TrainingRecipe
 from genaudit.recipe import Context, Need
 from genaudit.training import fit, read_log
+from genaudit_papers.measuring import digest_of
 from genaudit_papers.tuluptceva2019 import one_class
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def train_and_score(
     """Trains on a split's normal images and scores its test images.
 
     Args:
-        name: of the training's folder, which tells images and seed apart.
+        name: of the training's folder, for people: the folder is named by content.
     """
     from genaudit.piad.networks import ARCHITECTURES, build
+    from genaudit.piad.saved import identity
     from genaudit.piad.scoring import score_batches
     from genaudit.piad.trainer import Trainer
 
@@ -96,7 +98,8 @@ def train_and_score(
         seed=seed,
         device=context.device,
     )
-    folder = context.folder / f"models-{settings.key}" / name
+    content = {"settings": asdict(settings), "seed": seed, "images": digest_of(split.train), **identity(perceptual)}
+    folder = context.training_folder(f"piad-{name}", content)
 
     def record(step: Any) -> dict[str, float]:
         numbers: dict[str, float] = step.numbers()
@@ -165,4 +168,5 @@ def vgg19_weights() -> Need:
     from genaudit.piad.perceptual import VGG19_FILE
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE
-    return Need("VGG-19's ImageNet weights", path.is_file(), f"torchvision's file {VGG19_FILE}, put at {path}")
+    have, how = path.is_file(), f"torchvision's file {VGG19_FILE}, put at {path}"
+    return Need("VGG-19's ImageNet weights", have, how, (path,) if have else ())

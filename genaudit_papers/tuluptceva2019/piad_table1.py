@@ -25,8 +25,7 @@ class DatasetCounts:
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Fashion-MNIST; at the paper's scale the other datasets."""
-        have = datasets.find_fashion_mnist(data) is not None
-        needs = [Need("Fashion-MNIST, 60,000 + 10,000 images", have, datasets.HOW_FASHION_MNIST)]
+        needs = [datasets.fashion_mnist_need(data)]
         if scale == "paper":
             for column in (*TORCHVISION, *SETS):
                 here = self._count(column, data) is not None

@@ -14,7 +14,7 @@ import pytest
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
 
-OF_FEATURES = ("fd_infinity", "cmmd", "swd", "mind", "realism", "rarity", "fkea", "mifid", "fld")
+OF_FEATURES = ("fd_infinity", "cmmd", "swd", "mind", "realism", "rarity", "fkea", "mifid", "fld", "cdc")
 
 
 def _run(out: Path, *arguments: str) -> dict[str, Any]:

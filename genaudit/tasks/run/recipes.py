@@ -18,8 +18,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from genaudit import __version__
+from genaudit import __version__, demo
 from genaudit.recipe import Need, Scale, TableRecipe
+from genaudit.tasks.run.contents import contents
 from genaudit.tasks.run.folder import store_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.places import STEPS
@@ -45,11 +46,14 @@ class NamedRecipe:
     def folder(self, cfg: Any, scale: Scale, seed: int, data: Path | None) -> Path:
         """Where its steps are kept: another folder where settings, code, weights or data are others.
 
-        The code is the recipe's own module with the helpers that it imports, and genaudit's version. Of weights the
-        file's size and time are taken, since a hash of the file would need it to be read.
+        The code is the recipe's own module with the helpers that it imports, and genaudit's version. Data and weights
+        are named by content, never by path, size or time: images that were replaced under the same names, or a model
+        that was trained again in the same folder, are others.
         """
         code = _sources(type(self.recipe).__module__)
-        identity = [self.node, __version__, code, str(data), sorted(_weights(self.recipe))]
+        needs = {need.what: [contents(path) for path in need.paths] for need in self.recipe.needs(scale, data)}
+        shipped = [contents(path) for kind in ("*.zip", "*.safetensors") for path in sorted(demo.FOLDER.glob(kind))]
+        identity = [self.node, __version__, code, needs, shipped, sorted(_weights(self.recipe))]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
         return store_folder(cfg["store"]) / STEPS / f"{self.name}-{scale}-{seed}-{digest[:12]}"
 
@@ -100,13 +104,12 @@ def of_node(name: str, node: Any) -> NamedRecipe:
 
 
 def _weights(recipe: Any) -> Iterator[str]:
-    """Path, size and time of every weight file that the recipe's feature models would read."""
+    """The SHA-256 of every weight file that the recipe's feature models would read."""
     for value in vars(recipe).values():
         for each in value.values() if isinstance(value, dict) else [value]:
             files = getattr(each, "weight_files", None)
             for path in files() if files else []:
-                stat = Path(path).stat()
-                yield f"{path} {stat.st_size} {stat.st_mtime_ns}"
+                yield contents(Path(path))
 
 
 def _file(module: str) -> Path:

@@ -22,7 +22,7 @@ from genaudit.recipe import Context
 from genaudit_papers import datasets
 from genaudit_papers.cutouts import cutouts, silhouette
 from genaudit_papers.schirrmeister2020 import small_glows
-from genaudit_papers.schirrmeister2020.likelihood_laptop import NEGATIVES, LikelihoodLaptop, _cell
+from genaudit_papers.schirrmeister2020.likelihood_laptop import NEGATIVES, LikelihoodLaptop, _cell, _Data
 
 ROOT = Path(__file__).resolve().parents[3]
 TOY: dict[str, Any] = {
@@ -56,7 +56,7 @@ def _context(folder: Path, root: Path, *, stop: str | None = None) -> tuple[Cont
         if stop is not None and stop in message:
             raise Stopped
 
-    return Context("laptop", folder, root, folder, report=report), told
+    return Context("laptop", folder / "run", root, folder, report=report), told
 
 
 def test_a_run_that_was_cut_off_ends_with_the_numbers_of_one_that_was_not(root: Path, tmp_path: Path) -> None:
@@ -87,11 +87,13 @@ def test_a_run_that_was_cut_off_ends_with_the_numbers_of_one_that_was_not(root: 
     assert skipped.recomputed == 0
 
 
-def test_another_budget_is_another_run(tmp_path: Path) -> None:
+def test_another_budget_is_another_run(root: Path, tmp_path: Path) -> None:
     one, two = LikelihoodLaptop(**TOY), LikelihoodLaptop(**{**TOY, "iterations": 5})
     judged = LikelihoodLaptop(**{**TOY, "images": 13})
     assert len({recipe._key() for recipe in (one, two, judged)}) == 3
-    assert one._key(training=True) == judged._key(training=True) != two._key(training=True)
+    context, _ = _context(tmp_path, root)
+    folders = [recipe._folder(context, 0, _Data(root, recipe)) for recipe in (one, judged, two)]
+    assert folders[0] == folders[1] != folders[2]  # judging more images trains nothing again
 
 
 def test_needs_say_what_is_missing_and_how_to_get_it(

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from genaudit.errors import UserError
 from genaudit.recipe import Context
 from genaudit_papers import datasets
 from genaudit_papers.published import published
@@ -131,9 +130,30 @@ def test_tables_share_their_models_and_other_images_have_none_of_them(context: C
     again, _ = density_runs.general_model(beside, settings, 0)
     for one, two in zip(model.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
-    recipe = settings.recipe(64, 0, flip=True)
-    with pytest.raises(UserError, match="other settings: images"):
-        density_runs.trained(beside, settings, "general", 0, settings.network(0), drawn(9, 50), recipe)
+    assert len(list((context.folder.parent / "models").iterdir())) == 1
+
+
+def test_a_model_is_named_by_its_images_its_start_and_its_general_model(context: Context) -> None:
+    """Replaced images, or a general model that is another, never give the model of before."""
+    settings = density_runs.GlowSettings(**SMALL)
+    recipe = settings.recipe(8, 0, flip=False)
+
+    def learned(on: np.ndarray, start: int = 0, **more: Any) -> list[float]:
+        model = density_runs.trained(context, settings, "x", 0, settings.network(start), on, recipe, **more)
+        return [float(parameter.detach().double().sum()) for parameter in model.parameters()]
+
+    ours, others = drawn(8, 50), drawn(8, 90)
+    plain = learned(ours)
+    assert learned(ours) == plain
+    pushed = {start: learned(ours, outliers=others, general=settings.network(start)) for start in (0, 1)}
+    found = [
+        plain,
+        learned(others),
+        learned(ours, 1),
+        *pushed.values(),
+        learned(ours, outliers=others[::-1].copy(), general=settings.network(0)),
+    ]
+    assert len({tuple(each) for each in found}) == len(found)
 
 
 @pytest.mark.parametrize("table", ["Table S2", "Table S3"])

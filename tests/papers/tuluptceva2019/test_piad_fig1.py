@@ -43,4 +43,4 @@ def test_the_paper_s_scale_says_what_it_needs(tmp_path: Path, monkeypatch: pytes
     needs = PIADFig1().needs("paper", tmp_path)
     assert [need.have for need in needs] == [False, False]
     assert all(need.how for need in needs)
-    assert [need.have for need in PIADFig1().needs("laptop", None)] == [True]
+    assert [need.have for need in PIADFig1().needs("laptop", None)] == [True, True]
