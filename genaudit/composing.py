@@ -112,13 +112,13 @@ def composed_once(arguments: Sequence[str]) -> Iterator[None]:
     ask = Hydra.get_mode
 
     def skip(*_: Any, **__: Any) -> None:
-        Hydra.get_mode = ask  # once: what the command runs may be another application of Hydra's
+        Hydra.get_mode = ask  # type: ignore[method-assign]  # once: the command may run another application of Hydra's
 
-    Hydra.get_mode = skip
+    Hydra.get_mode = skip  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Hydra.get_mode = ask
+        Hydra.get_mode = ask  # type: ignore[method-assign]
 
 
 @contextmanager

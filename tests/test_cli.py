@@ -238,4 +238,4 @@ def test_a_command_composes_its_configuration_once_and_hydras_own_keys_are_still
         assert main(["list", "references", *words]) == DONE
         assert (len(composed) == 1) == once, words
         outputs.append(capsys.readouterr().out)
-        assert outputs[-1] == jobs * outputs[0]
+        assert outputs[-1].count(outputs[0]) == jobs
