@@ -125,18 +125,17 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
-    command = [sys.executable, "-c", code, "evaluate", str(folder), f"reference={folder}", "metric=[fd]", "device=cpu"]
+    command = ["evaluate", str(folder), f"reference={folder}", "metric=[fd]", "device=cpu"]
     keys = [
         "feature_model=efficientnet_lite0",
         f"store={tmp_path / 'store'}",
         f"out={tmp_path / 'out'}",
         "progress=false",
     ]
-    said = [
-        subprocess.run([*command, *keys], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
-        for _ in range(2)
-    ]
-    assert [lines[-1] for lines in said] == ["True [0]", "False [0]"]
+    assert main([*command, *keys]) == DONE
+    again = [sys.executable, "-c", code, *command, *keys]
+    said = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[-1] == "False [0]"
     assert json.loads((tmp_path / "out" / "report.json").read_text())["environment"]["threads"] is None
 
 
@@ -235,7 +234,7 @@ def test_a_command_composes_its_configuration_once_and_hydras_own_keys_are_still
         ([], True, 1),
     ):
         composed.clear()
-        assert main(["list", "references", *words]) == DONE
+        assert main(["list", "datasets", *words]) == DONE
         assert (len(composed) == 1) == once, words
         outputs.append(capsys.readouterr().out)
         assert outputs[-1].count(outputs[0]) == jobs
