@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
+    from genaudit.backbones.module_model import ModuleModel
+    from genaudit.data.columns import labelled
     from genaudit.reports.report import Report
     from genaudit.tasks.api import evaluate
     from genaudit.tasks.gate.diversity_gate import DiversityGate
 
 __version__ = "0.1.0"
-__all__ = ["DiversityGate", "Report", "UserError", "__version__", "evaluate"]
+__all__ = ["DiversityGate", "ModuleModel", "Report", "UserError", "__version__", "evaluate", "labelled"]
 
 _LAZY = {
     "evaluate": "genaudit.tasks.api",
     "DiversityGate": "genaudit.tasks.gate.diversity_gate",
+    "ModuleModel": "genaudit.backbones.module_model",
     "Report": "genaudit.reports.report",
+    "labelled": "genaudit.data.columns",
 }
 
 

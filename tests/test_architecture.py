@@ -69,7 +69,19 @@ ALLOWED: dict[str, set[str]] = {
         "network_words",
     },
     "integrations": {
-        *("errors", "stats", "metrics", "data", "backbones", "measures", "store", "reports", "tasks", "verdict"),
+        *(
+            "atomic",
+            "errors",
+            "stats",
+            "metrics",
+            "data",
+            "backbones",
+            "measures",
+            "store",
+            "reports",
+            "tasks",
+            "verdict",
+        ),
     },
     "genaudit_papers": LIBRARY | {"interrupts", "output"},
     "cli.py": {

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from genaudit.data import tar_members, zip_members
 from genaudit.data.bad_image import BadImage
+from genaudit.data.columns import is_text, of_members
 from genaudit.data.companions import leave_out_companions
 from genaudit.data.ignored import LINK, SPECIAL, Note, why_ignored
 from genaudit.data.image_set import Listing
@@ -31,6 +33,7 @@ from genaudit.reading import open_regular
 
 Fits = Callable[[str], bool]
 
+_TEXT_BYTES = 1 << 16  # of a text beside an image
 _LOCAL_HEADER = 30  # bytes of a zip's local header before name and extra field
 
 
@@ -105,6 +108,17 @@ class TarReader(EncodedReader):
         self.file.close()
 
 
+@dataclass(frozen=True)
+class MemberText:
+    """Reads a text of a tar by its offset and size; of a larger one only the beginning."""
+
+    file: PositionedFile
+
+    def __call__(self, place: tuple[int, int]) -> bytes:
+        offset, size = place
+        return self.file.read_at(offset, min(size, _TEXT_BYTES)) if size else b""
+
+
 def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -> Listing:
     """Every image of a zip, sorted by name; links within the zip stand for the member that they name.
 
@@ -122,6 +136,7 @@ def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
     by_name = {label(member.filename): member for member in every}
     ignored: Counter[str] = Counter()
     names: list[str] = []
+    texts: dict[str, int] = {}
     images: list[zipfile.ZipInfo] = []
     for index, member in enumerate(every):
         name = label(member.filename)
@@ -130,6 +145,8 @@ def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
             found = by_name.get(label(zip_members.target(member, _fetched(reader, index))))
         reason = why_ignored(name, lambda index=index: _fetched(reader, index, 64))  # type: ignore[misc]
         reason = reason or (LINK if found is None or zip_members.is_link(found) else "")
+        if is_text(name):
+            texts[name] = index
         if reason or found is None:
             ignored[reason] += 1
         else:
@@ -137,7 +154,9 @@ def list_zip(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
             images.append(found)
     kept, notes = _chosen(names, ignored, fits)
     images = [images[index] for index in kept]
-    return Listing([names[index] for index in kept], ZipReader(path, images, max_bytes(max_pixels)), ignored, notes)
+    names = [names[index] for index in kept]
+    columns = of_members(names, texts, reader.fetch, str(path))
+    return Listing(names, ZipReader(path, images, max_bytes(max_pixels)), ignored, notes, columns=columns)
 
 
 def _chosen(names: Sequence[str], ignored: Counter[str], fits: Fits | None) -> tuple[list[int], tuple[Note, ...]]:
@@ -169,11 +188,14 @@ def list_tar(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
     data = UnpackedFile(path) if packed else PositionedFile(path)
     names: list[str] = []
     found: list[Member] = []
+    texts: dict[str, tuple[int, int]] = {}
     ignored: Counter[str] = Counter()
     try:
         with data.whole() as file:
             for member in tar_members.members(file):
                 reason = _why_ignored(data, member)
+                if is_text(member.name) and not member.special:
+                    texts[member.name] = member.offset, member.size
                 if reason:
                     ignored[reason] += 1
                 else:
@@ -189,7 +211,9 @@ def list_tar(path: Path, role: str, max_pixels: int, fits: Fits | None = None) -
     kept, notes = _chosen([names[index] for index in whole], ignored, fits)
     chosen = [whole[index] for index in kept]
     spans = [(found[index].offset, found[index].size) for index in chosen]
-    return Listing([names[i] for i in chosen], TarReader(data, spans, max_bytes(max_pixels)), +ignored, notes)
+    names = [names[i] for i in chosen]
+    columns = of_members(names, texts, MemberText(data), str(path))
+    return Listing(names, TarReader(data, spans, max_bytes(max_pixels)), +ignored, notes, columns=columns)
 
 
 def _why_ignored(data: PositionedFile, member: Member) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.data.columns import Column, taken
 from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, array_digest, set_digest
 from genaudit.data.file_rows import verified
@@ -29,6 +30,7 @@ class FeatureSet:
         features: (N, D) floating-point array, finite; rows of a file where it is large.
         digests: (N, 16) uint8, content address of each row.
         available: how many rows the source has, where a limit took only some of them; else None.
+        columns: classes and prompts (`genaudit.data.columns`) of all rows of the source; see `column`.
     """
 
     source: str
@@ -36,6 +38,8 @@ class FeatureSet:
     features: np.ndarray
     digests: np.ndarray
     available: int | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    _positions: np.ndarray | None = None  # (N,) places in the source; None: all, in order
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,15 +54,30 @@ class FeatureSet:
         """How many rows are exact copies of another one of the set."""
         return duplicates(self.digests)
 
+    def column(self, name: str) -> list[str] | None:
+        """What the source says of each row, "class" or "prompt": N texts, "" where nothing; None where all are."""
+        if name not in self.columns:
+            return None
+        values = taken(self.columns[name], range(len(self)) if self._positions is None else self._positions.tolist())
+        return values if any(values) else None
+
+    def subset(self, indices: np.ndarray) -> FeatureSet:
+        """The rows at `indices`, in that order."""
+        places = np.arange(len(self)) if self._positions is None else self._positions
+        return replace(
+            self,
+            names=[self.names[place] for place in indices],
+            features=self.features[indices],
+            digests=self.digests[indices],
+            _positions=places[indices],
+        )
+
     def limited(self, limit: int, seed: int) -> FeatureSet:
         """A random subset of `limit` rows by content and seed, in the set's order; all where there are no more."""
         if limit >= len(self):
             return self
         chosen = random_subset(self.digests, limit, seed)
-        names = [self.names[place] for place in chosen]
-        return replace(
-            self, names=names, features=self.features[chosen], digests=self.digests[chosen], available=len(self)
-        )
+        return replace(self.subset(chosen), available=len(self))
 
 
 @dataclass(frozen=True)

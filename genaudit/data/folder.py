@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from genaudit.data.columns import FileTexts, is_text, of_members
 from genaudit.data.companions import leave_out_companions
 from genaudit.data.ignored import extension, hidden, is_image_name, why_ignored
 from genaudit.data.image_set import Listing
@@ -36,8 +37,11 @@ def matches_of(pattern: str, *, recursive: bool = False) -> list[str]:
 def list_folder(root: Path) -> Listing:
     """Every image under `root`, with links followed but no folder entered twice on one way down."""
     names: list[str] = []
+    texts: dict[str, str] = {}
     ignored: Counter[str] = Counter()
     for name in _files(root):
+        if is_text(name):
+            texts[name] = name
         reason = hidden(name.rpartition("/")[0]) if "/" in name else ""
         if reason and not is_image_name(name.rpartition("/")[2]):
             continue  # of a hidden folder only the images are worth a word
@@ -49,7 +53,8 @@ def list_folder(root: Path) -> Listing:
     names.sort()
     kept, notes = leave_out_companions(names, ignored)
     names = [names[index] for index in kept]
-    return Listing(names, FileReader(root, names), ignored, notes)
+    columns = of_members(names, texts, FileTexts(os.fspath(root)), str(root))
+    return Listing(names, FileReader(root, names), ignored, notes, columns=columns)
 
 
 def _files(root: Path) -> Iterator[str]:

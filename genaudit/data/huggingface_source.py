@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.data.bad_image import BadImage
+from genaudit.data.columns import CLASS, KEYS, Column
 from genaudit.data.image_set import Listing
 from genaudit.data.objects import item_pixels
 from genaudit.data.reader import MAX_PIXELS, EncodedReader, PixelReader, max_bytes
@@ -104,12 +105,41 @@ def list_huggingface(dataset: Any, column: str | None = None, label: str = "data
     """
     column = _image_column(dataset, column)
     names = [f"{label}[{index}]" for index in range(len(dataset))]
+    columns = _columns(dataset)
     if type(dataset.features[column]).__name__ != "Image":
-        return Listing(names, ColumnReader(dataset, column))
+        return Listing(names, ColumnReader(dataset, column), columns=columns)
     import datasets
 
     undecoded = dataset.cast_column(column, datasets.Image(decode=False))
-    return Listing(names, BytesReader(undecoded, column))
+    return Listing(names, BytesReader(undecoded, column), columns=columns)
+
+
+def _columns(dataset: Any) -> dict[str, Column]:
+    """The columns of classes and prompts: the only ClassLabel, or else those that are named so."""
+    found: dict[str, Column] = {}
+    labels = [name for name in dataset.features if type(dataset.features[name]).__name__ == "ClassLabel"]
+    for column, names in KEYS.items():
+        named = [name for name in names if name in dataset.features]
+        named = labels if column == CLASS and len(labels) == 1 else named
+        if named:
+            found[column] = TextColumn(dataset, named[0])
+    return found
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of a dataset as text; a ClassLabel by its names. Only this column is read."""
+
+    dataset: Any
+    name: str
+
+    def __call__(self) -> list[str]:
+        feature = self.dataset.features[self.name]
+        values = list(self.dataset.select_columns([self.name])[:][self.name])
+        values = [value.item() if hasattr(value, "item") else value for value in values]
+        if hasattr(feature, "int2str"):
+            return ["" if value is None or value < 0 else feature.int2str(value) for value in values]
+        return ["" if value is None else str(value) for value in values]
 
 
 class BytesReader(EncodedReader):

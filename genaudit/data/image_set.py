@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from genaudit.data import columns as image_columns
 from genaudit.data.bad_image import BadImage
+from genaudit.data.columns import Column
 from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, set_digest
 from genaudit.data.encoding import Encoding, tally
@@ -57,7 +59,7 @@ class Listing:
     """The images that a source claims to have, before any is opened.
 
     `ignored` counts what is left out by reason (`genaudit.data.ignored`); `notes` are worth a warning; `moments` are
-    of the images' features, where the file holds them too.
+    of the images' features, where the file holds them too; `columns` are classes and prompts (`genaudit.data.columns`).
     """
 
     names: list[str]
@@ -65,6 +67,7 @@ class Listing:
     ignored: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     moments: Moments | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class ImageSet:
     notes: tuple[Note, ...] = ()
     available: int | None = None
     moments: Moments | None = None
+    _columns: Mapping[str, Column] = field(default_factory=dict)
     _watch: Watch | None = None  # told of every image that is read
     _judged: int = 0  # of `skipped`, those that a limit has settled: they are no share of the images it took
 
@@ -182,6 +186,13 @@ class ImageSet:
     def converted(self) -> dict[str, int]:
         """How many images of each mode are converted to 8-bit RGB when read."""
         return {name: n for name, n in self.modes.items() if name != "RGB"}
+
+    def column(self, name: str) -> list[str] | None:
+        """What the source says of each image, "class" or "prompt": N texts, "" where nothing; None where all are."""
+        if name not in self._columns:
+            return None
+        values = image_columns.taken(self._columns[name], self._positions.tolist())
+        return values if any(values) else None
 
     def read(self, index: int) -> np.ndarray:
         """One image as `(H, W, 3)` uint8 RGB, from any thread. It must not be written to.
@@ -299,6 +310,7 @@ def scan(
         _total=total,
         notes=listing.notes,
         moments=listing.moments,
+        _columns=image_columns.of_listing(listing.columns, listing.names),
     )
 
 
@@ -309,14 +321,16 @@ def join(listings: Iterable[tuple[str, Listing]]) -> Listing:
     lengths: list[int] = []
     ignored: Counter[str] = Counter()
     notes: list[Note] = []
+    columns: list[tuple[Mapping[str, Column], Sequence[str]]] = []
     for prefix, listing in listings:
         names.extend(f"{prefix}{name}" for name in listing.names)
         readers.append(listing.reader)
         lengths.append(len(listing.names))
+        columns.append((listing.columns, listing.names))
         ignored.update(listing.ignored)
         # of several arrays each is known to be one picture
         notes += [Note(code, f"{prefix}{text}") for code, text in listing.notes if code != ONE_PICTURE]
-    return Listing(names, JoinedReader(readers, lengths), ignored, tuple(notes))
+    return Listing(names, JoinedReader(readers, lengths), ignored, tuple(notes), columns=image_columns.joined(columns))
 
 
 def _is_mask(indices: Any) -> bool:

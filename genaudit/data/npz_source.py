@@ -12,7 +12,8 @@ import math
 import os
 import re
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from genaudit.data.arrays import ArrayReader, LazyRows, list_array
 from genaudit.data.bad_image import UnusableFile
+from genaudit.data.columns import CLASS, PROMPT, Column, as_words
 from genaudit.data.decode import check_pixels
 from genaudit.data.features import FeatureSet, Moments, feature_set, moments
 from genaudit.data.ignored import other_arrays
@@ -31,6 +33,7 @@ from genaudit.data.reader import Entry, PixelReader
 
 _TEXT_BYTES = 4096  # of what `genaudit moments` says of a file
 FID = "fid_inception"  # the feature model of moments that stand beside images
+ARRAYS = {CLASS: ("labels", "label", "arr_1"), PROMPT: ("prompts", "prompt")}
 _ABOUT = ("feature_model", "weights_sha256", "fingerprint", "genaudit")
 
 
@@ -48,15 +51,38 @@ def open_npz(path: Path, role: str) -> Listing | FeatureSet | Moments:
             stored = moments_of(path, keys, role) if role == "reference" and {"mu", "sigma"} <= set(keys) else None
             if stored is not None:
                 stored = replace(stored, by_network={FID: stored})
-            return replace(listing, ignored=dict(other_arrays(shapes, key)), moments=stored)
+            columns = _columns(path, len(listing.names))
+            return replace(listing, ignored=dict(other_arrays(shapes, key)), moments=stored, columns=columns)
     for key in ("features", "feats"):
         if key in keys:
-            return feature_set(npz_member(os.fspath(path), key), path.name, str(path), role)
+            rows = feature_set(npz_member(os.fspath(path), key), path.name, str(path), role)
+            return replace(rows, columns=_columns(path, len(rows)))
     if "mu" in keys and "sigma" in keys:
         return moments_of(path, keys, role)
     raise UnusableFile(
         f"holds {_listed(keys)}; images would be named arr_0 or images, feature rows features, moments mu and sigma"
     )
+
+
+@dataclass(frozen=True)
+class NpzArray:
+    """An array (N,) of an .npz as text: whole numbers in decimal, so that they meet folders of these names."""
+
+    path: str
+    key: str
+
+    def __call__(self) -> Sequence[str]:
+        return as_words(npz_member(self.path, self.key), f"{self.path}: {self.key}")
+
+
+def _columns(path: Path, count: int) -> dict[str, Column]:
+    """The arrays that hold a class or a prompt of each of `count` images."""
+    shapes, found = npz_shapes(path, "biufSU"), {}
+    for column, names in ARRAYS.items():
+        key = next((name for name in names if shapes.get(name) in ((count,), (count, 1))), None)
+        if key is not None:
+            found[column] = NpzArray(os.fspath(path), key)
+    return dict(found)
 
 
 def _pictures(shapes: dict[str, tuple[int, ...]]) -> list[str]:

@@ -49,15 +49,15 @@ def npz_keys(path: Path) -> list[str]:
         raise UnusableFile(f"is not an .npz file that can be read ({error})") from error
 
 
-def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays of bytes and floats, by name; an array that cannot be read has none."""
+def npz_shapes(path: Path, kinds: str = "f") -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays of bytes and of NumPy's kinds, by name; an array that cannot be read has none."""
     shapes: dict[str, tuple[int, ...]] = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with contextlib.suppress(Exception), archive.open(member) as file:  # the array that is used says why
                 shape, _, dtype = _npy_header(file)
                 _check_packed(member, file.tell(), math.prod(shape) * dtype.itemsize)
-                if dtype == np.uint8 or dtype.kind == "f":
+                if dtype == np.uint8 or dtype.kind in kinds:
                     shapes[member.filename.removesuffix(".npy")] = shape
     return shapes
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from genaudit.data.arrays import Layout, canonical, is_tensor, picture_layout, rounding_of, to_numpy
 from genaudit.data.bad_image import BadImage
+from genaudit.data.columns import CLASS, classes_of
+from genaudit.data.columns import KEYS as LABEL_KEYS
 from genaudit.data.decode import seen
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import PixelReader
@@ -48,6 +51,26 @@ class DatasetReader(PixelReader):
         self.__init__(state)  # type: ignore[misc]
 
 
+@dataclass(frozen=True)
+class ItemLabels:
+    """The class of each item of a dataset: the second part of `(image, label)`, or the label in `{"label": ...}`."""
+
+    dataset: Any
+
+    def __call__(self) -> list[str]:
+        return [self._label(self.dataset[index]) for index in range(len(self.dataset))]
+
+    def _label(self, item: Any) -> str:
+        label = None
+        if isinstance(item, Mapping):
+            label = next((item[key] for key in LABEL_KEYS[CLASS] if key in item), None)
+        elif isinstance(item, tuple) and len(item) > 1:
+            label = item[1]
+        if label is not None and hasattr(label, "item") and getattr(label, "ndim", 1) == 0:
+            label = label.item()
+        return str(label) if isinstance(label, (str, int)) else ""
+
+
 class SampledReader(PixelReader):
     """Images drawn from a model, held in memory as uint8."""
 
@@ -70,7 +93,9 @@ def list_dataset(dataset: Any, role: str) -> Listing:
     count = len(dataset)
     if count == 0:
         raise UserError(f"{role}: the dataset {type(dataset).__name__} holds no item.")
-    return Listing([f"{type(dataset).__name__}[{i}]" for i in range(count)], DatasetReader(dataset))
+    names = [f"{type(dataset).__name__}[{i}]" for i in range(count)]
+    columns = classes_of(dataset) or {CLASS: ItemLabels(dataset)}
+    return Listing(names, DatasetReader(dataset), columns=columns)
 
 
 def draw(sample: Callable[..., Any], role: str, count: int | None, seed: int) -> Listing:

@@ -18,6 +18,7 @@ from genaudit.data.archive import list_tar, list_zip
 from genaudit.data.array_files import ARRAY_EXTENSIONS, PICKLES, open_array_file
 from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, to_numpy
 from genaudit.data.braces import expand, has_braces
+from genaudit.data.columns import Labelled
 from genaudit.data.features import FeatureSet, Moments, feature_set
 from genaudit.data.folder import extension, home, list_folder, matches_of, start_of
 from genaudit.data.formats import EXTENSIONS, looks_like
@@ -130,6 +131,11 @@ def _find(source: Any, policy: Policy, draws: int | None, seed: int) -> Listing 
         return source
     if isinstance(source, (str, os.PathLike)):
         return _open_path(os.fspath(source), policy)
+    if isinstance(source, Labelled):
+        found = _find(source.images, policy, draws, seed)
+        if isinstance(found, (Listing, FeatureSet)):
+            return replace(found, columns=source.checked(len(found.names)))
+        raise UserError(f"{role}: labels belong to images or features, not to a {type(source.images).__name__}.")
     if isinstance(source, np.ndarray) or is_tensor(source):
         if is_features(source):
             return feature_set(to_numpy(source), role, _describe(source), role)
@@ -246,9 +252,9 @@ def _fits(pattern: str, name: str) -> bool:
 
 def _open_list(path: Path, policy: Policy) -> Listing:
     """Images and shards that a list names; image files keep the names that the list gives them."""
-    names, ignored = names_of_list(path, policy.role)
+    names, ignored, columns = names_of_list(path, policy.role)
     if not any(_is_shard(name) for name in names):
-        return Listing(names, FileReader(path.parent, names), ignored)
+        return Listing(names, FileReader(path.parent, names), ignored, columns=columns)
     joined = join(_listings([os.path.join(path.parent, os.path.expanduser(name)) for name in names], policy))
     return replace(joined, ignored=Counter(joined.ignored) + ignored)
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.arrays import is_tensor
-from genaudit.data.idx import MNIST_FILES, find_mnist, read_images
+from genaudit.data.columns import CLASS, Given, Labelled, as_words, classes_of
+from genaudit.data.idx import MNIST_FILES, find_mnist, read_images, read_labels
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
@@ -56,16 +57,18 @@ class TorchvisionSource:
         if self.name in ("FashionMNIST", "MNIST") and self.split in MNIST_FILES and not self.download:
             file = find_mnist(root, self.name, self.split)
             if file is not None:
-                return read_images(file)
+                labels = read_labels(file)
+                columns = {} if labels is None else {CLASS: Given(as_words(labels, str(file)))}
+                return Labelled(read_images(file), columns)
         dataset = self._load(root)
         if self.name == "CelebA":
             names = list(dataset.filename)
             return Listing(names, FileReader(root / "celeba" / "img_align_celeba", names))
         data = getattr(dataset, "data", None)
         if isinstance(data, np.ndarray) and data.ndim == 4 and data.shape[1] == 3 != data.shape[3]:
-            return data.transpose(0, 2, 3, 1)  # SVHN and STL10 keep (N, C, H, W)
+            return Labelled(data.transpose(0, 2, 3, 1), classes_of(dataset))  # SVHN and STL10 keep (N, C, H, W)
         if is_tensor(data) or (isinstance(data, np.ndarray) and data.dtype == np.uint8):
-            return data
+            return Labelled(data, classes_of(dataset))
         return dataset
 
     def _load(self, root: Path) -> Any:

@@ -50,10 +50,10 @@ class BatchRows:
         by_name = isinstance(feature_model, str)
         keys = [f"metric=[{','.join(metrics)}]", "device=cpu", *([f"feature_model={feature_model}"] if by_name else [])]
         with guest():
-            from genaudit.tasks.evaluate import metrics_of
             from genaudit.tasks.run.compose import compose
             from genaudit.tasks.run.instantiate import Instances
             from genaudit.tasks.run.settings import Settings
+            from genaudit.tasks.run.specs import metrics_of
 
             cfg = compose("evaluate", [*keys, *overrides])
             instances = Instances()
@@ -64,7 +64,7 @@ class BatchRows:
 
     def roles(self, measure: str) -> set[str]:
         """The roles whose rows of a measure some metric takes."""
-        from genaudit.tasks.evaluate import roles_of
+        from genaudit.tasks.run.specs import roles_of
 
         return roles_of(measure, self.specs, {})
 

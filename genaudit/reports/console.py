@@ -67,6 +67,8 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     parts += [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
     parts += [text((each.message, "yellow")) for each in other_networks(report)]
     parts.append(_table(report, plain))
+    if report.by_class is not None:
+        parts += [text(("classes ", "dim"), (line, "")) for line in report.by_class.summary()]
     for name, reason in report.skipped_metrics.items():
         parts.append(text(("not computed ", "dim"), (name, "bold"), (f": {reason}", "")))
     rest = [each for each in report.warnings if each.code != OTHER_NETWORK]

@@ -34,17 +34,21 @@ METRIC_COLUMNS = (
 def write(report: Report, out: str | Path) -> dict[str, Path]:
     """Writes metrics.csv, images.csv, report.html and report.json into the folder `out`, which is made if missing.
 
-    Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns.
+    Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns; a run by class has
+    classes.csv too.
 
     Returns:
         The path of each file by its name.
     """
+    from genaudit.reports.classes import classes_table
     from genaudit.reports.html import render
 
     writers: dict[str, Callable[[TextIO], None]] = {
         "metrics.csv": lambda stream: write_metrics(report, stream),
         "images.csv": lambda stream: write_images(report, stream),
     }
+    if (classes := report.by_class) is not None:
+        writers["classes.csv"] = lambda stream: write_csv(*classes_table(classes), stream)
     if report.images and find_spec("pyarrow") is not None:
         writers["images.parquet"] = lambda stream: write_parquet(report.images, stream.buffer)
     return write_together(
@@ -54,7 +58,7 @@ def write(report: Report, out: str | Path) -> dict[str, Path]:
             "report.html": lambda stream: _write_text(render(report), stream),
             "report.json": lambda stream: _write_text(json_text(report.to_dict()), stream),
         },
-        earlier=("images.parquet",),
+        earlier=("images.parquet", "classes.csv"),
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports.audit import audit_section
+from genaudit.reports.class_section import section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
@@ -137,6 +138,7 @@ def context(report: Report) -> dict[str, Any]:
         "answers": answer_texts(document),
         "comparable": comparable_text(document),
         "audit": audit_section(report),
+        "classes": None if report.by_class is None else section(report.by_class, gallery),
         "warnings": grouped(
             [each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told]
         ),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from genaudit.data.audit import Finding
+    from genaudit.reports.classes import Classes
 
 SCHEMA = "genaudit/report/2"
 OLDER = ("genaudit/report/1",)  # without real floors and verdict
@@ -36,6 +37,7 @@ OLDER = ("genaudit/report/1",)  # without real floors and verdict
 FIRST_COLUMNS = (
     "name",
     "digest",
+    "class",
     "complexity",
     "vulnerability",
     "as_i",
@@ -61,6 +63,7 @@ class Report:
         roles, measures, metrics: by name; metrics in the order in which they are to be shown.
         skipped_metrics: the reason why each was not computed.
         verdict: what the numbers say (`genaudit.verdict.answers.Verdict`); None: not judged.
+        by_class: the classes, where the run was asked for them.
         findings: what the audit of the roles found; each is a warning too.
         warnings: those of the task; those of the findings, of the metrics' cautions and of numbers that are not finite
             are added.
@@ -87,6 +90,7 @@ class Report:
     genaudit: str = __version__
     findings: Sequence[Finding] = ()
     verdict: Any = None
+    by_class: Classes | None = None
 
     def __post_init__(self) -> None:
         self.warnings = list(self.warnings)
@@ -184,6 +188,8 @@ class Report:
         document["findings"] = self.findings
         if self.verdict is not None:
             document["verdict"] = self.verdict.to_dict()
+        if self.by_class is not None:
+            document["by_class"] = self.by_class.to_dict()
         result: dict[str, Any] = plain(document, [])
         return result
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.hydra_words import from_python
 from genaudit.reports.report import Report
 from genaudit.tasks.run.compose import as_override, compose, described
+from genaudit.tasks.run.given import Given, described_network, is_network, metrics_given, network_given
 from genaudit.tasks.run.guest import guest
 
 
@@ -18,8 +19,8 @@ def evaluate(
     train: Any = None,
     anomalies: Any = None,
     *,
-    metrics: str | Sequence[str] | None = None,
-    feature_model: str | Sequence[str] | None = None,
+    metrics: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
+    feature_model: Any = None,
     config_dir: str | None = None,
     **keys: Any,
 ) -> Report:
@@ -30,10 +31,14 @@ def evaluate(
             (N, C, H, W), uint8 or float in [0, 1], a list of PIL images, arrays or tensors, a torch `Dataset` or
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
-        metrics: a name or names as `genaudit list metrics` shows them; the default is that of the command line.
-            `metric` is the same. One that lacks a role is an error (`skip=True` continues without it);
-            `.skipped_metrics` says why others are absent.
-        feature_model: a name, or several: every metric of features is then judged on each, `report["fd@dinov2_l14"]`.
+        metrics: names as `genaudit list metrics` shows them, functions of rows (`def spread(*, generated, reference)`:
+            arguments named after roles, each (N, D) of the feature model), or both in a list; the default is that of
+            the command line. `metric` is the same. One that lacks a role is an error (`skip=True` continues without
+            it); `.skipped_metrics` says why others are absent.
+        feature_model: a name, or several: every metric of features is then judged on each,
+            `report["fd@dinov2_l14"]`. Or a network: `genaudit.ModuleModel(network, size=, mean=, std=)`, or an
+            `nn.Module` or callable (N, 3, S, S) => (N, D) with `**{"feature_model.size": 64, "feature_model.mean":
+            [...], "feature_model.std": [...]}`.
         config_dir: a folder with your own YAML files, as `--config-dir`.
         **keys: the command line's keys: `seed=1`, `device="cuda"`, `limit=1000`; dotted ones in a dictionary:
             `**{"metric.irs.fn.alpha": 0.01}`.
@@ -44,12 +49,18 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
-    named = metrics is not None or "metric" in keys
-    overrides = [f"metric=[{','.join(metric_names(metrics, keys.pop('metric', None)))}]"] if named else []
+    named = metrics is not None or keys.get("metric") is not None
+    if metrics is not None and keys.get("metric") is not None:
+        raise UserError("metrics= and metric= are the same: give one of them")
+    names, functions = metrics_given(keys.pop("metric", None) if metrics is None else metrics)
+    network = network_given(feature_model, keys) if is_network(feature_model) else None
+    overrides = [f"metric=[{','.join(names)}]"] if named else []
     overrides += [from_python(key, value) for key, value in keys.items()]
-    if feature_model is not None:
-        names = feature_model if isinstance(feature_model, str) else f"[{','.join(feature_model)}]"
-        overrides.append(f"feature_model={names}")
+    if network is not None:
+        overrides += [from_python(key, value) for key, value in described_network(network).items()]
+    elif feature_model is not None:
+        listed = feature_model if isinstance(feature_model, str) else f"[{','.join(feature_model)}]"
+        overrides.append(f"feature_model={listed}")
     given: dict[str, Any] = {
         "generated": generated, "reference": reference, "train": train, "anomalies": anomalies
     }  # fmt: skip
@@ -75,21 +86,8 @@ def evaluate(
                 f"generated: {generated} matches {len(matches)} sets, {matches[0]} first: evaluate each by itself, or "
                 f"give pool=True to judge them as one"
             )
-        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=named)
+        objects = Given(functions, network)
+        objects.into(cfg)
+        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=named, given=objects)
     assert report is not None
     return report
-
-
-def metric_names(metrics: str | Sequence[str] | None, metric: str | Sequence[str] | None) -> list[str]:
-    """The names that `metrics=` or `metric=` gave, one or several: "fd", "fd,kd" or ["fd", "kd"].
-
-    Raises:
-        genaudit.UserError: both, or something else than names.
-    """
-    if metrics is not None and metric is not None:
-        raise UserError("metrics= and metric= are the same: give one of them")
-    given = metric if metrics is None else metrics
-    names = given.strip("[] ").split(",") if isinstance(given, str) else list(given or [])
-    if not all(isinstance(name, str) for name in names):
-        raise UserError(f"metrics={given!r}: names are needed, such as ['fd', 'prdc']")
-    return [name.strip() for name in names]

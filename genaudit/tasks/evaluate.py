@@ -18,15 +18,15 @@ from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
+from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
-from genaudit.tasks.run.definitions import definition_warnings, network_of
+from genaudit.tasks.run.definitions import definition_warnings
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.instantiate import Instances
-from genaudit.tasks.run.judging import SOLE, MetricSpec, judge, make_spec, unequal_counts, why_not
+from genaudit.tasks.run.given import Given
+from genaudit.tasks.run.judging import judge, unequal_counts, why_not
 from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
-from genaudit.tasks.run.networks import entries_of
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
@@ -35,6 +35,8 @@ from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.specs import metrics_of, roles_of
+from genaudit.tasks.run.views import add_paired, check_views, measure_views, view_of, why_no_view
 from genaudit.verdict.answers import verdict
 
 
@@ -138,6 +140,7 @@ def _absent(absent: Mapping[str, str], computed: Iterable[str]) -> dict[str, str
 def require_all(absent: Mapping[str, str], cfg: Any, named: bool, computed: Iterable[str] = ()) -> None:
     """Raises `UserError` where metrics that were named are absent, unless skip=true or on one of several networks."""
     absent = _absent(absent, computed)
+    absent = {name: why for name, why in absent.items() if not cfg.metric[base_name(name)].get("optional")}
     if named and absent and not cfg.get("skip"):
         listed = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
         raise UserError(f"metric={','.join(absent)} cannot be computed ({listed}); skip=true continues without")
@@ -160,6 +163,7 @@ def evaluate(
     named: bool = False,
     notify: Callable[[str], None] | None = None,
     rules: RunRules | None = None,
+    given: Given | None = None,
 ) -> Report | None:
     """Measures and judges; None on the ranks that only measure.
 
@@ -170,14 +174,16 @@ def evaluate(
         named: the metrics were named, and one that lacks a role is an error before anything is measured.
         notify: told of each metric that lacks a role, before anything is measured.
         rules: of which none may name what these metrics do not give.
+        given: metrics and a network that are objects of the caller's.
 
     Raises:
         UserError: a source or key that cannot be used; a metric that was named and lacks a role (but skip=true).
     """
     ranks = ranks or Ranks()
     settings = Settings.of(cfg)
-    instances = Instances()
-    specs, measures = metrics_of(cfg, instances, settings)
+    given = given or Given()
+    add_paired(cfg)
+    specs, measures = metrics_of(cfg, given.instances(cfg), settings, given.functions)
     if not named and sources.get("train") is None:  # train= switches on those of the default list that need it
         specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
     if rules is not None:
@@ -191,8 +197,10 @@ def evaluate(
     reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
     for name, spec in specs.items():
         for measure in spec.measures.values():
-            if name not in reasons and (lack := getattr(measures[measure], "lacks", None)):
+            lack = getattr(measures[measure], "lacks", None) or why_no_view(measures[measure], cfg, roles)
+            if name not in reasons and lack:
                 reasons[name] = lack
+    check_views(cfg, roles)
     require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if rules is not None:
         rules.check(specs, reasons)
@@ -200,8 +208,12 @@ def evaluate(
         for name, reason in reasons.items():
             notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
+    by_class = cfg.get("by") == "class"
+    if by_class:
+        check_classes(roles, runnable)
     needed = {name: roles_of(name, runnable, roles) for name in measures}
-    wanted = {name: measure for name, measure in measures.items() if needed[name]}
+    views = {name: measure for name, measure in measures.items() if needed[name] and view_of(measure)}
+    wanted = {name: measure for name, measure in measures.items() if needed[name] and name not in views}
     progress = Progress(settings.progress)
     told.begin_log()
     store = store or Store(settings.store)
@@ -214,6 +226,7 @@ def evaluate(
             for line in plan.lines():
                 notify(line)
     measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
+    measure_views(cfg, measurements, views, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
     if not ranks.judges:
         audit.keep()
@@ -232,11 +245,11 @@ def evaluate(
                 entry.real = floor_of(spec, measurements, settings)
                 entries[name] = entry
             advance(1)
-    given = roles.get("reference")
+    real = roles.get("reference")
     takers = {
         name: (specs[name].measure, taken)
         for name in entries
-        if "reference" in specs[name].role_parameters and (taken := specs[name].moments_of(given)) is not None
+        if "reference" in specs[name].role_parameters and (taken := specs[name].moments_of(real)) is not None
     }
     users = {name: set(specs[name].measures.values()) for name in entries}
     takes = {name: specs[name].role_parameters for name in entries}
@@ -271,63 +284,15 @@ def evaluate(
             *near_findings(measurements, (specs[name] for name in entries), takes),
             *unequal,
         ],
-        images=_image_columns(measurements.roles["generated"]),
+        images=_image_columns(measurements.roles["generated"]) | (class_column(measurements.roles) if by_class else {}),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
         pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
     )
     report.verdict = verdict(report.to_dict())
+    if by_class:
+        computed = {name: specs[name] for name in entries}
+        report.by_class = judge_classes(computed, measurements, report.warnings, settings, progress)
     return report
-
-
-def metrics_of(cfg: Any, instances: Instances, settings: Settings) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
-    """The entries of the report (a metric, on each of its networks), and the measures that they name, by name."""
-    from genaudit.measures.embedding import Embedding
-    from genaudit.measures.measure import fingerprint
-
-    specs: dict[str, MetricSpec] = {}
-    measures: dict[str, Any] = {}
-    prints: dict[str, str] = {}
-    if not cfg.get("metric"):
-        raise UserError("metric: at least one is needed; `genaudit list metrics` shows them")
-    for name, metric, node in entries_of(cfg):
-        if "measure" not in node:
-            raise UserError(f"metric {metric}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
-        named: dict[str, str] = {}
-        sole = None
-        for own_name, own_node in _measure_nodes(node.measure).items():
-            measure = instances.measure(own_node)
-            key = fingerprint(measure, settings.engine.precision)
-            if key not in prints:
-                # a measure of the same name but other settings gets a number
-                namesakes = sum(1 for known in measures if known.split(" #")[0] == measure.name)
-                prints[key] = f"{measure.name} #{namesakes + 1}" if namesakes else measure.name
-                measures[prints[key]] = measure
-            named[own_name] = prints[key]
-            sole = measure if own_name == SOLE else None
-        networks = {network_of(getattr(measures[each], "feature_model", None)) for each in named.values()}
-        network = networks.pop() if len(networks) == 1 else ""
-        specs[name] = make_spec(name, node, named, isinstance(sole, Embedding), network)
-    return specs, measures
-
-
-def _measure_nodes(node: Any) -> dict[str, Any]:
-    """The measures of a metric by the metric's own names, those set to null left out; `SOLE` where there is but one."""
-    from omegaconf import DictConfig
-
-    if not isinstance(node, DictConfig) or "_target_" in node:
-        return {SOLE: node}
-    return {str(name): node[name] for name in node if node[name] is not None}
-
-
-def roles_of(measure: str, specs: Mapping[str, MetricSpec], roles: Mapping[str, Role]) -> set[str]:
-    """The roles whose rows of a measure some metric takes; where moments stand for them nothing is measured."""
-    return {
-        role
-        for spec in specs.values()
-        if measure in spec.measures.values()
-        for role in spec.role_parameters
-        if role != "reference" or spec.moments_of(roles.get(role)) is None
-    }
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

@@ -5,14 +5,15 @@ The rule is `genaudit.verdict.rule`; docs/verdict.md says it in words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genaudit.verdict import words
-from genaudit.verdict.evidence import Vote, votes
+from genaudit.verdict.evidence import ALONE, Correction, Vote, votes
 from genaudit.verdict.likelihood import likelihood
-from genaudit.verdict.rule import COPIES, LEVEL, MARGIN, MOST_MEMORISED, MUCH, RULE
+from genaudit.verdict.rule import COPIES, LEVEL, MARGIN, MOST_MEMORISED, MUCH, RULE, Question
 
 WORSE = ("worse", "much_worse")
 
@@ -67,17 +68,18 @@ class Verdict:
         return {"rule": self.rule, "comparable": comparable, **answers}
 
 
-def verdict(report: Mapping[str, Any]) -> Verdict:
+def verdict(report: Mapping[str, Any], correction: Correction = ALONE) -> Verdict:
     """Judges a run.
 
     Args:
         report: report.json's keys `images`, `metrics`, `warnings` and, where there are any, `findings`.
+        correction: for the runs that are judged with this one.
     """
-    memorised = _memorised(report)
-    diversity = _diversity(report, memorised)
+    memorised = _memorised(report, correction)
+    diversity = _diversity(report, memorised, correction)
     return Verdict(
         comparable=_comparable(report),
-        quality=_quality(report, diversity),
+        quality=_quality(report, diversity, correction),
         diversity=diversity,
         memorised=memorised,
         likelihood=_likelihood(report),
@@ -91,8 +93,8 @@ def _comparable(report: Mapping[str, Any]) -> Comparable:
     return Comparable(answer, codes)
 
 
-def _quality(report: Mapping[str, Any], diversity: Answer) -> Answer:
-    found, silent = votes(report, "quality")
+def _quality(report: Mapping[str, Any], diversity: Answer, correction: Correction) -> Answer:
+    found, silent = votes(report, "quality", correction)
     if missing := words.missing(report, ("reference",)):
         return missing_answer(missing)
     own = [each for each in found if each.voter.kind == "share"]
@@ -119,8 +121,8 @@ def _quality(report: Mapping[str, Any], diversity: Answer) -> Answer:
     return answer
 
 
-def _diversity(report: Mapping[str, Any], memorised: Answer) -> Answer:
-    found, silent = votes(report, "diversity")
+def _diversity(report: Mapping[str, Any], memorised: Answer, correction: Correction) -> Answer:
+    found, silent = votes(report, "diversity", correction)
     if missing := words.missing(report, ("reference",)):
         return missing_answer(missing)
     if not found:
@@ -175,17 +177,18 @@ def _as_real_or_not(found: Sequence[Vote], silent: Mapping[str, str], what: str)
     return Answer("cannot_tell", sentence + words.silent(silent), _names(found), words.more_images(needed))
 
 
-def _memorised(report: Mapping[str, Any]) -> Answer:
+def _memorised(report: Mapping[str, Any], correction: Correction) -> Answer:
     if missing := words.missing(report, ("train", "reference")):
         return missing_answer(missing)
     images = report["images"]
     count, copies = images["generated"]["count"], images["generated"].get("in_train") or 0
     held_out, known = images["reference"]["count"], images["reference"].get("in_train") or 0
-    found, silent = votes(report, "memorised")
+    found, silent = votes(report, "memorised", correction)
     graded = [each for each in found if each.voter.kind in ("share", "copies")]
     # what counts no images corroborates what does
     worse = [each for each in found if each.worse] if not graded or any(each.worse for each in graded) else []
-    by_content = copies > 0 and words.more_copies(copies, count, known, held_out) <= LEVEL
+    by_chance = words.more_copies(copies, count, known, held_out) if copies else 1.0
+    by_content = correction.pvalue("memorised", by_chance) <= LEVEL
     told = words.copies_told(copies, count) if copies else ""
     if by_content or worse:
         whole = (by_content and copies >= COPIES * count) or any(_most(each) for each in worse)
@@ -212,6 +215,17 @@ def _memorised(report: Mapping[str, Any]) -> Answer:
     sentence = f"Too few images to tell: {words.listed(found)}."
     then = "metric=[authpct,...] says which share is copied." if needed is None else words.more_images(needed)
     return Answer("cannot_tell", sentence + words.silent(silent), _names(found), then)
+
+
+def smallest_pvalue(report: Mapping[str, Any], question: Question) -> float:
+    """The p-value of a question: of the votes corrected for their number, and of exact copies; NaN where none votes."""
+    found = [each.corrected for each in votes(report, question)[0]]
+    if question == "memorised" and all(report["images"].get(role, {}).get("count") for role in ("train", "reference")):
+        images = report["images"]
+        copies, known = (images[role].get("in_train") or 0 for role in ("generated", "reference"))
+        if copies:
+            found.append(words.more_copies(copies, images["generated"]["count"], known, images["reference"]["count"]))
+    return min(found, default=math.nan)
 
 
 def _most(vote: Vote) -> bool:

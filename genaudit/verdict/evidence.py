@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scipy import special
 
 from genaudit.metrics.result import base_name
+from genaudit.stats.multiple import holm
 from genaudit.verdict.rule import (
     COSTS_NO_VOTE,
     LEVEL,
@@ -87,7 +88,27 @@ class Vote:
         return math.ceil(self.n * (self.half / room) ** 2)
 
 
-def votes(report: Mapping[str, Any], question: Question) -> tuple[list[Vote], dict[str, str]]:
+@dataclass(frozen=True)
+class Correction:
+    """How much stricter a run is judged because others are judged with it, the classes of a set (`by_class`).
+
+    Attributes:
+        factor: of the p-values, by question. runs: among which as many intervals share their error (Bonferroni).
+    """
+
+    factor: Mapping[str, float] = field(default_factory=dict)
+    runs: int = 1
+
+    def pvalue(self, question: str, pvalue: float) -> float:
+        return min(1.0, self.factor.get(question, 1.0) * pvalue)
+
+
+ALONE = Correction()
+
+
+def votes(
+    report: Mapping[str, Any], question: Question, correction: Correction = ALONE
+) -> tuple[list[Vote], dict[str, str]]:
     """The votes on a question, corrected for their number, and the values that have none: name => why."""
     found: list[Vote] = []
     silent: dict[str, str] = {}
@@ -101,14 +122,15 @@ def votes(report: Mapping[str, Any], question: Question) -> tuple[list[Vote], di
                 continue
             name = f"{metric}.{voter.value}" if several else voter.value
             broken = stopped or _broken(report, metric)
-            vote = None if broken else _vote(voter, name, value, entry)
+            vote = None if broken else _vote(voter, name, value, entry, correction.runs)
             if broken:
                 silent[name] = f"its validity is in doubt ({', '.join(broken)})"
             elif vote is None:
                 silent[name] = "what real images score is not known with its error"
             else:
                 found.append(vote)
-    return _corrected(found), silent
+    corrected = [replace(each, corrected=correction.pvalue(question, each.corrected)) for each in _corrected(found)]
+    return corrected, silent
 
 
 def _broken(report: Mapping[str, Any], metric: str) -> list[str]:
@@ -117,7 +139,7 @@ def _broken(report: Mapping[str, Any], metric: str) -> list[str]:
     return sorted(codes)
 
 
-def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str, Any]) -> Vote | None:
+def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str, Any], runs: int) -> Vote | None:
     if voter.kind == "copies":
         details, inf = entry["details"], math.inf
         real = 100 * details["held_out_below"] / details["n_reference"]
@@ -140,16 +162,12 @@ def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str,
         n=real["n"],
         error=error,
         pvalue=float(special.stdtr(freedom, -difference / error)),
-        half=float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error,
+        half=float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / runs)) * error,
         from_parts=bool(real.get("from_parts")),
     )
 
 
 def _corrected(found: Sequence[Vote]) -> list[Vote]:
     """Holm (1979): the chance that any vote of as good a set as real images is worse is at most LEVEL."""
-    order = sorted(range(len(found)), key=lambda place: found[place].pvalue)
-    result, largest = list(found), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(found) - rank) * found[place].pvalue))
-        result[place] = replace(found[place], corrected=largest)
-    return result
+    adjusted = holm([each.pvalue for each in found])
+    return [replace(each, corrected=float(pvalue)) for each, pvalue in zip(found, adjusted, strict=True)]

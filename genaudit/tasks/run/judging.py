@@ -46,6 +46,7 @@ class MetricSpec:
         defined_on: what the metric's authors call it and the feature model that it is defined on (FID, fid_inception).
         network: the name of the feature model's YAML, where stored moments may name it; else "".
         real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
+        by_class: whether it is sound with the few images of a class (`by=class`).
     """
 
     name: str
@@ -57,6 +58,7 @@ class MetricSpec:
     defined_on: tuple[str, str] | None = None
     real: Mode = "auto"
     network: str = ""
+    by_class: bool = False
 
     @property
     def measure(self) -> str:
@@ -78,8 +80,15 @@ class MetricSpec:
         return {role: parameters[role].default is inspect.Parameter.empty for role in ROLES if role in parameters}
 
 
-def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bool, network: str = "") -> MetricSpec:
-    """A metric from its YAML node `{measure, fn}`; the other arguments as in `MetricSpec`.
+def make_spec(
+    name: str,
+    node: Any,
+    measures: Mapping[str, str],
+    of_features: bool,
+    network: str = "",
+    given: Callable[..., Any] | None = None,
+) -> MetricSpec:
+    """A metric from its YAML node `{measure, fn}`, or of a given function; other arguments as in `MetricSpec`.
 
     Raises:
         UserError: the node has no `fn`, or its function names no role.
@@ -88,12 +97,13 @@ def make_spec(name: str, node: Any, measures: Mapping[str, str], of_features: bo
 
     if "fn" not in node:
         raise UserError(f"metric {name}: its YAML needs `fn: {{_target_: package.module.function, _partial_: true}}`")
-    fn = _function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn)
+    fn = given or (_function(node.fn) if isinstance(node.fn, str) else instantiate(node.fn))
     if not callable(fn):
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
     real, defined_on = _real(name, node.get("real", "auto")), _definition(name, node.get("defined_on"))
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network)
+    by_class = node.get("by_class", False) is True
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network, by_class)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec

@@ -64,7 +64,11 @@ RULES = {"require": WORD | list_of(WORD) | NULL, "baseline": PATH | NULL, "stric
 ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
-    "evaluate": {"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+    "evaluate": {
+        **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+        "by": one_of("class") | NULL,
+        "paired": SWITCH | one_of("name", "order"),
+    },
     # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
         **{role: ROLES[role] for role in ("generated", "reference", "train")},

@@ -29,6 +29,8 @@ COSTS = {
     "density, general, code": "3 passes, of each density model one",
     "path length": "4 passes, 2 of the generator and 2 of the network",
     "likelihood, patches": "1 pass",
+    "pair quality": "2 images read; of LPIPS 2 passes of its network",
+    "clip score": "1 pass of CLIP, and 1 of its prompt",
 }
 Option = tuple[str, Any, str]  # name, configuration and leading comment of a YAML
 
@@ -157,7 +159,8 @@ def _needs(metric: str, node: Any) -> str:
 
     spec = make_spec(metric, node, {}, False)
     roles = {role: required for role, required in spec.role_parameters.items() if role != "generated"}
-    return ", ".join(role if required else f"[{role}]" for role, required in roles.items())
+    also = [str(each) for each in node.get("also_needs") or ()]
+    return ", ".join([*(role if required else f"[{role}]" for role, required in roles.items()), *also])
 
 
 def _values(metric: str, node: Any) -> str:
