@@ -99,11 +99,10 @@ def test_a_run_that_was_cut_off_resumes_bit_for_bit(
             raise CutOff
         return step(self)
 
-    monkeypatch.setattr(Trainer, "step", cut_off)
-    with pytest.raises(CutOff):
-        train(*keys, f"out={out}", "checkpoint_seconds=0")
-    monkeypatch.undo()
-    monkeypatch.setenv("GENAUDIT_STORE", str(tmp_path / "store"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", cut_off)
+        with pytest.raises(CutOff):
+            train(*keys, f"out={out}", "checkpoint_seconds=0")
     assert read_log(out)["iteration"][-1] == 14
     assert (out / "checkpoint.pt").exists()
     torch.manual_seed(7)  # the global generator has no say
