@@ -35,7 +35,7 @@ CITATION = (
 
 
 @dataclass(frozen=True)
-class AnomalyScore:
+class AnomalyScoreTest:
     """AS in [0, 1], lower is better; `pvalue` is the permutation test's, `pvalue_asymptotic` is ndtest's formula."""
 
     statistic: float
@@ -132,7 +132,7 @@ class AnomalyScoreImagesResult:
     cautions: tuple[Caution, ...] = ()
 
 
-def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, seed: int = 0) -> AnomalyScore:
+def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, seed: int = 0) -> AnomalyScoreTest:
     """AS of a generated set: 2-D Kolmogorov-Smirnov statistic against a reference set, Hwang et al. 2024, section 4.
 
     Args:
@@ -152,7 +152,7 @@ def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, se
     """
     found = ks2d_2samp(reference, generated, pvalue="permutation", permutations=permutations, seed=seed)
     asymptotic = ks2d_2samp(reference, generated, pvalue="asymptotic").pvalue
-    return AnomalyScore(found.statistic, found.pvalue, asymptotic)
+    return AnomalyScoreTest(found.statistic, found.pvalue, asymptotic)
 
 
 def anomaly_score_i(rows: Any) -> np.ndarray:

@@ -246,14 +246,14 @@ class _Mixture:
         self.log_variance = torch.log((squares.amin(dim=0) + 1e-3) / dims)
         middle = torch.zeros((), device=self.device)  # log variance of the component at the mean
         to_mean = torch.from_numpy(SHRINK * np.square(rows - rows.mean(axis=0)).sum(axis=1)).float().to(self.device)
-        optimiser = _Adam(self.log_variance, middle)
+        optimiser = torch.optim.Adam([self.log_variance, middle], lr=RATE)
         losses: list[float] = []
         for _ in range(ROUNDS):
             total = 0.0
             for start in range(0, len(rows), BATCH):
                 part = slice(start, min(start + BATCH, len(rows)))
-                loss, *gradients = self._gradient(squares[part], to_mean[part], middle)
-                optimiser.step(*gradients)
+                loss, self.log_variance.grad, middle.grad = self._gradient(squares[part], to_mean[part], middle)
+                optimiser.step()
                 total += loss
                 self.log_variance.clamp_(-40, 40)
             losses.append(total / -(-len(rows) // BATCH))
@@ -311,20 +311,3 @@ class _Mixture:
 def _jackknife(changes: np.ndarray) -> float:
     """The variance of a value that changes by `changes` (N,), up to a constant, when an image is left out."""
     return (len(changes) - 1) * float(changes.var())
-
-
-class _Adam:
-    """Adam (Kingma & Ba 2015) with its usual constants; torch.optim's would import the compiler for ten lines."""
-
-    def __init__(self, *parameters: torch.Tensor) -> None:
-        self.parameters = parameters
-        self.moments = [(each.clone().zero_(), each.clone().zero_()) for each in parameters]
-        self.steps = 0
-
-    def step(self, *gradients: torch.Tensor) -> None:
-        self.steps += 1
-        for parameter, gradient, (first, second) in zip(self.parameters, gradients, self.moments, strict=True):
-            first.mul_(0.9).add_(gradient, alpha=0.1)
-            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            spread = (second / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
-            parameter.sub_(first / spread, alpha=RATE / (1 - 0.9**self.steps))

@@ -31,7 +31,7 @@ from genaudit.stats.bounds import Probability, Repeats, positive_int
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
-from genaudit.stats.neighbours import Index, nearest
+from genaudit.stats.neighbours import NeighbourIndex, nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
@@ -284,7 +284,7 @@ def prepared(
         order = np.random.default_rng((seed, 0)).permutation(len(reference))
         order = order[same_rows(reference)[order] == order]
         train, reference = (Chosen(reference, np.sort(half)) for half in np.array_split(order, 2))
-    first, index = same_rows(train), Index(train, metric=metric, device=device)
+    first, index = same_rows(train), NeighbourIndex(train, metric=metric, device=device)
     n_train = int((first == np.arange(len(first))).sum())
 
     def retrieved(rows: Any) -> np.ndarray:

@@ -73,10 +73,12 @@ def nearest(
     >>> int(found.indices[0, 0]), float(found.distances[0, 0])
     (1, 0.1)
     """
-    return Index(reference, metric=metric, device=device, held_bytes=0).nearest(query, k=k, exclude_self=exclude_self)
+    return NeighbourIndex(reference, metric=metric, device=device, held_bytes=0).nearest(
+        query, k=k, exclude_self=exclude_self
+    )
 
 
-class Index:
+class NeighbourIndex:
     """A reference that is searched many times, a few queries at a time: its mean, norms and shifted rows, once.
 
     Args:
@@ -87,7 +89,7 @@ class Index:
     Raises:
         ValueError: wrong shape, a value that is not finite, or a row of zeros under "cosine".
 
-    >>> int(Index([[5.0, 5.0], [0.0, 0.0]]).nearest([[0.0, 0.1]]).indices[0, 0])
+    >>> int(NeighbourIndex([[5.0, 5.0], [0.0, 0.0]]).nearest([[0.0, 0.1]]).indices[0, 0])
     1
     """
 

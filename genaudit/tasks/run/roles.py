@@ -12,11 +12,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
+from genaudit.metrics.result import ROLES
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
 
-ROLES = ("generated", "reference", "train", "anomalies")
 Role = ImageSet | FeatureSet | Moments
 
 
