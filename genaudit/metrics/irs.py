@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from genaudit.metrics.measurement_gap import GAP_FIELDS, measurement_gap
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Probability, Repeats, positive_int
@@ -36,9 +37,6 @@ from genaudit.stats.occupancy import estimate_support, expected_distinct, quanti
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
 CURVE_POINTS = 32
-GAP_FIELDS = (
-    *("irs_inf_reference", "irs_inf_reference_std", "irs_inf_adjusted", "irs_inf_adjusted_std", "n_compared", "folds"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +187,7 @@ def irs(
             message += "retrieve themselves, so that a perfect model looks less diverse than they do."
             cautions.append(Caution("same-images", message))
         real_counts = counts_of(real)
-        gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
+        gap = measurement_gap(retrieved, real, n_train, alpha, folds, seed)
         relative = relative_distinct(retrieved, real, n_train, confidence=1 - 2 * alpha)
         law_reference = uniform_pvalue(real_counts, seed=seed)
         bias = bias_pvalue(retrieved, real, seed=seed)
@@ -306,43 +304,6 @@ def prepared(
         return found
 
     return values_of
-
-
-def _measurement_gap(
-    retrieved: np.ndarray, real: np.ndarray, n_train: int, alpha: float, folds: int, seed: int
-) -> dict[str, Any]:
-    """IRS_inf of held-out real images, and the ratio, with equally many samples of both; the fields GAP_FIELDS.
-
-    A ratio's ends divide bounds at alpha/2 each (Bonferroni), so that each end holds at level alpha; means over folds.
-    """
-    samples = min(len(retrieved), len(real))
-    folds = folds if len(retrieved) != len(real) else 1
-    generator = np.random.default_rng((seed, 1))
-
-    def some(indices: np.ndarray) -> int:
-        if len(indices) > samples:
-            indices = generator.choice(indices, samples, replace=False)
-        return len(np.unique(indices))
-
-    references, ratios = [], []
-    for _ in range(folds):
-        k_generated, k_real = some(retrieved), some(real)
-        estimate = estimate_support(k_real, samples, alpha=alpha, upper=n_train)
-        references.append([estimate.value, *estimate.ends])
-        ours = estimate_support(k_generated, samples, alpha=alpha / 2, upper=n_train)
-        theirs = estimate_support(k_real, samples, alpha=alpha / 2, upper=n_train)
-        ratio = _ratio(ours, theirs)
-        ratios.append([ratio.value, *ratio.ends])
-    found: list[Any] = []
-    for folded in (np.array(references, float) / n_train, np.array(ratios, float)):
-        found += [Estimate(*folded.mean(0)), float(folded[:, 0].std())]
-    return dict(zip(GAP_FIELDS, [*found, samples, folds], strict=True))
-
-
-def _ratio(ours: Estimate, theirs: Estimate) -> Estimate:
-    """The ratio of two supports, which have both ends, perhaps infinite; lowest over highest, highest over lowest."""
-    ends = [float("nan") if end is None else end for end in (*ours.ends, *theirs.ends)]
-    return Estimate(ours.value / theirs.value, ends[0] / ends[3], ends[1] / ends[2])
 
 
 def _judge_law(
