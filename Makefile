@@ -10,7 +10,7 @@ SCALE ?= laptop
 SECONDS ?= 600
 REPRODUCE = $(BIN)/genaudit reproduce scale=$(SCALE) $(if $(wildcard $(DATA)),data=$(DATA))
 
-.PHONY: help setup demo test lint types check data tables parity bench bench-peers fuzz docs release clean
+.PHONY: help setup demo test lint types check data tables parity record-peers bench bench-peers fuzz notebooks docs release clean
 
 help: ## explain the targets
 	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,17 +46,30 @@ table-%: setup data ## one table: make table-likelihood-laptop; `genaudit list t
 tables: setup data ## all of the papers' tables that this machine can make, with an index page [SCALE=laptop|paper] [DATA=data]
 	$(REPRODUCE) table=all
 
-parity: setup ## genaudit beside its peers on the same images and weights: docs/parity.md
-	$(BIN)/python scripts/parity.py
+# Two of the peers need an older scipy than the tests have.
+PEERS := .venv-peers
+$(PEERS)/.current: pyproject.toml
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[test,parity]'
+	touch $@
 
-bench-peers: setup ## whole commands beside torch-fidelity and pytorch-fid, cold and warm
-	$(BIN)/python scripts/bench_peers.py
+parity: $(PEERS)/.current ## genaudit beside its peers on the same images and weights: docs/parity.md
+	$(PEERS)/bin/python scripts/parity.py
+
+record-peers: $(PEERS)/.current ## what the peers that nobody keeps up answer, which the tests compare with
+	$(PEERS)/bin/python scripts/record_peers.py
+
+bench-peers: $(PEERS)/.current ## whole commands beside torch-fidelity and pytorch-fid, cold and warm
+	$(PEERS)/bin/python scripts/bench_peers.py
 
 bench: setup ## speed of measuring, as ratios to the bare network and to timm as it comes
 	$(BIN)/python scripts/bench_evaluate.py
 
 fuzz: setup ## spoilt inputs of every kind, for SECONDS=600: nothing may end but in a result or a sentence
 	$(BIN)/python scripts/fuzz_inputs.py --seconds $(SECONDS)
+
+notebooks: setup ## run the notebooks of examples/, each from its first cell
+	$(BIN)/python scripts/notebooks.py
 
 docs: setup ## the site, into site/: warnings are errors, links are checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

@@ -45,8 +45,8 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 INFO_TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 
 _said: list[str] = []  # what went wrong, for --json
-# Verbs whose run folder keeps a log of what was said.
-LOGGED = ("evaluate", "reject", "demo")
+# Verbs whose run folder keeps a log of what was said; of those that resume a run, or judge a finished one, it goes on.
+LOGGED = {"evaluate": "w", "reject": "w", "demo": "w", "train": "a", "gate": "a", "reproduce": "a"}
 
 INTERRUPTION = "genaudit: interrupted; what was measured or trained is kept, and the same command resumes"
 
@@ -277,7 +277,7 @@ def _keep_log(verb: str, cfg: DictConfig) -> None:
     if not cfg.get("out") and HydraConfig.get().mode != RunMode.MULTIRUN:
         cfg.out = hydra_escaped(str(folder))
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    told.keep_log(folder / "log.txt", f"{started} genaudit {__version__}\n{told.command}\n")
+    told.keep_log(folder / "log.txt", f"{started} genaudit {__version__}\n{told.command}\n", mode=LOGGED[verb])
 
 
 def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> int:
@@ -290,7 +290,9 @@ def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> 
         return _complain(f"the configuration cannot be resolved: {str(error).splitlines()[0]}")
     kept = _keep_traceback("".join(traceback.format_exception(error)), verb, cfg)
     where = f"Please report it with {kept}" if kept else "Please report it; its traceback could not be written anywhere"
-    print(f"genaudit: internal error ({type(error).__name__}: {one_line(error)}). {where}", file=sys.stderr)
+    told_of = f"genaudit: internal error ({type(error).__name__}: {one_line(error)}). {where}"
+    print(told_of, file=sys.stderr)
+    told.log(f"{told_of}\n")
     return DEFECT
 
 

@@ -30,6 +30,7 @@ class Told:
         self._log: list[str] | None = None
         self._file: Any = None
         self._path: str | None = None
+        self._mode = "w"
 
     def note(self, text: str) -> None:
         """A line for the person who waits, on standard error and in the log."""
@@ -41,10 +42,14 @@ class Told:
         """What `--json` prints of a run."""
         self.results.append(facts)
 
-    def keep_log(self, path: str | os.PathLike[str], head: str) -> None:
-        """From now on what is said is kept; the file is made when `begin_log` says that the run begins."""
+    def keep_log(self, path: str | os.PathLike[str], head: str, *, mode: str = "w") -> None:
+        """From now on what is said is kept; the file is made when `begin_log` says that the run begins.
+
+        Args:
+            head: its first lines. mode: "w" replaces the log of an earlier run in the same folder, "a" goes on with it.
+        """
         self.end_log()
-        self._path, self._log = os.fspath(path), [head]
+        self._path, self._log, self._mode = os.fspath(path), [head], mode
 
     def begin_log(self) -> None:
         """The run begins: its log is written from here on, where it can be."""
@@ -52,7 +57,7 @@ class Told:
             return
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-            self._file = open(self._path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self._file = open(self._path, self._mode, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             self._file.write("".join(self._log))
             self._file.flush()
 

@@ -62,7 +62,8 @@ Keys that every measuring verb knows:
 HYDRA = """\
 --quiet (-q) says errors only. --json prints a line of JSON a run on standard output in place of tables: where its files
 are, its verdict or decision, its exit code. Without a terminal a line every 30 seconds on standard error says how far
-it is; progress=false says none. evaluate, reject and demo keep what was said in log.txt beside the report.
+it is; progress=false says none. evaluate, reject, gate, train, reproduce and demo keep what was said in log.txt
+of the run's folder.
 Hydra's switches work too: --cfg job (show the configuration), --info, --config-dir DIR (your own YAML),
 --multirun (sweeps), hydra/launcher=... Exit codes: 0 done or accepted, 1 an internal error, 2 your input or
 configuration or machine, 3 rejected by a gate, 4 a gate is undecided, 130 interrupted (Ctrl-C or SIGTERM;

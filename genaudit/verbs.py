@@ -206,9 +206,20 @@ order" within a factor of 10, and otherwise "differs".
     ),
     "compare": Verb(
         "Ranks finished runs in one table, and tests which of them differ from the best.",
-        "genaudit compare RUN RUN ... [equal_n=true] [column=FILE.csv] [out=DIR]",
-        "genaudit compare runs/evaluate/first runs/evaluate/second",
-        """A RUN is the folder of a finished run, or its report.json.
+        "genaudit compare RUNS ... [sort=VALUE] [baseline=RUN] [pareto=[VALUE,VALUE]] [equal_n=true] [out=DIR]",
+        """
+genaudit compare runs/evaluate/first runs/evaluate/second
+genaudit compare runs/sweep baseline=seed=0 sort=fd
+genaudit compare 'runs/steps/step_*' pareto=[fd,recall]
+""",
+        """RUNS are folders of finished runs or their report.json, folders of them (a sweep's too), and quoted patterns.
+Runs of a sweep are called by what was swept; those whose names or keys hold a step stand in its order, and the page
+draws values over it.
+  sort=VALUE            the best first: a value's name (fd, prdc.recall), or step
+  baseline=RUN          every value less that run's (its label in the table, or its folder), with a p-value by
+                        relabelling the generated images, corrected for all differences at once; differences.csv
+  pareto=[VALUE,VALUE]  the runs that no other one beats in both
+
 Whether a run differs from the best is tested by relabelling the generated images of both against the reference that
 they share, from the rows in the store (store=), corrected for all values and pairs; relabellings=N sets how often, 0
 decides by the intervals. equal_n=true judges all runs again on equally many images.

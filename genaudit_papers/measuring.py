@@ -13,6 +13,7 @@ from genaudit import demo
 from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
+from genaudit.likelihood import saved
 from genaudit.measures.embedding import Embedding
 from genaudit.recipe import Context, Need
 from genaudit.store import Engine, Store
@@ -64,8 +65,6 @@ def embedded_weights() -> Need:
 
 def density_model_need(model: str) -> Need:
     """That a trained density model is there, by name or folder."""
-    from genaudit.likelihood import saved
-
     try:
         return Need(f"the density model {model}", True, "", saved.files(model))
     except UserError as error:

@@ -209,7 +209,40 @@ def large(rows: int = 1_000_000, dims: int = 1280, queries: int = 400) -> None:
     print(f"  peak resident memory {after:.0f} MB ({before:.0f} MB before); the rows are {rows * dims * 4 >> 20:,} MB")
 
 
-PARTS = {f.__name__: f for f in (occupancy, neighbours, ks2d, sequential, calibration, large)}
+def products(dims: int = 1280, largest: int = 12_000) -> None:
+    """NumPy beside torch with and without its import, over the size of the sets: where does `WORTH_TORCH` belong?"""
+    import subprocess
+    import sys
+
+    from genaudit.metrics.prdc import prdc
+    from genaudit.stats import products as module
+    from genaudit.stats.neighbours import nearest
+
+    importing = best(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True), 2)[0]
+    importing -= best(lambda: subprocess.run([sys.executable, "-c", "import numpy"], check=True), 2)[0]
+    print(
+        f"importing torch takes {importing:.2f} s; torch is worth it from {module.WORTH_TORCH:.0e} multiplications on"
+    )
+    rng = np.random.default_rng(0)
+    for n in (size for size in (1000, 2500, 5000, 12_000) if size <= largest):
+        x, y = (rng.normal(size=(n, dims)).astype(np.float32) for _ in range(2))
+        for name, call in {"nearest": lambda: nearest(x, y, k=3), "prdc": lambda: prdc(x, y)}.items():  # noqa: B023
+            seconds = {}
+            before = module.WORTH_TORCH
+            for which, worth in (("NumPy", np.inf), ("torch", 0)):
+                module.WORTH_TORCH = worth
+                call() if n == 1000 else None  # torch is imported
+                seconds[which] = best(call, 2)[0]
+            module.WORTH_TORCH = before
+            ratio = seconds["NumPy"] / seconds["torch"]
+            with_import = seconds["torch"] + importing
+            print(
+                f"  {name:<8} {n:>6,} x {n:,}: {n * n * dims:.0e} multiplications, NumPy {seconds['NumPy']:.2f} s, "
+                f"torch {seconds['torch']:.2f} s (x {ratio:.2f}), with its import {with_import:.2f} s"
+            )
+
+
+PARTS = {f.__name__: f for f in (occupancy, neighbours, products, ks2d, sequential, calibration, large)}
 
 
 def main() -> None:

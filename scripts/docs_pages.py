@@ -8,12 +8,17 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from notebook_page import notebook_page  # noqa: E402
+
 # files of the repository outside docs/ => their place in the site
 ELSEWHERE = {
     "README.md": "index.md",
@@ -56,6 +61,11 @@ def on_files(files: Files, config: Any) -> Files:
         if target.startswith(HIDDEN):
             page.inclusion = page.inclusion.NOT_IN_NAV
         files.append(page)
+    for path in sorted((ROOT / "examples" / "notebooks").glob("*.ipynb")):
+        text, pictures = notebook_page(path, path.relative_to(ROOT).as_posix())
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     for target in ("demo.md",):
         files.get_file_from_path(target).inclusion = page.inclusion.NOT_IN_NAV  # type: ignore[union-attr]
     return files
@@ -120,6 +130,7 @@ def _metric_pages() -> dict[str, str]:
                     "```",
                     "",
                     *([comment, ""] if comment else []),
+                    *_notes(str(metric)),
                     *_bias(str(metric)),
                     "## Definition",
                     "",
@@ -140,6 +151,23 @@ def _metric_pages() -> dict[str, str]:
                 ]
             )
     return pages
+
+
+def _notes(metric: str) -> list[str]:
+    """When it lies, how many images it takes, what is published; nothing where scripts/metric_notes.yaml has none."""
+    found = notes().get(metric)
+    if found is None:
+        return []
+    heads = {"lies": "When it lies", "images": "How many images", "published": "Published values"}
+    return [line for key, head in heads.items() if key in found for line in (f"## {head}", "", found[key], "")]
+
+
+def notes() -> dict[str, dict[str, str]]:
+    """scripts/metric_notes.yaml: by metric `lies`, `images` and `published`."""
+    import yaml
+
+    loaded: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "scripts" / "metric_notes.yaml").read_text("utf-8"))
+    return loaded
 
 
 def _bias(metric: str) -> list[str]:

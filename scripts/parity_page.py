@@ -52,7 +52,8 @@ CHOICES = """## Deviations that are choices, and limits
 - sFID, FD-infinity, CMMD, feature likelihood divergence, C_T, AuthPct, realism, rarity, sliced Wasserstein and MIND
   have no peer among these packages: `tests/metrics` proves them against closed forms, SciPy and exact arithmetic.
 - pytorch-fid 0.3.0 and clean-fid 0.1.35 call `scipy.linalg.sqrtm(..., disp=False)`, which scipy 1.18 removes: they need
-  an older scipy, as the tests' requirements say.
+  an older scipy. `make parity` makes an environment for them, and the tests read what they answered
+  (scripts/recorded_peers.json).
 - prdc holds matrices of all pairs of images; genaudit works in tiles, and its memory does not grow with the product of
   the numbers of images.
 """

@@ -218,7 +218,7 @@ def _files(pictures: Pictures) -> list[Path]:
     return sorted(Path(pictures.generated).iterdir())
 
 
-def _batch(pictures: Pictures) -> Any:
+def batch_of(pictures: Pictures) -> Any:
     """All generated images as one tensor (N, 3, H, W) uint8."""
     import torch
     from PIL import Image
@@ -231,7 +231,7 @@ def _features_torch_fidelity(pictures: Pictures) -> np.ndarray:
 
     weights = str(pictures.weights)
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
-    rows: np.ndarray = network(_batch(pictures).contiguous())[0].numpy()
+    rows: np.ndarray = network(batch_of(pictures).contiguous())[0].numpy()
     return rows
 
 
@@ -276,7 +276,7 @@ def _features_torchmetrics(pictures: Pictures) -> np.ndarray:
     weights = str(pictures.weights)
     network = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
     with torch.no_grad():
-        rows: np.ndarray = network(_batch(pictures).contiguous()).numpy()
+        rows: np.ndarray = network(batch_of(pictures).contiguous()).numpy()
     return rows
 
 

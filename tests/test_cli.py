@@ -20,7 +20,8 @@ from genaudit.verbs import VERBS
 def test_help_and_version_explain_without_importing_torch() -> None:
     program = (
         "import sys; from genaudit.cli import main; codes = [main([]), main(['--help']), main(['--version']),"
-        " main(['evaluate', '--help'])]; assert codes == [0] * 4; assert 'torch' not in sys.modules"
+        " main(['evaluate', '--help']), *(main(['list', each]) for each in ('tables', 'feature_models', 'metrics'))];"
+        " assert codes == [0] * 7; assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -121,13 +122,15 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     make_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Importing it takes longer than all else that such a run does."""
-    folder = make_images("samples", 3)
+    sets = [make_images(name, 12, seed=seed, size=8) for seed, name in enumerate(("samples", "real", "train"))]
+    metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld]"
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
-    command = ["evaluate", str(folder), f"reference={folder}", "metric=[fd]", "device=cpu"]
+    roles = [str(sets[0]), f"reference={sets[1]}", f"train={sets[2]}"]
+    command = ["evaluate", *roles, f"metric={metrics}", "device=cpu"]
     keys = [
-        "feature_model=efficientnet_lite0",
+        *("feature_model=pixels", "feature_model.size=6", "skip=true"),
         f"store={tmp_path / 'store'}",
         f"out={tmp_path / 'out'}",
         "progress=false",
@@ -136,7 +139,9 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     again = [sys.executable, "-c", code, *command, *keys]
     said = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
     assert said[-1] == "False [0]"
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["environment"]["threads"] is None
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["environment"]["threads"] is None
+    assert set(report["metrics"]) >= {"as_i", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid", "fld"}
 
 
 def test_a_defect_keeps_its_traceback_in_the_run_folder(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genaudit.cli import main
 from genaudit.errors import DONE, REJECTED, UNDECIDED
+from genaudit.tasks.run.metric_list import in_default
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
@@ -63,3 +66,28 @@ def test_the_pages_are_in_the_sites_navigation() -> None:
     navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
     for page in DOCS.rglob("*.md"):
         assert f": {page.relative_to(DOCS).as_posix()}\n" in navigation, page
+
+
+def test_the_metrics_notes_are_of_metrics_that_there_are_and_whole() -> None:
+    """scripts/metric_notes.yaml, which the site's page of each metric shows."""
+    notes = yaml.safe_load((DOCS.parent / "scripts" / "metric_notes.yaml").read_text(encoding="utf-8"))
+    metrics = {path.stem for path in (DOCS.parent / "configs" / "metric").glob("*.yaml")}
+    assert set(notes) <= metrics
+    assert set(in_default()) <= set(notes)
+    tables = {path.stem for path in (DOCS.parent / "configs" / "table").glob("*.yaml")}
+    for name, note in notes.items():
+        assert set(note) == {"lies", "images", "published"}, name
+        assert set(re.findall(r"table=(\w+)", note["published"])) <= tables, name
+
+
+def test_the_sites_notebooks_were_run_and_are_pages() -> None:
+    script = runpy.run_path(str(DOCS.parent / "scripts" / "notebook_page.py"))
+    notebooks = sorted((DOCS.parent / "examples" / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in notebooks:
+        text, pictures = script["notebook_page"](path, path.name)
+        assert f": notebooks/{path.stem}.md\n" in navigation
+        assert text.startswith("# ")
+        for name in pictures:
+            assert f"]({name})" in text

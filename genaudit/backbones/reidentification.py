@@ -14,21 +14,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from genaudit.backbones.checkpoint_layouts import resnet_tensors
 from genaudit.backbones.feature_model import Weights
-from genaudit.backbones.local_checkpoint import LocalCheckpoint, empty_resnet
-from genaudit.backbones.vae_encoder import vae_encoder
+from genaudit.backbones.local_checkpoint import LocalCheckpoint
 from genaudit.backbones.weight_files import WeightFile
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from torch import nn
 
-HEADS = ("model.fc.weight", "model.fc.bias")
 LATENTS = 4
 
 
@@ -72,6 +66,10 @@ class ReIdentification(LocalCheckpoint):
         return {"vae_sha256": self._vae_file().sha256} if self.vae else {}
 
     def build(self) -> nn.Module:
+        from torch import nn
+
+        from genaudit.backbones.siamese import HEADS, Channels, Latents, Stretch, siamese
+
         tensors = self.weights.state_dict
         if any(name not in tensors for name in HEADS):
             raise self.unfit(f"{HEADS[0]} is missing: the siamese network's state dict is needed")
@@ -80,16 +78,16 @@ class ReIdentification(LocalCheckpoint):
         if channels not in (1, 3, LATENTS):
             raise self.unfit(f"its first layer takes {channels} channels; 1 or 3 are frames, {LATENTS} are latents")
         try:
-            network = _siamese(tensors, channels, self.name)
+            network = siamese(tensors, channels, self.name)
         except (ValueError, RuntimeError) as error:
             raise self.unfit(error) from None
         if channels == LATENTS:
-            return nn.Sequential(_Latents(self._encoder()), _Stretch(), network, nn.Sigmoid())
+            return nn.Sequential(Latents(self._encoder()), Stretch(), network, nn.Sigmoid())
         if self.vae:
             raise UserError(
                 f"feature_model {self.name}: its network takes frames; feature_model.vae has no use with it"
             )
-        return nn.Sequential(_Channels(channels), _Stretch(), network, nn.Sigmoid())
+        return nn.Sequential(Channels(channels), Stretch(), network, nn.Sigmoid())
 
     def _encoder(self) -> nn.Module:
         if not self.vae:
@@ -97,6 +95,8 @@ class ReIdentification(LocalCheckpoint):
                 f"feature_model {self.name}: its network takes latents of a VAE; give feature_model.vae=FILE, the "
                 "diffusers file of the autoencoder that it was trained with"
             )
+        from genaudit.backbones.vae_encoder import vae_encoder
+
         try:
             return vae_encoder(self._vae_file().read())
         except (ValueError, RuntimeError) as error:
@@ -106,50 +106,3 @@ class ReIdentification(LocalCheckpoint):
     def _vae_file(self) -> WeightFile:
         assert self.vae
         return WeightFile(self.vae, what=f"feature_model {self.name}: vae")
-
-
-def _siamese(tensors: Mapping[str, torch.Tensor], channels: int, name: str) -> nn.Module:
-    """One branch of the siamese network before its sigmoid: a ResNet-50 with `channels` inputs and a linear layer."""
-    network = empty_resnet("resnet50", name)
-    features, width = tensors[HEADS[0]].shape
-    network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    network.fc = nn.Identity()
-    network.load_state_dict(resnet_tensors(tensors, network.state_dict(), prefix="model."))
-    network.fc = nn.Linear(width, features)
-    network.fc.load_state_dict({"weight": tensors[HEADS[0]], "bias": tensors[HEADS[1]]})
-    return network
-
-
-class _Channels(nn.Module):
-    """(N, 3, S, S) => (N, channels, S, S): as it is, or grey."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.channels == 3 else x.mean(1, keepdim=True)
-
-
-class _Latents(nn.Module):
-    """(N, 3, S, S) in [0, 1] => latents (N, 4, S/8, S/8), of the grey image scaled as the authors scale it.
-
-    Their factor on the latents drops out where these are stretched.
-    """
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        grey = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        latents: torch.Tensor = self.encoder(grey * (255 / 128) - 1)
-        return latents
-
-
-class _Stretch(nn.Module):
-    """Each input to [-1, 1] by its own minimum and maximum; a constant one to -1."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-        return 2 * (x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny) - 1

@@ -7,7 +7,6 @@ Weights come from `checkpoint=FILE`, or from the caches that timm fills (Hugging
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.downloads import said_once
 from genaudit.backbones.feature_model import FeatureModel, Weights
+from genaudit.backbones.timm_facts import facts_of
+from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Share, Side
@@ -61,7 +62,7 @@ class TimmModel(FeatureModel):
         offline: bool = False,
         as_validated: bool = False,
     ) -> None:
-        self.pretrained_cfg = _pretrained_cfg(name)
+        self.facts = facts_of(name)
         self.pretrained = bool(pretrained)
         self.weight_seed = int(weight_seed)
         self.kwargs = dict(kwargs or {})
@@ -74,10 +75,10 @@ class TimmModel(FeatureModel):
             raise UserError(f"feature_model.position_embedding must be timm or dinov2, got {position_embedding}")
         super().__init__(
             name,
-            size=size or self.pretrained_cfg.input_size[-1],
-            mean=mean or self.pretrained_cfg.mean,
-            std=std or self.pretrained_cfg.std,
-            interpolation=interpolation or self.pretrained_cfg.interpolation,
+            size=size or self.facts.input_size[-1],
+            mean=mean or self.facts.mean,
+            std=std or self.facts.std,
+            interpolation=interpolation or self.facts.interpolation,
             fit=fit,
             crop_pct=crop_pct,
             checkpoint=checkpoint,
@@ -89,7 +90,7 @@ class TimmModel(FeatureModel):
         return {**super().identity(), "pretrained": self.pretrained}
 
     def options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"architecture": self.pretrained_cfg.architecture, "kwargs": self.kwargs}
+        options: dict[str, Any] = {"architecture": self.facts.architecture, "kwargs": self.kwargs}
         if self.projection:
             options["projection"] = True
         if self.position_embedding != "timm":
@@ -113,7 +114,7 @@ class TimmModel(FeatureModel):
 
     @property
     def has_classifier(self) -> bool:  # type: ignore[override]
-        return self.pretrained and not _is_clip(self.name) and bool(self.pretrained_cfg.num_classes)
+        return self.pretrained and not _is_clip(self.name) and bool(self.facts.num_classes)
 
     @cached_property
     def has_map(self) -> bool:  # type: ignore[override]
@@ -146,8 +147,8 @@ class TimmModel(FeatureModel):
         state_dict = self.weights.state_dict
         # With the classifier that the file has, timm loads strictly: a file of another network is an error and not a
         # network with random weights. The classifier is taken off afterwards.
-        head = self.pretrained_cfg.classifier
-        head = head[0] if isinstance(head, (tuple, list)) else head
+        head = self.facts.classifier
+        head = head[0] if isinstance(head, tuple) else head
         classes = len(state_dict[f"{head}.weight"]) if f"{head}.weight" in state_dict else 0
         if "visual.proj" in state_dict:  # OpenAI's and OpenCLIP's names, which timm translates: (width, embedding)
             classes = state_dict["visual.proj"].shape[1]
@@ -188,31 +189,29 @@ class TimmModel(FeatureModel):
         return next((str(path) for path in self._cached() if path is not None), None)
 
     def _cached(self) -> list[Path | None]:
-        import torch
         from huggingface_hub import try_to_load_from_cache
 
         paths: list[Path | None] = []
         for filename in self._hub_filenames():
-            cached = try_to_load_from_cache(self.pretrained_cfg.hf_hub_id, filename)
+            cached = try_to_load_from_cache(str(self.facts.hf_hub_id), filename)
             paths.append(Path(cached) if isinstance(cached, str) else None)
-        if url := self.pretrained_cfg.url:
-            path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+        if url := self.facts.url:
+            path = hub_checkpoints() / url.rsplit("/", 1)[-1]
             # timm reads .npz weights by code of its own; the same weights lie on the hub as tensors
             paths.append(path if path.is_file() and path.suffix != ".npz" else None)
         return paths
 
     def _hub_filenames(self) -> list[str]:
-        if not self.pretrained_cfg.hf_hub_id:
+        if not self.facts.hf_hub_id:
             return []
-        if self.pretrained_cfg.hf_hub_filename:
-            return [self.pretrained_cfg.hf_hub_filename]
+        if self.facts.hf_hub_filename:
+            return [self.facts.hf_hub_filename]
         return ["model.safetensors", "pytorch_model.bin"]
 
     def _download(self) -> str:
-        import torch
         from huggingface_hub import constants, hf_hub_download
 
-        hub_id = self.pretrained_cfg.hf_hub_id
+        hub_id = self.facts.hf_hub_id
         reason = "offline=true"
         if not self.offline and hub_id:
             with said_once():
@@ -222,7 +221,7 @@ class TimmModel(FeatureModel):
                     except Exception as error:  # no network, no such file, gated: all mean "not to be had this way"
                         reason = f"download failed: {type(error).__name__}"
         looked = [f"{constants.HF_HUB_CACHE} (repository {hub_id})"] if hub_id else []
-        looked.append(str(Path(torch.hub.get_dir()) / "checkpoints"))
+        looked.append(str(hub_checkpoints()))
         raise UserError(
             f"feature_model {self.name}: its weights are not on this machine ({reason}). Looked in "
             f"{' and '.join(looked)}. Give feature_model.checkpoint=FILE (safetensors or a torch state dict), run once "
@@ -259,34 +258,13 @@ def resampled_as_dinov2(state_dict: Mapping[str, torch.Tensor], size: int) -> di
 
 def _is_clip(name: str) -> bool:
     """Whether timm's head of this model is CLIP's projection: a CLIP image tower that was not fine-tuned to classes."""
-    return "clip" in name and "_ft_" not in name and _pretrained_cfg(name).num_classes not in (0, 1000, 11821)
+    return "clip" in name and "_ft_" not in name and facts_of(name).num_classes not in (0, 1000, 11821)
 
 
 def _refuse_other_activation(name: str) -> None:
-    """OpenAI's, MetaCLIP's and DFN's CLIP were trained with QuickGELU; timm also loads them into GELU networks."""
-    import timm
-
-    base, _, tag = name.partition(".")
-    twin = base.replace("_clip_", "_clip_quickgelu_")
-    if twin == base or "quickgelu" in base or not timm.is_model(twin):
-        return
-    tag = tag or _pretrained_cfg(name).tag or ""
-    if f"{twin}.{tag}" in timm.list_pretrained(f"{twin}.*"):
+    """Refuses weights that were trained with QuickGELU for a network that has GELU."""
+    if right := facts_of(name).quickgelu:
         raise UserError(
             f"feature_model.name={name}: these weights were trained with QuickGELU, and this network has GELU; "
-            f"feature_model.name={twin}.{tag} is right"
+            f"feature_model.name={right} is right"
         )
-
-
-def _pretrained_cfg(name: str) -> Any:
-    import timm
-
-    base, _, tag = name.partition(".")
-    if not timm.is_model(base):
-        close = difflib.get_close_matches(base, timm.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else "; `timm.list_models()` lists them"
-        raise UserError(f"feature_model.name={name}: timm knows no such model{hint}")
-    tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{base}.*")]
-    if tag and tag not in tags:
-        raise UserError(f"feature_model.name={name}: timm has no weights {tag!r} for {base}; it has {', '.join(tags)}")
-    return timm.get_pretrained_cfg(name)

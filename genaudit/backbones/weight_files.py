@@ -25,6 +25,8 @@ WRAPPERS = (
     *("online_backbone", "online_network_state_dict"),
 )
 
+VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name for VGG19_Weights.IMAGENET1K_V1
+
 
 def sha256_of_tensors(state_dict: Mapping[str, torch.Tensor]) -> str:
     """The SHA-256 over names, types, shapes and bytes of all tensors, in the order of their names."""

@@ -12,17 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from genaudit import model_folder
 from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
-from genaudit.likelihood.glow import Glow
 from genaudit.model_folder import DESCRIPTION, WEIGHTS
 from genaudit.reading import sha256_of_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 KIND, CLASSIFIER, FORMAT = "likelihood", "classifier", 1
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -65,6 +65,8 @@ def save(model: nn.Module, folder: Path | str, node: Mapping[str, Any], *, kind:
 
 
 def _scales(model: nn.Module) -> int:
+    from genaudit.likelihood.glow import Glow
+
     return len(model.scales) if isinstance(model, Glow) else 1
 
 

@@ -9,41 +9,26 @@ N images, D features, K path steps, J attack steps.
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 
-from genaudit.backbones.cpu_layout import arrange_for_cpu
 from genaudit.errors import UserError
-from genaudit.measures.complexity import (
-    Network,
-    angle,
-    complexity,
-    layout_of,
-    path_angles,
-    path_features,
-    random_directions,
-)
-from genaudit.measures.measure import to_unit_range
-from genaudit.measures.vulnerability import START_RADIUS, attack_group, attack_in_groups, uniform, vulnerability
+from genaudit.measures.measure import START_RADIUS
 from genaudit.stats.bounds import MOST_REPEATS, Bounds, Positive, Repeats
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
+    from genaudit.measures.complexity import angle, complexity, random_directions
     from genaudit.measures.measure import Meter
-
+    from genaudit.measures.vulnerability import vulnerability
 
 __all__ = ["START_RADIUS", "Anomaly", "angle", "complexity", "random_directions", "vulnerability"]
 
 # A change of the mathematics bumps this number, so that stored rows are not reused.
 CODE_VERSION = 5
-# A smooth path's lag-2 angle is 1.4 (random turns) to 2 times (steady turns) its lag-1 angle, pure rounding's 0.75.
-# Below this ratio the path is measured again in float64.
-DOUBTFUL_RATIO = 1.2
 PRECISIONS = ("auto", "float32", "float64")
 
 
@@ -138,7 +123,7 @@ class Anomaly:
             "measure": "anomaly",
             "code_version": CODE_VERSION,
             # another release sums in another order, and signs of gradients near zero flip
-            "torch": ".".join(torch.__version__.split(".")[:2]),
+            "torch": ".".join(metadata.version("torch").split(".")[:2]),
             "feature_model": self.feature_model.describe(),
             **self.settings,
             "precision": self._precision(precision),
@@ -161,97 +146,30 @@ class Anomaly:
     def batch_size(self, device: str) -> int:
         if device.startswith("cuda"):
             return 64
+        from genaudit.measures.vulnerability import attack_group
+
         return attack_group(self.feature_model.recipe.size)
 
     def batch_unit(self, device: str) -> int:
         """Batches are multiples of it: attacks run in groups of that size, which smaller ones would hardly fill."""
-        return attack_group(self.feature_model.recipe.size) if device == "cpu" else 1
+        return self.batch_size(device) if device == "cpu" else 1
 
     def open(self, device: str, precision: str) -> Meter:
-        chosen = self._precision(precision)
-        dtype = torch.float64 if chosen == "float64" else torch.float32
-        network, layout = self._network(device, dtype)
-        exact: list[Network] = []  # the float64 network, loaded when a path first needs it
-        settings = self.settings
+        from genaudit.measures.anomaly_meter import open_meter
 
-        def path(x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            """f(x), the mean angle and the mean lag-2 angle of every image."""
-            features = path_features(network, x, u, settings["eps"], settings["path_steps"])
-            lag1, lag2 = path_angles(features), path_angles(features, lag=2)
-            doubtful = ~(lag2 > DOUBTFUL_RATIO * lag1)  # also where an angle is not a number
-            if chosen == "auto" and not device.startswith("mps") and bool(doubtful.any()):
-                if not exact:
-                    exact.append(copy.deepcopy(network).double())
-                again = path_features(
-                    exact[0],
-                    x[doubtful].double(),
-                    u[doubtful].double(),
-                    settings["eps"],
-                    settings["path_steps"],
-                    together=None if x.is_cuda else 1,  # few come: groups would be mostly filling
-                )
-                lag1[doubtful] = path_angles(again).float()
-                lag2[doubtful] = path_angles(again, lag=2).float()
-            return features[:, 0], lag1, lag2
-
-        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            batch = to_unit_range(images, dtype).contiguous(memory_format=layout)
-            draws = _Draws(batch, digests, settings["seed"])
-            paths = [path(batch, u) for u in draws.directions(settings["directions"], settings["direction"])]
-            moved = [
-                attack_in_groups(
-                    network,
-                    batch,
-                    paths[0][0],
-                    noise * settings["start"],
-                    settings["alpha"],
-                    settings["attack_steps"],
-                    settings["radius"],
-                )
-                for noise in draws.starts(settings["starts"])
-            ]
-            lag1, lag2 = (torch.stack([angles[place] for angles in paths]) for place in (1, 2))
-            reached = torch.stack(moved)
-            rows = (lag1.mean(0), reached.mean(0), lag2.mean(0), _standard_error(lag1), _standard_error(reached))
-            return torch.stack(rows, dim=1).float()
-
-        return meter
-
-    def _network(self, device: str, dtype: torch.dtype) -> tuple[torch.nn.Module, torch.memory_format]:
-        """The network, and the memory layout that its images should have."""
-        # a copy: a feature model may hand out one and the same network to other measures, in their own arrangement
-        network = copy.deepcopy(self.feature_model.network(device, dtype))
-        return network, arrange_for_cpu(network) if device == "cpu" else torch.channels_last
+        return open_meter(self.feature_model, self.settings, device, self._precision(precision))
 
 
-def _standard_error(draws: torch.Tensor) -> torch.Tensor:
-    """Standard error of the mean over the first axis, (R, N) => (N,); NaN for R = 1."""
-    if len(draws) == 1:
-        return torch.full_like(draws[0], math.nan)
-    return draws.std(0) / math.sqrt(len(draws))
+_ELSEWHERE = {
+    **dict.fromkeys(("angle", "complexity", "random_directions"), "complexity"),
+    "vulnerability": "vulnerability",
+}
 
 
-class _Draws:
-    """Random draws per image from (seed, digest): they do not depend on batch, order, worker, rank or device."""
+def __getattr__(name: str) -> Any:
+    """The functions of the two files beside this one, which import torch when they are first asked for."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-    def __init__(self, images: torch.Tensor, digests: Sequence[bytes], seed: int) -> None:
-        self.images = images
-        self.generators = []
-        for digest in digests:
-            words = np.frombuffer(digest, dtype="<u4").tolist()
-            state = np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0]
-            self.generators.append(torch.Generator().manual_seed(int(state >> np.uint64(1))))
-
-    def directions(self, count: int, kind: str) -> Iterator[torch.Tensor]:
-        for _ in range(count):
-            yield self._each(lambda one, generator: random_directions(one, kind, generator))
-
-    def starts(self, count: int) -> Iterator[torch.Tensor]:
-        for _ in range(count):
-            yield self._each(uniform)
-
-    def _each(self, draw: Callable[[torch.Tensor, torch.Generator], torch.Tensor]) -> torch.Tensor:
-        shape = self.images[:1]
-        plain = torch.empty(shape.shape, dtype=self.images.dtype)
-        drawn = torch.cat([draw(plain, generator) for generator in self.generators])
-        return drawn.to(self.images.device, non_blocking=True).contiguous(memory_format=layout_of(self.images))
+    return getattr(importlib.import_module(f"genaudit.measures.{_ELSEWHERE[name]}"), name)

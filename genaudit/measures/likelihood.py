@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.errors import UserError
+from genaudit.likelihood import saved
 from genaudit.measures.canvas import Canvas
 from genaudit.measures.code_length import CODECS, CodeLength
 from genaudit.measures.measure import torch_dtype
@@ -45,8 +46,6 @@ class Likelihood:
         Raises:
             UserError: no model was named, or there is none of that name.
         """
-        from genaudit.likelihood import saved
-
         if model is None:
             shipped = ", ".join(saved.names())
             raise UserError(
@@ -70,8 +69,6 @@ class Likelihood:
 
     @cached_property
     def weights_sha256(self) -> str:
-        from genaudit.likelihood import saved
-
         return saved.sha256(self.folder)
 
     def describe(self, precision: str) -> dict[str, Any]:
@@ -94,7 +91,6 @@ class Likelihood:
         """Loads the network; bfloat16 is too coarse for sums of thousands of nats and runs as float32."""
         import torch
 
-        from genaudit.likelihood import saved
         from genaudit.likelihood.dequantisation import noise_free, to_pixels
 
         dtype = torch.float64 if torch_dtype(precision) is torch.float64 else torch.float32

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Meter = Callable[[torch.Tensor, Sequence[bytes]], torch.Tensor]
 
 
+START_RADIUS = 1e-6  # half-width of an attack's uniform start
+
+
 class Measure(Protocol):
     """What the store and the tasks need to know of a measure.
 

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from genaudit.metrics.result import SHARE, Caution, Unavailable, per_image, value
 from genaudit.stats import balls
@@ -165,6 +164,8 @@ def expected_filling(n: int, m: int, k: int) -> np.ndarray:
     [0.0, 0.25, 0.4]
     """
     counts = np.arange(m + 1)
+    from scipy import stats  # half a second: when it is needed
+
     lacking = sum((k - t) * stats.betabinom.pmf(t, counts, k, n - k) for t in range(k))
     filling: np.ndarray = 1 - lacking / k
     filling[0] = 0.0

@@ -22,7 +22,7 @@ N training, M generated, R reference images, D features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -31,14 +31,13 @@ from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.equal_rows import first_of_each, row_keys
-
-if TYPE_CHECKING:
-    import torch
+from genaudit.stats.products import NumPyProducts, TorchProducts, products
 
 CENTRES = 10_000  # the authors' number of generated images
 PAIRS = 2**28  # float32 distances of the fit: 1 GiB
 ROUNDS, RATE, BATCH = 50, 0.5, 10_000
 SHRINK = 0.9**2  # of squared distances to the training mean, the authors'
+PAIR_WORK = 1e5  # what the fit does with a pair of images takes as long as so many multiplications
 BLOCK = 1024
 LEAST = 10  # images of a set: with fewer there is no interval
 
@@ -122,13 +121,14 @@ def judge(
     rng = np.random.default_rng(seed)
     centres = scale.read(made, "generated", _draw(rng, len(made), CENTRES))
     learned = scale.read(training, "train", distinct[_draw(rng, len(distinct), PAIRS // len(centres))])
-    density = _Mixture(centres, device)
+    by = products(device, PAIR_WORK * len(centres) * len(learned))
+    density = _Mixture(centres, by)
     density.fit(learned)
     at_reference, without_centre = density.nll_and_gains(real, scale, "reference")
 
     shuffled = learned[rng.permutation(len(learned))]
     half = min(len(centres), len(learned) // 2)
-    baseline = _Mixture(shuffled[:half], device)
+    baseline = _Mixture(shuffled[:half], by)
     baseline.fit(shuffled[half:])
     at_baseline, without_half = baseline.nll_and_gains(real, scale, "reference")
     excess = 100 * (at_reference - at_baseline)
@@ -214,71 +214,62 @@ class _Scale:
 
 
 class _Mixture:
-    """Equal-weight isotropic Gaussians about centres (M, D) with variances exp(log_variance)."""
+    """Equal-weight isotropic Gaussians about centres (M, D) with variances exp(log_variance), arrays of `by`."""
 
-    def __init__(self, centres: np.ndarray, device: str) -> None:
-        import torch
-
-        self.centres, self.device = centres, device
+    def __init__(self, centres: np.ndarray, by: NumPyProducts | TorchProducts) -> None:
+        self.centres, self.by = centres, by
         self.half_dims = centres.shape[1] / 2
-        self.log_variance = torch.zeros(len(centres), device=device)
+        self.log_variance = by.full((len(centres),), 0.0)
 
-    def _squares(self, block: np.ndarray) -> torch.Tensor:
+    def _squares(self, block: np.ndarray) -> Any:
         """Squared distances (B, M) of rows to the centres, float64 and then float32."""
-        import torch
-
         squares = np.square(block).sum(axis=1)[:, None] + np.square(self.centres).sum(axis=1)
         squares -= 2 * (block @ self.centres.T)
-        return torch.from_numpy(np.maximum(squares, 0.0).astype(np.float32)).to(self.device)
+        return self.by.put(np.maximum(squares, 0.0).astype(np.float32))
 
-    def _log_terms(self, squares: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    def _log_terms(self, squares: Any, log_variance: Any) -> Any:
         """log N(x; centre, variance) but for the constant -D/2 log 2 pi."""
-        import torch
-
-        return squares * (-0.5 * torch.exp(-log_variance)) - self.half_dims * log_variance
+        return squares * (-0.5 * self.by.namespace.exp(-log_variance)) - self.half_dims * log_variance
 
     def fit(self, rows: np.ndarray) -> None:
         """Fits the variances to standardised rows (N, D) by the authors' descent."""
-        import torch
-
-        squares = torch.cat([self._squares(rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)])
+        xp = self.by.namespace
+        squares = xp.concatenate([self._squares(rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)])
         dims = 2 * self.half_dims
-        self.log_variance = torch.log((squares.amin(dim=0) + 1e-3) / dims)
-        middle = torch.zeros((), device=self.device)  # log variance of the component at the mean
-        to_mean = torch.from_numpy(SHRINK * np.square(rows - rows.mean(axis=0)).sum(axis=1)).float().to(self.device)
-        optimiser = torch.optim.Adam([self.log_variance, middle], lr=RATE)
+        self.log_variance = xp.log((xp.amin(squares, 0) + 1e-3) / dims)
+        middle = self.by.full((), 0.0)  # log variance of the component at the mean
+        to_mean = self.by.put((SHRINK * np.square(rows - rows.mean(axis=0)).sum(axis=1)).astype(np.float32))
+        optimiser = _Adam(self.by, self.log_variance, middle)
         losses: list[float] = []
         for _ in range(ROUNDS):
             total = 0.0
             for start in range(0, len(rows), BATCH):
                 part = slice(start, min(start + BATCH, len(rows)))
-                loss, self.log_variance.grad, middle.grad = self._gradient(squares[part], to_mean[part], middle)
-                optimiser.step()
+                loss, *gradients = self._gradient(squares[part], to_mean[part], middle)
+                optimiser.step(*gradients)
                 total += loss
-                self.log_variance.clamp_(-40, 40)
+                xp.clip(self.log_variance, -40, 40, out=self.log_variance)
             losses.append(total / -(-len(rows) // BATCH))
             if len(losses) > 6 and max(abs(losses[-1] - each) for each in losses[-5:]) < 5e-4:
                 break
 
-    def _gradient(
-        self, squares: torch.Tensor, to_mean: torch.Tensor, middle: torch.Tensor
-    ) -> tuple[float, torch.Tensor, torch.Tensor]:
+    def _gradient(self, squares: Any, to_mean: Any, middle: Any) -> tuple[float, Any, Any]:
         """The mean NLL per feature and its gradients by the log variances, by the components' responsibilities."""
-        import torch
-
+        xp = self.by.namespace
         count, dims = len(squares), 2 * self.half_dims
-        gradient, gradient_middle, loss = torch.zeros_like(self.log_variance), torch.zeros_like(middle), 0.0
+        gradient, gradient_middle, loss = 0 * self.log_variance, 0 * middle, 0.0
         for start in range(0, count, BLOCK):
             part = squares[start : start + BLOCK]
-            scaled = part * torch.exp(-self.log_variance)
+            scaled = part * xp.exp(-self.log_variance)
             terms = -0.5 * scaled - self.half_dims * self.log_variance - float(np.log(len(self.log_variance)))
-            own = to_mean[start : start + BLOCK] * torch.exp(-middle)
+            own = to_mean[start : start + BLOCK] * xp.exp(-middle)
             other = -0.5 * own - self.half_dims * middle
-            log_p = torch.logaddexp(torch.logsumexp(terms, dim=1), other)
-            share = terms.sub_(log_p[:, None]).exp_()
-            gradient += (share * (dims - scaled)).sum(dim=0)
-            gradient_middle += ((other - log_p).exp() * (dims - own)).sum()
-            loss -= float(log_p.double().sum())
+            log_p = xp.logaddexp(self.by.logsumexp(terms), other)
+            terms -= log_p[:, None]
+            share = xp.exp(terms, out=terms)
+            gradient = gradient + (share * (dims - scaled)).sum(0)
+            gradient_middle = gradient_middle + (xp.exp(other - log_p) * (dims - own)).sum()
+            loss -= float(self.by.get(log_p).astype(np.float64).sum())
         nll = loss / (count * dims) + 0.5 * float(np.log(2 * np.pi))
         return nll, gradient / (2 * count * dims), gradient_middle / (2 * count * dims)
 
@@ -294,20 +285,38 @@ class _Mixture:
         In nats; rows are standardised by `scale` if given. Without a centre whose share of p(x) is r, log p(x) falls by
         -log(1 - r), but for a constant.
         """
-        import torch
-
-        found, gains = [], torch.zeros(len(self.centres), dtype=torch.float64)
+        xp = self.by.namespace
+        found, gains = [], np.zeros(len(self.centres))
         for _, block in blocks(rows, name, size=BLOCK):
             squares = self._squares(block if scale is None else scale.apply(block))
             terms = self._log_terms(squares, self.log_variance)
-            total = torch.logsumexp(terms, dim=1)
-            share = terms.sub_(total[:, None]).exp_().clamp_(max=1 - 1e-6)
-            gains -= torch.log1p(share.neg_()).sum(dim=0).double().cpu()
-            log_p = total.double().cpu().numpy()
+            total = self.by.logsumexp(terms)
+            terms -= total[:, None]
+            share = xp.clip(xp.exp(terms, out=terms), 0, 1 - 1e-6)
+            gains -= self.by.get(xp.log1p(-share).sum(0)).astype(np.float64)
+            log_p = self.by.get(total).astype(np.float64)
             found.append((np.log(len(self.centres)) - log_p) / (2 * self.half_dims) + 0.5 * np.log(2 * np.pi))
-        return np.concatenate(found), gains.numpy() / (len(rows) * 2 * self.half_dims)
+        return np.concatenate(found), gains / (len(rows) * 2 * self.half_dims)
 
 
 def _jackknife(changes: np.ndarray) -> float:
     """The variance of a value that changes by `changes` (N,), up to a constant, when an image is left out."""
     return (len(changes) - 1) * float(changes.var())
+
+
+class _Adam:
+    """Adam (Kingma & Ba 2015) with its usual constants; torch.optim's would import the compiler for ten lines."""
+
+    def __init__(self, by: NumPyProducts | TorchProducts, *parameters: Any) -> None:
+        self.parameters, self.root = parameters, by.namespace.sqrt
+        self.moments = [(by.full(tuple(each.shape), 0.0), by.full(tuple(each.shape), 0.0)) for each in parameters]
+        self.steps = 0
+
+    def step(self, *gradients: Any) -> None:
+        self.steps += 1
+        for parameter, gradient, (first, second) in zip(self.parameters, gradients, self.moments, strict=True):
+            first *= 0.9  # in place, as all that follows
+            first += 0.1 * gradient
+            second *= 0.999
+            second += 0.001 * (gradient * gradient)
+            parameter -= RATE / (1 - 0.9**self.steps) * (first / (self.root(second / (1 - 0.999**self.steps)) + 1e-8))

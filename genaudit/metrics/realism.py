@@ -143,18 +143,22 @@ def _ratios(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str)
 
     Float32 products choose a few candidates in each tile, float64 differences decide among them.
     """
-    import torch
-
     best = np.zeros(len(points))
     for tile in balls.tiles(centres, points, names=("reference", "generated"), device=device):
-        own = torch.from_numpy(radii[tile.rows].astype(np.float32)).to(tile.closeness.device)
-        squares = torch.clamp(tile.closeness * -2, min=1e-30)
+        ratios, _ = _squared_ratios(tile, radii)
         count = min(CANDIDATES, len(tile.x))
-        at = torch.topk(own[:, None] ** 2 / squares, count, dim=0).indices.cpu().numpy()  # (candidates, C)
-        for candidate in at:
+        for candidate in tile.by.get(tile.by.highest_of_columns(ratios, count)):  # (candidates, C)
             distance = balls.distances(tile.x[candidate], tile.y)
             best[tile.columns] = np.maximum(best[tile.columns], radii[tile.rows][candidate] / (distance + EPSILON))
     return best
+
+
+def _squared_ratios(tile: balls.Tile, radii: np.ndarray) -> tuple[Any, Any]:
+    """radius^2 / distance^2 of all pairs (B, C) of a tile, and the squared distances, float32."""
+    own = tile.by.put(radii[tile.rows].astype(np.float32))
+    squares = tile.by.at_least(tile.closeness * -2, 1e-30)
+    with np.errstate(over="ignore"):  # of copies: infinite is as good
+        return own[:, None] ** 2 / squares, squares
 
 
 def _spread(
@@ -180,16 +184,13 @@ def _spread(
 
 def _best_centres(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str) -> tuple[np.ndarray, np.ndarray]:
     """The centres (M, LISTED) with the highest ratios of each point, and the float32 distances to them."""
-    import torch
-
     count = min(LISTED, len(centres))
     parts: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
     for tile in balls.tiles(centres, points, names=("reference", "generated"), device=device):
-        own = torch.from_numpy(radii[tile.rows].astype(np.float32)).to(tile.closeness.device)
-        squares = torch.clamp(tile.closeness * -2, min=1e-30)
-        top = torch.topk(own[:, None] ** 2 / squares, min(count, len(tile.x)), dim=0)
-        distance = torch.sqrt(torch.gather(squares, 0, top.indices)).cpu().numpy().T
-        found = (top.values.cpu().numpy().T, top.indices.cpu().numpy().T + tile.rows.start, distance)
+        ratios, squares = _squared_ratios(tile, radii)
+        at = tile.by.highest_of_columns(ratios, min(count, len(tile.x))).T
+        values, near = (tile.by.get(tile.by.take(each.T, at)) for each in (ratios, squares))
+        found = (values, tile.by.get(at) + tile.rows.start, np.sqrt(near))
         held = parts.setdefault(tile.columns.start, [])
         held.append(found)
         ratio, place, distance = (np.concatenate(each, axis=1) for each in zip(*held, strict=True))

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from genaudit.metrics.result import Caution, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows
@@ -109,6 +108,8 @@ def near_pvalue(below: int, n: int, m: int, k: int) -> float:
     """
     if below == 0:
         return 1.0
+    from scipy import stats  # half a second: when it is needed
+
     return float(stats.hypergeom.cdf(k - 1, n + m, m, below + k - 1))
 
 

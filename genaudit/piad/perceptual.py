@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from genaudit.atomic import atomic_write
 from genaudit.backbones.folding import fold_batch_norms
-from genaudit.backbones.weight_files import sha256_of_tensors
+from genaudit.backbones.weight_files import VGG19_FILE, sha256_of_tensors
 from genaudit.errors import UserError
 from genaudit.reading import load_torch, read_json, sha256_of_file
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name for VGG19_Weights.IMAGENET1K_V1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ says so. The runs' verdicts stand first; the diversity of a model that repeats t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,9 +24,11 @@ from genaudit.reports.compared import RankedValue as RankedValue
 from genaudit.reports.compared import Row as Row
 from genaudit.reports.compared import Run as Run
 from genaudit.reports.compared import make_row as make_row
+from genaudit.reports.comparison_runs import View, find_steps, run_lines
 from genaudit.reports.decisions import class_of, decide, why_unrankable
 from genaudit.reports.reading import read_report, report_file
 from genaudit.reports.report import ReportWarning
+from genaudit.reports.swept import labels_of_swept, swept
 from genaudit.reports.values import Value, explanation, plain
 from genaudit.reports.verdict_rows import VerdictRow, verdict_rows
 
@@ -44,7 +46,8 @@ CSV_COLUMNS = (
 class Comparison:
     """Runs in the order given, one row for each value of a metric, and what makes the runs not comparable.
 
-    `correlations` with a column of the user's, where one was given, and the points that they are of.
+    `correlations` with a column of the user's, where one was given, and the points that they are of. `view` holds what
+    was swept, steps, differences to a baseline and a Pareto front.
     """
 
     runs: list[Run]
@@ -52,6 +55,7 @@ class Comparison:
     warnings: list[ReportWarning] = field(default_factory=list)
     correlations: list[CorrelationRow] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
+    view: View = field(default_factory=View)
 
     @property
     def verdicts(self) -> list[VerdictRow]:
@@ -119,14 +123,16 @@ class Comparison:
                 }
                 for row in self.rows
             ],
+            **self.view.to_dict(),
             "correlations": [plain(each.to_dict(), []) for each in self.correlations],
             "warnings": [{"code": each.code, "metric": each.metric, "message": each.message} for each in self.warnings],
         }
 
     def write(self, out: str | Path) -> dict[str, Path]:
-        """Writes comparison.csv (one line a cell, verdicts first), comparison.html and .json; returns their paths.
+        """Writes comparison.csv (one line a cell, verdicts first), runs.csv (one a run), comparison.html and .json.
 
-        Where there are correlations, correlations.csv too.
+        Where there are differences to a baseline or correlations, differences.csv and correlations.csv too. Returns the
+        paths.
         """
         from genaudit.reports.comparison_views import html
         from genaudit.reports.files import json_text, write_csv, write_together
@@ -152,6 +158,10 @@ class Comparison:
             "comparison.html": lambda stream: text(html(self), stream),
             "comparison.json": lambda stream: text(json_text(document), stream),
         }
+        files["runs.csv"] = lambda stream: write_csv(*run_lines(self), stream)
+        if self.view.differences:
+            told = [each.to_dict() for each in self.view.differences]
+            files["differences.csv"] = lambda stream: write_csv(list(told[0]), [each.values() for each in told], stream)
         if self.correlations:
             columns = list(document["correlations"][0])
             rows = [[each[column] for column in columns] for each in document["correlations"]]
@@ -160,7 +170,7 @@ class Comparison:
 
     def console(self, *, plain: bool = False) -> Group:
         """A rich renderable of the table with its warnings; `plain` without lines."""
-        from genaudit.reports.comparison_views import console
+        from genaudit.reports.comparison_console import console
 
         return console(self, plain)
 
@@ -178,7 +188,8 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
         raise UserError("compare needs two runs or more: give their run folders or report.json files.")
     files = [report_file(Path(path)) for path in paths]
     reports = [read_report(file) for file in files]
-    runs = [Run(*each) for each in zip(_labels(files, reports), files, reports, strict=True)]
+    keys = swept([report["config"] for report in reports])
+    runs = [Run(*each) for each in zip(_labels(files, reports, keys), files, reports, strict=True)]
     names = dict.fromkeys(
         (metric, name, value["better"])
         for run in runs
@@ -194,16 +205,21 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
     ]
     order = {metric: place for place, metric in enumerate(dict.fromkeys(row.metric for row in rows))}
     ordered = sorted(rows, key=lambda row: order[row.metric])
-    found = Comparison(runs, ordered, list(incomparable(runs)))
+    found = Comparison(runs, ordered, list(incomparable(runs)), view=View(keys))
+    find_steps(found)
     decide(found, {})
     return found
 
 
-def _labels(files: Sequence[Path], reports: Sequence[dict[str, Any]]) -> list[str]:
-    """The shortest ends that differ of the generated images' sources, or where those are alike of the runs' paths."""
+def _labels(files: Sequence[Path], reports: Sequence[dict[str, Any]], keys: Mapping[str, Sequence[str]]) -> list[str]:
+    """The shortest ends that differ of the generated images' sources, else what was swept, else of the runs' paths."""
     sources = [Path(report["images"].get("generated", {}).get("source", "")) for report in reports]
+    settings = labels_of_swept(keys, len(reports))
+    told = [f"{source.name}, {each}" for source, each in zip(sources, settings, strict=True)]
     if len(set(sources)) == len(sources):
         paths = sources
+    elif keys and len(set(told)) == len(told):
+        return settings if len(set(settings)) == len(settings) else told
     else:
         paths = [file.absolute().parent if file.name == "report.json" else file.absolute() for file in files]
     parts = [path.parts for path in paths]

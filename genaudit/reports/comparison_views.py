@@ -1,19 +1,17 @@
-"""Shows a comparison of runs: as a table on the console and as one self-contained HTML page."""
+"""A comparison of runs as one self-contained HTML page, and its cells as text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from genaudit.reports.comparison_runs_page import names_of
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.first_screen import QUESTIONS
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
 from genaudit.reports.plots import scatter
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.text import Text
-
     from genaudit.reports.comparison import Comparison, RankedValue, Row
 
 LEGEND = (
@@ -42,7 +40,7 @@ def html(comparison: Comparison) -> str:
     metrics: dict[str, list[tuple[Row, list[ValueText]]]] = {}
     real = any(row.real for row in comparison.rows)
     for row in comparison.rows:
-        metrics.setdefault(row.metric, []).append((row, _shown(row) + ([_floor(row)] if real else [])))
+        metrics.setdefault(row.metric, []).append((row, shown(row) + ([floor_text(row)] if real else [])))
     names = {
         "runs": comparison.runs,
         "verdicts": [(QUESTIONS[row.question], row.texts) for row in comparison.verdicts],
@@ -59,72 +57,14 @@ def html(comparison: Comparison) -> str:
             for each in comparison.against
             if len({value for _, _, value in each.points}) > 1
         ],
+        "many": names_of(comparison),
         "legend": LEGEND,
         "missing": MISSING,
     }
     return page("comparison.html.j2", names)
 
 
-def console(comparison: Comparison, plain: bool) -> Group:
-    """The table with one column per run, its legend and the warnings."""
-    from rich.console import Group
-
-    from genaudit.reports.console import STYLES, new_table, text
-
-    table = new_table(plain)
-    for header in ("metric", "value", "better"):
-        table.add_column(header, no_wrap=True)
-    for run in comparison.runs:
-        table.add_column(text((run.label, "bold")), justify="right", overflow="fold")
-    real = any(row.real for row in comparison.rows)
-    if real:
-        table.add_column("real images", justify="right", overflow="fold")
-    previous = ""
-    for answers in comparison.verdicts:
-        told = (text((each.answer, STYLES[each.tone]) if each else (MISSING, "")) for each in answers.texts)
-        table.add_row(text(("verdict" if not previous else "", "bold")), text((answers.question, "")), text(), *told)
-        previous = "verdict"
-    for row in comparison.rows:
-        arrow, direction = DIRECTIONS[row.better]
-        cells = (_console_cell(each) for each in _shown(row))
-        metric = row.metric if row.metric != previous else ""
-        better = f"{arrow} {direction.removesuffix(' is better')}".strip()
-        floor = [_console_cell(_floor(row))] if real else []
-        table.add_row(text((metric, "bold")), text((row.name, "")), text((better, "dim")), *cells, *floor)
-        previous = row.metric
-    parts: list[Any] = [table, text((LEGEND, "dim"))]
-    if comparison.correlations:
-        beside = new_table(plain)
-        for header in ("metric", "value", "with", "correlation", "", "interval", "runs"):
-            beside.add_column(header, no_wrap=True)
-        for each in comparison.correlations:
-            interval = show_interval(*each.estimate.ends)
-            shown = (each.metric, each.name, each.column, each.kind, show(each.estimate), interval, str(each.n))
-            beside.add_row(*(text((cell, "")) for cell in shown))
-        parts.append(beside)
-    parts += [
-        text(("warning ", "yellow"), (each.message, ""), (f" [{each.code}]", "dim")) for each in comparison.warnings
-    ]
-    return Group(*parts)
-
-
-def _console_cell(shown: ValueText) -> Text:
-    """The interval stands on a line of its own."""
-    from rich.text import Text
-
-    from genaudit.reports.console import text
-
-    mark = "≈ " if shown.near else ""
-    rank = f" #{shown.rank}" if shown.rank else " \N{DAGGER}" if shown.unranked else ""
-    ratio = f" {shown.ratio}" if shown.ratio else ""
-    number = shown.number, "bold" if shown.best else ""
-    lines = [text((mark, "dim"), number, (ratio, "dim"), (rank, "dim"))]
-    if shown.interval:
-        lines.append(text((shown.interval, "dim")))
-    return Text("\n").join(lines)
-
-
-def _floor(row: Row) -> ValueText:
+def floor_text(row: Row) -> ValueText:
     """What real images score, where that is the same for all runs."""
     real = row.real
     if real is None:
@@ -132,7 +72,8 @@ def _floor(row: Row) -> ValueText:
     return ValueText(show(real.value, real.lower, real.upper), show_interval(real.lower, real.upper))
 
 
-def _shown(row: Row) -> list[ValueText]:
+def shown(row: Row) -> list[ValueText]:
+    """The cells of a row as text, one a run."""
     between = scale([cell.value for cell in row.cells if cell and cell.value.value is not None])
     return [_show(cell, between) for cell in row.cells]
 

@@ -48,8 +48,10 @@ def make_console(stream: TextIO | None = None) -> Console:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else visible(text), style, control)
 
-    console = Escaping(file=stream, highlight=False)
-    return console if console.is_terminal else Escaping(file=stream, highlight=False, width=PLAIN_WIDTH)
+    console = Escaping(file=stream, highlight=False, force_jupyter=False)
+    if console.is_terminal:
+        return console
+    return Escaping(file=stream, highlight=False, force_jupyter=False, width=PLAIN_WIDTH)
 
 
 def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:

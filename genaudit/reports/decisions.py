@@ -44,7 +44,7 @@ def decide(comparison: Comparison, tested: Mapping[tuple[str, str, int], tuple[f
             known = tested.get((row.metric, row.name, place))
             values = [cell.value for cell in (row.cells[best], row.cells[place]) if cell is not None]
             confidences = [comparison.runs[each].confidence for each in (best, place)]
-            pvalue, test = known if known is not None else (_by_intervals(values, confidences), INTERVALS)
+            pvalue, test = known if known is not None else (by_intervals(values, confidences), INTERVALS)
             places.append((number, place))
             pvalues.append(pvalue)
             tests.append(test)
@@ -59,7 +59,7 @@ def decide(comparison: Comparison, tested: Mapping[tuple[str, str, int], tuple[f
         comparison.rows[number] = replace(row, cells=cells, test=test)
 
 
-def _by_intervals(values: Sequence[Value], confidences: Sequence[float]) -> float:
+def by_intervals(values: Sequence[Value], confidences: Sequence[float]) -> float:
     """Two-sided p-value of a difference of estimates, taken as independent, whose intervals are normal."""
     variance = 0.0
     for value, confidence in zip(values, confidences, strict=True):

@@ -28,7 +28,9 @@ def as_text(report: Report) -> str:
     from genaudit.reports.console import render
 
     stream = io.StringIO()
-    Console(file=stream, width=TEXT_WIDTH, highlight=False, color_system=None).print(render(report, plain=True))
+    # in a notebook rich would show the table itself, beside what it is asked to write
+    console = Console(file=stream, width=TEXT_WIDTH, highlight=False, color_system=None, force_jupyter=False)
+    console.print(render(report, plain=True))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 

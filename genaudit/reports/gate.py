@@ -319,11 +319,12 @@ def _yaml(document: Any) -> str:
 
 
 def show_run(run: GateRun, files: Mapping[str, Path] | None = None) -> None:
-    """Prints the decision, its reasons and numbers, and where the files are."""
+    """Prints the decision and its reasons first, then its numbers, and where the files are."""
     from genaudit.reports.console import make_console, new_table, text
 
     console = make_console()
     decision = run.verdict.decision
+    console.print(text((WORDS[decision].upper(), STYLES[decision]), (f": {' '.join(run.verdict.reasons)}", "")))
     table = new_table(not console.is_terminal)
     for header, justify in (("value", "left"), ("", "right"), ("interval", "left"), ("", "left")):
         table.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
@@ -338,7 +339,6 @@ def show_run(run: GateRun, files: Mapping[str, Path] | None = None) -> None:
         console.print(text(("most retrieved ", "dim"), (listed, "")))
     for warning in run.warnings:
         console.print(text(("warning ", "yellow"), (warning.message, ""), (f" [{warning.code}]", "dim")))
-    console.print(text((WORDS[decision].upper(), STYLES[decision]), (f": {' '.join(run.verdict.reasons)}", "")))
     if files:
         folder = next(iter(files.values())).parent
         console.print(text(("written ", "dim"), (f"{folder}/", ""), (f" {', '.join(files)}", "dim")))

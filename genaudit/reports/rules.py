@@ -96,7 +96,7 @@ def interval(judged: Judged) -> str:
 
 
 def show(outcome: Outcome, *, stream: TextIO | None = None) -> None:
-    """Prints the table and what became of the gate."""
+    """Prints what became of the gate, and the table below it."""
     from genaudit.reports.console import make_console
 
     console = make_console(stream)
@@ -120,7 +120,7 @@ def render(outcome: Outcome, *, plain: bool = False) -> Group:
             text((SAID[each.holds], COLOURS[each.holds])),
             text((each.reason, "dim")),
         )
-    return Group(table, text((headline(outcome), f"bold {COLOURS[outcome.passed]}")))
+    return Group(text((headline(outcome), f"bold {COLOURS[outcome.passed]}")), table)
 
 
 def junit(outcome: Outcome) -> str:

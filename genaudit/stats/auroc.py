@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from genaudit.stats.estimate import Estimate
 from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval, wilson_interval
@@ -30,6 +29,8 @@ def auroc(scores_positive: Any, scores_negative: Any) -> float:
     0.875
     """
     positive, negative = _checked(scores_positive, scores_negative)
+    from scipy.stats import rankdata  # half a second: when it is needed
+
     ranks = rankdata(np.concatenate([positive, negative]))
     # Ranks are halves of integers, so the sum is exact up to 2^52.
     wins = ranks[: positive.size].sum() - positive.size * (positive.size + 1) / 2

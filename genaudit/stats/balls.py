@@ -18,6 +18,7 @@ import numpy as np
 
 from genaudit.stats.arrays import RowsLike, blocks
 from genaudit.stats.neighbours import Neighbours, nearest
+from genaudit.stats.products import NumPyProducts, TorchProducts, products
 from genaudit.stats.subsampling import kth_kept, neighbours_for
 
 CENTRE_TILE, POINT_TILE = 2048, 4096  # products of a tile take 32 MiB, its list of inside pairs at most 128
@@ -93,8 +94,8 @@ class Members:
 class Tile:
     """All pairs of a block of centres x (B, D) and a block of points y (C, D).
 
-    `rows` and `columns` are their places in the two sets; `closeness` (B, C), float32 on the device, is -distance^2/2
-    but for rounding.
+    `rows` and `columns` are their places in the two sets; `closeness` (B, C), float32, is -distance^2/2 but for
+    rounding, an array of `by`.
     """
 
     rows: slice
@@ -105,11 +106,12 @@ class Tile:
     x_half: np.ndarray  # half the squared norms of the shifted rows, float64
     y_half: np.ndarray
     unit: float  # rounding error of the products, relative to the product of the norms
+    by: NumPyProducts | TorchProducts
 
     def points_inside(self, radii_x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pairs (centre of x, point of y) with the point strictly inside; `radii_x` (N,) of all centres."""
         own = radii_x[self.rows]
-        at_x, at_y = _inside(self.closeness, *self._thresholds(own, self.x_half), self.x, self.y, own)
+        at_x, at_y = self._inside(self.closeness, self.x_half, self.x, self.y, own)
         return at_x + self.rows.start, at_y + self.columns.start
 
     def add_members(self, of_x: Members | None = None, of_y: Members | None = None) -> None:
@@ -119,17 +121,16 @@ class Tile:
             (of_y, self.closeness.T, self.columns, self.rows),
         ):
             if members is not None and members.complete:
-                import torch
-
-                least = torch.from_numpy((np.square(members.widest[rows]) / -2).astype(np.float32))
-                at_centre, at_point = (closeness > least.to(closeness.device)[:, None]).nonzero(as_tuple=True)
-                squares = (closeness[at_centre, at_point] * -2).cpu().numpy()
-                members.add(at_centre.cpu().numpy() + rows.start, at_point.cpu().numpy() + columns.start, squares)
+                least = self.by.put((np.square(members.widest[rows]) / -2).astype(np.float32))
+                at_centre, at_point = self.by.where(closeness > least[:, None])
+                squares = self.by.get(closeness[at_centre, at_point] * -2)
+                at_centre, at_point = self.by.get(at_centre), self.by.get(at_point)
+                members.add(at_centre + rows.start, at_point + columns.start, squares)
 
     def centres_inside(self, radii_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pairs (row of x, centre of y) with the row of x strictly inside y's ball; `radii_y` (M,)."""
         own = radii_y[self.columns]
-        at_y, at_x = _inside(self.closeness.T, *self._thresholds(own, self.y_half), self.y, self.x, own)
+        at_y, at_x = self._inside(self.closeness.T, self.y_half, self.y, self.x, own)
         return at_x + self.rows.start, at_y + self.columns.start
 
     def _thresholds(self, own: np.ndarray, half_squares: np.ndarray) -> tuple[Any, Any]:
@@ -137,54 +138,50 @@ class Tile:
 
         A point near the sphere is no farther from the origin than centre and radius together, which bounds the error.
         """
-        import torch
-
         norms = np.sqrt(2 * half_squares)
         error = self.unit * (norms + norms + own) ** 2
         middle = np.where(own > 0, -np.square(own) / 2, np.inf)  # nothing is strictly inside a ball of radius 0
         low, high = ((middle + sign * error).astype(np.float32) for sign in (-1, 1))
-        device = self.closeness.device
-        return torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
+        return self.by.put(low), self.by.put(high)
+
+    def _inside(
+        self, closeness: Any, half_squares: np.ndarray, centres: np.ndarray, points: np.ndarray, own: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs (index of a centre, index of a point) where the point lies strictly within the centre's radius."""
+        low, high = self._thresholds(own, half_squares)
+        at_centre, at_point = self.by.where(closeness > low[:, None])
+        kept = self.by.get(closeness[at_centre, at_point] > high[at_centre])
+        at_centre, at_point = self.by.get(at_centre), self.by.get(at_point)
+        unsure = np.nonzero(~kept)[0]
+        step = max(1, PAIR_BYTES // (8 * centres.shape[1]))
+        for start in range(0, len(unsure), step):
+            part = unsure[start : start + step]
+            kept[part] = distances(centres[at_centre[part]], points[at_point[part]]) < own[at_centre[part]]
+        return at_centre[kept], at_point[kept]
 
 
 def tiles(centres: RowsLike, points: RowsLike, *, names: tuple[str, str], device: str = "cpu") -> Iterator[Tile]:
     """Every pair of a centre (N, D) and a point (M, D), tile by tile, each once; `names` for error messages."""
-    import torch
-
+    by = products(device, float(len(centres)) * len(points) * centres.shape[1])
     # Any common shift leaves distances unchanged; this one keeps the three terms of |x|^2 + |y|^2 - 2 x'y small.
     middle = sum(block.sum(axis=0) for _, block in blocks(centres, names[0])) / len(centres)
     # Higham & Mary 2019: a product of D terms errs by at most 6·sqrt(D)·u·|x||y| but once in 10^7; 8u for the rest.
     unit = 2.0**-24 * (6 * np.sqrt(centres.shape[1]) + 8)
     for i, x in blocks(centres, names[0], size=CENTRE_TILE):
         left = (x - middle).astype(np.float32)
-        x_half, left = _half_squares(left), torch.from_numpy(left).to(device)
+        x_half, left = _half_squares(left), by.put(left)
         for j, y in blocks(points, names[1], size=POINT_TILE):
             right = (y - middle).astype(np.float32)
             y_half = _half_squares(right)
-            closeness = left @ torch.from_numpy(right).to(device).T
-            closeness -= torch.from_numpy(x_half.astype(np.float32)).to(device)[:, None]
-            closeness -= torch.from_numpy(y_half.astype(np.float32)).to(device)[None, :]
-            yield Tile(slice(i, i + len(x)), slice(j, j + len(y)), closeness, x, y, x_half, y_half, unit)
+            closeness = left @ by.put(right).T
+            closeness -= by.put(x_half.astype(np.float32))[:, None]
+            closeness -= by.put(y_half.astype(np.float32))[None, :]
+            yield Tile(slice(i, i + len(x)), slice(j, j + len(y)), closeness, x, y, x_half, y_half, unit, by)
 
 
 def _half_squares(rows: np.ndarray) -> np.ndarray:
     half: np.ndarray = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2
     return half
-
-
-def _inside(
-    closeness: Any, low: Any, high: Any, centres: np.ndarray, points: np.ndarray, own: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (index of a centre, index of a point) where the point lies strictly within the centre's radius."""
-    at_centre, at_point = (closeness > low[:, None]).nonzero(as_tuple=True)
-    kept = (closeness[at_centre, at_point] > high[at_centre]).cpu().numpy()
-    at_centre, at_point = at_centre.cpu().numpy(), at_point.cpu().numpy()
-    unsure = np.nonzero(~kept)[0]
-    step = max(1, PAIR_BYTES // (8 * centres.shape[1]))
-    for start in range(0, len(unsure), step):
-        part = unsure[start : start + step]
-        kept[part] = distances(centres[at_centre[part]], points[at_point[part]]) < own[at_centre[part]]
-    return at_centre[kept], at_point[kept]
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

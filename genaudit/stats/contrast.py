@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Contrast:
 
 def contrast(made: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
     """Tests of one quantity, (M,) generated against (N,) reference; `expected` is "generated lower" or "higher"."""
+    from scipy import stats  # half a second: when it is needed
+
     m, n = len(made), len(real)
     difference = made.mean() - real.mean()
     superiority = float(stats.mannwhitneyu(made, real).statistic) / (m * n)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from genaudit.stats.estimate import Estimate
 from genaudit.stats.resampling import bootstrap_indices, percentile_interval
@@ -65,6 +64,8 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy import stats  # half a second: when it is needed
+
     return _pearson(stats.rankdata(a), stats.rankdata(b))
 
 

@@ -73,9 +73,11 @@ def nearest(
     >>> int(found.indices[0, 0]), float(found.distances[0, 0])
     (1, 0.1)
     """
-    return NeighbourIndex(reference, metric=metric, device=device, held_bytes=0).nearest(
-        query, k=k, exclude_self=exclude_self
+    shape: tuple[int, ...] = getattr(query, "shape", ())
+    index = NeighbourIndex(
+        reference, metric=metric, device=device, held_bytes=0, queries=shape[0] if len(shape) == 2 else None
     )
+    return index.nearest(query, k=k, exclude_self=exclude_self)
 
 
 class NeighbourIndex:
@@ -85,6 +87,7 @@ class NeighbourIndex:
         reference: rows (R, D).
         metric, device: as in `nearest`.
         held_bytes: shifted rows are held, on the device, where they take no more; else they are formed again each time.
+        queries: how many will be searched in all, as far as is known (None: as many as the reference has rows).
 
     Raises:
         ValueError: wrong shape, a value that is not finite, or a row of zeros under "cosine".
@@ -94,12 +97,19 @@ class NeighbourIndex:
     """
 
     def __init__(
-        self, reference: Any, *, metric: Metric = "euclidean", device: str = "cpu", held_bytes: int = HELD_BYTES
+        self,
+        reference: Any,
+        *,
+        metric: Metric = "euclidean",
+        device: str = "cpu",
+        held_bytes: int = HELD_BYTES,
+        queries: int | None = None,
     ) -> None:
         rows = as_rows(reference, "reference")
         if metric not in ("euclidean", "cosine"):
             raise ValueError(f"metric must be 'euclidean' or 'cosine', not {metric!r}")
-        self._reference = Reference(rows, metric == "cosine", device, held_bytes)
+        expected = rows.shape[0] if queries is None else queries
+        self._reference = Reference(rows, metric == "cosine", device, held_bytes, expected)
 
     def nearest(self, query: Any, *, k: int = 1, exclude_self: bool = False) -> Neighbours:
         """The k nearest rows for every row of `query`; see the function `nearest`."""

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, xlogy
-from scipy.stats import norm
+from scipy.special import gammaln, ndtri, xlogy
 
 from genaudit.stats.estimate import Estimate
 
@@ -104,7 +103,7 @@ def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Estimate:
         + a**2 * once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
         + a**2 * once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
     )
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     spread = float(np.exp(z * np.sqrt(np.log1p(variance / missing**2))))
     return Estimate(k + missing, k + missing / spread, k + missing * spread)
 
@@ -196,7 +195,7 @@ def relative_distinct(generated: Any, real: Any, n_items: int, *, confidence: fl
         variance = Law.estimated(counts, n_items).distinct(size).variance * size / len(indices)
         relative_variance += variance / means[-1] ** 2
     ratio = means[0] / means[1]
-    factor = float(np.exp(norm.ppf((1 + confidence) / 2) * np.sqrt(relative_variance)))
+    factor = float(np.exp(ndtri((1 + confidence) / 2) * np.sqrt(relative_variance)))
     return Estimate(ratio, ratio / factor, ratio * factor)
 
 

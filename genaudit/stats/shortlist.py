@@ -1,9 +1,10 @@
 """Shortlists of near rows by matrix products, and how far the products may be wrong.
 
 A shortlist holds for every query the m reference rows with the smallest `|r|^2/2 - q.r`, computed by products of
-float32 rows or, where the processor multiplies bfloat16 in tiles (AMX), of bfloat16 rows in an eighth of the time. Each
-comes with a bound on the error of its scores, by which `genaudit.stats.neighbours` proves that no row beyond the
-shortlist can be among the nearest, or searches again.
+float32 rows or, where the processor multiplies bfloat16 in tiles (AMX), of bfloat16 rows in an eighth of the time.
+NumPy multiplies or, where that pays, torch (`genaudit.stats.products`): what is found does not depend on it. Each
+shortlist comes with a bound on the error of its scores, by which `genaudit.stats.neighbours` proves that no row beyond
+the shortlist can be among the nearest, or searches again.
 
 Both sets are shifted by the reference's mean: distances do not change, and the terms that cancel become small.
 
@@ -12,6 +13,7 @@ Q queries, R reference rows, D features, T rows of a tile, m shortlisted.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.stats.arrays import RowsLike, blocks
+from genaudit.stats.products import NumPyProducts, TorchProducts, products
 from genaudit.stats.torch_state import exact_float32
 
 QUERY_TILE, REFERENCE_TILE = 4096, 4096  # a tile of products takes 64 MiB in float32
@@ -86,11 +89,13 @@ class Reference:
     Args:
         reference: rows (R, D). cosine: whether rows are scaled to unit length. device: where products run.
         held_bytes: tiles are held on the device where they take no more; else they are formed again each time.
+        queries: how many will be searched, as far as is known: for few NumPy multiplies.
     """
 
-    def __init__(self, reference: RowsLike, cosine: bool, device: str, held_bytes: int) -> None:
+    def __init__(self, reference: RowsLike, cosine: bool, device: str, held_bytes: int, queries: int) -> None:
         self.given = reference
         self.device = device
+        self.by = products(device, float(queries) * reference.shape[0] * reference.shape[1])
         self.rows_of = SearchRows(cosine, reference.shape[1])
         self.rows_of.centre_on(reference)
         held = 4 * reference.shape[0] * reference.shape[1] <= held_bytes
@@ -98,21 +103,19 @@ class Reference:
 
     def _form(self) -> Iterator[tuple[int, Any, Any]]:
         """(first row, shifted rows (T, D) float32, half their squared norms (T,)) on the device, tile by tile."""
-        import torch
-
         for offset, block in blocks(self.given, "reference", size=REFERENCE_TILE, dtype=kind(self.given)):
             rows = self.rows_of.shifted(block)
             # In float32: the error bound of the products covers this one, since a norm is at most `reach`.
-            half = torch.from_numpy(np.einsum("ij,ij->i", rows, rows) / 2)
+            half = np.einsum("ij,ij->i", rows, rows) / 2
             self.rows_of.largest_norm = max(self.rows_of.largest_norm, 1.001 * float(half.max() * 2) ** 0.5)
-            yield offset, torch.from_numpy(rows).to(self.device), half.to(self.device)
+            yield offset, self.by.put(rows), self.by.put(half)
 
     def rough_pays(self, queries: int, k: int) -> bool:
         """Whether a bfloat16 shortlist is worth a try: the processor has tiles of it, and the search is large."""
         large = queries >= ROUGH_QUERIES and self.given.shape[1] >= ROUGH_DIMS
         # with more shortlisted the minima by groups no longer help
         few = (k + ROUGH_SPARE) * 4 <= GROUPS
-        return self.device == "cpu" and large and few and multiplies_bfloat16()
+        return self.device == "cpu" and self.by.torch and large and few and multiplies_bfloat16()
 
     def shortlist(self, queries: np.ndarray, k: int, available: int, own: np.ndarray | None, rough: bool) -> Shortlist:
         """Shortlists for shifted queries (Q, D) float32.
@@ -121,40 +124,46 @@ class Reference:
             k: neighbours wanted. available: rows that a query may find.
             own: (Q,) the row that each query is and must not find. rough: by products of bfloat16 rows.
         """
-        import torch
-
         n, dims = queries.shape
-        m = min(k + (ROUGH_SPARE if rough else SPARE), available)
-        products = _Rough(dims) if rough else _Exact()
-        held = products.queries(torch.from_numpy(queries).to(self.device))
-        mine = None if own is None else torch.from_numpy(own).to(self.device)
-        best = torch.full((n, m), torch.inf, device=self.device)
-        at = torch.zeros((n, m), dtype=torch.int64, device=self.device)
-        room = torch.empty(
-            min(n, QUERY_TILE) * min(REFERENCE_TILE, self.given.shape[0]), device=self.device, dtype=held.dtype
-        )
-        with torch.inference_mode(), exact_float32(self.device):
+        by, m = self.by, min(k + (ROUGH_SPARE if rough else SPARE), available)
+        form = _Rough(dims) if rough else _Exact()
+        held = form.queries(by.put(queries))
+        mine = None if own is None else by.put(own)
+        best, at = by.full((n, m), np.inf), by.full((n, m), 0, np.int64)
+        room = by.empty(min(n, QUERY_TILE) * min(REFERENCE_TILE, self.given.shape[0]), held)
+        with self._calculating():
             for offset, tile, half in self._form() if self._held is None else self._held:
-                right, half = products.reference(tile, half)
+                right, half = form.reference(tile, half)
                 for first in range(0, n, QUERY_TILE):
                     part = slice(first, min(first + QUERY_TILE, n))
-                    scores = room[: (part.stop - first) * len(tile)].view(part.stop - first, len(tile))
-                    torch.mm(held[part], right.T, out=scores)
+                    scores = room[: (part.stop - first) * len(tile)].reshape(part.stop - first, len(tile))
+                    by.multiply(held[part], right, scores)
                     if half is not None:
-                        torch.sub(half, scores, out=scores)
+                        by.subtract_from(half, scores)
                     if mine is not None:
-                        _forget(scores, mine[part] - offset)
-                    values, columns = _smallest(scores, m)
-                    values = torch.cat([best[part], values.float()], 1)
-                    columns = torch.cat([at[part], columns + offset], 1)
-                    best[part], order = values.topk(m, dim=1, largest=False)
-                    at[part] = columns.gather(1, order)
-        best, order = best.sort(dim=1)
-        found = best.cpu().numpy().astype(np.float64)
-        error = self._error(queries, found[:, k - 1], products)
-        return Shortlist(found + products.shift, at.gather(1, order).cpu().numpy(), error)
+                        _forget(by, scores, mine[part] - offset)
+                    values, columns = smallest(by, scores, m)
+                    columns = by.join(at[part], columns + offset)
+                    best[part], order = by.lowest(by.join(best[part], values), m)
+                    at[part] = by.take(columns, order)
+        scored, rows = by.get(best).astype(np.float64), by.get(at)
+        order = np.argsort(scored, axis=1, kind="stable")
+        found = np.take_along_axis(scored, order, 1)
+        error = self._error(queries, found[:, k - 1], form)
+        return Shortlist(found + form.shift, np.take_along_axis(rows, order, 1), error)
 
-    def _error(self, queries: np.ndarray, kth: np.ndarray, products: _Exact | _Rough) -> np.ndarray:
+    @contextlib.contextmanager
+    def _calculating(self) -> Iterator[None]:
+        """Where torch multiplies: without gradients, and float32 as it is written."""
+        if not self.by.torch:
+            yield
+            return
+        import torch
+
+        with torch.inference_mode(), exact_float32(self.device):
+            yield
+
+    def _error(self, queries: np.ndarray, kth: np.ndarray, form: _Exact | _Rough) -> np.ndarray:
         """The error of rows that matter: those no farther than the k-th best, so of norm at most |q| + its distance.
 
         The k-th best score is itself wrong by the error, so the bound begins with that of any row and is narrowed.
@@ -163,10 +172,10 @@ class Reference:
         factor = UNIT_ROUNDOFF * (LAMBDA * np.sqrt(queries.shape[1]) + 4)
         reach = np.full_like(norms, self.rows_of.largest_norm, dtype=np.float64)
         for _ in range(3):
-            error = products.error(factor * reach * (norms + reach), norms, reach, kth)
-            farthest = 1.01 * np.sqrt(np.maximum(norms**2 + 2 * (kth + products.shift + error), 0))
+            error = form.error(factor * reach * (norms + reach), norms, reach, kth)
+            farthest = 1.01 * np.sqrt(np.maximum(norms**2 + 2 * (kth + form.shift + error), 0))
             reach = np.minimum(reach, norms + farthest)
-        return products.error(factor * reach * (norms + reach), norms, reach, kth)
+        return form.error(factor * reach * (norms + reach), norms, reach, kth)
 
 
 class _Exact:
@@ -242,28 +251,25 @@ def _bfloat16() -> Any:
     return torch.bfloat16
 
 
-def _forget(scores: Any, own: Any) -> None:
+def _forget(by: NumPyProducts | TorchProducts, scores: Any, own: Any) -> None:
     """Sets each query's score of the row that it is, where that row is one of this tile."""
-    inside = ((own >= 0) & (own < scores.shape[1])).nonzero()[:, 0]
+    (inside,) = by.where((own >= 0) & (own < scores.shape[1]))
     scores[inside, own[inside]] = float("inf")
 
 
-def _smallest(scores: Any, m: int) -> tuple[Any, Any]:
-    """The m smallest of every row of a tile and their columns, (Q, min(m, R)) each.
+def smallest(by: NumPyProducts | TorchProducts, scores: Any, m: int) -> tuple[Any, Any]:
+    """The m smallest of every row of a tile and their columns, (Q, min(m, R)) each, in any order.
 
     The m smallest lie in the m groups with the smallest minima, and minima are cheap where sorting is not.
     """
     n, width = scores.shape
     size = width // GROUPS
     if width % GROUPS or m * 4 > GROUPS or size < 2:
-        values, columns = scores.topk(min(m, width), dim=1, largest=False)
-        return values, columns
-    grouped = scores.view(n, size, GROUPS)  # group g holds the columns g, g + GROUPS, ...
-    groups = grouped.amin(1).topk(m, dim=1, largest=False).indices
-    members = grouped.gather(2, groups[:, None, :].expand(n, size, m)).reshape(n, size * m)
-    values, order = members.topk(m, dim=1, largest=False)
-    columns = order.div(m, rounding_mode="floor") * GROUPS + groups.gather(1, order % m)
-    return values, columns
+        return by.lowest(scores, m)
+    grouped = scores.reshape(n, size, GROUPS)  # group g holds the columns g, g + GROUPS, ...
+    _, groups = by.lowest(by.minima(grouped), m)
+    values, order = by.lowest(by.members(grouped, groups).reshape(n, size * m), m)
+    return values, order // m * GROUPS + by.take(groups, order % m)
 
 
 def kind(rows: RowsLike) -> Any:

@@ -11,8 +11,10 @@ from genaudit.errors import DONE, UserError
 from genaudit.output import told
 from genaudit.reading import read_text
 from genaudit.reports.comparison import Against, CorrelationRow, compare
+from genaudit.reports.comparison_runs import front_of, run_named, sort_by
 from genaudit.reports.console import make_console
 from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.found_runs import find_runs
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.rows import RunRows
@@ -23,18 +25,31 @@ if TYPE_CHECKING:
 
 
 def main(cfg: Any) -> int:
-    """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html."""
+    """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html, and runs.csv."""
+    from genaudit.tasks.run.against_baseline import against_baseline
     from genaudit.tasks.run.differences import equalise, tell_apart
 
-    runs = [str(run) for run in cfg.runs]
-    if len(runs) < 2:
-        raise UserError("compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second")
     settings = Settings.of(cfg)
-    comparison = compare(runs)
+    named = None if cfg.baseline is None else str(cfg.baseline)
+    comparison = compare(find_runs([str(run) for run in cfg.runs], named))
+    if cfg.sort:
+        sort_by(comparison, str(cfg.sort))
+    baseline = None if named is None else run_named(comparison, named, "baseline")
     rows = RunRows(settings.store)
     if cfg.equal_n:
         equalise(comparison, rows, seed=settings.seed)
     tell_apart(comparison, rows, Progress(settings.progress), repeats=cfg.relabellings, seed=settings.seed)
+    if baseline is not None:
+        against_baseline(
+            comparison,
+            baseline,
+            rows,
+            Progress(settings.progress),
+            repeats=cfg.relabellings,
+            seed=settings.seed,
+        )
+    if cfg.pareto:
+        comparison.view.front = front_of(comparison, [str(each) for each in cfg.pareto])
     if cfg.column:
         correlate(comparison, str(cfg.column), cfg.column_name, float(cfg.confidence), int(cfg.seed))
     out = run_folder(cfg, "compare")
@@ -120,5 +135,5 @@ def show_and_save(comparison: Comparison, out: Path) -> None:
     console = make_console()
     console.print(comparison.console(plain=not console.is_terminal))
     with saving("out", out):
-        comparison.write(out)
-    console.print(f"\nwritten {out}/ comparison.csv, comparison.json, comparison.html", markup=False)
+        files = comparison.write(out)
+    console.print(f"\nwritten {out}/ {', '.join(files)}", markup=False)

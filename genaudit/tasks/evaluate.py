@@ -215,7 +215,8 @@ def evaluate(
     views = {name: measure for name, measure in measures.items() if needed[name] and view_of(measure)}
     wanted = {name: measure for name, measure in measures.items() if needed[name] and name not in views}
     progress = Progress(settings.progress)
-    told.begin_log()
+    if ranks.judges:
+        told.begin_log()
     store = store or Store(settings.store)
     audit = Audit(store, settings.engine)
     watched = audit.watched(roles)
@@ -224,7 +225,7 @@ def evaluate(
         progress.plan.parts = plan.of_roles()
         if notify is not None:
             for line in plan.lines():
-                notify(line)
+                progress.note(line)
     measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
     measure_views(cfg, measurements, views, store, settings.engine, ranks, progress)
     measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)

@@ -22,6 +22,7 @@ def main(cfg: Any) -> int:
         raise UserError("gate needs rules: require=['recall >= 0.6', 'fd.real_ratio <= 3'] or require=rules.yaml")
     report = read_report(report_file(expanded("run", str(cfg.run))))
     out = run_folder(cfg, "gate")
+    told.begin_log()
     code = rules.apply(report, str(cfg.run), out)
     told.result(gate=str(out / "gate.json"), passed={DONE: True, REJECTED: False}.get(code), exit_code=code)
     return code

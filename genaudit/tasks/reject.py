@@ -38,14 +38,12 @@ def main(cfg: Any) -> int:
 
     yardstick = Yardstick.prepare(cfg, sources)
     if checkpoints := find_sets(generated, pool=cfg.pool):
-        told.begin_log()
         decision = gate_checkpoints(cfg, yardstick, checkpoints)
         file = str(run_folder(cfg, "reject") / "trajectory.json")
         told.result(decision=decision, file=file, exit_code=CODES[decision])
         return CODES[decision]
     run = gate_lines(cfg, yardstick) if generated == STDIN else gate_set(cfg, yardstick, generated)
     out = run_folder(cfg, "reject")
-    told.begin_log()
     show_run(run)
     with saving("out", out):
         files = run.write(out)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 
 from genaudit.errors import DEFECT, DONE, UserError, environment_fault, visible
+from genaudit.output import told
 from genaudit.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.reports.console import make_console, show_files
@@ -42,6 +43,7 @@ def main(cfg: Any) -> int:
     if missing:
         raise UserError(lacking(named.name, scale, [_sentence(need.what, need.how) for need in missing]))
     out = run_folder(cfg, "reproduce")
+    told.begin_log()
     recomputed = reproduce(named, cfg, settings, scale, data)
     _show(recomputed)
     with saving("out", out):
@@ -106,6 +108,7 @@ def data_of(cfg: Any) -> Path | None:
 def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:
     """Every table that can be made; one that fails does not cost the others."""
     out = run_folder(cfg, "reproduce")
+    told.begin_log()
     made: list[tables.Recomputed] = []
     missing: dict[str, list[str]] = {}
     code = DONE
@@ -152,7 +155,7 @@ def _line(text: str) -> None:
 
 
 def _report(name: str, message: str) -> None:
-    print(visible(f"{name}: {message}"), file=sys.stderr, flush=True)
+    told.note(visible(f"{name}: {message}"))
 
 
 def _at_once(device: str) -> int:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy import stats
-
 from genaudit.verdict.evidence import Vote
 
 NEEDS = {
@@ -76,4 +74,6 @@ def copies_told(copies: int, count: int) -> str:
 
 def more_copies(copies: int, count: int, known: int, held_out: int) -> float:
     """P(so many of the exact copies of training images among the generated ones), were these real images (Fisher)."""
+    from scipy import stats  # half a second: when it is needed
+
     return float(stats.hypergeom.sf(copies - 1, count + held_out, copies + known, count))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from genaudit.metrics.result import Cloud, Curve
 from genaudit.recipe import Context
@@ -84,6 +83,8 @@ class Fig6(Exact):
         )
 
     def _scores(self, kind: str, kept: int, seed: int) -> list[float]:
+        from scipy.spatial import cKDTree
+
         scores: list[float] = []
         for repeat in range(self.repeats):
             sets = self._sets(kind, kept, seed + repeat)

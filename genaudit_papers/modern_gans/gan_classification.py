@@ -7,17 +7,15 @@ PCA, one a class, fitted in a moment; its exact likelihood stands beside the sam
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from genaudit import demo
 from genaudit.backbones.generator import Generator, LoadedNetwork
 from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import accuracy, classify, nearest_neighbour_classes
-from genaudit.likelihood.linear_gaussian import LinearGaussian
 from genaudit.measures.ais import AIS
 from genaudit.measures.inversion import HEAD, Inverted, perceptual_features
 from genaudit.metrics.generator_rows import AIS as COLUMNS
@@ -26,6 +24,9 @@ from genaudit.reports.table import Cell, Table
 from genaudit.stats.resampling import wilson_interval
 from genaudit_papers.measuring import embedded_weights
 from genaudit_papers.modern_gans.gan_sets import SOURCE, Groups, labels_of, needs, stored
+
+if TYPE_CHECKING:
+    from genaudit.likelihood.linear_gaussian import LinearGaussian
 
 DIFFERS = (
     "The generators are probabilistic PCA, one for each of Fashion-MNIST's ten classes, fitted to the demo's 700 "
@@ -73,6 +74,8 @@ class ClassificationTable:
         held_out = held_out.subset(chosen)
         labels = {"train": labels_of(train.names), "held-out": labels_of(held_out.names)}
         grey = {name: _grey(each) for name, each in (("train", train), ("held-out", held_out))}
+        from genaudit.likelihood.linear_gaussian import LinearGaussian
+
         network = LinearGaussian.fit(grey["train"], labels["train"], latent=self.latent)
         generator = _Classes(network)
         groups = Groups(generator, seed=context.seed, counts={})
@@ -117,6 +120,7 @@ def _grey(images: ImageSet) -> np.ndarray:
 
 
 def _perceptual(pixels: np.ndarray) -> np.ndarray:
+    import torch
 
     features = perceptual_features("cpu", torch.float32)
     with torch.no_grad():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need
@@ -185,8 +186,6 @@ def _content(given: Any) -> str:
     """The digest of images or labels, or of a model's weights."""
     if isinstance(given, np.ndarray):
         return digest_of(given)
-    from genaudit.backbones.weight_files import sha256_of_tensors
-
     return sha256_of_tensors(given.state_dict())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.likelihood import saved
 from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
@@ -147,7 +148,6 @@ class Fourier:
         )
 
     def _correlations(self, context: Context) -> dict[str, Any]:
-        from genaudit.likelihood import saved
         from genaudit.likelihood.dequantisation import to_pixels
         from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.stats.resampling import bootstrap_indices, percentile_interval

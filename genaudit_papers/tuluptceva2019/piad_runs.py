@@ -10,11 +10,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genaudit.backbones.weight_files import VGG19_FILE, hub_checkpoints
 from genaudit.piad.recipe import TrainingRecipe
 from genaudit.recipe import Context, Need
 from genaudit.training import fit, read_log
@@ -163,10 +163,6 @@ def perceptual_network(name: str, device: str) -> Perceptual:
 
 def vgg19_weights() -> Need:
     """The paper's perceptual network."""
-    import torch
-
-    from genaudit.piad.perceptual import VGG19_FILE
-
-    path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE
+    path = hub_checkpoints() / VGG19_FILE
     have, how = path.is_file(), f"torchvision's file {VGG19_FILE}, put at {path}"
     return Need("VGG-19's ImageNet weights", have, how, (path,) if have else ())

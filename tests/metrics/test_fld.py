@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -7,6 +9,8 @@ from scipy import special, stats
 from genaudit.metrics import fld as module
 from genaudit.metrics.fld import fld, judge
 from genaudit.metrics.result import Unavailable
+from genaudit.stats import products
+from genaudit.stats.products import NumPyProducts, TorchProducts
 
 
 class _InOrder:
@@ -25,9 +29,11 @@ def _sets(seed: int, dimensions: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("seed", "dimensions", "score", "gap"), [(0, 8, 7.303047, -5.782461), (1, 24, 4.671729, 0.290179)]
 )
+@pytest.mark.parametrize("worth", [0, np.inf], ids=["torch", "numpy"])
 def test_it_equals_the_authors_code(
-    seed: int, dimensions: int, score: float, gap: float, monkeypatch: pytest.MonkeyPatch
+    seed: int, dimensions: int, score: float, gap: float, worth: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(products, "WORTH_TORCH", worth)
     # Recorded from github.com/marcojira/fld on the same rows with its shuffles taken out. Both hold distances in
     # float32, theirs from float32 products: 1e-6 of a log-likelihood a feature near 1, times 100.
     monkeypatch.setattr(np.random, "default_rng", lambda seed: _InOrder(), raising=True)
@@ -40,41 +46,42 @@ def test_it_equals_the_authors_code(
 _sets_before_patch = {0: _sets(0, 8), 1: _sets(1, 24)}
 
 
-def test_the_density_is_the_mixture_of_scipys_normals() -> None:
+@pytest.fixture(params=[NumPyProducts(), TorchProducts("cpu")], ids=["numpy", "torch"])
+def by(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def test_the_density_is_the_mixture_of_scipys_normals(by: Any) -> None:
     rng = np.random.default_rng(0)
     centres, x = rng.normal(size=(7, 3)), rng.normal(size=(11, 3))
-    mixture = module._Mixture(centres, "cpu")
-    mixture.log_variance = mixture.log_variance + mixture.log_variance.new_tensor(rng.normal(size=7))
-    variances = np.exp(mixture.log_variance.numpy().astype(np.float64))
+    mixture = module._Mixture(centres, by)
+    mixture.log_variance = by.put(rng.normal(size=7).astype(np.float32))
+    variances = np.exp(by.get(mixture.log_variance).astype(np.float64))
     parts = [stats.multivariate_normal(c, v * np.eye(3)) for c, v in zip(centres, variances, strict=True)]
     log_p = np.stack([part.logpdf(x) for part in parts], axis=1)
     expected = -(special.logsumexp(log_p, axis=1) - np.log(7)) / 3
     np.testing.assert_allclose(mixture.nll(x, None, "x"), expected, rtol=2e-6)
 
 
-def test_the_gradient_is_the_difference_quotient() -> None:
-    import torch
-
+def test_the_gradient_is_the_difference_quotient(by: Any) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(30, 4))
-    mixture = module._Mixture(rng.normal(size=(5, 4)), "cpu")
-    squares = mixture._squares(x).double()
-    to_mean = torch.from_numpy(np.square(x).sum(axis=1))
-    start = torch.from_numpy(rng.normal(size=5))
+    mixture = module._Mixture(rng.normal(size=(5, 4)), by)
+    squares = by.put(by.get(mixture._squares(x)).astype(np.float64))
+    to_mean = by.put(np.square(x).sum(axis=1))
+    start, middle = rng.normal(size=5), np.array(0.3)
 
-    def loss(log_variance: torch.Tensor, middle: torch.Tensor) -> float:
-        mixture.log_variance = log_variance
-        return mixture._gradient(squares, to_mean, middle)[0]
+    def loss(log_variance: np.ndarray, middle: np.ndarray) -> tuple[float, Any, Any]:
+        mixture.log_variance = by.put(log_variance)
+        return mixture._gradient(squares, to_mean, by.put(np.asarray(middle)))
 
-    middle = torch.tensor(0.3, dtype=torch.float64)
-    mixture.log_variance = start
-    _, gradient, gradient_middle = mixture._gradient(squares, to_mean, middle)
+    _, gradient, gradient_middle = loss(start, middle)
     gradients = [*gradient.tolist(), float(gradient_middle)]
     step = 1e-5
     for j in range(6):
-        shift = torch.zeros(6, dtype=torch.float64)
+        shift = np.zeros(6)
         shift[j] = step
-        up, down = (loss(start + sign * shift[:5], middle + sign * shift[5]) for sign in (1, -1))
+        up, down = (loss(start + sign * shift[:5], middle + sign * shift[5])[0] for sign in (1, -1))
         assert gradients[j] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-9)
 
 

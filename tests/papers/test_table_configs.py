@@ -12,7 +12,7 @@ import pytest
 from genaudit.config_files import config_folder
 from genaudit.errors import UserError
 from genaudit.recipe import Context
-from genaudit.tasks.run.recipes import NamedRecipe, _sources, of_node
+from genaudit.tasks.run.recipes import NamedRecipe, _sources, of_node, table_node
 from genaudit_papers.published import papers, published, tables
 from genaudit_papers.published_only import PublishedOnly
 
@@ -41,6 +41,18 @@ def test_every_table_makes_a_recipe_that_states_its_needs(name: str, tmp_path: P
         for need in made.needs(scale, tmp_path):  # type: ignore[arg-type]
             assert need.what
             assert need.have or need.how or isinstance(made, PublishedOnly), need
+
+
+def test_what_is_put_together_without_hydra_is_what_hydra_composes() -> None:
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    with_defaults = [
+        name for name in NAMES if "\ndefaults:" in (config_folder() / "table" / f"{name}.yaml").read_text()
+    ]
+    for name in [*with_defaults, *NAMES[:2]]:
+        composed = compose(f"table/{name}").table
+        assert OmegaConf.to_container(table_node(name)) == OmegaConf.to_container(composed), name
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -23,7 +23,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return genaudit.evaluate(**arrays, metrics=["fd", "prdc", "irs"], feature_model="pixels", **keys)
 
 
-def test_a_report_shows_as_the_consoles_table(report: Report) -> None:
+@pytest.mark.parametrize("notebook", [False, True])
+def test_a_report_shows_as_the_consoles_table(notebook: bool, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: notebook)  # where rich shows tables on its own
     lines = repr(report).splitlines()
     heads = [line.split()[:2] for line in lines]
     assert heads[0] == ["Are", "the"]  # the verdict's first question

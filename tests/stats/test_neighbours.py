@@ -10,16 +10,18 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_distances
 
-from genaudit.stats import neighbours, shortlist
+from genaudit.stats import neighbours, products, shortlist
 from genaudit.stats.neighbours import Index, nearest
 
 
-@pytest.fixture(autouse=True, params=["float32", "bfloat16"])
-def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs with both kinds of shortlist, whatever the processor would choose."""
+@pytest.fixture(autouse=True, params=["numpy", "torch", "bfloat16"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with all kinds of shortlist, whatever the processor and the work would choose."""
+    monkeypatch.setattr(products, "WORTH_TORCH", np.inf if request.param == "numpy" else 0)
     monkeypatch.setattr(shortlist, "multiplies_bfloat16", lambda: request.param == "bfloat16")
     monkeypatch.setattr(shortlist, "ROUGH_QUERIES", 1)
     monkeypatch.setattr(shortlist, "ROUGH_DIMS", 1)
+    return str(request.param)
 
 
 def brute(query: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,12 +72,16 @@ def test_results_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None
         np.testing.assert_array_equal(found.distances, whole.distances)
 
 
-def test_the_tile_minima_by_groups_are_those_of_a_full_sort() -> None:
-    scores = torch.from_numpy(np.random.default_rng(2).permutation(40 * 1024).reshape(40, 1024).astype(np.float32))
-    values, columns = shortlist._smallest(scores, 6)
-    expected, order = scores.topk(6, largest=False)
-    assert torch.equal(values, expected)
-    assert torch.equal(columns, order)
+@pytest.mark.parametrize("m", [1, 6, 20, 2000])
+def test_the_tile_minima_by_groups_are_those_of_a_full_sort(m: int, by: str) -> None:
+    multiplier = products.products("cpu", 1.0)
+    assert multiplier.torch == (by != "numpy")
+    given = np.random.default_rng(2).permutation(40 * 1024).reshape(40, 1024).astype(np.float32)
+    values, columns = (multiplier.get(each) for each in shortlist.smallest(multiplier, multiplier.put(given), m))
+    order = np.argsort(given, axis=1)[:, :m]
+    sorting = np.argsort(values, axis=1)
+    np.testing.assert_array_equal(np.take_along_axis(values, sorting, 1), np.take_along_axis(given, order, 1))
+    np.testing.assert_array_equal(np.take_along_axis(columns, sorting, 1), order)
 
 
 def test_equal_rows_are_at_distance_zero_and_the_lowest_index_wins() -> None:
@@ -204,9 +210,8 @@ def test_clusters_far_tighter_than_the_products_can_resolve_are_searched_exactly
     np.testing.assert_array_equal(found.indices, np.argsort(distances, axis=1, kind="stable")[:, :2])
 
 
-@pytest.mark.parametrize("rough", [False, True])
 @pytest.mark.parametrize("kind", ["normal", "offset", "pixels", "heavy"])
-def test_the_scores_of_a_shortlist_err_by_no_more_than_they_say(rough: bool, kind: str) -> None:
+def test_the_scores_of_a_shortlist_err_by_no_more_than_they_say(by: str, kind: str) -> None:
     rng = np.random.default_rng(10)
     rows = {
         "normal": rng.normal(size=(900, 300)),
@@ -215,9 +220,9 @@ def test_the_scores_of_a_shortlist_err_by_no_more_than_they_say(rough: bool, kin
         "heavy": rng.standard_t(2, (900, 300)),
     }[kind].astype(np.float32)
     queries, reference = rows[:300], rows[300:]
-    held = shortlist.Reference(reference, cosine=False, device="cpu", held_bytes=0)
+    held = shortlist.Reference(reference, cosine=False, device="cpu", held_bytes=0, queries=len(queries))
     q, r = (held.rows_of.shifted(each) for each in (queries, reference))
-    found = held.shortlist(q, 1, len(reference), None, rough)
+    found = held.shortlist(q, 1, len(reference), None, by == "bfloat16")
     exact = (r.astype(float) ** 2).sum(1) / 2 - q.astype(float) @ r.astype(float).T
     wrong = np.abs(found.scores - np.take_along_axis(exact, found.rows, 1))
     assert (wrong[:, 0] <= found.error).all()

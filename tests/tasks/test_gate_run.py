@@ -115,6 +115,10 @@ def test_the_files_stand_beside_the_report_unless_told_otherwise(place: Path, tm
     assert {"gate.json", "gate.xml", "gate.md", "report.json"} <= {path.name for path in run.iterdir()}
     before = (run / "report.json").read_bytes()
     assert main(["gate", str(run), "require=recall >= 2"]) == REJECTED
+    log = (run / "log.txt").read_text()  # each judgement adds to the log of the run
+    places = [log.index(text) for text in ("genaudit evaluate", "gate passed", "gate failed", "exit code 3")]
+    assert places == sorted(places)
+    assert log.count("genaudit gate") == 2
     assert json.loads((run / "gate.json").read_text())["passed"] is False
     assert (run / "report.json").read_bytes() == before
 
@@ -172,8 +176,8 @@ def test_an_evaluation_is_judged_after_its_report_is_written(place: Path, capsys
     shown = capsys.readouterr().out
     assert (
         shown.index("report.json")
-        < shown.index("recall >= 0.99")
         < shown.index("gate failed")
+        < shown.index("recall >= 0.99")
         < shown.index("gate.xml")
     )
     there = {path.name for path in (place / "judged").iterdir()}

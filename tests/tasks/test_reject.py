@@ -105,8 +105,8 @@ def test_every_outcome_has_its_exit_code_and_files(
         assert "Most often retrieved" in page
         assert document["most_retrieved"][0]["times"] == max(each["times"] for each in document["most_retrieved"])
         assert int(document["most_retrieved"][0]["train"][:4]) < support
-    shown = capfd.readouterr().out
-    assert {"accept": "ACCEPTED", "reject": "REJECTED", "undecided": "UNDECIDED"}[decision] in shown
+    first = capfd.readouterr().out.splitlines()[0]
+    assert first.startswith({"accept": "ACCEPTED: ", "reject": "REJECTED: ", "undecided": "UNDECIDED: "}[decision])
 
 
 def test_sequential_mode_stops_early_and_measures_no_image_that_it_does_not_need(
@@ -347,7 +347,10 @@ def test_checkpoints_are_decided_in_natural_order_and_the_last_one_counts(
     assert "<svg" in (out / "trajectory.html").read_text()
     for step in (9, 20, 100):
         assert (out / f"step_{step}" / "decision.html").exists()
-    assert "step_20" in capfd.readouterr().out
+    shown = capfd.readouterr()
+    assert shown.out.startswith("REJECTED: ")
+    assert "step_20" in shown.out
+    assert "step_20: " in shown.err  # said as soon as it is decided
     sample_from("runs/step_200", 100, 2)
     assert _reject(tmp_path / "again", pattern, train, f"reference={held_out}")[0] == UNDECIDED
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,9 @@ from genaudit.tasks.gate.one_set import gate_set
 from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.environment import command_line, now
 from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.found_runs import natural
 from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.progress import Progress
 
 ARCHIVES = (".zip", *TARS, *ARRAY_EXTENSIONS)
 
@@ -58,32 +59,27 @@ def find_sets(source: Any, *, pool: Any = None, shards: bool = False) -> list[st
     return sorted(sets, key=natural)
 
 
-def natural(path: str) -> list[tuple[int, int, str]]:
-    """A key under which step_9 comes before step_10."""
-    parts = re.split(r"(\d+)", path)
-    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
-
-
 def gate_checkpoints(cfg: Any, yardstick: Yardstick, checkpoints: list[str]) -> Outcome:
-    """Decides for each, prints and writes the trajectory; the outcome is the last checkpoint's.
+    """Decides for each, prints the last one's decision and writes the trajectory; the outcome is the last one's.
 
     Each checkpoint's decision.json and .html lie in a folder of its name; the last one's stand beside the trajectory.
     """
     out = run_folder(cfg, "reject")
     runs: list[tuple[str, GateRun]] = []
     labels = labels_of(checkpoints)
+    progress = Progress(yardstick.settings.progress)
     for label, checkpoint in zip(labels, checkpoints, strict=True):
         run = gate_set(cfg, yardstick, checkpoint)
         runs.append((label, run))
         verdict = run.verdict
         seen = f"{verdict.n_learned:,} training images from {verdict.n_sampled:,} samples"
-        print(f"{one_line(label)}: {WORDS[verdict.decision].lower()}, {seen}", flush=True)
+        progress.note(f"{one_line(label)}: {WORDS[verdict.decision].lower()}, {seen}")
         with saving("out", out):
             run.write(out / label)
     trajectory = Trajectory(runs, now(), command_line("reject"))
     last = runs[-1][1]
-    trajectory.show()
     show_run(last)
+    trajectory.show()
     with saving("out", out):
         files = {**trajectory.write(out), **last.write(out)}
     show_files(files)

@@ -12,6 +12,7 @@ import numpy as np
 from genaudit.data import FeatureSet, Moments
 from genaudit.data.copies import shuffled_by_content
 from genaudit.errors import UserError
+from genaudit.output import told
 from genaudit.reports.report import MeasureUse, ReportWarning, warning_of
 from genaudit.store import Store
 from genaudit.store.stream import RowStream
@@ -58,6 +59,7 @@ class Yardstick:
         measures = {} if measure is None else {measure.name: measure}
         needed = {name: set(roles) for name in measures}
         store = store or Store(settings.store)
+        told.begin_log()
         progress = Progress(settings.progress)
         measured = measure_roles(roles, measures, needed, store, settings.engine, Ranks(), progress)
         rows = measured.rows[GIVEN if measure is None else measure.name]

@@ -100,6 +100,9 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     "gate": {"run": PATH | NULL, **RULES, "relabellings": one_of(0) | integer(Bounds(10))},
     "compare": {
         "runs": list_of(PATH),
+        "sort": WORD | NULL,
+        "baseline": PATH | NULL,
+        "pareto": WORDS | NULL,
         "relabellings": one_of(0) | integer(Bounds(10, MOST_REPEATS)),  # 0: differences by the intervals
         "equal_n": SWITCH,
         "column": PATH | NULL,
@@ -133,7 +136,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "explain": ("coefficients.csv", "explain.html"),
     "reproduce": (),
     "gate": ("gate.xml", "gate.md", "gate.json"),
-    "compare": ("comparison.csv", "comparison.json", "comparison.html"),
+    "compare": ("comparison.csv", "comparison.json", "comparison.html", "runs.csv"),
     "moments": ("moments.npz",),
     "sample": (),
     "export": (),

@@ -78,7 +78,15 @@ class Progress:
         wanted = wanted and not told.quiet
         self.shown = wanted and sys.stderr.isatty()
         self.lines = wanted and not self.shown and os.environ.get("RANK", "0") == "0"
+        self.wanted = wanted
         self.plan = Plan()
+
+    def note(self, text: str) -> None:
+        """A line of what is coming or done, where progress is wanted; in the log in any case."""
+        if self.wanted:
+            told.note(text)
+        else:
+            told.log(f"genaudit: {text}\n")
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int, *, unit: str = "images", work: float | None = None) -> Iterator[Advance]:

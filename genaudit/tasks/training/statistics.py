@@ -16,6 +16,7 @@ from genaudit.config_files import config_folder
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError
 from genaudit.measures.piad import PreparedPixels
+from genaudit.output import told
 from genaudit.piad.networks import Architecture
 from genaudit.piad.perceptual import filter_statistics
 from genaudit.piad.saved import identity
@@ -63,6 +64,8 @@ def run(cfg: Any, settings: Settings) -> int:
     out = run_folder(cfg, "train")
     path = out if out.suffix == ".json" else out / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
+    if out != path:
+        told.begin_log()
     about = {key: value for key, value in identity(perceptual).items() if key != "statistics"}
     measured.save(
         path,

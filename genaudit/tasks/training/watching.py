@@ -13,6 +13,7 @@ import numpy as np
 from genaudit.atomic import atomic_write
 from genaudit.errors import one_line
 from genaudit.metrics.result import Curve
+from genaudit.output import told
 from genaudit.reports.training import TrainingPage, png, tile
 from genaudit.tasks.run.environment import command_line
 from genaudit.training import read_log
@@ -64,6 +65,7 @@ class Console:
         self, out: Path, trainer: Learning, model: str, images: str, labels: Mapping[str, Sequence[str]], note: str = ""
     ) -> None:
         self.out, self.trainer, self.labels, self.printed = out, trainer, labels, time.monotonic()
+        told.begin_log()
         print(
             f"{model} on {one_line(images)}: {trainer.iterations:,} iterations on {trainer.device}{note}; out={out}",
             flush=True,

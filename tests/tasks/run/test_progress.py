@@ -112,6 +112,10 @@ def test_a_run_says_its_plan_and_keeps_a_log(
     assert "of 9 generated (8 in the store), 6 reference (6 in the store) images" in capsys.readouterr().err
     assert main(["evaluate", *sets, *keys]) == DONE
     assert "measures" not in capsys.readouterr().err  # all rows are stored
+    again = [*keys, f"store={tmp_path / 'another'}", "progress=false"]
+    assert main(["evaluate", *sets, *again]) == DONE
+    assert capsys.readouterr().err == ""
+    assert "measures embedding pixels" in (tmp_path / "out" / "log.txt").read_text()
 
 
 def test_quiet_and_json(make_images: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,10 @@ def test_a_run_leaves_model_log_pictures_and_page(finished: Path, grey: Path) ->
     for kind in ("samples", "reconstructions"):
         assert sorted(path.name for path in (finished / kind).iterdir()) == names
         assert (finished / f"{kind}.png").read_bytes() == (finished / kind / names[-1]).read_bytes()
+    said = (finished / "log.txt").read_text().splitlines()
+    assert said[1].startswith("genaudit train piad=mnist")
+    assert "iterations on cpu" in said[2]
+    assert said[-1] == "exit code 0"
     text = (finished / "train.html").read_text()
     assert "reconstruction" in text
     assert "which flatters it" in text
