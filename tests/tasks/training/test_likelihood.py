@@ -53,11 +53,10 @@ def images(make_images: Images) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on the same images that nothing disturbed."""
+    """A folder of images and a run on them that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    source = write_images(folder / "images", 24, size=8)
-    train(folder / "run", source)
-    return folder / "run"
+    train(folder / "run", write_images(folder / "images", 24, size=8))
+    return folder
 
 
 def test_a_run_leaves_a_model_that_loads_a_log_samples_and_a_page(
@@ -346,7 +345,7 @@ def test_a_classifier_that_diverges_is_no_model(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_resumes_to_the_same_weights(
-    number: signal.Signals, images: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """That a killed process resumes in the same way is tested of the loop itself, in tests/test_training.py."""
@@ -357,7 +356,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
             os.kill(os.getpid(), number)
         return batch(self, i)
 
-    command = ["train", *TINY_GLOW, f"train={images}", f"out={tmp_path / 'cut'}"]
+    command = ["train", *TINY_GLOW, f"train={whole / 'images'}", f"out={tmp_path / 'cut'}"]
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "_batch", signalled)
         assert main(command) == INTERRUPTED
@@ -366,4 +365,4 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert main(command) == DONE
     assert "resuming from its checkpoint, iteration 12 of 20" in capsys.readouterr().out
     for name in ("model.safetensors", "log.csv", "model.json", "samples.png"):
-        assert (tmp_path / "cut" / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (tmp_path / "cut" / name).read_bytes() == (whole / "run" / name).read_bytes(), name
