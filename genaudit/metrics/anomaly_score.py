@@ -56,6 +56,7 @@ class AnomalyScoreResult:
     ndtest-compatible and approximate. `gap` says where the two clouds differ most.
     """
 
+    hypothesis: ClassVar[str] = "generated and reference images have one distribution of complexity and vulnerability"
     explanation: ClassVar[str] = (
         "How far the clouds of complexity and vulnerability of generated and real images lie apart; sees anomalous "
         "images, blind to mode collapse and memorisation."

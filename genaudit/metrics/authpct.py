@@ -110,15 +110,17 @@ def judge(
     share = float(flags.mean())
     estimate = share_interval(share, _spread(rows, made, device, seed), len(flags), confidence)
     beside: float | None = None
+    yardstick: float | None = None
     if reference is not None:
-        beside = 100.0 * float(_authentic(rows, as_rows(reference, "reference"), device)[0].mean())
+        real_flags, real, _ = _authentic(rows, as_rows(reference, "reference"), device)
+        beside, yardstick = 100.0 * float(real_flags.mean()), float(np.median(real.distances[:, 0]))
     return AuthPctResult(
         authpct=estimate.map(lambda share: 100.0 * share),
         n_generated=len(flags),
         n_train=len(rows),
         authpct_reference=beside,
         authentic=flags,
-        nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0]),
+        nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0], yardstick),
         cautions=tuple(cautions),
     )
 

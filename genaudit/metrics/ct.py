@@ -57,6 +57,7 @@ class CTResult:
     ideal): unlike C_T it does not grow with the numbers of images.
     """
 
+    hypothesis: ClassVar[str] = "samples lie no closer to the training images than held-out real images do"
     explanation: ClassVar[str] = (
         "Whether samples lie closer to the training images than unseen real images do; below 0 points to copying, "
         "above 0 to underfitting."

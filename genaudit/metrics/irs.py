@@ -36,6 +36,7 @@ from genaudit.stats.neighbours import NeighbourIndex, nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
+IDEAL = "ideal: every training image"
 CURVE_POINTS = 32
 
 
@@ -176,10 +177,11 @@ def irs(
     law = uniform_pvalue(counts, seed=seed)
     gap: dict[str, Any] = dict.fromkeys(GAP_FIELDS)
     relative: Estimate | None = None
-    real_counts = law_reference = bias = None
+    real_counts = law_reference = bias = held_out_median = None
     if reference is not None:
         nearest_real = nearest(reference, train, metric=metric, device=device)
         real = first[nearest_real.indices[:, 0]]
+        held_out_median = float(np.median(nearest_real.distances[:, 0]))
         if copies := _copies_of_train(reference, nearest_real.distances[:, 0], train, metric):
             message = (
                 f"{copies} of the {reference.shape[0]} reference images are training images and not held out: they "
@@ -214,7 +216,9 @@ def irs(
         law_pvalue=law,
         law_pvalue_reference=law_reference,
         bias_pvalue=bias,
-        retrieval=Retrieval(role, retrieved if origin is None else origin[retrieved], found.distances[:, 0]),
+        retrieval=Retrieval(
+            role, retrieved if origin is None else origin[retrieved], found.distances[:, 0], held_out_median
+        ),
         curve=_curve(counts, n_train, support.value, confidence if even else None, real_counts),
         cautions=tuple(cautions),
         **gap,
@@ -341,10 +345,11 @@ def _curve(
     if real is not None:
         total = int(real.sum())
         lines["held-out real"] = np.where(x <= total, rarefied(real, np.minimum(x, total)), np.nan)
-    lines["ideal: every training image"] = np.asarray(expected_distinct(x, n_train))
+    lines[IDEAL] = np.asarray(expected_distinct(x, n_train))
     axes = ("Learned images", "samples drawn", "distinct training images")
     if confidence is None or not np.isfinite(support):
-        return Curve(*axes, x, lines)
+        return Curve(*axes, x, lines, guides=(IDEAL,))
     miss, s = (1 - confidence) / 2, int(support)
     low, high = np.array([quantiles(int(m), s, [miss, 1 - miss]) for m in x]).T
-    return Curve(*axes, x, lines, (low, high), f"{confidence:.0%} of uniform draws from {s:,} images")
+    label = f"{confidence:.0%} of uniform draws from {s:,} images"
+    return Curve(*axes, x, lines, (low, high), label, guides=(IDEAL,))

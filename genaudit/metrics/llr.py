@@ -163,6 +163,8 @@ def judge(
             f"true positive rate: share of {inside}",
             grid,
             {LABELS[name]: roc(ours[name], others[name], grid) for name in ours} | {"chance": grid},
+            guides=("chance",),
+            controls=tuple(label for label in LABELS.values() if label.startswith("control")),
         ),
         pictures=tuple(_extremes(roles, name, (inside, outside)) for name in ("raw", "ratio")),
         cautions=_cautions(roles, numbers, gains, floor),

@@ -13,9 +13,9 @@ that the reports can write any metric's result without knowing the metric:
 - every other field is a detail: scalars, strings, short sequences and dictionaries of those.
 
 The class attribute `citation` names the source, `explanation` says in a line what the metric tells a reader who does
-not know it, and what it is blind to, and `unbiased = True` that the mean does not move with the number of generated
-images. A metric may also return a plain float or a `dict[str, float]`, in which `NAME_lower` and `NAME_upper` are the
-ends of NAME's interval.
+not know it, and what it is blind to, `hypothesis` what `pvalue` is the chance under, and `unbiased = True` that the
+mean does not move with the number of generated images. A metric may also return a plain float or a `dict[str, float]`,
+in which `NAME_lower` and `NAME_upper` are the ends of NAME's interval.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ class Caution:
 class Curve:
     """One or more lines over a common axis, with an optional band, for a line plot.
 
-    `x` has shape (P,), each of `lines` and both ends of `band` have shape (P,); `band_label` names the band.
+    `x` has shape (P,), each of `lines` and both ends of `band` have shape (P,); `band_label` names the band. `guides`
+    are the lines that nothing was measured for, such as chance, and `controls` those that others are compared with.
     """
 
     title: str
@@ -152,6 +153,8 @@ class Curve:
     lines: dict[str, np.ndarray]
     band: tuple[np.ndarray, np.ndarray] | None = None
     band_label: str = ""
+    guides: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,11 +174,15 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """For every generated image the index of, and distance to, its nearest image of another role; (N,) each."""
+    """For every generated image the index of, and distance to, its nearest image of another role; (N,) each.
+
+    `held_out` is the median of that distance for held-out real images, where there are any: the yardstick.
+    """
 
     role: str
     indices: np.ndarray
     distances: np.ndarray
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class TrainDistanceResult:
         "Percent of samples nearer to a training image than 99 % of unseen real images are; about 1 is honest, high "
         "where some training images are copied."
     )
+    hypothesis: ClassVar[str] = "samples and held-out real images lie alike near the training images"
     citation: ClassVar[str] = (
         "Alaa, van Breugel, Saveliev, van der Schaar. How faithful is your synthetic data? Sample-level metrics for "
         "evaluating and auditing generative models. ICML 2022."

@@ -155,7 +155,7 @@ class Comparison:
 
         files = {
             "comparison.csv": lambda stream: write_csv(CSV_COLUMNS, lines, stream),
-            "comparison.html": lambda stream: text(html(self), stream),
+            "comparison.html": lambda stream: text(html(self, Path(out)), stream),
             "comparison.json": lambda stream: text(json_text(document), stream),
         }
         files["runs.csv"] = lambda stream: write_csv(*run_lines(self), stream)

@@ -10,8 +10,11 @@ from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.first_screen import QUESTIONS
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
 from genaudit.reports.plots import scatter
+from genaudit.reports.run_pictures import links_of, pictures_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from genaudit.reports.comparison import Comparison, RankedValue, Row
 
 LEGEND = (
@@ -35,14 +38,16 @@ class ValueText:
     unranked: str = ""
 
 
-def html(comparison: Comparison) -> str:
-    """The page as text."""
+def html(comparison: Comparison, out: Path | None = None) -> str:
+    """The page as text; `out` is the folder that it will stand in, from which the runs' pages are linked."""
     metrics: dict[str, list[tuple[Row, list[ValueText]]]] = {}
     real = any(row.real for row in comparison.rows)
     for row in comparison.rows:
         metrics.setdefault(row.metric, []).append((row, shown(row) + ([floor_text(row)] if real else [])))
     names = {
         "runs": comparison.runs,
+        "pictures": pictures_of(comparison.runs),
+        "links": links_of(comparison.runs, out),
         "verdicts": [(QUESTIONS[row.question], row.texts) for row in comparison.verdicts],
         "metrics": metrics,
         "real": real,

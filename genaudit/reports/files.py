@@ -31,17 +31,23 @@ METRIC_COLUMNS = (
 )
 
 
-def write(report: Report, out: str | Path) -> dict[str, Path]:
+def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> dict[str, Path]:
     """Writes metrics.csv, images.csv, report.html and report.json into the folder `out`, which is made if missing.
 
     Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns; a run by class has
-    classes.csv too.
+    classes.csv too. `explore` says whether explore.html is written (`genaudit.reports.explore.wanted`), with the folder
+    `explore` where it has many images.
 
     Returns:
         The path of each file by its name.
     """
     from genaudit.reports.classes import classes_table
+    from genaudit.reports.explore import FOLDER, PAGE, Explorer, wanted
     from genaudit.reports.html import render
+
+    exploring = wanted(report, explore)[0]
+    explorer = Explorer(report) if exploring else None
+    folders: dict[str, Callable[[Path], None]] = {}
 
     writers: dict[str, Callable[[TextIO], None]] = {
         "metrics.csv": lambda stream: write_metrics(report, stream),
@@ -51,28 +57,49 @@ def write(report: Report, out: str | Path) -> dict[str, Path]:
         writers["classes.csv"] = lambda stream: write_csv(*classes_table(classes), stream)
     if report.images and find_spec("pyarrow") is not None:
         writers["images.parquet"] = lambda stream: write_parquet(report.images, stream.buffer)
+    if explorer is not None:
+        page = explorer
+
+        def write_page(stream: TextIO) -> None:
+            if page.embedded:
+                page.pictures(None)
+            _write_text(page.html(), stream)
+
+        writers[PAGE] = write_page
+        if not page.embedded:
+            folders[FOLDER] = page.pictures
     return write_together(
         Path(out),
         {
             **writers,
-            "report.html": lambda stream: _write_text(render(report), stream),
+            "report.html": lambda stream: _write_text(render(report, explore=exploring), stream),
             "report.json": lambda stream: _write_text(json_text(report.to_dict()), stream),
         },
-        earlier=("images.parquet", "classes.csv"),
+        folders=folders,
+        earlier=("images.parquet", "classes.csv", PAGE, FOLDER),
     )
 
 
 def write_together(
-    out: Path, writers: Mapping[str, Callable[[TextIO], None]], *, earlier: Sequence[str] = ()
+    out: Path,
+    writers: Mapping[str, Callable[[TextIO], None]],
+    *,
+    folders: Mapping[str, Callable[[Path], None]] | None = None,
+    earlier: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Writes all files or none: the folder then holds these, or still those of an earlier run, never some of each.
 
     Args:
         writers: by file name, the last one by which the folder is known to be whole.
+        folders: by name, what fills a folder beside the files; it is called before them.
         earlier: files that an earlier run may have written and this one may not: they leave with the others.
     """
-    leaving = [name for name in earlier if name not in writers]
-    with replaced(out, [*leaving, *writers]) as folder:
+    folders = folders or {}
+    leaving = [name for name in earlier if name not in writers and name not in folders]
+    with replaced(out, [*leaving, *folders, *writers]) as folder:
+        for name, fill in folders.items():
+            (folder / name).mkdir()
+            fill(folder / name)
         for name, writer in writers.items():
             # A file name that is not UTF-8 reaches Python as lone surrogates; they are written as \udcXX.
             with open(folder / name, "x", encoding="utf-8", errors="backslashreplace", newline="") as stream:

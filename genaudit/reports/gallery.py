@@ -1,6 +1,7 @@
 """Chooses and encodes the pictures of the HTML page: extreme images, retrieved pairs, favourites, metrics' own grids.
 
-Every picture is a thumbnail of at most 128 pixels inside the page: PNG for small images, WebP for the others.
+Every picture lies in the page with at most 320 pixels a side, PNG for small images, WebP for the others: it is shown
+as a thumbnail, and opens large.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from genaudit.reports.report import Report
 
 
-THUMBNAIL = 128  # pixels of the longer side
+THUMBNAIL = 320  # pixels of the longer side: what a picture opens to
 PIXELATED = 96  # up to this size an image is enlarged without smoothing, pixel by pixel
 EXTREMES = 8
+FIRST = 24  # random images of each side at the top of the page
 PAIRS = 12
 NOUNS = {"train": "training"}
 
@@ -60,14 +62,43 @@ class Level:
 
 
 @dataclass(frozen=True)
+class FirstLook:
+    """Random generated images, and random real ones of `noun`; `real` is empty where there are none to be seen."""
+
+    generated: list[Picture]
+    real: list[Picture]
+    noun: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A generated image and its nearest real one; `near`: closer than half of the held-out real images are to theirs.
+
+    `more` further generated images have the same nearest image, and lie farther from it.
+    """
+
+    generated: Picture
+    other: Picture
+    distance: str
+    near: bool
+    more: int
+
+
+@dataclass(frozen=True)
 class NeighbourPictures:
-    """The closest pairs of a generated image and its nearest `noun` image, and the ones retrieved most often."""
+    """The closest pairs of a generated image and its nearest `noun` image, and the ones retrieved most often.
+
+    `held_out` is the median distance of held-out real images, empty where it is not known; `below` generated images lie
+    closer.
+    """
 
     noun: str
-    pairs: list[tuple[Picture, Picture, str]]
+    pairs: list[Pair]
     favourites: list[Picture]
     distinct: int
     count: int
+    held_out: str
+    below: int
 
 
 @dataclass(frozen=True)
@@ -86,6 +117,21 @@ class Gallery:
     def __init__(self, report: Report) -> None:
         self.report = report
         self._thumbnail = lru_cache(maxsize=None)(self._encode)
+
+    def first_look(self) -> FirstLook | None:
+        """Images drawn by the run's seed; None where no generated image can be seen."""
+        if "generated" not in self.report.pictures or not len(self.report.images.get("name", ())):
+            return None
+        real = next((role for role in ("reference", "train") if role in self.report.pictures), "")
+        generator = np.random.default_rng(self.report.seed)
+        made, beside = (
+            [self.picture(role, int(index), "") for index in generator.permutation(count)[:FIRST]]
+            for role, count in (
+                ("generated", len(self.report.images["name"])),
+                (real, len(self.report.names.get(real, ()))),
+            )
+        )
+        return FirstLook(made, beside, NOUNS.get(real, real))
 
     def extremes(self) -> list[Extremes]:
         """For every column that asks for it and has two finite values or more: its extreme images, each column once."""
@@ -139,7 +185,7 @@ class Gallery:
                 indices, distances = np.asarray(drawing.indices), np.asarray(drawing.distances, dtype=float)
                 usable = np.flatnonzero((indices >= 0) & np.isfinite(distances))
                 if len(usable):
-                    found.append(self._neighbours(drawing.role, indices.astype(int), distances, usable))
+                    found.append(self._neighbours(drawing, indices.astype(int), distances, usable))
         return found
 
     def grids(self) -> list[tuple[str, Grid]]:
@@ -152,25 +198,31 @@ class Gallery:
         ]
 
     def _neighbours(
-        self, role: str, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray
+        self, drawing: Retrieval, indices: np.ndarray, distances: np.ndarray, usable: np.ndarray
     ) -> NeighbourPictures:
-        closest = usable[np.argsort(distances[usable], kind="stable")[:PAIRS]]
+        """Each real image is in one pair only, with the generated image that is closest to it."""
+        role, limit = drawing.role, drawing.held_out
+        order = usable[np.argsort(distances[usable], kind="stable")]
+        retrieved, first, counts = np.unique(indices[order], return_index=True, return_counts=True)
         pairs = [
-            (
-                self.picture("generated", int(index), "generated"),
-                self.picture(role, int(indices[index]), role),
-                show(distances[index]),
+            Pair(
+                self.picture("generated", int(order[first[place]]), "generated"),
+                self.picture(role, int(retrieved[place]), role),
+                show(distances[order[first[place]]]),
+                limit is not None and bool(distances[order[first[place]]] < limit),
+                int(counts[place]) - 1,
             )
-            for index in closest
+            for place in np.argsort(first)[:PAIRS]
         ]
-        retrieved, counts = np.unique(indices[usable], return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:EXTREMES]
+        most = np.argsort(-counts, kind="stable")[:EXTREMES]
         favourites = [
             self.picture(role, int(retrieved[place]), f"{counts[place]:,}\N{MULTIPLICATION SIGN}")
-            for place in order
+            for place in most
             if counts[place] > 1
         ]
-        return NeighbourPictures(NOUNS.get(role, role), pairs, favourites, len(retrieved), len(usable))
+        below = 0 if limit is None else int((distances[usable] < limit).sum())
+        held_out = "" if limit is None else show(limit)
+        return NeighbourPictures(NOUNS.get(role, role), pairs, favourites, len(retrieved), len(usable), held_out, below)
 
     def picture(self, role: str, index: int, note: str) -> Picture:
         """The thumbnail of an image with its name."""
@@ -215,7 +267,7 @@ def encode(image: np.ndarray) -> tuple[str, bool]:
     stream = io.BytesIO()
     kind = "webp" if not small and features.check("webp") else "png"
     if kind == "webp":
-        picture.save(stream, "WEBP", quality=85, method=4)
+        picture.save(stream, "WEBP", quality=82, method=3)
     else:
         picture.save(stream, "PNG", optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", small

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
@@ -21,7 +22,7 @@ from genaudit.reports.class_section import section
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
-from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
+from genaudit.reports.networks import OTHER_NETWORK, machine_line, network_lines, other_networks
 from genaudit.reports.plots import Plot, draw
 from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
@@ -36,17 +37,24 @@ DIRECTIONS: dict[Better, tuple[str, str]] = {
     "higher": ("\N{UPWARDS ARROW}", "higher is better"),
     "none": ("", ""),
 }
+TAIL = 14  # characters
 SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train", "anomalies": "anom"}
 
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval's place on its scale, in percent of the scale's width."""
+    """An interval's place on its scale, in percent of the scale's width; `low` and `high` are the scale's ends.
+
+    `real` is the place of what real images score, where that is known and on the scale.
+    """
 
     left: float
     width: float
     at: float
     scale: str
+    low: str = ""
+    high: str = ""
+    real: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,19 +98,56 @@ class Block:
     measure: str
 
 
-def render(report: Report) -> str:
-    """The whole page as text."""
-    return page("report.html.j2", context(report))
+def render(report: Report, *, explore: bool = False) -> str:
+    """The whole page as text; `explore`: explore.html stands beside it."""
+    return page("report.html.j2", {**context(report), "explore": explore})
 
 
 def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
+<<<<<<< HEAD
     return str(_templates().get_template(template).render(names, style=_text("style.css")))
 
 
 @functools.cache
 def _templates() -> Environment:
     """The templates, each compiled once a process."""
+=======
+    return _template(template).render(names, style=_file("style.css"))
+
+
+def ends(name: object) -> tuple[str, str]:
+    """A file's name in two parts, of which the second is never cut: generated files differ at their end.
+
+    >>> ends("a/sd_xl_base_seed_000123.png")
+    ('sd_xl_base_se', 'ed_000123.png')
+    """
+    last = visible(name).split("/")[-1]
+    cut = max(len(last) - TAIL, len(last) // 2)
+    return last[:cut], last[cut:]
+
+
+def strict_page(template: str, names: Mapping[str, Any], *, script: str, style: str) -> str:
+    """A template with a script and a style sheet of this package, whose hashes are all that its policy lets run."""
+    import base64
+    import hashlib
+
+    parts = {"script": _file(script), "style": _file(style)}
+    hashes = {
+        f"{name}_hash": Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
+        for name, text in parts.items()
+    }
+    return _template(template).render(names, **parts, **hashes)
+
+
+def _file(name: str) -> str:
+    from importlib.resources import files
+
+    return (files("genaudit.reports") / name).read_text(encoding="utf-8")
+
+
+def _template(template: str) -> Any:
+>>>>>>> main
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
@@ -110,6 +155,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+<<<<<<< HEAD
         loader=FunctionLoader(_text),
     )
     environment.filters |= {"seconds": show_seconds, "visible": visible}
@@ -120,6 +166,12 @@ def _text(name: str) -> str:
     from importlib.resources import files
 
     return (files("genaudit.reports") / name).read_text(encoding="utf-8")
+=======
+        loader=FunctionLoader(_file),
+    )
+    environment.filters |= {"seconds": show_seconds, "visible": visible, "ends": ends}
+    return environment.get_template(template)
+>>>>>>> main
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -128,6 +180,7 @@ def context(report: Report) -> dict[str, Any]:
     gallery = Gallery(report)
     document = None if report.verdict is None else report.verdict.to_dict()
     generated = report.roles.get("generated")
+    machine = machine_line(report)
     told = {(finding.code, finding.message) for finding in report.findings}
     return {
         "report": report,
@@ -142,7 +195,8 @@ def context(report: Report) -> dict[str, Any]:
         "warnings": grouped(
             [each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told]
         ),
-        "networks": network_lines(report),
+        "networks": [" \N{MIDDLE DOT} ".join(filter(None, (each, machine))) for each in network_lines(report)],
+        "look": gallery.first_look(),
         "other_networks": other_networks(report),
         "plots": _plots(report),
         "extremes": gallery.extremes(),
@@ -170,10 +224,16 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
         reference=citations.index(entry.citation) + 1 if entry.citation in citations else None,
         n=show_n(entry.n),
         lines=[_line(name, value) for name, value in entry.values.items()],
-        beside=[text for text in (show_p(entry.p_value), *null) if text],
+        beside=[text for text in (_p_text(entry), *null) if text],
         details=details,
         measure=entry.measure,
     )
+
+
+def _p_text(entry: MetricEntry) -> str:
+    """The p-value with the hypothesis that it is the chance under."""
+    number, hypothesis = show_p(entry.p_value), entry.parts.hypothesis
+    return f"{number} under the hypothesis that {hypothesis}" if number and hypothesis else number
 
 
 def show_n(n: Mapping[str, int]) -> str:
@@ -227,6 +287,7 @@ def real_text(value: Value) -> RealText | None:
 def scale(values: Sequence[Value]) -> tuple[float, float]:
     """The values' natural range, else from 0 (or below) to a little above all of `values` and their intervals."""
     numbers = [each for value in values for each in (value.value, value.lower, value.upper)]
+    numbers += [value.real.value for value in values if value.real is not None]
     finite = [each for each in numbers if each is not None and math.isfinite(each)]
     natural = next((value.range for value in values if value.range is not None), None)
     low, high = natural or (0.0, 0.0)
@@ -243,19 +304,35 @@ def bar(value: Value, between: tuple[float, float]) -> Bar | None:
     if lower is None or upper is None or not high > low or not all(map(math.isfinite, (value.value, lower, upper))):
         return None
     left, right, at = (round(100 * (each - low) / (high - low), 2) for each in (lower, upper, value.value))
-    return Bar(left, round(max(right - left, 0.0), 2), at, f"scale from {show(low)} to {show(high)}")
+    ends = f"{low:,.3g}", f"{high:,.3g}"
+    real = None if value.real is None else round(100 * (value.real.value - low) / (high - low), 2)
+    real = real if real is not None and 0 <= real <= 100 else None
+    return Bar(left, round(max(right - left, 0.0), 2), at, f"scale from {ends[0]} to {ends[1]}", *ends, real)
 
 
 def _plots(report: Report) -> list[tuple[str, Plot]]:
-    """Every drawing of the metrics, in order; the same one of two metrics once."""
+    """Every drawing of the metrics, in order; one of the same points or lines is drawn once, whatever its title."""
     found: list[tuple[str, Plot]] = []
+    drawn: list[Cloud | Curve] = []
     for name, entry in report.metrics.items():
         for drawing in entry.parts.drawings:
-            if isinstance(drawing, (Cloud, Curve)):
-                plot = draw(drawing)
-                if plot is not None and all(plot.svg != old.svg for _, old in found):
-                    found.append((name, plot))
+            if not isinstance(drawing, (Cloud, Curve)) or any(_alike(drawing, other) for other in drawn):
+                continue
+            drawn.append(drawing)
+            plot = draw(drawing)
+            if plot is not None:
+                found.append((name, plot))
     return found
+
+
+def _alike(first: Cloud | Curve, second: Cloud | Curve) -> bool:
+    """The same data on the same axes."""
+    if (first.x_label, first.y_label) != (second.x_label, second.y_label) or type(first) is not type(second):
+        return False
+    ours, theirs = ({"": each.x, **each.lines} if isinstance(each, Curve) else each.points for each in (first, second))
+    return ours.keys() == theirs.keys() and all(
+        np.array_equal(np.asarray(ours[name], float), np.asarray(theirs[name], float), equal_nan=True) for name in ours
+    )
 
 
 def _flat(document: Any, prefix: str = "") -> list[tuple[str, str]]:

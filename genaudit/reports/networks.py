@@ -20,6 +20,13 @@ def network_lines(report: Report) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def machine_line(report: Report) -> str:
+    """Where and how exactly the networks ran: `cuda:0 (NVIDIA H200) · float32`."""
+    device, name = (str(report.environment.get(key) or "") for key in ("device", "device_name"))
+    shown = f"{device} ({name})" if name and device not in ("", "cpu") else device
+    return " \N{MIDDLE DOT} ".join(filter(None, (shown, str(report.config.get("precision") or ""))))
+
+
 def other_networks(report: Report) -> list[ReportWarning]:
     """The warnings that say which metrics are not what their authors define, because of the network."""
     return [each for each in report.warnings if each.code == OTHER_NETWORK]

@@ -176,13 +176,17 @@ def _curve(curve: Curve) -> tuple[Figure, str] | None:
     if curve.band is not None:
         lower, upper = (np.asarray(end, dtype=float)[keep] for end in curve.band)
         axes.fill_between(x[keep], lower, upper, color=MUTED, alpha=0.16, linewidth=0, label=curve.band_label or None)
-    colours = _colours(curve.lines)
-    for place, (name, line) in enumerate(curve.lines.items()):
+    colours = _colours(name for name in curve.lines if name not in curve.guides)
+    main = [name for name in colours if name not in curve.controls]
+    for name, line in curve.lines.items():
         y = np.asarray(line, dtype=float)[keep]
-        axes.plot(
-            x[keep], y, color=colours[name], label=name, linewidth=1.8, linestyle=STYLES[place // 4 % 4],
-            marker="o" if len(y) < 3 else None,
-        )  # fmt: skip
+        if name in curve.guides:  # grey: it is no result
+            look: dict[str, Any] = {"color": MUTED, "linewidth": 1.1, "linestyle": "dashed", "zorder": 1.5}
+        elif name in curve.controls:
+            look = {"color": colours[name], "linewidth": 1.0, "linestyle": "dotted"}
+        else:
+            look = {"color": colours[name], "linewidth": 1.9, "linestyle": STYLES[main.index(name) // 4 % 4]}
+        axes.plot(x[keep], y, label=name, marker="o" if len(y) < 3 else None, **look)
     axes.margins(x=0.01)
     _legend(axes, len(curve.lines) + (curve.band is not None and bool(curve.band_label)))
     return figure, ""
@@ -197,7 +201,10 @@ def _figure(width: float, height: float) -> Figure:
 def _colours(names: Iterable[str]) -> dict[str, str]:
     """A colour for each name: a role's own, or the next that no role among them has."""
     names = list(names)
-    spare = cycle([colour for role, colour in ROLE_COLOURS.items() if role not in names] + list(MORE_COLOURS))
+    free = [
+        colour for role, colour in ROLE_COLOURS.items() if role not in names and role != "train"
+    ]  # grey is a guide's
+    spare = cycle(free + list(MORE_COLOURS))
     return {name: ROLE_COLOURS.get(name) or next(spare) for name in names}
 
 

@@ -92,6 +92,9 @@ class Report:
     verdict: Any = None
     by_class: Classes | None = None
 
+    # columns that name images of a role: the role, and the index of each image's; below 0 where there is none
+    pointers: dict[str, tuple[str, np.ndarray]] = field(init=False, default_factory=dict)
+
     def __post_init__(self) -> None:
         self.warnings = list(self.warnings)
         self._warn(*map(warning_of, self.findings))
@@ -130,6 +133,8 @@ class Report:
                 if name in columns and not _equal(columns[name], shown):
                     name = f"{base_name(metric)}_{name}"
                 columns.setdefault(name, shown)
+                if column.refers_to is not None:
+                    self.pointers[name] = (column.refers_to, _indices(column, self.names.get(column.refers_to)))
         first = [name for name in FIRST_COLUMNS if name in columns]
         return {name: columns[name] for name in (*first, *(name for name in columns if name not in first))}
 
@@ -138,8 +143,7 @@ class Report:
         names = self.names.get(column.refers_to) if column.refers_to else None
         if names is None:
             return column.values
-        valid = np.isfinite(column.values) & (column.values >= 0) & (column.values < len(names))
-        return [names[int(index)] if ok else "" for index, ok in zip(column.values, valid, strict=True)]
+        return [names[index] if index >= 0 else "" for index in _indices(column, names)]
 
     def _head(self) -> dict[str, Any]:
         """Everything of report.json but metrics and warnings."""
@@ -240,14 +244,23 @@ class Report:
 
         return figures(self)
 
-    def save(self, directory: str | Path) -> dict[str, Path]:
+    def save(self, directory: str | Path, *, explore: bool | str = "auto") -> dict[str, Path]:
         """Writes report.json, metrics.csv, images.csv and report.html; returns their paths by file name.
 
-        Where pyarrow is installed, images.parquet holds the columns of images.csv too.
+        Where pyarrow is installed, images.parquet holds the columns of images.csv too. `explore=True` writes
+        explore.html, a page to look through all images; "auto" does up to 2,000 images, which need no folder beside it.
         """
         from genaudit.reports.files import write
 
-        return write(self, directory)
+        return write(self, directory, explore=explore)
+
+
+def _indices(column: Column, names: Sequence[str] | None) -> np.ndarray:
+    """A column of indices (N,) int64; -1 where one is no index of `names`."""
+    values = np.asarray(column.values, dtype=float)
+    with np.errstate(invalid="ignore"):
+        valid = np.isfinite(values) & (values >= 0) & (values < (np.inf if names is None else len(names)))
+    return np.where(valid, np.where(valid, values, 0), -1).astype(np.int64)
 
 
 def _equal(given: Any, column: Any) -> bool:

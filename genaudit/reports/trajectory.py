@@ -65,7 +65,9 @@ class Trajectory:
         lines = {"generated": value, "target": np.full(len(rows), question.irs_target)}
         level = f"{100 * (1 - 2 * question.alpha):g} % interval"
         label = "IRS_inf" if name == "irs_inf" else "diversity relative to real images"
-        return Curve(f"{label} over the checkpoints", "step", label, np.array(self.steps), lines, (low, high), level)
+        return Curve(
+            f"{label} over the checkpoints", "step", label, np.array(self.steps), lines, (low, high), level, ("target",)
+        )
 
     def write(self, out: str | Path) -> dict[str, Path]:
         """Writes trajectory.csv, .html and .json into the folder `out`; returns their paths by name."""

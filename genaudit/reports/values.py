@@ -84,7 +84,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Parts:
-    """A metric's result taken apart; `explanation` says what it tells, in a line, and is empty where nothing does."""
+    """A metric's result taken apart; `explanation` says what it tells, in a line, and is empty where nothing does.
+
+    `hypothesis` is what the p-value is the chance under.
+    """
 
     values: dict[str, Value]
     p_value: float | None = None
@@ -94,6 +97,7 @@ class Parts:
     cautions: tuple[Caution, ...] = ()
     citation: str = ""
     explanation: str = ""
+    hypothesis: str = ""
 
 
 def describe(result: Any, name: str) -> Parts:
@@ -167,8 +171,8 @@ def _describe_dataclass(result: Any) -> Parts:
     p_value = next((_number(held[key], key) for key in P_VALUE_NAMES if held.get(key) is not None), None)
     cautions = tuple(held.get("cautions") or ())
     citation = str(getattr(type(result), "citation", "") or "")
-    about = explanation(type(result))
-    return Parts(values, p_value, details, tuple(columns), tuple(drawings), cautions, citation, about)
+    about, under = explanation(type(result)), str(getattr(type(result), "hypothesis", "") or "")
+    return Parts(values, p_value, details, tuple(columns), tuple(drawings), cautions, citation, about, under)
 
 
 def _ends(item: Any, held: Mapping[str, Any], name: str) -> tuple[float | None, float | None]:

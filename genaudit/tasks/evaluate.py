@@ -54,7 +54,7 @@ def main(cfg: Any) -> int:
         if report is not None:
             out = run_folder(cfg, "evaluate")
             discard(out)
-            show_and_save(report, out)
+            show_and_save(report, out, cfg.explore)
             document = report.to_dict()
             code = DONE if rules is None else rules.apply(document, str(out), out)
             tell(document, out, gate=None if rules is None else str(out / "gate.json"), exit_code=code)
@@ -93,7 +93,7 @@ def _evaluate_sets(
         if report is not None:
             discard(out / label)
             with saving("out", out):
-                report.save(out / label)
+                report.save(out / label, explore=cfg.explore)
             runs.append(str(out / label))
             absent |= _absent(report.skipped_metrics, report.metrics)
             count = report.roles["generated"].count
@@ -113,14 +113,17 @@ def _evaluate_sets(
     return code
 
 
-def show_and_save(report: Report, out: Path) -> None:
+def show_and_save(report: Report, out: Path, explore: bool | str = "auto") -> None:
     """Prints the console table, then writes the files and says where: a full disk costs no result."""
     from genaudit.reports import console
+    from genaudit.reports.explore import wanted
 
     console.show(report)
     with saving("out", out):
-        files = report.save(out)
+        files = report.save(out, explore=explore)
     console.show_files(files)
+    if reason := wanted(report, explore)[1]:
+        print(one_line(reason), flush=True)
 
 
 def metrics_are_named() -> bool:

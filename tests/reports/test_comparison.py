@@ -7,8 +7,10 @@ import io
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from rich.console import Console
@@ -18,7 +20,7 @@ from genaudit.reports.comparison import Comparison, compare
 from genaudit.reports.decisions import why_unrankable
 from genaudit.reports.files import json_text
 
-from .synthetic import make_report
+from .synthetic import make_report, photograph
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -210,3 +212,55 @@ def test_missing_paths_and_single_runs_are_refused(tmp_path):
         compare([run(tmp_path / "a"), tmp_path / "nowhere"])
     with pytest.raises(UserError, match="two runs or more"):
         compare([tmp_path / "a"])
+
+
+def photograph_of(run: int, index: int, size: int, seed: int) -> Any:
+    return photograph(index, size, seed + 10 * run)
+
+
+def test_the_page_shows_each_runs_pictures_and_links_to_its_report(tmp_path):
+    folders = [tmp_path / "runs" / name for name in ("a b", "c#d", "no page")]
+    for seed, folder in enumerate(folders[:2]):
+        own = partial(photograph_of, seed)
+        make_report(20, size=8, seed=seed, photograph=own).save(folder)
+        document = json.loads((folder / "report.json").read_text())
+        document["images"]["generated"]["source"] = f"samples/{folder.name}"
+        (folder / "report.json").write_text(json_text(document))
+    run(folders[2])
+    out = tmp_path / "compared" / "here"
+    page = compare(folders).write(out)["comparison.html"].read_text()
+    links = re.findall(r'href="([^"#][^"]*)"', page)
+    assert sorted(set(links)) == ["./../../runs/a%20b/report.html", "./../../runs/c%23d/report.html"]
+    for link in set(links):
+        assert (out / unquote(link)).resolve().is_file()
+    heads = page.partition("</thead>")[0]
+    shown = re.findall(r'<img src="(data:image/png;base64,[^"]+)"', heads)
+    assert len(shown) == len(set(shown)) == 12
+    for place, folder in enumerate(folders[:2]):
+        report = (folder / "report.html").read_text()
+        look = report.partition('data-role="generated"')[2].partition('data-role="real"')[0]
+        assert all(uri in look for uri in shown[6 * place : 6 * place + 6]), "generated images of this very run"
+
+
+def test_of_a_strangers_page_nothing_but_pictures_passes(tmp_path):
+    folders = [run(tmp_path / "a"), run(tmp_path / "b", shift=0.3)]
+    bad = ('<img src="data:image/svg+xml;base64,PHN2Zz4=">', '<img src="https://example.org/x.png">',
+           '<img src="data:image/png;base64,AA==\' onerror=alert(1)">', "<script>alert(1)</script>")  # fmt: skip
+    (folders[0] / "report.html").write_text(
+        f'<div data-role="generated">{"".join(bad)}<img src="data:image/png;base64,AAAA" alt="x" class="pixels"></div>'
+    )
+    (folders[1] / "report.html").write_text("no such section")
+    page = compare(folders).write(tmp_path / "out")["comparison.html"].read_text()
+    assert re.findall(r'<img src="([^"]*)"', page) == ["data:image/png;base64,AAAA"]
+    assert "alert" not in page
+    assert "example.org" not in page
+
+
+def test_the_first_difference_comes_before_what_explains_the_table(tmp_path):
+    def other(document: dict[str, Any]) -> None:
+        document["images"]["reference"]["digest"] = "0" * 32
+
+    folders = [run(tmp_path / "a"), run(tmp_path / "b", shift=0.3, change=other)]
+    page = compare(folders).write(tmp_path / "out")["comparison.html"].read_text()
+    assert page.index("</summary>") < page.index("The reference images differ"), "warnings are folded"
+    assert page.index('class="compared"') < page.index("Best in bold")

@@ -23,7 +23,7 @@ SCHEMA = json.loads((files("genaudit.reports") / "schema.json").read_text())
 
 @pytest.fixture
 def plain_html(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(html, "render", lambda report: "<!doctype html>")
+    monkeypatch.setattr(html, "render", lambda report, **also: "<!doctype html>")
 
 
 def test_the_schema_is_a_schema_and_every_report_fits_it(tmp_path, plain_html):
@@ -124,11 +124,11 @@ def test_without_images_the_files_are_still_whole(tmp_path, plain_html):
 
 @pytest.mark.parametrize("broken", ["html", "json"])
 def test_a_failure_in_the_middle_leaves_the_earlier_files_and_no_temporary_ones(tmp_path: Path, monkeypatch, broken):
-    monkeypatch.setattr(html, "render", lambda report: "<!doctype html>")
+    monkeypatch.setattr(html, "render", lambda report, **also: "<!doctype html>")
     report = make_report(5)
     before = {name: path.read_bytes() for name, path in write(report, tmp_path).items()}
 
-    def fail(*_: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(*((html, "render", fail) if broken == "html" else (Report, "to_dict", fail)))

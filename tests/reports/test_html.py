@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from genaudit.data.audit import Finding
-from genaudit.metrics.result import SHARE, Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
-from genaudit.reports.gallery import EXTREMES, PAIRS, THUMBNAIL, Gallery, encode
-from genaudit.reports.html import bar, render, scale, visible
-from genaudit.reports.plots import draw
+from genaudit.metrics.result import SHARE, Cloud, Curve, PictureRow, Pictures, RealFloor, Retrieval, RoleImage
+from genaudit.reports.gallery import EXTREMES, FIRST, PAIRS, THUMBNAIL, Gallery, encode
+from genaudit.reports.html import bar, ends, render, scale, visible
+from genaudit.reports.plots import ROLE_COLOURS, draw
 from genaudit.reports.report import MetricEntry, Report, RoleImages
 from genaudit.reports.values import Value
 
@@ -142,18 +142,119 @@ def test_the_closest_pairs_come_first_and_favourites_are_counted():
     result = Retrieved(1, retrieval=Retrieval("train", indices, distances))
     report = Report("", "", {}, {}, 0, {}, {}, {"irs": MetricEntry("irs", result, {}, "m")})
     (found,) = Gallery(report).neighbours()
-    assert [(a.name, b.name, distance) for a, b, distance in found.pairs] == [
-        ("#1", "#0", "0.1000"), ("#4", "#1", "0.2000"), ("#2", "#2", "0.3000"), ("#0", "#2", "0.5000"),
+    assert [(each.generated.name, each.other.name, each.distance, each.more) for each in found.pairs] == [
+        ("#1", "#0", "0.1000", 0), ("#4", "#1", "0.2000", 0), ("#2", "#2", "0.3000", 1),
     ]  # fmt: skip
+    assert not any(each.near for each in found.pairs), "without held-out images nothing says what is near"
     assert [(each.name, each.note) for each in found.favourites] == [("#2", "2×")]
     assert (found.distinct, found.count) == (3, 4)
     assert len(Gallery(make_report(40, pictures=False)).neighbours()[0].pairs) == PAIRS
 
 
+def test_pairs_nearer_than_half_of_the_held_out_images_are_framed_and_counted():
+    indices, distances = np.array([0, 1, 2, 2, -1]), np.array([0.1, 0.2, 0.3, 0.05, 0.0])
+    result = Retrieved(1, retrieval=Retrieval("train", indices, distances, held_out=0.2))
+    report = Report("", "", {}, {}, 0, {}, {}, {"irs": MetricEntry("irs", result, {}, "m")})
+    (found,) = Gallery(report).neighbours()
+    assert [(each.other.name, each.near) for each in found.pairs] == [("#2", True), ("#0", True), ("#1", False)]
+    assert (found.held_out, found.below) == ("0.2000", 2)
+    text = render(report)
+    assert text.count('class="pair near"') == 2
+    assert "Half of the held-out real images lie within <b>0.2000</b>" in text
+
+
+def test_random_images_of_both_sides_come_first_after_the_verdict_and_repeat(page):
+    look = Gallery(make_report(60, seed=3)).first_look()
+    assert look is not None
+    assert look == Gallery(make_report(60, seed=3)).first_look()
+    assert look != Gallery(make_report(60, seed=4)).first_look()
+    assert len({each.name for each in look.generated}) == len(look.generated) == FIRST
+    assert len({each.name for each in look.real}) == FIRST
+    assert look.noun == "training", "the reference images cannot be seen"
+    assert page.index("Generated <small>at random") < page.index("Real <small>training") < page.index("<h2>Results")
+    few = Gallery(make_report(5)).first_look()
+    assert few is not None
+    assert len(few.generated) == 5
+    assert Gallery(make_report(5, pictures=False)).first_look() is None
+
+
+def test_a_picture_opens_large_without_a_script(page):
+    parsed = Page(page)
+    opened = [attributes for tag, attributes in parsed.tags if tag == "details" and attributes.get("class") == "zoom"]
+    assert len(opened) == len([1 for tag, _ in parsed.tags if tag == "img"]) > 2 * FIRST
+
+
+def test_a_long_name_keeps_its_end():
+    head, tail = ends("folder/" + "a" * 60 + "_seed_000123.png")
+    assert head + tail == "a" * 60 + "_seed_000123.png"
+    assert tail.endswith("000123.png")
+    assert ends("short.png") == ("shor", "t.png")
+
+
+def test_a_plot_of_the_same_data_is_drawn_once_whatever_its_title():
+    x = np.arange(5)
+
+    def curve(title: str, y: np.ndarray, label: str = "share") -> Retrieved:
+        return Retrieved(1, curve=Curve(title, "samples", label, x, {"generated": y, "ideal": x}, guides=("ideal",)))
+
+    results = [curve("First", x), curve("Again", x), curve("Other axis", x, "count"), curve("Other data", x + 1)]
+    metrics = {f"m{i}": MetricEntry(f"m{i}", each, {}, "m") for i, each in enumerate(results)}
+    text = render(Report("", "", {}, {}, 0, {}, {}, metrics))
+    assert [title for title in ("First", "Again", "Other axis", "Other data") if f"<b>{title}</b>" in text] == [
+        "First", "Other axis", "Other data",
+    ]  # fmt: skip
+
+
+def test_chance_is_grey_and_no_result_is():
+    x = np.linspace(0, 1, 5)
+    lines = {"log-likelihood": x, "last scale": x, "ratio": x, "control: code": x, "chance": x}
+    plot = draw(Curve("ROC", "x", "y", x, lines, guides=("chance",), controls=("control: code",)))
+    assert plot is not None
+    grey = ROLE_COLOURS["train"]
+    assert grey not in plot.svg, "grey is what no measurement made"
+    assert "stroke-dasharray" in plot.svg
+    assert re.search(r"stroke: var\(--muted\); stroke-width: 1\.1", plot.svg), "chance"
+    coloured = set(re.findall(r"stroke: (#[0-9a-f]{6})", plot.svg))
+    assert len(coloured) == 4, "each of the others has a colour of its own"
+
+
+def test_every_p_value_that_a_page_shows_names_its_hypothesis():
+    import importlib
+    import pkgutil
+
+    from genaudit import metrics
+
+    seen = 0
+    for module in pkgutil.iter_modules(metrics.__path__):
+        for name, cls in vars(importlib.import_module(f"genaudit.metrics.{module.name}")).items():
+            fields = getattr(cls, "__dataclass_fields__", {})
+            if isinstance(cls, type) and "pvalue" in fields and hasattr(cls, "explanation"):
+                seen += 1
+                assert getattr(cls, "hypothesis", ""), name
+    assert seen >= 3
+
+    @dataclasses.dataclass(frozen=True)
+    class Tested:
+        hypothesis = "both are <alike>"
+        score: float = 1.0
+        pvalue: float | None = 0.25
+
+    text = render(Report("", "", {}, {}, 0, {}, {}, {"t": MetricEntry("t", Tested(), {}, "m")}))
+    assert "p = 0.25 under the hypothesis that both are &lt;alike&gt;" in text
+
+
+def test_the_header_says_on_what_device_and_with_what_precision_a_network_ran():
+    report = make_report(3)
+    report.measures["embedding"].about = {"feature_model": "net", "preprocessing": "64 x 64, bicubic"}
+    report.environment = {"device": "cuda:1", "device_name": "A <GPU>"}
+    report.config = {"precision": "bfloat16"}
+    assert "<li>net: 64 x 64, bicubic · cuda:1 (A &lt;GPU&gt;) · bfloat16</li>" in render(report)
+
+
 @pytest.mark.parametrize(
     ("shape", "size", "pixelated"),
-    [((28, 28), (28, 28), True), ((28, 28, 1), (28, 28), True), ((300, 150, 3), (64, 128), False),
-     ((100, 100, 4), (100, 100), False), ((1, 4000, 3), (128, 1), False)],
+    [((28, 28), (28, 28), True), ((28, 28, 1), (28, 28), True), ((900, 450, 3), (160, 320), False),
+     ((100, 100, 4), (100, 100), False), ((1, 4000, 3), (320, 1), False)],
 )  # fmt: skip
 def test_thumbnails_keep_small_images_exactly_and_shrink_large_ones(shape, size, pixelated):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -206,6 +307,12 @@ def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
     assert free is not None
     assert (free.left, free.at) == (45.45, 90.91)
     assert scale([Value(-1, -2, 0)])[0] < -2
+    assert (share.low, share.high, share.real) == ("0", "1", None), "the axis"
+    floor = Value(10, 5, 10, real=RealFloor(20.0, None, None, 5, "train"))
+    beside = bar(floor, scale([floor]))
+    assert beside is not None
+    assert beside.high == "22"
+    assert beside.real == pytest.approx(100 * 20 / 22, abs=0.01)
     assert bar(Value(1.0), (0, 1)) is None
     assert bar(Value(float("nan"), 0, 1), (0, 1)) is None
 

@@ -66,7 +66,12 @@ SOURCES = dict.fromkeys(ROLES, SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {
+<<<<<<< HEAD
         **{"preset": NODE | NULL, **SOURCES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+=======
+        **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+        "explore": AUTO | SWITCH,
+>>>>>>> main
         "by": one_of("class") | NULL,
         "paired": SWITCH | one_of("name", "order"),
     },
@@ -128,7 +133,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
 }
 # Verbs that keep rows, and what each verb writes into out=
 STORES = frozenset({"evaluate", "reject", "moments", "demo", "reproduce"})
-REPORT = ("metrics.csv", "images.csv", "report.html", "report.json")
+REPORT = ("metrics.csv", "images.csv", "explore.html", "report.html", "report.json")
 FILES: dict[str, tuple[str, ...]] = {
     "evaluate": REPORT,
     "reject": ("decision.json", "decision.html"),

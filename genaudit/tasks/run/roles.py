@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -95,15 +97,30 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
     return opened
 
 
-def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+@dataclass(frozen=True)
+class PictureReader:
     """Reads single images and keeps no file open between them, however long the report lives."""
-    lock = threading.Lock()
 
-    def read(index: int) -> np.ndarray:
-        with lock:
+    images: ImageSet
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, index: int) -> np.ndarray:
+        with self._lock:
             try:
-                return images.read(index)
+                return self.images.read(index)
             finally:
-                images.close()
+                self.images.close()
 
-    return read
+    @contextmanager
+    def held(self) -> Iterator[Callable[[int], np.ndarray]]:
+        """Gives a reader for any number of threads, whose files stay open until the end."""
+        with self._lock:
+            try:
+                yield self.images.read
+            finally:
+                self.images.close()
+
+
+def picture_of(images: ImageSet) -> Callable[[int], np.ndarray]:
+    """The images of a role, for reports."""
+    return PictureReader(images)

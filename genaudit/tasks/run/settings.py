@@ -25,7 +25,7 @@ LIMIT_KEYS = {
 # What drivers of NVIDIA's (Tegra's too) and AMD's accelerators, and Windows beneath Linux, show in /dev.
 ACCELERATORS = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 # Keys that say where and how a run happens and not what its numbers are; they stand in the report's environment.
-WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", "offline")
+WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", "offline", "explore")
 RULES = ("require", "baseline", "strict")  # keys that judge a report and are no part of it
 
 

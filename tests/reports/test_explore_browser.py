@@ -1,0 +1,204 @@
+"""explore.html in a real browser: what is drawn, sorted, filtered, selected and copied, by mouse and keyboard.
+
+report.html too: pictures that open large, a narrow window, print.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genaudit.reports import explore
+
+from .synthetic import make_report
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "browser.py"
+spec = importlib.util.spec_from_file_location("browser", SCRIPT)
+assert spec is not None
+assert spec.loader is not None
+browser_module = importlib.util.module_from_spec(spec)
+sys.modules["browser"] = browser_module
+spec.loader.exec_module(browser_module)
+
+pytestmark = pytest.mark.skipif(
+    browser_module.find() is None,
+    reason="there is no Chromium on this machine (Debian and Ubuntu: apt-get install chromium)",
+)
+N = 600
+
+
+def colour(index: int, size: int = 8, seed: int = 0) -> np.ndarray:
+    """One colour an image: which image a canvas shows is told by its pixels."""
+    return np.full((size, size, 3), (index % 256, index // 256 * 40, 20 * seed), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def run():
+    report = make_report(N, size=8, photograph=colour)
+    report.images["label"] = [("cat", "dog", "eel")[i % 3] for i in range(N)]
+    return report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browser_module.Browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def file(run, tmp_path_factory) -> Path:
+    return run.save(tmp_path_factory.mktemp("run"))["explore.html"]
+
+
+@pytest.fixture
+def page(browser, file):
+    return browser.open(file, width=1000, height=700)
+
+
+SHOWN = "[...document.querySelectorAll('[data-place]')].map(e => e.id.replace('image-', '') | 0)"
+
+
+def sort(page, name: str, *, down: bool = False) -> None:
+    page.js(f"(() => {{ const s = document.getElementById('sort'); s.value = '{name}';"
+            "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    if down:
+        page.press("r")
+
+
+def test_only_what_is_seen_is_drawn_and_each_canvas_shows_its_own_image(page):
+    shown = page.js(SHOWN)
+    assert shown[0] == 0
+    assert 20 < len(shown) < 150
+    page.js("document.getElementById('scroll').scrollTop = 1e6")
+    page.wait(f"{SHOWN}.includes({N - 1})")
+    assert 0 not in page.js(SHOWN)
+    assert len(page.js(SHOWN)) < 150
+    page.wait("[...document.querySelectorAll('canvas')].every(c => c.dataset.drawn)")
+    pixels = page.js(
+        "[...document.querySelectorAll('[data-place]')].map(e => { const c = e.querySelector('canvas');"
+        "return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data].slice(0, 3); })"
+    )
+    assert pixels == [[int(x) for x in colour(i, seed=1)[0, 0]] for i in page.js(SHOWN)]
+
+
+def test_sorting_is_that_of_numpy_and_what_has_no_number_comes_last_either_way(page, run):
+    values = run.images["complexity"]
+    assert np.isnan(values).sum() == 1
+    order = np.argsort(values, kind="stable")  # NumPy puts what is no number last
+    sort(page, "complexity")
+    assert page.js(SHOWN)[:20] == order[:20].tolist()
+    page.press("r")
+    falling = [i for i in order[::-1] if np.isfinite(values[i])]
+    assert page.js(SHOWN)[:20] == [int(i) for i in falling[:20]]
+    page.press("End")
+    page.wait(f"{SHOWN}.at(-1) === 3")
+
+
+def test_filters_of_range_class_and_name_hold_together(page, run):
+    page.click("#filters")
+    for name, value in (("complexity, least", "0.2"), ("complexity, most", "0.3")):
+        page.js(f"(() => {{ const i = document.querySelector('[aria-label=\"{name}\"]'); i.value = '{value}';"
+                "i.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    page.js("(() => { const s = document.querySelector('#panel select');"
+            "s.value = [...s.options].find(o => o.text === 'eel').value;"
+            "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    values, labels = run.images["complexity"], np.array(run.images["label"])
+    expected = np.flatnonzero((values >= 0.2) & (values <= 0.3) & (labels == "eel"))
+    assert 0 < len(expected) < N // 3
+    assert page.js("document.getElementById('status').textContent") == f"{len(expected)} of {N} images"
+    assert page.js(SHOWN)[:10] == expected[:10].tolist()
+    page.js("(() => { const i = document.getElementById('search'); i.value = 'no such name';"
+            "i.dispatchEvent(new Event('input')); })()")  # fmt: skip
+    assert page.js("!document.getElementById('nothing').hidden")
+
+
+def test_names_are_selected_by_key_and_mouse_and_copied_in_the_order_shown(page, run):
+    page.js("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    sort(page, "vulnerability", down=True)
+    page.press(" ")
+    page.press("ArrowRight")
+    page.press("ArrowRight")
+    page.press(" ")
+    page.click("[data-place='4']", modifiers=8)  # with Shift: from the last one to here
+    page.press("c", modifiers=2)
+    page.wait("window.copied !== undefined")
+    order = np.argsort(-run.images["vulnerability"], kind="stable")
+    names = page.js("data.names")
+    assert page.js("window.copied").split("\n") == [names[order[i]] for i in (0, 2, 3, 4)]
+    assert page.js("document.getElementById('status').textContent").endswith("4 selected · copied 4 names")
+
+
+def test_an_image_opens_large_beside_its_nearest_training_image(page, run):
+    page.press("ArrowRight")
+    page.press("Enter")
+    assert page.js("document.getElementById('large').open")
+    text = page.js("document.getElementById('large').innerText")
+    assert run.images["nearest_train"][1] in text
+    index = run.names["train"].index(run.images["nearest_train"][1])
+    page.wait("[...document.querySelectorAll('dialog canvas')].every(c => c.dataset.drawn)")
+    pixels = page.js("[...document.querySelectorAll('dialog canvas')]"
+                     ".map(c => [...c.getContext('2d').getImageData(2, 2, 1, 1).data].slice(0, 3))")  # fmt: skip
+    expected = [colour(1, seed=1), colour(index, seed=2)]
+    assert pixels == [[int(x) for x in each[0, 0]] for each in expected]
+    page.press("ArrowRight")
+    assert run.images["nearest_train"][2] in page.js("document.getElementById('large').innerText")
+    page.press("Escape")
+    page.wait("!document.getElementById('large').open")
+
+
+def test_the_page_asks_for_nothing_runs_nothing_else_and_complains_of_nothing(page):
+    sort(page, "nearest_train")
+    page.press("t")
+    page.press("Enter")
+    assert all(url.startswith(("file:", "data:")) for url in page.requests())
+    assert page.complaints() == []
+    assert not any(method == "Page.javascriptDialogOpening" for method, _ in page.events), "a name ran"
+    # what its policy refuses
+    page.js("(() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+            "document.body.append(s);"
+            "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran=1\">'); })()")  # fmt: skip
+    refused = "fetch('https://example.org/').then(() => 'went', () => 'refused')"
+    assert page.js(refused) == "refused"
+    assert page.js("window.ran === undefined")
+
+
+def test_thumbnails_beside_the_page_are_drawn_from_their_folder(browser, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(explore, "EMBEDDED", 100)
+    page = browser.open(run.save(tmp_path, explore=True)["explore.html"], width=420, height=800, dark=True)
+    page.wait("document.querySelector('canvas').dataset.drawn === 'yes'")
+    assert any(url.endswith("/explore/generated-0000.png") for url in page.requests())
+    assert page.complaints() == []
+    assert page.js("document.documentElement.scrollWidth") <= 420
+    assert page.js("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)", "dark where it is asked for"
+
+
+def test_a_picture_of_the_report_opens_large_and_closes_and_one_at_a_time(browser, file):
+    page = browser.open(file.with_name("report.html"), width=1000, height=700)
+    widths = "[...document.querySelectorAll('.mosaic img')].map(e => e.getBoundingClientRect().width)"
+    before = page.js(widths)
+    assert max(before) < 100
+    page.click(".mosaic .zoom summary")
+    assert page.js(widths)[0] > 500
+    assert page.js(widths)[1:] == before[1:], "nothing else moves"
+    page.js("document.querySelectorAll('.mosaic .zoom')[1].open = true")
+    assert page.js("document.querySelectorAll('.zoom[open]').length") == 1
+    page.click(".zoom[open] summary")
+    assert page.js(widths) == before
+    assert page.complaints() == []
+
+
+def test_the_report_fits_a_narrow_window_and_print_unfolds_what_is_folded(browser, file):
+    page = browser.open(file.with_name("report.html"), width=420, height=800)
+    assert page.js("document.documentElement.scrollWidth") <= 420
+    unfolded = (
+        "[...document.querySelectorAll('details:not(.zoom)')].map(e =>"
+        "e.getBoundingClientRect().height > e.querySelector('summary').getBoundingClientRect().height + 8)"
+    )
+    assert True not in page.js(unfolded)
+    page.send("Emulation.setEmulatedMedia", media="print")
+    assert len(page.js(unfolded)) > 3
+    assert False not in page.js(unfolded)
