@@ -28,8 +28,6 @@ from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from genaudit.reports.report import MetricEntry, Report
 
 DIRECTIONS: dict[Better, tuple[str, str]] = {
@@ -105,14 +103,6 @@ def render(report: Report, *, explore: bool = False) -> str:
 
 def page(template: str, names: Mapping[str, Any]) -> str:
     """A template of this package with the common style sheet; everything that it shows is escaped."""
-<<<<<<< HEAD
-    return str(_templates().get_template(template).render(names, style=_text("style.css")))
-
-
-@functools.cache
-def _templates() -> Environment:
-    """The templates, each compiled once a process."""
-=======
     return _template(template).render(names, style=_file("style.css"))
 
 
@@ -146,8 +136,8 @@ def _file(name: str) -> str:
     return (files("genaudit.reports") / name).read_text(encoding="utf-8")
 
 
+@functools.cache  # a template takes longer to compile than to fill in
 def _template(template: str) -> Any:
->>>>>>> main
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
@@ -155,23 +145,10 @@ def _template(template: str) -> Any:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-<<<<<<< HEAD
-        loader=FunctionLoader(_text),
-    )
-    environment.filters |= {"seconds": show_seconds, "visible": visible}
-    return environment
-
-
-def _text(name: str) -> str:
-    from importlib.resources import files
-
-    return (files("genaudit.reports") / name).read_text(encoding="utf-8")
-=======
         loader=FunctionLoader(_file),
     )
     environment.filters |= {"seconds": show_seconds, "visible": visible, "ends": ends}
     return environment.get_template(template)
->>>>>>> main
 
 
 def context(report: Report) -> dict[str, Any]:

@@ -66,12 +66,8 @@ SOURCES = dict.fromkeys(ROLES, SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {
-<<<<<<< HEAD
         **{"preset": NODE | NULL, **SOURCES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
-=======
-        **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
         "explore": AUTO | SWITCH,
->>>>>>> main
         "by": one_of("class") | NULL,
         "paired": SWITCH | one_of("name", "order"),
     },
