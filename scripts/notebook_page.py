@@ -1,7 +1,6 @@
 """A notebook with its outputs as a Markdown page of the site, and the pictures that it shows.
 
-Text, numbers and pictures are taken as the notebook holds them (`scripts/notebooks.py --write` ran it); of a table the
-text is shown, since HTML of a notebook has styles of its own.
+Text, numbers, tables and pictures are taken as the notebook holds them (`scripts/notebooks.py --write` ran it).
 """
 
 from __future__ import annotations
@@ -44,5 +43,7 @@ def _shown(output: dict[str, Any], name: str, pictures: dict[str, bytes]) -> lis
         file = f"{name}_{len(pictures)}.png"
         pictures[file] = base64.b64decode("".join(data["image/png"]))
         return [f"![what the cell above draws]({file})"]
+    if "text/html" in data:
+        return ["".join(data["text/html"]).replace("\n", " ").strip()]  # without blank lines it is one block of HTML
     text = "".join(output.get("text", data.get("text/plain", [])))
     return [f"```text\n{text.rstrip()}\n```"] if text.strip() else []

@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "examples" / "notebooks"
-SECONDS = 300  # a cell may take
+SECONDS = 900  # a cell may take
 
 
 def main() -> int:

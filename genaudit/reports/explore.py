@@ -28,7 +28,7 @@ EMBEDDED = 2_000  # images whose pictures lie in the page itself
 MOST = 50_000  # images of a page
 # up to so many images: pixels of a thumbnail's longer side, so that the pictures stay near 150 MB
 SIDES = ((500, 256), (EMBEDDED, 128), (5_000, 256), (20_000, 160), (MOST, 112))
-FEW = 200  # different words of a column that is filtered by choosing one
+FEW = 1_000  # different words of a column that is filtered by choosing one: ImageNet's classes
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Explorer:
             return {"name": name, "kind": "number", "numbers": _packed(column[self.chosen], "<f8")}
         texts = ["" if column[index] is None else one_line(column[index]) for index in self.chosen]
         words = sorted(set(texts))
-        if len(words) <= FEW and len(words) < len(texts):
+        if len(words) <= min(FEW, len(texts) // 2):
             codes = np.searchsorted(np.array(words), np.array(texts))
             return {"name": name, "kind": "word", "words": words, "codes": _packed(codes, "<i4")}
         return {"name": name, "kind": "text", "texts": texts}

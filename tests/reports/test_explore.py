@@ -172,10 +172,12 @@ def test_a_picture_that_a_metric_made_of_an_image_is_shown_with_it():
 
 def test_words_of_a_column_can_be_chosen_and_texts_be_searched():
     report = make_report(6, pictures=False)
+    report.images["digest"][1] = report.images["digest"][0]  # one copy makes no classes
     report.images["label"] = ["cat", "dog", "cat", "", "dog", "cat"]
     explorer = Explorer(report)
     explorer.pictures(None)
     label = next(each for each in explorer.data()["columns"] if each["name"] == "label")
+    assert next(each for each in explorer.data()["columns"] if each["name"] == "digest")["kind"] == "text"
     assert label["words"] == ["", "cat", "dog"]
     assert _numbers(label["codes"], "<i4").tolist() == [1, 2, 1, 0, 2, 1]
 
