@@ -15,12 +15,13 @@ from genaudit.verbs import VERBS
 SWITCHES = ("--help", "--quiet", "--json", "--multirun", "--cfg", "--info", "--config-dir")
 VALUES = {
     "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("float32", "bfloat16", "float64"),
+    "precision": ("float32", "tf32", "bfloat16", "float16", "float64"),
+    "engine": ("auto", "torch", "openvino"),
     "on_error": ("fail", "skip"),
     "mode": ("fixed", "sequential"),
-    "scale": ("laptop", "paper"),
+    "scale": ("laptop", "desk", "paper"),
     **dict.fromkeys(
-        ("progress", "offline", "trust", "skip", "pool", "strict", "equal_n", "absolute"), ("true", "false")
+        ("compile", "progress", "offline", "trust", "skip", "pool", "strict", "equal_n", "absolute"), ("true", "false")
     ),
 }
 BARE = {

@@ -16,6 +16,10 @@ from genaudit.errors import UserError
 NAME = ".lock"
 
 
+class LockedElsewhere(UserError):
+    """Another process holds a folder's lock."""
+
+
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Holds the folder's lock inside.
@@ -28,7 +32,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         what: what is done there, for the message: "trained".
 
     Raises:
-        UserError: another process holds it; says which.
+        LockedElsewhere: another process holds it; says which.
     """
     path = folder / NAME
     while True:
@@ -107,7 +111,9 @@ def _alive(path: Path) -> bool:
     return True
 
 
-def _held(path: Path, folder: Path, what: str) -> UserError:
+def _held(path: Path, folder: Path, what: str) -> LockedElsewhere:
     holder = _holder(path)
     who = f" (process {holder[0]} on {holder[1]})" if holder else ""
-    return UserError(f"{folder} is being {what} by another process{who}: wait until it has ended, or give another out=")
+    return LockedElsewhere(
+        f"{folder} is being {what} by another process{who}: wait until it has ended, or give another out="
+    )

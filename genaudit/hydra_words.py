@@ -28,7 +28,8 @@ _SIMPLE = re.compile(r"[\w./:@%+-]*")
 
 def names_path(key: str) -> bool:
     """Whether a key's value is a path (or a list of them)."""
-    return key.lstrip("+").rpartition(".")[2] in PATH_NAMES
+    group, _, name = key.lstrip("+").rpartition(".")
+    return name in PATH_NAMES and (group, name) != ("table", "images")  # a table's images are a number
 
 
 def quoted(text: str) -> str:

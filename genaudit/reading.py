@@ -184,16 +184,35 @@ def load_torch(source: PathLike | bytes, *, mmap: bool = False) -> Any:
     return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
 
 
+def is_program(path: PathLike) -> bool:
+    """Whether a file is a program that torch wrote (TorchScript, `torch.export`); nothing of it is run.
+
+    Raises:
+        OSError: not a regular file.
+    """
+    with open_regular(path) as file:
+        if file.read(4) != b"PK\x03\x04":
+            return False
+        try:
+            return _holds_program(file)
+        except ValueError:  # damaged: whoever reads it says so
+            return False
+
+
 def _refuse_programs(file: IO[bytes]) -> None:
     """Raises ValueError where a zip is a program and not tensors: TorchScript, or `torch.export`."""
+    if _holds_program(file):
+        raise ValueError("it is a program (TorchScript or torch.export), not tensors")
+
+
+def _holds_program(file: IO[bytes]) -> bool:
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
             names = [name.partition("/")[2] or name for name in archive.namelist()]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"its archive is damaged ({error})") from None
-    if any(name == "constants.pkl" or name.startswith(("code/", "models/")) for name in names):
-        raise ValueError("it is a program (TorchScript or torch.export), not tensors")
+    return any(name == "constants.pkl" or name.startswith(("code/", "models/")) for name in names)
 
 
 def expanded(path: PathLike) -> Path:

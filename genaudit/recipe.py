@@ -25,9 +25,12 @@ from typing import Any, Literal, Protocol
 from genaudit import __version__, interrupts, output
 from genaudit.atomic import atomic_write
 from genaudit.errors import INTERRUPTED, UserError
+from genaudit.folder_lock import LockedElsewhere, locked
 from genaudit.reports.table import Table
 
-Scale = Literal["laptop", "paper"]
+Scale = Literal["laptop", "desk", "paper"]
+USUAL: tuple[Scale, ...] = ("laptop", "paper")
+POLL_SECONDS = 1.0  # between two looks at a step that another process computes
 PATIENCE_SECONDS = 8.0  # that a step has, when the run is interrupted, to keep what it has in hand
 
 
@@ -54,11 +57,12 @@ class Context:
     """Where and how a recipe runs.
 
     Attributes:
-        scale: "laptop" or "paper".
+        scale: "laptop", "desk" or "paper".
         folder: the recipe's own, kept between runs.
         data: the root of the user's datasets, or None.
         store: the row store. device: for networks. seed: of everything random.
         report: takes a line for the person who waits; where `at_once` is more than 1, pickle must know it.
+        checkpoint_seconds: of trainings, see `genaudit.training.fit`.
         at_once: of `steps`, how many run at a time, each in a process of its own.
     """
 
@@ -70,6 +74,7 @@ class Context:
     seed: int = 0
     report: Callable[[str], None] = field(default=silent)
     at_once: int = 1
+    checkpoint_seconds: float = 30.0
 
     def step(self, name: str, compute: Callable[[], Any]) -> Any:
         """The result of `compute()`, which JSON must be able to hold; read back where an earlier run left it.
@@ -77,11 +82,32 @@ class Context:
         Args:
             name: of the step, a file name; distinguishes everything that the result depends on within this recipe.
         """
+        return self._step(name, compute, wait=True)
+
+    def _step(self, name: str, compute: Callable[[], Any], *, wait: bool) -> Any:
+        """`step`; a process that computes the same one is waited for, or `_Busy` is raised."""
         path = self._path(name)
-        found, result = _read_step(path)
-        if found:
-            return result
-        self.report(name)
+        place = self.folder / "locks" / name
+        told = False
+        while True:
+            found, result = _read_step(path)
+            if found:
+                return result
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                with locked(place, "computed"):
+                    found, result = _read_step(path)  # another process may just have ended it
+                    return result if found else self._compute(path, compute)
+            except LockedElsewhere:
+                if not wait:
+                    raise
+            if not told:
+                self.report(f"{name}: waiting for another process, which computes it")
+            told = True
+            time.sleep(POLL_SECONDS)
+
+    def _compute(self, path: Path, compute: Callable[[], Any]) -> Any:
+        self.report(path.stem)
         # what a first and a later run see must not differ: tuples become lists now, not only when read back
         result = json.loads(json.dumps(compute()))
         with atomic_write(path) as temporary:
@@ -93,7 +119,8 @@ class Context:
 
         `at_once` of them run at a time, each with one thread in a process of its own: a small network keeps one core
         busy and a second one waiting (PIAD's takes as long with two threads as with one). Steps are taken to be alike:
-        where their number leaves a last round that is not full, its steps share the threads.
+        where their number leaves a last round that is not full, its steps share the threads. Several processes
+        that make one table, on hosts that share the folder too, divide its steps among them.
 
         Args:
             computes: by the steps' names, as for `step`; pickle must know them where `at_once` is more than 1.
@@ -108,7 +135,13 @@ class Context:
             full = len(names) - len(names) % self.at_once
             for group in filter(None, (names[:full], names[full:])):
                 self._side_by_side({name: missing[name] for name in group})
-        return [self.step(name, compute) for name, compute in computes.items()]
+        results: dict[str, Any] = {}
+        for wait in (False, True):  # what another process computes is left to it, and waited for at the end
+            for name, compute in computes.items():
+                if name not in results:
+                    with contextlib.suppress(LockedElsewhere):
+                        results[name] = self._step(name, compute, wait=wait)
+        return [results[name] for name in computes]
 
     def _side_by_side(self, computes: Mapping[str, Callable[[], Any]]) -> None:
         workers = min(self.at_once, len(computes))
@@ -216,6 +249,8 @@ class TableRecipe(Protocol):
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """What it needs at this scale, given the root of the user's datasets."""
+
+    # and `scales: tuple[Scale, ...]`, where they are not `USUAL`: "desk" is the laptop's method with hours for minutes
 
     def run(self, context: Context) -> Table:
         """Recomputes it; called only where every need is met."""

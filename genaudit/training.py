@@ -37,6 +37,8 @@ from genaudit.resumed import check_same
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 SEAL = b"genaudit sha256:"
+# of checkpoints: the share of a run's time that writing them takes, what they add to a disk's wear, the longest wait
+SHARE, BYTES_A_SECOND, MOST_SECONDS = 0.02, 100e9 / 86_400, 1800.0
 P = ParamSpec("P")
 
 
@@ -106,7 +108,9 @@ def fit(
         record: a step's result => numbers to log. log: their names, the log's columns after `iteration`; what a row
             lacks is left empty.
         every: iterations between two rows; the last iteration has one too.
-        checkpoint_seconds: time between two checkpoints; there is one at the end.
+        checkpoint_seconds: time between two checkpoints at least; there is one at the end. Writing takes no more than a
+            fiftieth of the time and 100 GB a day: a large model is kept more rarely, at least every half hour. 0: after
+            every iteration, whatever that costs.
         watch: called after each of those iterations with its number, on every rank; may give further numbers of `log`.
         advance: told how many more iterations are done, those before a resumption at once.
         show: given each row as it is logged.
@@ -167,9 +171,11 @@ class _Keeper:
         self.trainer, self.path, self.settings = trainer, folder / CHECKPOINT, settings
         self.kept = kept  # the iteration of the checkpoint on the disk; 0 for none
         self.saved = time.monotonic()
+        self.least = 0.0  # seconds between two checkpoints that their cost asks for
 
     def due(self, seconds: float) -> bool:
-        return time.monotonic() - self.saved >= seconds
+        least = max(seconds, min(self.least, MOST_SECONDS)) if seconds else 0.0
+        return time.monotonic() - self.saved >= least
 
     def check(self, *, look: bool = False) -> None:
         """Raises `Diverged` where the training did."""
@@ -185,8 +191,10 @@ class _Keeper:
 
     def save(self, seconds: float) -> None:
         self.check()
+        started = time.monotonic()
         _save(self.trainer, self.path, self.settings, seconds)
         self.kept, self.saved = self.trainer.iteration, time.monotonic()
+        self.least = max((self.saved - started) / SHARE, self.path.stat().st_size / BYTES_A_SECOND)
 
 
 def read_log(folder: Path | str) -> dict[str, np.ndarray]:

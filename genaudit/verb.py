@@ -54,7 +54,8 @@ Keys that every measuring verb knows:
   seed=0  confidence=0.95
   limit=N                       a random subset of the generated images, by content and seed; limit_reference=N,
                                 limit_train=N, limit_anomalies=N: of other roles, which changes what values mean
-  device=auto|cpu|cuda|cuda:N|mps  precision=float32|bfloat16|float64  batch_size=auto|N  workers=auto|N
+  device=auto|cpu|cuda|cuda:N|mps  batch_size=auto|N  workers=auto|N
+  precision=float32|tf32|bfloat16|float16|float64  engine=auto|torch|openvino  compile=false
   on_error=fail|skip  max_skipped=0.01  max_pixels=100000000  offline=false  progress=true
   skip=false                    true: continues without a named metric that cannot be computed (else exit code 2)
 """

@@ -20,6 +20,7 @@ A pattern of folders (or archives), quoted, is a run for each in a folder of its
 these; pool=true judges all as one set. In a sweep every job writes into its own folder: out/0, out/1, ...
 
 require=RULES  baseline=RUN  strict=false  passes or fails the run by rules (`genaudit gate --help`): exit code 3 or 4.
+by=class  every class by itself too (classes.csv); paired=true  PSNR, SSIM, LPIPS of each image against its partner
 
 """
         + MEASURING,
@@ -191,14 +192,15 @@ genaudit reproduce table=all out=tables
 is missing. A run that was interrupted resumes from its last step; steps are kept in the row store.
 
   scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
+  scale=desk            the laptop's method with hours in place of minutes: several seeds (table=piad_fashion_mnist)
   scale=paper           the paper's own settings, on the datasets under data=DIR
   table.KEY=VALUE       replaces a setting of the table's YAML
   out=DIR               where NAME.csv, NAME.json and NAME.html go; table=all writes index.html beside them
   seed=0  device=auto|cpu|cuda|cuda:N|mps  store=DIR  offline=false  progress=true
 
 A cell is "reproduced" where the two numbers differ by no more than half a unit of the last printed digit (or the
-tolerance that the table states), "within interval" where the published one lies in the recomputed interval, "same
-order" within a factor of 10, and otherwise "differs".
+tolerance that the table states), "within interval" where the published one lies in the recomputed interval and chance
+does not, "within 1 %", "same order" on the same side of chance within a factor of 2, and otherwise "differs".
 
 """,
         module="reproduce",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ENDINGS = ("", ".zip", ".tar", ".npz", ".npy", ".h5", ".hdf5")
 DEMO = "demo:"
+SAVED = "model.json"  # of a saved model's folder; it is written last
 
 
 def find_set(data: Path | None, name: str) -> Path | None:

@@ -15,7 +15,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -37,6 +37,7 @@ class PublishedCell:
         row, column: its place. printed: as printed, "" where the table has no such cell, "?" where it is unreadable.
         value: the number, in the unit that it is printed in; None where there is none.
         spread: the number after ± or in brackets. bound: "<" or ">" where only a bound is printed.
+        trivial: what knowing nothing gives, where the quantity has such a value (0.5 of an AUROC).
     """
 
     row: str
@@ -45,6 +46,7 @@ class PublishedCell:
     value: float | None = None
     spread: float | None = None
     bound: str = ""
+    trivial: float | None = None
 
     @property
     def half_unit(self) -> float:
@@ -136,7 +138,7 @@ def tables() -> tuple[PublishedTable, ...]:
             entry["where"],
             tuple(entry["recipes"]),
             tuple(entry.get("notes", ())),
-            _cells(paper, entry["file"]) if entry.get("file") else {},
+            _cells(paper, entry["file"], entry.get("trivial")) if entry.get("file") else {},
         )
         for paper in papers()
         for entry in _index(paper)["tables"]
@@ -154,11 +156,11 @@ def _index(paper: str) -> dict[str, Any]:
     return document
 
 
-def _cells(paper: str, name: str) -> dict[tuple[str, str], PublishedCell]:
+def _cells(paper: str, name: str, trivial: float | None) -> dict[tuple[str, str], PublishedCell]:
     text = (files(PACKAGE) / paper / "published" / name).read_text(encoding="utf-8")
     header, *lines = csv.reader(text.splitlines())
     return {
-        (line[0], column): parse(line[0], column, printed)
+        (line[0], column): replace(parse(line[0], column, printed), trivial=trivial)
         for line in lines
         for column, printed in zip(header[1:], line[1:], strict=True)
     }
@@ -203,4 +205,5 @@ def compared(
         note = "; ".join(filter(None, (note, f"printed {cell.printed}")))
     else:
         allowed = cell.half_unit if tolerance is None else tolerance
-    return Cell(row or cell.row, column or cell.column, recomputed, cell.value, lower, upper, allowed, unit, note)
+    place = (row or cell.row, column or cell.column)
+    return Cell(*place, recomputed, cell.value, lower, upper, allowed, unit, note, trivial=cell.trivial)

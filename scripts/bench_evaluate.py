@@ -12,7 +12,9 @@ rounds is printed with the smallest and the largest, so that a machine whose spe
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -24,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+ENGINES = ("torch", "openvino") if importlib.util.find_spec("openvino") else ("torch",)
 
 
 def main() -> None:
@@ -55,11 +59,20 @@ def bench_measuring(rounds: int, count: int) -> None:
     from genaudit.store import Engine, Store
     from genaudit.store.measuring import running
 
-    print(f"EfficientNet-Lite0 at 224, {count} images a round, {rounds} rounds, {torch.get_num_threads()} threads")
+    def opened(engine: str) -> Any:
+        embedding = Embedding(model)
+        embedding.engine = engine
+        started = time.perf_counter()
+        meter = embedding.open("cpu", "float32")
+        print(f"  network opened by {engine} in {time.perf_counter() - started:.1f} s")
+        return meter
+
+    machine = f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+    print(f"EfficientNet-Lite0 at 224, {count} images a round, {rounds} rounds, {machine}")
     model = EfficientNetLite0()
     bare = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
     ready = torch.rand((count, 3, 224, 224))
-    tuned = Embedding(model).open("cpu", "float32")
+    tuned = {engine: opened(engine) for engine in ENGINES}
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8))
     channels_last = pixels.permute(0, 3, 1, 2)
     digests = [b"0" * 16] * 4
@@ -72,14 +85,18 @@ def bench_measuring(rounds: int, count: int) -> None:
 
         return run
 
-    def own_network() -> None:
-        with running("cpu") as run:
-            for rows in [run.start(tuned, channels_last[i : i + 4], digests) for i in range(0, count, 4)]:
-                rows()
+    def own_network(engine: str) -> Callable[[], None]:
+        def run() -> None:
+            with running("cpu") as loop:
+                for rows in [loop.start(tuned[engine], channels_last[i : i + 4], digests) for i in range(0, count, 4)]:
+                    rows()
 
-    def measured(images: ImageSet) -> Callable[[], None]:
+        return run
+
+    def measured(images: ImageSet, engine: str) -> Callable[[], None]:
         embedding = Embedding(model)
-        embedding.open = lambda device, precision: tuned  # type: ignore[method-assign]  # the network is loaded once
+        # the network is loaded once
+        embedding.open = lambda device, precision: tuned[engine]  # type: ignore[method-assign]
 
         def run() -> None:
             with tempfile.TemporaryDirectory() as store:
@@ -93,17 +110,25 @@ def bench_measuring(rounds: int, count: int) -> None:
         contenders = {
             "timm, batch 8": timm_as_it_comes(8),
             "timm, batch 32": timm_as_it_comes(32),
-            "own network, ready tensors": own_network,
-            "measuring 64-pixel PNGs": measured(small),
-            "measuring 512-pixel JPEGs": measured(large),
         }
+        for engine in ENGINES:
+            contenders |= {
+                f"own network, ready tensors, {engine}": own_network(engine),
+                f"measuring 64-pixel PNGs, {engine}": measured(small, engine),
+                f"measuring 512-pixel JPEGs, {engine}": measured(large, engine),
+            }
         seconds = _rounds(contenders, rounds)
     better = [min(pair) for pair in zip(seconds["timm, batch 8"], seconds["timm, batch 32"], strict=True)]
     for name, times in seconds.items():
-        print(f"  {name:<28} {count / statistics.median(times):7.1f} images/s")
+        print(f"  {name:<40} {count / statistics.median(times):7.1f} images/s")
     for name in ("measuring 64-pixel PNGs", "measuring 512-pixel JPEGs"):
-        _ratio(f"{name} / timm as it comes (better batch)", better, seconds[name])
-        _ratio(f"{name} / own network on ready tensors", seconds["own network, ready tensors"], seconds[name])
+        for engine in ENGINES:
+            own = seconds[f"{name}, {engine}"]
+            _ratio(f"{name}, {engine} / timm as it comes (better batch)", better, own)
+            ready_tensors = seconds[f"own network, ready tensors, {engine}"]
+            _ratio(f"{name}, {engine} / own network on ready tensors", ready_tensors, own)
+            if engine != ENGINES[0]:
+                _ratio(f"{name}, {engine} / {ENGINES[0]}", seconds[f"{name}, {ENGINES[0]}"], own)
 
 
 def _rounds(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:

@@ -14,6 +14,7 @@ pytorch-fid keeps nothing and is run once a round.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import statistics
@@ -47,11 +48,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="images a folder")
     parser.add_argument("--size", type=int, default=128, help="their side in pixels")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"], help="of genaudit")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", choices=sorted(COMMANDS), help="one program")
     parser.add_argument("--folder", default="", help="where images and weights are kept; default: a temporary folder")
     arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    os.environ["OMP_NUM_THREADS"], os.environ["GENAUDIT_ENGINE"] = str(arguments.threads), arguments.engine
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary)
         pictures = peers_whole.prepare(folder, arguments.images, arguments.size)
@@ -65,7 +67,8 @@ def main() -> None:
 
 
 def bench_commands(pictures: peers_whole.Pictures, scratch: Path, arguments: argparse.Namespace) -> None:
-    print(f"{arguments.images} images of {arguments.size} pixels a folder, {arguments.threads} threads, batch {BATCH}")
+    machine = f"{arguments.threads} threads, batch {BATCH}, load {os.getloadavg()[0]:.1f}"
+    print(f"{arguments.images} images of {arguments.size} pixels a folder, {machine}")
     names = [arguments.only] if arguments.only else list(COMMANDS)
     runs: dict[tuple[str, str], list[Run]] = {}
     for each in range(arguments.rounds):
@@ -152,13 +155,24 @@ def bench_network(pictures: peers_whole.Pictures, threads: int, rounds: int) -> 
     pixels = torch.randint(0, 256, (count, 299, 299, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     weights = str(pictures.weights)
     own = Embedding(FidInception(preprocessing="torch-fidelity", checkpoint=weights)).open("cpu", "float32")
+    engines = {"torch": own}
+    if importlib.util.find_spec("openvino"):
+        compiled = Embedding(FidInception(preprocessing="torch-fidelity", checkpoint=weights))
+        compiled.engine = "openvino"
+        engines["openvino"] = compiled.open("cpu", "float32")
     theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
 
-    def run_own(batch: int) -> None:
-        with running("cpu") as run:
-            digests = [b"0" * 16] * batch
-            for rows in [run.start(own, pixels[i : i + batch], digests) for i in range(0, count, batch)]:
-                rows()
+    floats = pixels.float()  # as genaudit prepares images for this network
+
+    def run_own(engine: str) -> Callable[[int], None]:
+        def run(batch: int) -> None:
+            with running("cpu") as loop:
+                digests = [b"0" * 16] * batch
+                parts = [floats[i : i + batch] for i in range(0, count, batch)]
+                for rows in [loop.start(engines[engine], part, digests) for part in parts]:
+                    rows()
+
+        return run
 
     def run_theirs(batch: int) -> None:
         with torch.inference_mode():
@@ -166,8 +180,8 @@ def bench_network(pictures: peers_whole.Pictures, threads: int, rounds: int) -> 
                 theirs(pixels[start : start + batch].contiguous())
 
     contenders: dict[str, tuple[Any, int]] = {
-        "genaudit, batch 4 a core": (run_own, 4),
-        f"genaudit, batch {BATCH} a core": (run_own, BATCH),
+        **{f"genaudit, {engine}, batch 4 a core": (run_own(engine), 4) for engine in engines},
+        f"genaudit, torch, batch {BATCH} a core": (run_own("torch"), BATCH),
         "torch-fidelity, batch 4": (run_theirs, 4),
         f"torch-fidelity, batch {BATCH}": (run_theirs, BATCH),
     }
@@ -178,7 +192,7 @@ def bench_network(pictures: peers_whole.Pictures, threads: int, rounds: int) -> 
             run(batch)
             seconds, processor = time.perf_counter() - started, time.process_time() - processor
             print(
-                f"  round {each}, {name:<28} {count / seconds:6.1f} images/s, "
+                f"  round {each}, {name:<36} {count / seconds:6.1f} images/s, "
                 f"{1000 * processor / count:7.1f} ms of processor per image",
                 flush=True,
             )

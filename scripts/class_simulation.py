@@ -6,9 +6,10 @@
 
 1. Distances of two disjoint random sets of n images of one class, and of n images of one class and n of another: what
    a Fréchet distance of n images is made of, and what the kernel distance is.
-2. Runs of `genaudit.evaluate(..., by="class")` on disjoint random parts, n images a class and role. In a good run all
-   classes are real images; in a bad one the first class has a fault: half of its images are of another class (mixed),
-   few images and copies of them with noise (modes), training images with noise (copies).
+2. Runs on disjoint random parts, n images a class and role, with train=, judged as `by=class` does: floors of every
+   class and the verdicts of all (`genaudit.verdict.by_class`). In a good run all classes are real images; in a bad one
+   the first class has a fault: half of its images are of another class (mixed), few images and copies of them with
+   noise (modes), training images with noise (copies).
 
 --dimensions reduces the features to so many principal components (0: none). D features, n images.
 """
@@ -16,19 +17,23 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-import genaudit
+from genaudit.metrics import authpct, irs, kernel, prdc
 from genaudit.metrics.frechet import frechet_distance
-from genaudit.metrics.kernel import judge, kernel_distance
+from genaudit.tasks.run.judging import MetricSpec
+from genaudit.tasks.run.points import values_of
+from genaudit.verdict.by_class import class_verdicts
+from genaudit.verdict.pairing import pairing
+from genaudit.verdict.real_floor import real_floor
 
 COUNTS = (25, 50, 100, 200)
 FAULTS = ("none", "mixed", "modes", "copies")
-METRICS = ["kd", "prdc", "irs", "authpct"]
+METRICS = {"kd": kernel, "prdc": prdc, "irs": irs, "authpct": authpct}
 WORSE = ("worse", "much_worse", "some", "yes")
 
 
@@ -53,8 +58,8 @@ def distances(rows: np.ndarray, labels: np.ndarray, repeats: int, rng: np.random
             c = rows[rng.permutation(np.flatnonzero(labels == other))[:n]]
             found["fd_same"].append(frechet_distance(a, b))
             found["fd_other"].append(frechet_distance(a, c))
-            found["kd_other"].append(kernel_distance(a, c))
-            inside = judge(generated=a, reference=b).kd
+            found["kd_other"].append(kernel.kernel_distance(a, c))
+            inside = kernel.judge(generated=a, reference=b).kd
             found["kd_same"].append(float(inside))
             found["holds"].append(float(inside.holds(0.0)))
         table.append({"n": n, **{key: float(np.mean(values)) for key, values in found.items()},
@@ -85,23 +90,37 @@ def faulty(rows: np.ndarray, first: np.ndarray, other: np.ndarray, train: np.nda
     return (chosen + noise * rng.normal(size=chosen.shape)).astype(np.float32)
 
 
+def entries(data: dict[str, np.ndarray], seed: int) -> dict[str, dict]:
+    """The metrics of a class as report.json has them, values and floors alone."""
+    found = {}
+    for name, module in METRICS.items():
+        spec = MetricSpec(name, module.judge, {"": ""}, True, "")
+        pair = pairing(spec.role_parameters, data.keys(), "auto")
+        values = values_of(name, module.judge, {"support": False}, confidence=0.95, seed=seed)
+        floors = real_floor(values, data, pair, np.arange(len(data[pair.plays])), seed=seed)
+        others = {role: rows for role, rows in data.items() if role != "generated" and role in spec.role_parameters}
+        ours = values(**others)(data["generated"])
+        judged = {key: {"value": ours[key], "real": dataclasses.asdict(floor)} for key, floor in floors.items()}
+        found[name] = {"values": judged, "n": {}, "details": {}, "p_value": None}
+    return found
+
+
 def run(rows: np.ndarray, labels: np.ndarray, n: int, fault: str, seed: int) -> dict[str, list[str]]:
     """The classes called worse, by question."""
     rng = np.random.default_rng(seed)
-    generated, reference, train = parts(labels, n, 3, rng)
-    made = rows[generated].copy()
-    made[:n] = faulty(rows, made[:n], made[n : 2 * n], rows[train][:n], fault, rng)
-    with tempfile.TemporaryDirectory() as store:
-        report = genaudit.evaluate(
-            genaudit.labelled(made, labels=labels[generated]),
-            genaudit.labelled(rows[reference], labels=labels[reference]),
-            genaudit.labelled(rows[train], labels=labels[train]),
-            metrics=METRICS, by="class", store=store, progress=False, seed=seed,
-        )  # fmt: skip
-    questions = ("quality", "diversity", "memorised")
+    names, chosen = np.unique(labels), parts(labels, n, 3, rng)
+    roles = dict(zip(("generated", "reference", "train"), (rows[places].copy() for places in chosen), strict=True))
+    made, train = roles["generated"], roles["train"]
+    made[:n] = faulty(rows, made[:n], made[n : 2 * n], train[:n], fault, rng)
+    documents = []
+    for place in range(len(names)):
+        data = {role: each[place * n : (place + 1) * n] for role, each in roles.items()}
+        images = {role: {"count": n, "in_train": 0} for role in data}
+        documents.append({"images": images, "metrics": entries(data, seed), "warnings": [], "findings": []})
+    answers = [each.answers for each, _ in class_verdicts(documents)]
     return {
-        question: [each.name for each in report.by_class.classes if each.verdict.answers[question].answer in WORSE]
-        for question in questions
+        question: [name for name, each in zip(names, answers, strict=True) if each[question].answer in WORSE]
+        for question in ("quality", "diversity", "memorised")
     }
 
 

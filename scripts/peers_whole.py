@@ -7,6 +7,7 @@ patched. Used by `parity.py`, `bench_peers.py` and the tests.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,9 @@ def random_inception(path: Path, seed: int = 0) -> None:
 PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
 
 
+NAMES = ("fd", "kd", "precision", "recall")
+
+
 def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
     """Keys of `genaudit.evaluate` for the same weights, by the tool's preset or with its preprocessing."""
     if preprocessing in PRESETS:
@@ -111,7 +115,7 @@ def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
     }
 
 
-def _evaluate(preprocessing: str, metrics: list[str]) -> Callable[[Pictures], dict[str, float]]:
+def _evaluate(preprocessing: str, metrics: list[str], engine: str = "torch") -> Callable[[Pictures], dict[str, float]]:
     def run(pictures: Pictures) -> dict[str, float]:
         import tempfile
 
@@ -119,10 +123,11 @@ def _evaluate(preprocessing: str, metrics: list[str]) -> Callable[[Pictures], di
 
         with tempfile.TemporaryDirectory() as store:
             keys = genaudit_keys(pictures, preprocessing) | {"store": store, "device": "cpu", "progress": False}
+            keys |= {"engine": engine}
             keys |= {"metric.prdc.fn.k": 3} if "prdc" in metrics else {}
             report = genaudit.evaluate(pictures.generated, pictures.reference, metrics=metrics, **keys)
         values = {name: each.value for entry in report.metrics.values() for name, each in entry.values.items()}
-        return {name: values[name] for name in ("fd", "kd", "precision", "recall") if name in values}
+        return {name: values[name] for name in NAMES if name in values}
 
     return run
 
@@ -330,3 +335,16 @@ WHOLE = (
         network=True,
     ),
 )
+if importlib.util.find_spec("openvino"):
+    WHOLE += (
+        Comparison(
+            "the same, engine=openvino",
+            "torch-fidelity",
+            "torch-fidelity",
+            _whole_torch_fidelity,
+            _evaluate("torch-fidelity", ["fd", "kd", "prdc"], "openvino"),
+            NETWORK,
+            THROUGH,
+            network=True,
+        ),
+    )

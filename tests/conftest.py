@@ -13,6 +13,8 @@ from PIL import Image
 
 # Small matrices gain nothing from threads, and two test processes run at a time: one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A network is compiled in a second, which sets of twenty images never win back; what is about OpenVINO asks for it.
+os.environ.setdefault("GENAUDIT_ENGINE", "torch")
 
 # timm's smallest residual network, 40,000 parameters, random weights: any mathematics of the spine runs on it.
 TINY = (

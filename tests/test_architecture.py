@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"atomic", "errors", "reading", "stats", "data", "measures"},
     "reports": {"atomic", "errors", "reading", "metrics"},
     "training.py": {"atomic", "errors", "reading", "resumed", "interrupts", "folder_lock"},
-    "recipe.py": {"atomic", "errors", "reading", "interrupts", "output", "reports"},
+    "recipe.py": {"atomic", "folder_lock", "errors", "reading", "interrupts", "output", "reports"},
     "tasks": LIBRARY
     | {
         *(

@@ -83,7 +83,7 @@ def test_the_metrics_notes_are_of_metrics_that_there_are_and_whole() -> None:
 def test_the_sites_notebooks_were_run_and_are_pages() -> None:
     script = runpy.run_path(str(DOCS.parent / "scripts" / "notebook_page.py"))
     notebooks = sorted((DOCS.parent / "examples" / "notebooks").glob("*.ipynb"))
-    assert notebooks
+    assert len(notebooks) >= 2
     navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
     for path in notebooks:
         text, pictures = script["notebook_page"](path, path.name)

@@ -14,7 +14,16 @@ from omegaconf import OmegaConf
 
 from genaudit.cli import hydra_arguments
 from genaudit.config_files import config_folder
-from genaudit.hydra_words import PATH_NAMES, from_python, is_override, known_keys, literal, override_of, own_folders
+from genaudit.hydra_words import (
+    PATH_NAMES,
+    from_python,
+    is_override,
+    known_keys,
+    literal,
+    names_path,
+    override_of,
+    own_folders,
+)
 
 ODD = [
     "my real (1)/x.npz", "a b", " a ", "a,b", "a=b", "lr=0.1, (run 'a')", "d\\", "\\\\", "a\\'", "'a'", '"a"', "it's",
@@ -150,3 +159,10 @@ def test_a_word_with_an_equals_sign_is_a_path_only_where_it_cannot_be_a_setting(
 )
 def test_no_two_jobs_of_a_sweep_share_a_folder(overrides: list[str], out: str) -> None:
     assert own_folders(overrides) == [out, *overrides[1:]]
+
+
+def test_a_tables_images_are_a_number_and_those_of_a_verb_a_path() -> None:
+    assert names_path("images")
+    assert names_path("+table.models.a.checkpoint")
+    assert not names_path("table.images")
+    assert not names_path("++table.images")

@@ -22,6 +22,11 @@ FILES = {path.stem: path for path in (config_folder() / "preset").glob("*.yaml")
 TF1 = RecipeOfTool(299, "torch-fidelity")  # TensorFlow 1's resize
 DINO = ("vit_large_patch14_dinov2.lvd142m", ResizeRecipe(224))
 CLIP = ("vit_large_patch14_clip_quickgelu_336.openai", ResizeRecipe(336, fit="cut"))
+# FD of ImageNet's validation images, Yang et al. 2026
+PUBLISHED = {
+    **{"fid_inception": 1.68, "convnextv2_b": 56.87, "dinov2_l14": 14.19},
+    **{"mae_vit_l16": 0.04, "siglip2_so400m": 0.60, "clip_vit_l14": 5.60},
+}
 # written from the authors' code: networks with their preprocessing, metrics, settings that are not genaudit's defaults
 AUTHORS: dict[str, tuple[list[tuple[str, Any]], list[str], dict[str, Any]]] = {
     "adm": (
@@ -36,6 +41,18 @@ AUTHORS: dict[str, tuple[list[tuple[str, Any]], list[str], dict[str, Any]]] = {
     "dgm_eval": ([DINO], ["fd", "kd", "prdc", "authpct", "ct"], {"prdc.k": 5}),
     "cmmd": ([CLIP], ["cmmd"], {"cmmd.sigma": 10}),
     "dinov2": ([DINO], ["fd"], {}),
+    "fdr6": (
+        [
+            ("fid_inception", TF1),
+            ("convnextv2_base.fcmae_ft_in22k_in1k", ResizeRecipe(224)),
+            DINO,
+            ("vit_large_patch16_224.mae", ResizeRecipe(224)),
+            ("vit_so400m_patch16_siglip_256.v2_webli", ResizeRecipe(256)),
+            ("vit_large_patch14_clip_quickgelu_224.openai", ResizeRecipe(224)),
+        ],
+        [*(f"fd@{name}" for name in PUBLISHED), "fdr"],
+        {"fdr.published": PUBLISHED},
+    ),
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import operator
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from typing import Any
 import pytest
 import torch
 
+from genaudit import recipe
 from genaudit.errors import UserError
+from genaudit.folder_lock import locked
 from genaudit.recipe import Context
 
 
@@ -141,3 +145,46 @@ def test_no_process_outlives_a_run_that_was_killed(tmp_path: Path) -> None:
         assert not [worker for worker in workers if worker.exists()]
     finally:
         run.kill()
+
+
+def test_processes_that_make_one_table_divide_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here two threads, each of which has descriptors, and so locks, of its own."""
+    monkeypatch.setattr(recipe, "POLL_SECONDS", 0.01)
+    computed: list[str] = []
+    results: list[Any] = []
+
+    def compute(name: str) -> str:
+        computed.append(name)
+        time.sleep(0.02)
+        return name
+
+    def run() -> None:
+        results.append(context(tmp_path, 1).steps({name: functools.partial(compute, name) for name in "abcdef"}))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert results == [list("abcdef")] * 2
+    assert sorted(computed) == list("abcdef")  # each by one of them
+
+
+def test_a_step_that_is_computed_elsewhere_is_waited_for_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "POLL_SECONDS", 0.01)
+    one, told = context(tmp_path, 1), list[str]()
+    place = one.folder / "locks" / "x"
+    place.mkdir(parents=True)
+    (one.folder / "steps").mkdir()
+    with locked(place, "computed"):
+        release = threading.Timer(0.1, lambda: one.folder.joinpath("steps", "x.json").write_text(_kept(5)))
+        release.start()
+        one.report = told.append
+        assert one.step("x", lambda: pytest.fail("computed twice")) == 5
+    assert told == ["x: waiting for another process, which computes it"]
+
+
+def _kept(result: Any) -> str:
+    return json.dumps({"sha256": recipe._checksum(result), "result": result})

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit import interrupts
+from genaudit import interrupts, training
 from genaudit.errors import Diverged, UserError
 from genaudit.training import fit, read_log
 
@@ -277,3 +277,51 @@ def test_a_disk_that_fills_costs_no_checkpoint_from_before_and_is_a_sentence(
     monkeypatch.undo()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
     assert torch.equal(train(tmp_path).weight, train(tmp_path / "other").weight)
+
+
+class Clock:
+    """A clock that steps and writing move on."""
+
+    def __init__(self) -> None:
+        self.now, self.written = 0.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Slow(Toy):
+    """A step a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock, self.iterations = clock, 5000
+
+    def step(self) -> float:
+        self.clock.now += 1
+        self.iteration += 1
+        return 0.0
+
+
+@pytest.mark.parametrize(("cost", "size"), [(10.0, 100), (0.0, 532_000_000), (0.0, 100), (200.0, 100)])
+def test_checkpoints_take_a_small_share_of_time_and_of_a_disk(
+    cost: float, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+
+    def save(trainer: Any, path: Path, settings: Any, seconds: float) -> None:
+        clock.written.append(clock.now)
+        clock.now += cost
+        with path.open("wb") as file:
+            file.truncate(size)  # of that length, on no disk
+
+    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(training, "_save", save)
+    fit(Slow(clock), tmp_path, log=("loss",), record=lambda loss: {"loss": loss}, every=5000, checkpoint_seconds=30)
+    gaps = np.diff(clock.written)
+    asked = max(30, min(max(cost / 0.02, size / (100e9 / 86_400)), 1800)) + cost
+    # the first comes after 30 s, when nothing is known of its cost; the last at the end of the run
+    assert clock.written[0] == 30
+    np.testing.assert_allclose(gaps[:-1], np.ceil(asked), atol=1)
+    assert len(gaps) >= 1
+    if size > 1000:
+        assert size * len(clock.written) / clock.now * 86_400 < 220e9  # 1.5 TB a day without it

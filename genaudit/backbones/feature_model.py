@@ -122,6 +122,8 @@ class FeatureModel:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""
         return f"{self.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
 
+    # Whether a forward pass does the same whatever the images show, so that a trace of one is the network.
+    fixed_graph = True
     has_classifier = False  # a trained one, as far as can be said before the weights are read
     has_map = False  # of stride 16
 

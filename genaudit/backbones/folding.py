@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-_TRACING = threading.Lock()
+TRACING = threading.Lock()
 
 
 class _Tracer(fx.Tracer):
@@ -55,7 +55,7 @@ def fold_batch_norms(network: nn.Module) -> int:
         How many normalisations were folded.
     """
     try:
-        with _TRACING:
+        with TRACING:
             graph = _Tracer().trace(network)
     except Exception:  # tracing runs the network's own code on proxies: any exception means "not traceable"
         return 0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
+from genaudit.stats.memory import Fitting
 
 if TYPE_CHECKING:
     import torch
@@ -203,6 +204,7 @@ class Generator:
         random = torch.Generator().manual_seed(seed)
         of_labels = torch.Generator().manual_seed(seed + 1)
         decoders = {label: self.decoder(device, label=label) for label in self.labels}
+        fitting = Fitting(f"generator {self.name}")
         for start in range(0, count, batch_size):
             size = min(batch_size, count - start)
             z = torch.stack([torch.randn(self.latent_dim, generator=random) for _ in range(size)]).to(device)
@@ -213,7 +215,7 @@ class Generator:
                 for place, label in enumerate(self.labels):
                     rows = torch.tensor([i for i, k in enumerate(chosen) if k == place], dtype=torch.long)
                     if len(rows):
-                        images[rows] = decoders[label](z[rows])
+                        images[rows] = torch.cat(fitting(decoders[label], z[rows]))
             yield images
 
     def _try(self, network: Network, device: str, dtype: torch.dtype | None = None) -> tuple[int, int, int]:

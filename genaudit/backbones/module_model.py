@@ -32,7 +32,9 @@ class ModuleModel(FeatureModel):
 
     Args:
         module: normalised images (N, 3, S, S) float => features (N, D), or (N, ...), which are flattened: an
-            `nn.Module`, its class, a callable, or the dotted path of one. It is copied and put into evaluation mode.
+            `nn.Module`, a method of one (`clip.encode_image`), its class, another callable, or the dotted path of one.
+            A module is copied, put into evaluation mode and moved to the run's device; any other callable is called
+            as it is, with images on that device.
         size, mean, std, interpolation, fit, crop_pct: see `FeatureModel`.
         kwargs: `module` is a class or function that makes the network of these arguments; None: a class is called
             without arguments, anything else is the network.
@@ -42,6 +44,8 @@ class ModuleModel(FeatureModel):
     Raises:
         UserError: nothing of this path, or something that is no network: says which method it lacks.
     """
+
+    fixed_graph = False  # it is the user's, and nobody knows what its forward looks at
 
     def __init__(
         self,
@@ -94,7 +98,12 @@ class ModuleModel(FeatureModel):
     def build(self) -> torch.nn.Module:
         import torch
 
-        network = copy.deepcopy(self._given) if isinstance(self._given, torch.nn.Module) else self._given
+        network = self._given
+        if isinstance(network, torch.nn.Module):
+            try:
+                network = copy.deepcopy(network)
+            except Exception as error:  # whatever the user's module holds
+                raise UserError(f"feature_model {self.name} cannot be copied ({error})") from None
         if self.checkpoint:
             if not isinstance(network, torch.nn.Module):
                 raise UserError(f"feature_model {self.name}: checkpoint= needs an nn.Module, and it is a function")
@@ -152,7 +161,27 @@ def _network(given: Any, kwargs: Mapping[str, Any] | None) -> Any:
             f"feature_model.module: {told} is a {type(found).__name__} and lacks {', '.join(lacking)}; expected an "
             "nn.Module or a callable that maps images (N, 3, S, S) to features (N, D)"
         )
-    return found
+    return _with_owner(found)
+
+
+def _with_owner(network: Any) -> Any:
+    """A method of an `nn.Module` as a module: its owner is copied and moved with it."""
+    import torch
+
+    owner = getattr(network, "__self__", None)
+    if isinstance(network, torch.nn.Module) or not isinstance(owner, torch.nn.Module):
+        return network
+
+    class Method(torch.nn.Module):
+        def __init__(self, owner: torch.nn.Module, method: str) -> None:
+            super().__init__()
+            self.owner = owner
+            self.method = method
+
+        def forward(self, images: torch.Tensor) -> Any:
+            return getattr(self.owner, self.method)(images)
+
+    return Method(owner, network.__name__)
 
 
 def lacking_methods(network: Any) -> list[str]:

@@ -60,7 +60,11 @@ class BatchRows:
             if not by_name:
                 instances.put(cfg.feature_model, _as_feature_model(feature_model))
             settings = Settings.of(cfg)
-            return cls(*metrics_of(cfg, instances, settings), settings)
+            specs, measures = metrics_of(cfg, instances, settings)
+            made = next((name for name, spec in specs.items() if spec.of), None)
+            if made is not None:
+                raise UserError(f"{made} is made of real floors, which batches do not give; genaudit evaluate has it")
+            return cls(specs, measures, settings)
 
     def roles(self, measure: str) -> set[str]:
         """The roles whose rows of a measure some metric takes."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from genaudit.reports.report import Report
 
 CLASS = "class"
+# of FiftyOne's samples
+RESERVED = {"id", "filepath", "tags", "metadata", "media_type", "media_reference", "created_at", "last_modified_at"}
 
 
 def to_fiftyone(report: Report, name: str | None = None, *, folder: str | Path | None = None) -> Any:
@@ -79,7 +81,7 @@ def to_spotlight(report: Report, *, folder: str | Path | None = None, show: bool
         from renumics import spotlight
     except ImportError:
         raise UserError("to_spotlight needs the package renumics-spotlight: pip install renumics-spotlight") from None
-    return spotlight.show(frame, dtype={"image": spotlight.Image}, **options)
+    return spotlight.show(frame, dtype={"image": "image"}, **options)
 
 
 def image_files(report: Report, folder: str | Path | None = None) -> list[Path]:
@@ -120,4 +122,4 @@ def _plain(column: Any) -> list[Any]:
 
 def _field(name: str) -> str:
     """A field's name: FiftyOne keeps some for itself, and takes no "@" of several networks."""
-    return {"id": "image_id", "filepath": "path", "tags": "image_tags"}.get(name, name.replace("@", "_at_"))
+    return f"image_{name}" if name in RESERVED else name.replace("@", "_at_")

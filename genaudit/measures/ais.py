@@ -18,6 +18,7 @@ from genaudit.errors import UserError
 from genaudit.likelihood.ais import ais, log_likelihood_bits
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import Repeats, positive_int
+from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,8 @@ class AIS(MeasureOfGenerator):
         }
 
     def batch_size(self, device: str) -> int:
-        rows = 4096 if device.startswith("cuda") else 64  # rows of one pass: images times chains
+        # rows of one pass: images times chains
+        rows = rows_that_fit(math.prod(self.generator.image_shape), 4096 if device.startswith("cuda") else 64)
         return max(1, rows // self.settings["chains"])
 
     def open(self, device: str, precision: str) -> Meter:

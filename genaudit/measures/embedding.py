@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.backbones.feature_model import FeatureModel, Output
-from genaudit.measures.measure import to_unit_range, torch_dtype
+from genaudit.measures.runners import COMPILED, OPENVINO, PYTORCH, openvino_runner, pytorch_runner, weights_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 class NetworkOutput:
     """Rows that a feature model's network gives, at the output that a subclass names.
 
-    In float32 matrix products run without TF32; `bfloat16` runs the network under autocast with float32 weights.
+    `engine` is what runs the network: "torch", "torch.compile" or "openvino" (`genaudit.measures.runners`). In float32
+    matrix products run without TF32; `bfloat16` and `float16` run the network under autocast with float32 weights.
     """
 
+    engine = PYTORCH
+    engine_note = ""  # why it is not the engine that would have been chosen
     kind: str  # the measure's name beside the feature model's
     output: Output
     columns: tuple[str, ...] | None = None
@@ -42,7 +45,8 @@ class NetworkOutput:
         return self.feature_model.weights.sha256
 
     def describe(self, precision: str) -> dict[str, Any]:
-        return {"measure": self.kind, "precision": precision, "feature_model": self.feature_model.describe()}
+        engine = {} if self.engine == PYTORCH else {"engine": self.engine}  # rows of PyTorch keep their fingerprint
+        return {"measure": self.kind, "precision": precision, "feature_model": self.feature_model.describe(), **engine}
 
     @property
     def lacks(self) -> str | None:
@@ -66,11 +70,11 @@ class NetworkOutput:
         """What stands for the network: measures with equal ones share a forward pass, by `open_together`; or None."""
         if self.output not in self.feature_model.outputs_together:
             return None
-        return json.dumps(self.feature_model.describe(), sort_keys=True)
+        return json.dumps([self.engine, self.feature_model.describe()], sort_keys=True)
 
     def open(self, device: str, precision: str) -> Meter:
-        dtype = weights_dtype(precision)
-        return self._meter(self.feature_model.network(device, dtype, output=self.output), device, precision)
+        network = self.feature_model.network(device, weights_dtype(precision), output=self.output)
+        return self._runner(network, device, precision, [self])
 
     def open_together(
         self, measures: Sequence[NetworkOutput], device: str, precision: str
@@ -78,30 +82,20 @@ class NetworkOutput:
         """The meter of several measures of this network: a batch => the rows of each, which are those of `open`."""
         outputs = [measure.output for measure in measures]
         network = self.feature_model.network_of(outputs, device, weights_dtype(precision))
-        return self._meter(network, device, precision)
+        return self._runner(network, device, precision, measures)
 
-    def _meter(self, network: torch.nn.Module, device: str, precision: str) -> Any:
-        import torch
+    def _runner(self, network: torch.nn.Module, device: str, precision: str, measures: Sequence[NetworkOutput]) -> Any:
+        if self.engine == OPENVINO:
+            return openvino_runner(network, self._probe(self.batch_size(device)), measures)
+        return pytorch_runner(network, device, precision, compiled=self.engine == COMPILED)
 
-        from genaudit.backbones.cpu_layout import arrange_for_cpu
-
-        weights, autocast = weights_dtype(precision), precision == "bfloat16"
-        layout = arrange_for_cpu(network, gradients=False) if device == "cpu" else torch.channels_last
-
-        @torch.inference_mode()
-        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> Any:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-                rows = network(to_unit_range(images, weights).contiguous(memory_format=layout))
-            return rows.float() if isinstance(rows, torch.Tensor) else tuple(each.float() for each in rows)
-
-        return meter
-
-
-def weights_dtype(precision: str) -> torch.dtype:
-    """The type of a network's weights: float64 for float64, else float32."""
-    import torch
-
-    return torch.float64 if torch_dtype(precision) is torch.float64 else torch.float32
+    def _probe(self, count: int) -> np.ndarray:
+        """(B, 3, S, S) prepared images: from grey to noise, so that no feature is nought in all."""
+        side = self.feature_model.recipe.size
+        noise = np.random.default_rng(0).standard_normal((count, side, side, 3))
+        spread = np.linspace(8, 64, count)[:, None, None, None]
+        images = np.clip(128 + spread * noise, 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(np.stack([self.prepare(each) for each in images]).transpose(0, 3, 1, 2))
 
 
 class Embedding(NetworkOutput):

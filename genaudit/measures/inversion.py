@@ -19,6 +19,7 @@ from genaudit.errors import UserError
 from genaudit.likelihood.inversion import invert, mean_squared_error
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats
+from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,8 @@ class Inverted(MeasureOfGenerator):
         }
 
     def batch_size(self, device: str) -> int:
-        rows = 4096 if device.startswith("cuda") else 64  # rows of one pass: images times restarts
+        # rows of one pass: images times restarts
+        rows = rows_that_fit(math.prod(self.generator.image_shape), 4096 if device.startswith("cuda") else 64)
         return max(1, rows // self.settings["restarts"])
 
     def open(self, device: str, precision: str) -> Meter:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from genaudit.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -64,15 +66,37 @@ class Measure(Protocol):
 
 def fingerprint(measure: Measure, precision: str) -> str:
     """The SHA-256 of the measure's description in canonical JSON: rows are kept under it."""
-    description = json.dumps(measure.describe(precision), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(description.encode()).hexdigest()
+    return _digest(measure.describe(precision))
+
+
+def features_fingerprint(measure: Measure, precision: str) -> str:
+    """The fingerprint without the engine that runs the network: rows that are equal but for rounding have one."""
+    return _digest({key: value for key, value in measure.describe(precision).items() if key != "engine"})
+
+
+def _digest(description: dict[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class EngineRefused(UserError):
+    """The engine of some measures does not take their network, or gives other rows than PyTorch.
+
+    Attributes:
+        measures: whose network it is. reason: one line.
+    """
+
+    def __init__(self, measures: Sequence[Any], reason: str) -> None:
+        self.measures, self.reason = list(measures), reason
+        model = self.measures[0].feature_model.name
+        super().__init__(f"feature_model {model}: OpenVINO does not take it ({reason}); engine=torch measures with it")
 
 
 def torch_dtype(precision: str) -> torch.dtype:
-    """The torch type of a `precision` key: float32, bfloat16 or float64."""
+    """The torch type of a `precision` key; of tf32, that of what goes in and comes out."""
     import torch
 
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[precision]
+    return torch.float32 if precision == "tf32" else getattr(torch, precision)
 
 
 def to_unit_range(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

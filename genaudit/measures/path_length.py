@@ -10,6 +10,7 @@ B images of a batch, L latent dimensions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator
 from genaudit.measures.inversion import DISTANCES, make_distance
 from genaudit.stats.bounds import Probability, probability
+from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +81,7 @@ class PathLength(MeasureOfGenerator):
         }
 
     def batch_size(self, device: str) -> int:
-        return 256 if device.startswith("cuda") else 32
+        return rows_that_fit(math.prod(self.generator.image_shape), 256 if device.startswith("cuda") else 32)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return np.zeros((1, 1, 3), np.uint8)  # the image's name is all that counts

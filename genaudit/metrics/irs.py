@@ -273,10 +273,12 @@ def prepared(
     metric: Literal["euclidean", "cosine"] = "euclidean",
     seed: int = 0,
     device: str = "cpu",
+    support: bool = True,
 ) -> Callable[[Any], dict[str, float]]:
     """The values without intervals and tests as a function of generated rows, with what is retrieved from found once.
 
-    `irs_relative` only where a reference is given.
+    `irs_relative` only where a reference is given; `support=False` leaves out the estimates of the support, which take
+    most of the time.
 
     Raises:
         Unavailable: as `judge`.
@@ -298,11 +300,10 @@ def prepared(
     def values_of(generated: Any) -> dict[str, float]:
         counts = retrieved(generated)
         n = int(counts.sum())
-        found = {
-            "irs_alpha": len(counts) / n_train,
-            "irs_inf": estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train,
-            "irs_chao1": min(1.0, chao1(counts).value / n_train),
-        }
+        found = {"irs_alpha": len(counts) / n_train}
+        if support:
+            found["irs_inf"] = estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train
+            found["irs_chao1"] = min(1.0, chao1(counts).value / n_train)
         if real is not None:
             size = min(n, int(real.sum()))
             found["irs_relative"] = float(rarefied(counts, [size])[0] / rarefied(real, [size])[0])

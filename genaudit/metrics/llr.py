@@ -39,7 +39,7 @@ from genaudit.stats.resampling import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
 POINTS = 401  # of a drawn curve
-SHOWN = 8  # images a row of the gallery
+SHOWN = 12  # images a row of the gallery
 
 Rows = Mapping[str, Any]
 
@@ -53,7 +53,8 @@ class LLR:
     controls: the ratio without the density model. A ratio that does not beat its control shows nothing of the model.
 
     Attributes:
-        auroc_raw: by log p(x). auroc_last_scale: by c_K, the contribution of the last scale.
+        auroc_raw: by log p(x). auroc_last_scale: by c_K, the contribution of the last scale; None for a model of one
+            scale (PixelCNN++, local Glow), of which it would be the log-likelihood again.
         auroc_ratio: by log p(x) - log p_general(x), with the general model, or the code length where there is none.
         auroc_ratio_code: the same with the code length, beside a general model.
         auroc_general: by -log p_general alone. auroc_code: by the code's length alone.
@@ -69,7 +70,7 @@ class LLR:
         "Hierarchies of Distributions and Features. NeurIPS 2020."
     )
     auroc_raw: Estimate = value("none", label="by log-likelihood alone", range=SHARE)
-    auroc_last_scale: Estimate = value("none", label="by the last scale alone", range=SHARE)
+    auroc_last_scale: Estimate | None = value("none", label="by the last scale alone", range=SHARE, default=None)
     auroc_ratio: Estimate = value("none", label="by the ratio to a general model", range=SHARE)
     auroc_ratio_code: Estimate | None = value("none", label="by the ratio to a code length", range=SHARE, default=None)
     auroc_general: Estimate | None = value(
@@ -166,7 +167,9 @@ def judge(
             guides=("chance",),
             controls=tuple(label for label in LABELS.values() if label.startswith("control")),
         ),
-        pictures=tuple(_extremes(roles, name, (inside, outside)) for name in ("raw", "ratio")),
+        pictures=tuple(
+            _extremes(roles, name, (inside, outside)) for name in ("raw", "last_scale", "ratio") if name in ours
+        ),
         cautions=_cautions(roles, numbers, gains, floor),
     )
 
@@ -193,6 +196,8 @@ class _Scored:
         terms = (self.log_prob, self.contributions[:, -1], self.log_prob_general, self.code[:, 0])
         clipped, last, divisor, code = (_clip(term, floor) for term in terms)
         self.scores = {"raw": clipped, "last_scale": last, "ratio": clipped - divisor, "code": -code}
+        if self.contributions.shape[1] == 1:
+            del self.scores["last_scale"]
         if self.general is not None:
             self.scores |= {"ratio_code": clipped - code, "general": -divisor}
         self.at_floor = {

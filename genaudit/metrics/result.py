@@ -177,12 +177,14 @@ class Retrieval:
     """For every generated image the index of, and distance to, its nearest image of another role; (N,) each.
 
     `held_out` is the median of that distance for held-out real images, where there are any: the yardstick.
+    `ratios`, where they are known: the distance over that to the nearest image of other content.
     """
 
     role: str
     indices: np.ndarray
     distances: np.ndarray
     held_out: float | None = None
+    ratios: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

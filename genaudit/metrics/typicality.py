@@ -28,7 +28,8 @@ class TypicalityResult:
 
     Of the generator's own samples about 95 % are (`control`); near 0 it would practically never have made such a batch.
     None where there are fewer images than a batch holds. `fractions` has every role's, `too_likely` the share of
-    batches that are atypical by being too likely, `deviation` the mean log-likelihood plus the entropy, in nats.
+    batches that are atypical by being too likely, `deviation` the mean log-likelihood plus the entropy, in nats, and
+    `detectable` the shift, in nats, that would make 80 % of batches atypical: the test sees nothing smaller reliably.
     """
 
     explanation: ClassVar[str] = (
@@ -49,6 +50,7 @@ class TypicalityResult:
     fractions: dict[str, dict[str, float]]
     too_likely: dict[str, dict[str, float]]
     deviation: dict[str, float]
+    detectable: dict[str, float]
     trials: int
     cautions: tuple[Caution, ...] = ()
 
@@ -66,8 +68,8 @@ def judge(
     """Table 2 for the roles that are played.
 
     Args:
-        generated: rows (M, D) of `measures.ais` for samples of this generator: half of them give entropy and radius,
-            the other half is the control.
+        generated: rows (M, D) of `measures.ais` for samples of this generator, which give entropy and radius. For the
+            control each half of them is judged by the other.
         reference, train, anomalies: rows of the images under test.
         trials: random batches a size, without replacement within a batch.
         confidence: the share of the model's own batches that the radius is to hold.
@@ -82,21 +84,25 @@ def judge(
         raise Unavailable("needs reference= or train=: real images whose typicality is asked for")
     columns = {role: leading(each, AIS) for role, each in roles.items()}
     samples = np.random.default_rng(seed).permutation(columns["generated"]["log_likelihood"])
-    model, control = np.array_split(samples, 2)
-    images = {"control": control} | {role: columns[role]["log_likelihood"] for role in roles if role != "generated"}
+    halves = np.array_split(samples, 2)
+    images = {role: columns[role]["log_likelihood"] for role in roles if role != "generated"}
     smallest = min(SIZES)
-    if len(model) < 2 * smallest or len(images[tested]) < smallest:
+    if len(halves[0]) < 2 * smallest or len(images[tested]) < smallest:
         raise Unavailable(
             f"needs {4 * smallest} generated and {smallest} {tested} images or more, not {len(samples)} and "
             f"{len(images[tested])}"
         )
-    found: dict[str, Typicality] = {}
-    for role, each in images.items():
+
+    def tested_by(each: np.ndarray, model: np.ndarray) -> Typicality:
         sizes = [size for size in SIZES if size <= len(each)]
-        if sizes:
-            options: dict[str, Any] = dict(sizes=sizes, trials=trials, confidence=confidence, seed=seed)
-            found[role] = typicality_test(each, generated=model, **options)
+        return typicality_test(each, generated=model, sizes=sizes, trials=trials, confidence=confidence, seed=seed)
+
+    found = {role: tested_by(each, samples) for role, each in images.items() if len(each) >= smallest}
+    controls = [tested_by(one, other) for one, other in (halves, halves[::-1])]
     fractions = {role: _by_size(each, each.typical_fraction) for role, each in found.items()}
+    control = _by_size(
+        controls[-1], tuple(np.mean([each.typical_fraction[: len(controls[-1].sizes)] for each in controls], axis=0))
+    )
     _, cautions = disagreement(columns)
     largest = max(found[tested].sizes)
     if len(samples) < ENOUGH * largest:
@@ -109,10 +115,11 @@ def judge(
         **{f"typical_fraction_{size}": share for size, share in fractions[tested].items()},
         tested=tested,
         entropy=found[tested].entropy,
-        control=fractions["control"],
-        fractions={role: each for role, each in fractions.items() if role != "control"},
+        control=control,
+        fractions=fractions,
         too_likely={role: _by_size(each, each.too_likely_fraction) for role, each in found.items()},
         deviation={role: each.deviation for role, each in found.items()},
+        detectable=_by_size(found[tested], found[tested].detectable),
         trials=trials,
         cautions=cautions,
     )

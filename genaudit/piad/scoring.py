@@ -18,6 +18,7 @@ from genaudit.errors import UserError
 from genaudit.piad import losses
 from genaudit.piad.networks import PIADNetworks
 from genaudit.piad.perceptual import Perceptual
+from genaudit.stats.memory import Fitting
 
 Reconstruction = Literal["relative_perceptual_l1", "perceptual_l1", "perceptual", "mse"]
 RECONSTRUCTIONS = ("relative_perceptual_l1", "perceptual_l1", "perceptual", "mse")
@@ -126,12 +127,17 @@ def score_batches(
     """`anomaly_score` with the reconstructions and maps, a batch at a time, in order."""
     check_reconstruction(reconstruction, perceptual)
     device = next(networks.encoder.parameters()).device
-    for start in range(0, len(images), batch_size):
+
+    def scored(batch: Any) -> Scored:
         with torch.inference_mode():
-            x = prepare(images[start : start + batch_size], networks, device)
+            x = prepare(batch, networks, device)
             y = networks.generator(networks.encoder(x))
             maps = dissimilarity_map(x, y, perceptual, reconstruction)
-            yield Scored(maps.sum((1, 2)).cpu().numpy(), y.contiguous().cpu().numpy(), maps.cpu().numpy())
+            return Scored(maps.sum((1, 2)).cpu().numpy(), y.contiguous().cpu().numpy(), maps.cpu().numpy())
+
+    fitting = Fitting("PIAD")
+    for start in range(0, len(images), batch_size):
+        yield from fitting(scored, images[start : start + batch_size])
 
 
 def check_reconstruction(reconstruction: str, perceptual: Perceptual | None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genaudit.reports.gallery import Gallery, Picture
     from genaudit.reports.values import Value
 
+SHORT = {"generated": "gen", "reference": "ref"}
 SHOWN = 20  # classes in the page's table; the others are folded
 WITH_PICTURES = 6  # classes
 PICTURES = 8  # of a class and role
@@ -106,7 +107,7 @@ def _line(each: OneClass, shown: Sequence[str], gallery: Gallery | None) -> Clas
     accuracy = each.accuracy
     return ClassLine(
         name=each.name,
-        n=" \N{MIDDLE DOT} ".join(f"{count:,} {role[:3]}" for role, count in by_role(each.n).items()),
+        n=" \N{MIDDLE DOT} ".join(f"{count:,} {SHORT.get(role, role)}" for role, count in by_role(each.n).items()),
         answers=_answers(each),
         cells=[_cell(values.get(key)) for key in shown],
         share=percent(each.share),

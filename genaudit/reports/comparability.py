@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.reports.decisions import settings_of
 from genaudit.reports.entries import ReportWarning
+from genaudit.reports.networks import features_of
 
 if TYPE_CHECKING:
     from genaudit.reports.comparison import Run
@@ -22,10 +23,7 @@ def incomparable(runs: Sequence[Run]) -> Iterable[ReportWarning]:
     fingerprints: dict[str, list[str]] = {}
     numbers: dict[str, list[str]] = {}
     for metric in metrics:
-        prints = {
-            label: run.report["measures"].get(entry["measure"], {}).get("fingerprint")
-            for label, entry, run in entries(metric)
-        }
+        prints = {label: features_of(run.report, entry["measure"]) for label, entry, run in entries(metric)}
         counts = {label: _count_text(entry["n"]) for label, entry, _ in entries(metric)}
         if len(set(prints.values())) > 1:
             groups = _groups({label: str(each)[:12] for label, each in prints.items()})

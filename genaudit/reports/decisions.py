@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.metrics.declared import result_class_of
 from genaudit.metrics.result import Declared, base_name, declared
+from genaudit.reports.networks import features_of
 from genaudit.reports.values import Value
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def why_unrankable(runs: Sequence[Run]) -> dict[str, str]:
                 found.setdefault(each["metric"], UNRANKABLE[each["code"]])
     for metric in dict.fromkeys(metric for run in runs for metric in run.report["metrics"]):
         entries = [(run, run.report["metrics"][metric]) for run in runs if metric in run.report["metrics"]]
-        measured = {run.report["measures"].get(e["measure"], {}).get("fingerprint", e["measure"]) for run, e in entries}
+        measured = {features_of(run.report, e["measure"]) or e["measure"] for run, e in entries}
         if len(measured) > 1:
             found[metric] = "it was measured differently"
         elif any(settings_of(run, metric) != settings_of(entries[0][0], metric) for run, _ in entries):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -177,15 +177,20 @@ class Gallery:
         """For every different `Retrieval` with an index in it: closest pairs and the images retrieved most often."""
         found: list[NeighbourPictures] = []
         seen: list[Retrieval] = []
-        for entry in self.report.metrics.values():
-            for drawing in entry.parts.drawings:
-                if not isinstance(drawing, Retrieval) or any(_same(drawing, old) for old in seen):
-                    continue
-                seen.append(drawing)
-                indices, distances = np.asarray(drawing.indices), np.asarray(drawing.distances, dtype=float)
-                usable = np.flatnonzero((indices >= 0) & np.isfinite(distances))
-                if len(usable):
-                    found.append(self._neighbours(drawing, indices.astype(int), distances, usable))
+        drawings = (each for entry in self.report.metrics.values() for each in entry.parts.drawings)
+        retrievals = [each for each in drawings if isinstance(each, Retrieval)]
+        for drawing in retrievals:
+            if any(_same(drawing, old) for old in seen):
+                continue
+            seen.append(drawing)
+            indices, distances = np.asarray(drawing.indices), np.asarray(drawing.distances, dtype=float)
+            usable = np.flatnonzero((indices >= 0) & np.isfinite(distances))
+            ratios = next(
+                (each.ratios for each in retrievals if each.ratios is not None and _same(each, drawing)), None
+            )
+            if len(usable):
+                drawing = replace(drawing, ratios=ratios)
+                found.append(self._neighbours(drawing, indices.astype(int), distances, usable))
         return found
 
     def grids(self) -> list[tuple[str, Grid]]:
@@ -208,7 +213,7 @@ class Gallery:
             Pair(
                 self.picture("generated", int(order[first[place]]), "generated"),
                 self.picture(role, int(retrieved[place]), role),
-                show(distances[order[first[place]]]),
+                show(distances[order[first[place]]]) + _ratio(drawing, order[first[place]]),
                 limit is not None and bool(distances[order[first[place]]] < limit),
                 int(counts[place]) - 1,
             )
@@ -271,6 +276,10 @@ def encode(image: np.ndarray) -> tuple[str, bool]:
     else:
         picture.save(stream, "PNG", optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", small
+
+
+def _ratio(drawing: Retrieval, index: int) -> str:
+    return "" if drawing.ratios is None else f", l2 ratio {show(drawing.ratios[index])}"
 
 
 def _same(first: Retrieval, second: Retrieval) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genaudit.reports.report import Report, ReportWarning
@@ -13,11 +14,28 @@ OTHER_NETWORK = "another-network"  # the code of warnings that stand with the ne
 def network_lines(report: Report) -> list[str]:
     """Each network that was used, with how images were prepared for it."""
     lines = [
-        f"{use.about['feature_model']}: {use.about['preprocessing']}"
+        f"{use.about['feature_model']}: {use.about['preprocessing']}{_run_by(use.about)}"
         for use in report.measures.values()
         if "preprocessing" in use.about
     ]
     return list(dict.fromkeys(lines))
+
+
+ENGINES = {"openvino": "OpenVINO", "torch.compile": "torch.compile"}
+
+
+def _run_by(about: Mapping[str, Any]) -> str:
+    """What runs the network; nothing where it is PyTorch as ever."""
+    if "engine" in about:
+        return f", run by {ENGINES.get(about['engine'], about['engine'])}"
+    return f", run by PyTorch ({about['engine_note']})" if "engine_note" in about else ""
+
+
+def features_of(report: Mapping[str, Any], measure: str) -> str | None:
+    """What identifies the features of a measure in report.json, whichever engine ran the network; None: not known."""
+    use = report["measures"].get(measure, {})
+    found: str | None = use.get("about", {}).get("features", use.get("fingerprint"))
+    return found
 
 
 def machine_line(report: Report) -> str:

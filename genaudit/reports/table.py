@@ -1,13 +1,19 @@
 """A recomputed table: what a recipe hands over, and the rule by which a number counts as reproduced.
 
-The verdict on a cell compares the recomputed value with the published one:
+The verdict on a cell compares the recomputed value with the published one, by the first of these that holds:
 
 - "reproduced": they differ by no more than `tolerance`, half a unit of the last published digit where the recipe
   gives no other;
-- "within interval": they differ by more, but the published value lies in the recomputed interval;
-- "same order": neither, but they have the same sign and differ by less than a factor of 10;
-- "differs": none of these;
-- "not published": a value that the paper does not give; "not computed": one that this machine could not compute.
+- "within interval": the published value lies in the recomputed interval, and the trivial value does not: an interval
+  that holds chance too speaks for neither;
+- "within 1 %": they differ by no more than a hundredth of the published value, or of its distance from the trivial one;
+- "same order": where there is a trivial value (chance: 0.5 of an AUROC, 8 bits of a pixel, a correlation of 0), both
+  lie on one side of it and their distances from it differ by less than a factor of 2; elsewhere they have the same
+  sign and differ by less than a factor of 10;
+- "differs": none of these.
+
+Where the paper prints no number, "as expected" and "not as expected" compare with what the value must be by a formula,
+a bound or the paper's words; "not published": there is nothing to compare with; "not computed": this machine could not.
 """
 
 from __future__ import annotations
@@ -18,7 +24,18 @@ from typing import Literal
 
 from genaudit.metrics.result import Cloud, Curve, Pictures
 
-CellVerdict = Literal["reproduced", "within interval", "same order", "differs", "not published", "not computed"]
+CellVerdict = Literal[
+    "reproduced",
+    "within interval",
+    "within 1 %",
+    "same order",
+    "differs",
+    "as expected",
+    "not as expected",
+    "not published",
+    "not computed",
+]
+NEAR, DISTANCES, ORDERS = 0.01, 2.0, 10.0
 Figure = Curve | Cloud | Pictures
 
 
@@ -29,10 +46,12 @@ class Cell:
     Attributes:
         row, column: its place.
         recomputed: what was computed now; None where it could not be.
-        published: what the paper prints; None where it prints nothing.
+        published: the number that the paper prints; None where it prints none.
         lower, upper: ends of the recomputed value's interval, where there is one.
         tolerance: how far apart the two may be and still be equal; None: half a unit of the last digit of `published`.
         unit, note: for people.
+        expected: in place of a printed number: what a formula, a bound or a sentence of the paper says (1 for yes).
+        trivial: what knowing nothing gives, of a bounded quantity: 0.5 of an AUROC, 0 of a correlation.
     """
 
     row: str
@@ -44,32 +63,50 @@ class Cell:
     tolerance: float | None = None
     unit: str = ""
     note: str = ""
+    expected: float | None = None
+    trivial: float | None = None
+
+    @property
+    def against(self) -> float | None:
+        """What the recomputed value is compared with: the published number, else the expected one."""
+        return self.expected if self.published is None else self.published
 
     @property
     def difference(self) -> float | None:
-        """Recomputed minus published."""
-        if self.recomputed is None or self.published is None:
+        """Recomputed minus published, or minus expected."""
+        if self.recomputed is None or self.against is None:
             return None
-        return self.recomputed - self.published
+        return self.recomputed - self.against
 
     @property
     def verdict(self) -> CellVerdict:
         """By the rule of this module."""
         if self.recomputed is None or not math.isfinite(self.recomputed):
             return "not computed"
-        if self.published is None:
+        if self.against is None:
             return "not published"
-        allowed = last_digit(self.published) / 2 if self.tolerance is None else self.tolerance
+        allowed = last_digit(self.against) / 2 if self.tolerance is None else self.tolerance
         # a decimal such as 0.1 is not exact in binary: an error of the last bits must not decide
-        slack = 1e-9 * max(abs(self.published), abs(self.recomputed))
-        if abs(self.recomputed - self.published) <= allowed + slack:
+        slack = 1e-9 * max(abs(self.against), abs(self.recomputed))
+        equal = abs(self.recomputed - self.against) <= allowed + slack
+        if self.published is None:
+            return "as expected" if equal or self._holds(self.against) else "not as expected"
+        if equal:
             return "reproduced"
-        if self.lower is not None and self.upper is not None and self.lower <= self.published <= self.upper:
+        if self._holds(self.published) and not (self.trivial is not None and self._holds(self.trivial)):
             return "within interval"
-        same_sign = self.recomputed * self.published > 0
-        if same_sign and 0.1 < self.recomputed / self.published < 10:
+        base = self.trivial or 0.0
+        ours, theirs = self.recomputed - base, self.published - base
+        if abs(ours - theirs) <= NEAR * abs(theirs) + slack:
+            return "within 1 %"
+        most = ORDERS if self.trivial is None else DISTANCES
+        if ours * theirs > 0 and 1 / most < ours / theirs < most:
             return "same order"
         return "differs"
+
+    def _holds(self, value: float) -> bool:
+        """Whether the interval, where there is one, holds a value."""
+        return self.lower is not None and self.upper is not None and self.lower <= value <= self.upper
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,19 +25,26 @@ if TYPE_CHECKING:
 
 SCHEMA = "genaudit/table/1"
 CSV_COLUMNS = (
-    *("row", "column", "published", "recomputed", "difference", "lower", "upper"),
+    *("row", "column", "published", "expected", "recomputed", "difference", "lower", "upper", "trivial"),
     *("tolerance", "unit", "verdict", "note"),
 )
 VERDICTS: tuple[CellVerdict, ...] = (
-    *("reproduced", "within interval", "same order", "differs"),
-    *("not published", "not computed"),
+    *("reproduced", "within interval", "within 1 %", "same order", "differs"),
+    *("as expected", "not as expected", "not published", "not computed"),
 )
 RULE = (
     "reproduced: the two differ by no more than half a unit of the last printed digit, or by the tolerance that the "
-    "table states; within interval: by more, but the published value lies in the recomputed interval; same order: "
-    "neither, but same sign and less than a factor of 10 apart; differs: none of these."
+    "table states; within interval: by more, but the published value lies in the recomputed interval, and chance does "
+    "not; within 1 %: of the published value, or of its distance from chance; same order: neither, but on one side "
+    "of chance, at distances from it less than a factor of 2 apart (a quantity without chance: same sign, less than a "
+    "factor of 10 apart); differs: none of these. As expected, not as expected: where the paper prints no number, "
+    "against what a formula, a bound or its words say."
 )
-COLOURS = {"reproduced": "green", "within interval": "green", "same order": "yellow", "differs": "red"}
+COLOURS = {
+    **dict.fromkeys(("reproduced", "within interval", "as expected"), "green"),
+    **dict.fromkeys(("within 1 %", "same order"), "yellow"),
+    **dict.fromkeys(("differs", "not as expected"), "red"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class CellLine:
     row: str
     cell: Cell
     published: str
+    expected: str
     recomputed: str
     difference: str
     interval: str
@@ -94,7 +102,7 @@ class CellLine:
 
     @property
     def verdict_class(self) -> str:
-        return self.cell.verdict.replace(" ", "-")
+        return self.cell.verdict.replace(" %", "").replace(" ", "-")
 
 
 def counts(table: Table) -> dict[str, int]:
@@ -161,6 +169,7 @@ def render(recomputed: Recomputed) -> str:
         "lines": lines(table),
         "intervals": any(cell.lower is not None for cell in table.cells),
         "notes": any(cell.note for cell in table.cells),
+        "expecting": any(cell.expected is not None for cell in table.cells),
         "counts": counts(table),
         "rule": RULE,
         "plots": plots,
@@ -176,7 +185,7 @@ def lines(table: Table) -> list[CellLine]:
     previous = None
     for cell in table.cells:
         low, high = _scale(table, cell.column)
-        numbers = {"left": cell.lower, "right": cell.upper, "at": cell.recomputed, "published_at": cell.published}
+        numbers = {"left": cell.lower, "right": cell.upper, "at": cell.recomputed, "published_at": cell.against}
         places = {key: _place(value, low, high) for key, value in numbers.items()}
         left, right = places["left"], places["right"]
         found.append(
@@ -184,6 +193,7 @@ def lines(table: Table) -> list[CellLine]:
                 "" if cell.row == previous else cell.row,
                 cell,
                 show_published(cell),
+                show_published(replace(cell, published=cell.expected)),
                 show(cell.recomputed, cell.lower, cell.upper),
                 _show_difference(cell),
                 show_interval(cell.lower, cell.upper),
@@ -211,10 +221,10 @@ def show_published(cell: Cell) -> str:
 
 
 def _show_difference(cell: Cell) -> str:
-    if cell.difference is None or cell.published is None:
+    if cell.difference is None or cell.against is None:
         return ""
     # 92.4 and the mean of 98.6, 84.5 and 94.1 differ in the last bits only
-    return show(0.0 if abs(cell.difference) < 1e-9 * abs(cell.published) else cell.difference)
+    return show(0.0 if abs(cell.difference) < 1e-9 * abs(cell.against) else cell.difference)
 
 
 def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:
@@ -225,9 +235,10 @@ def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, 
 
     table = recomputed.table
     shown = new_table(plain)
+    expecting = any(cell.expected is not None for cell in table.cells)
     for header, justify in (
-        ("", "left"), ("", "left"), ("published", "right"), ("recomputed", "right"), ("interval", "left"),
-        ("difference", "right"), ("verdict", "left"),
+        ("", "left"), ("", "left"), ("published", "right"), *([("expected", "right")] if expecting else []),
+        ("recomputed", "right"), ("interval", "left"), ("difference", "right"), ("verdict", "left"),
     ):  # fmt: skip
         shown.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for line in lines(table):
@@ -236,6 +247,7 @@ def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, 
             text((line.row, "bold")),
             text((line.cell.column, "")),
             text((line.published, "")),
+            *([text((line.expected, ""))] if expecting else []),
             text((line.recomputed, "bold"), (unit, "dim")),
             text((line.interval, "dim")),
             text((line.difference, "dim")),
@@ -264,9 +276,9 @@ def _place(value: float | None, low: float, high: float) -> float | None:
 def _scale(table: Table, column: str) -> tuple[float, float]:
     """The ends of the bar of a column; equal where it has no published value or only one number."""
     cells = [cell for cell in table.cells if cell.column == column]
-    if all(cell.published is None for cell in cells):
+    if all(cell.against is None for cell in cells):
         return 0.0, 0.0
-    numbers = [each for cell in cells for each in (cell.published, cell.recomputed, cell.lower, cell.upper)]
+    numbers = [each for cell in cells for each in (cell.against, cell.recomputed, cell.lower, cell.upper)]
     finite = [each for each in numbers if each is not None and math.isfinite(each)]
     low, high = min(finite), max(finite)
     margin = 0.04 * (high - low)
@@ -275,7 +287,7 @@ def _scale(table: Table, column: str) -> tuple[float, float]:
 
 def _document(cell: Cell) -> dict[str, Any]:
     numbers = {
-        key: getattr(cell, key) for key in ("published", "recomputed", "difference", "lower", "upper", "tolerance")
+        key: getattr(cell, key) for key in CSV_COLUMNS if key not in ("row", "column", "unit", "verdict", "note")
     }
     finite = {key: value if value is None or math.isfinite(value) else None for key, value in numbers.items()}
     return {"row": cell.row, "column": cell.column, **finite} | {

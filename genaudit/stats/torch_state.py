@@ -41,6 +41,21 @@ def exact_float32(device: str = "cpu") -> Iterator[None]:
 
 
 @contextmanager
+def tf32() -> Iterator[None]:
+    """Products and convolutions in float32 on CUDA round their inputs to TF32's 10 bits, as they are queued inside.
+
+    The setting is the process's: what another thread queues meanwhile rounds too, so it is held for a call of a network
+    and not for a run. One thread is inside at a time, and finds what `exact_float32` or the caller has set.
+    """
+    with _TF32:
+        undo = _put_precision("cuda", "tf32", lambda before: True)
+        try:
+            yield
+        finally:
+            undo()
+
+
+@contextmanager
 def neutral() -> Iterator[None]:
     """Gradients, autocast, default type and default device as PyTorch starts with them.
 
@@ -116,6 +131,22 @@ def _in_new_thread(work: Callable[[], Any]) -> Any:
 def _exact(kind: str) -> Undo:
     import torch
 
+    undo = [_put_precision(kind, "ieee", lambda before: before in _REDUCED)]  # an inherited "none" is left to inherit
+    if kind == "cuda" and torch.backends.cudnn.benchmark:
+        torch.backends.cudnn.benchmark = False
+        undo.append(lambda: setattr(torch.backends.cudnn, "benchmark", True))
+
+    def everything() -> None:
+        for each in reversed(undo):
+            each()
+
+    return everything
+
+
+def _put_precision(kind: str, precision: str, where: Callable[[str], bool]) -> Undo:
+    """Sets what float32 means in products, convolutions and recurrences, "ieee" or "tf32"; `where` sees what it was."""
+    import torch
+
     undo: list[Undo] = []
 
     def put(owner: Any, name: str, value: Any) -> None:
@@ -124,24 +155,23 @@ def _exact(kind: str) -> Undo:
             setattr(owner, name, value)
             undo.append(lambda: setattr(owner, name, before))
 
-    if kind == "cuda":
-        put(torch.backends.cudnn, "benchmark", False)
     if hasattr(torch.backends, "mkldnn") and hasattr(torch.backends.mkldnn, "matmul"):
         for leaf in _LEAVES[kind]:
             owner: Any = torch.backends
             for part in leaf.split("."):
                 owner = getattr(owner, part)
-            if owner.fp32_precision in _REDUCED:  # an inherited "none" is left to inherit
-                put(owner, "fp32_precision", "ieee")
+            if where(owner.fp32_precision):
+                put(owner, "fp32_precision", precision)
     else:  # before PyTorch 2.9
         if kind == "cuda":
-            put(torch.backends.cudnn, "allow_tf32", False)
+            put(torch.backends.cudnn, "allow_tf32", precision == "tf32")
         before = torch.get_float32_matmul_precision()
-        if before != "highest":
-            torch.set_float32_matmul_precision("highest")
+        wanted = "high" if precision == "tf32" else "highest"
+        if before != wanted:
+            torch.set_float32_matmul_precision(wanted)
             undo.append(lambda: torch.set_float32_matmul_precision(before))
         if kind == "cuda":
-            put(torch.backends.cuda.matmul, "allow_tf32", False)
+            put(torch.backends.cuda.matmul, "allow_tf32", precision == "tf32")
 
     def everything() -> None:
         for each in reversed(undo):
@@ -160,3 +190,4 @@ def _float32() -> Undo:
 
 _EXACT = {kind: Shared(lambda kind=kind: _exact(kind)) for kind in _LEAVES}  # type: ignore[misc]
 _FLOAT32 = Shared(_float32)
+_TF32 = threading.RLock()

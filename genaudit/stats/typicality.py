@@ -6,7 +6,9 @@ Table 2). N images are typical of the model p if
     |mean_i log p(x_i) + H| <= eps_N
 
 where H = -mean log p over samples of the model estimates its entropy, and eps_N is what 95 % of batches of N model
-samples stay within, by bootstrap. The test has two sides: a batch that is too likely is not typical either.
+samples stay within. Both come from all M samples, and both are drawn again in every bootstrap round, the batch and the
+M samples of the entropy: the radius then holds the error of H too. The test has two sides: a batch that is too likely
+is not typical either.
 
 All log-likelihoods are in one unit (nats per image, or bits per dimension), and so are H and eps_N.
 M model samples, N images per batch.
@@ -23,6 +25,8 @@ import numpy as np
 from genaudit.stats.bounds import positive_int, probability
 
 SIZES = (10, 25, 50, 75)  # Table 2
+POWER = 0.8
+DRAWS = 4_000_000  # of samples, for the entropies of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Typicality:
             samples; near 0 where the model would practically never have made such a batch.
         too_likely_fraction: fraction of batches whose mean log-likelihood exceeds -H by more than eps_N.
         deviation: mean log p of all the images, plus H: positive where they are likelier than the model's samples.
+        detectable: the shift of the mean log-likelihood, up or down, that makes 80 % of batches atypical: the test's
+            power. A smaller shift is often called typical because a batch has too few images to show it.
     """
 
     entropy: float
@@ -45,6 +51,7 @@ class Typicality:
     typical_fraction: tuple[float, ...]
     too_likely_fraction: tuple[float, ...]
     deviation: float
+    detectable: tuple[float, ...]
 
 
 def estimate_entropy(generated: Any) -> float:
@@ -97,14 +104,14 @@ def typicality_test(
     Args:
         log_likelihood: (K,) of the images under test, K >= the largest size: training images, another data set, or, as
             the control that Table 2 prints first, further model samples.
-        generated: (M,) of model samples, for the entropy.
-        held_out: of other model samples, for eps_N; if absent, half of `generated`, split at random, takes their place.
+        generated: (M,) of model samples, for the entropy, and for eps_N too where there is no `held_out`.
+        held_out: of other model samples, for eps_N alone.
         sizes: batch sizes N.
         trials: batches a size, each drawn without replacement. They overlap where K is not much larger than N·trials:
             the fraction is then about these K images rather than about what they were drawn from.
         confidence, resamples: see `typical_radius`.
 
-    Errors of H and eps_N shift the control from `confidence` by about the order of N/M: give M >= 10·N model samples.
+    The error of H widens eps_N by about N/(2M) of itself: give M >= 10·N model samples.
 
     Raises:
         ValueError: too few images or samples, values that are not finite, arguments out of range.
@@ -116,16 +123,18 @@ def typicality_test(
     positive_int("the smallest of sizes", min(sizes, default=0))
     if max(sizes) > len(images):
         raise ValueError(f"a batch of {max(sizes)} images needs at least as many log-likelihoods, not {len(images)}")
-    if held_out is None:
-        if len(samples) < 2:
-            raise ValueError("generated must hold at least two log-likelihoods, to be split")
-        samples, held_out = np.array_split(rng.permutation(samples), 2)
+    if len(samples) < 2:
+        raise ValueError("generated must hold at least two log-likelihoods")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     entropy = estimate_entropy(samples)
-    radii, typical, too_likely = [], [], []
+    own = samples if held_out is None else _log_likelihoods(held_out, "held_out")
+    entropies = _entropies(samples, resamples, rng)
+    radii, typical, too_likely, detectable = [], [], [], []
     for size in sizes:
-        radius = typical_radius(
-            held_out, size, entropy=entropy, confidence=confidence, resamples=resamples, seed=int(rng.integers(2**63))
-        )
+        null = rng.choice(own, size=(resamples, size)).mean(axis=1) + rng.choice(entropies, resamples)
+        radius = float(np.quantile(np.abs(null), confidence))
+        detectable.append(radius + max(-float(np.quantile(null, 1 - POWER)), float(np.quantile(null, POWER))))
         batches = np.stack([rng.choice(images, size=size, replace=False) for _ in range(trials)])
         deviations = batches.mean(axis=1) + entropy
         radii.append(radius)
@@ -138,7 +147,15 @@ def typicality_test(
         typical_fraction=tuple(typical),
         too_likely_fraction=tuple(too_likely),
         deviation=float(images.mean()) + entropy,
+        detectable=tuple(detectable),
     )
+
+
+def _entropies(samples: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """H of bootstrap samples of the model's samples, fewer of them where there are many samples."""
+    rounds = max(1000, min(resamples, DRAWS // len(samples)))
+    drawn = [rng.choice(samples, len(samples)).mean() for _ in range(rounds)]
+    return -np.array(drawn)
 
 
 def _log_likelihoods(values: Any, name: str) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
 from genaudit.measures.measure import Measure
+from genaudit.stats.memory import Fitting
 from genaudit.stats.torch_state import exact_float32, neutral
 from genaudit.store.measuring import Advance, Engine, ShardWriter, padded, repeated, running, to_device
 from genaudit.store.prefetch import prepared_images, stacked
@@ -59,10 +60,12 @@ class _Pass:
     meter: Callable[..., Sequence[torch.Tensor]] | None = None
     busy: float = 0.0
     waiting: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    fitting: Fitting = field(default_factory=lambda: Fitting("a network"))
 
     def open(self, engine: Engine) -> None:
         """Loads the network."""
         first: Any = self.measures[0]
+        self.fitting = Fitting(first.name, unit=_unit(first, engine))
         if len(self.measures) > 1:
             self.meter = first.open_together(self.measures, engine.device, engine.precision)
         else:
@@ -71,9 +74,12 @@ class _Pass:
 
     def timed(self, batch: torch.Tensor, digests: list[bytes]) -> Timed:
         """Rows of each measure, and the seconds that they took."""
+        import torch
+
         started = time.perf_counter()
         assert self.meter is not None
-        rows = self.meter(batch, digests)
+        parts = self.fitting(self.meter, batch, digests)
+        rows = parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
         return rows, time.perf_counter() - started
 
 
@@ -220,5 +226,10 @@ def _passes(lacking: Sequence[Lacking], engine: Engine) -> list[_Pass]:
 
 def _batch_size(measure: Any, engine: Engine) -> int:
     size: int = engine.batch_size or measure.batch_size(engine.device)
-    unit: int = measure.batch_unit(engine.device) if hasattr(measure, "batch_unit") else 1
+    unit = _unit(measure, engine)
     return -(-size // unit) * unit
+
+
+def _unit(measure: Any, engine: Engine) -> int:
+    unit: int = measure.batch_unit(engine.device) if hasattr(measure, "batch_unit") else 1
+    return unit

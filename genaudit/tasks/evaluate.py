@@ -12,6 +12,7 @@ from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.metrics.result import ROLES, base_name
 from genaudit.output import told
+from genaudit.reports.entries import MetricEntry
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
@@ -19,14 +20,16 @@ from genaudit.tasks.gate.checkpoints import find_sets, labels_of
 from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
+from genaudit.tasks.run.composed import judge_composed
 from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings
+from genaudit.tasks.run.engines import EngineChoice
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.given import Given
 from genaudit.tasks.run.judging import judge, unequal_counts, why_not
-from genaudit.tasks.run.measuring import measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.run.measuring import Measurements, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
@@ -221,6 +224,8 @@ def evaluate(
     if ranks.judges:
         told.begin_log()
     store = store or Store(settings.store)
+    engines = EngineChoice(settings, store, notify if ranks.judges else None, ranks.count)
+    engines.assign(wanted.values())
     audit = Audit(store, settings.engine)
     watched = audit.watched(roles)
     if ranks.judges:
@@ -229,9 +234,14 @@ def evaluate(
         if notify is not None:
             for line in plan.lines():
                 progress.note(line)
-    measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
-    measure_views(cfg, measurements, views, store, settings.engine, ranks, progress)
-    measure_fresh(measurements, runnable.values(), wanted, store, settings, ranks, progress)
+
+    def measured() -> Measurements:
+        found = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
+        measure_views(cfg, found, views, store, settings.engine, ranks, progress)
+        measure_fresh(found, runnable.values(), wanted, store, settings, ranks, progress)
+        return found
+
+    measurements = engines.measured(measured)
     if not ranks.judges:
         audit.keep()
         return None
@@ -239,14 +249,15 @@ def evaluate(
     for role in measurements.roles.values():
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
-    entries = {}
+    entries: dict[str, MetricEntry] = {}
     with progress.bar("judge", len(runnable), unit="metrics") as advance:
-        for name, spec in runnable.items():
-            entry = judge(spec, measurements, settings)
+        for name, spec in sorted(runnable.items(), key=lambda each: bool(each[1].of)):  # parts first
+            composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
+            entry = judge(spec, measurements, settings) if composed is None else composed
             if isinstance(entry, str):
                 reasons[name] = entry
             else:
-                entry.real = floor_of(spec, measurements, settings)
+                entry.real = {} if spec.of else floor_of(spec, measurements, settings)
                 entries[name] = entry
             advance(1)
     real = roles.get("reference")

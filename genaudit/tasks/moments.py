@@ -20,11 +20,13 @@ from genaudit import __version__
 from genaudit.atomic import atomic_write
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line, visible
-from genaudit.measures.measure import Measure, fingerprint
+from genaudit.measures.measure import Measure, features_fingerprint
 from genaudit.measures.spatial import SpatialFeatures
 from genaudit.metrics.frechet import moments
+from genaudit.output import told
 from genaudit.reports.report import ReportWarning
 from genaudit.store import Store
+from genaudit.tasks.run.engines import EngineChoice
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, weights_warnings
@@ -75,21 +77,19 @@ def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str
         measures = {measure.name: measure}
         about["feature_model"] = measure.feature_model.name
         about["weights_sha256"] = measure.weights_sha256
-        about["fingerprint"] = fingerprint(measure, settings.engine.precision)
+        about["fingerprint"] = features_fingerprint(measure, settings.engine.precision)
         if cfg.spatial:
             spatial = SpatialFeatures(measure.feature_model)
             measures[spatial.name] = spatial
-            about["fingerprint_s"] = fingerprint(spatial, settings.engine.precision)
+            about["fingerprint_s"] = features_fingerprint(spatial, settings.engine.precision)
     elif cfg.spatial:
         raise UserError(f"spatial=true needs images; {images.source} holds features")
-    measured = measure_roles(
-        {ROLE: images},
-        measures,
-        {name: {ROLE} for name in measures},
-        Store(settings.store),
-        settings.engine,
-        ranks or Ranks(),
-        Progress(settings.progress),
+    ranks, store = ranks or Ranks(), Store(settings.store)
+    needed, progress = {name: {ROLE} for name in measures}, Progress(settings.progress)
+    engines = EngineChoice(settings, store, told.note if ranks.judges else None, ranks.count)
+    engines.assign(measures.values())
+    measured = engines.measured(
+        lambda: measure_roles({ROLE: images}, measures, needed, store, settings.engine, ranks, progress)
     )
     used: Any = measured.roles[ROLE]
     contents = {name: np.array(text) for name, text in {"digest": used.digest, **about}.items()}
@@ -151,7 +151,7 @@ def moments_warnings(
                 f"distance only if they are those of {label} in this run."
             )
             warnings.append(ReportWarning("moments-of-unknown-features", metric, message))
-        elif given.about["fingerprint"] != fingerprint(measures[name], precision):
+        elif given.about["fingerprint"] != features_fingerprint(measures[name], precision):
             model, weights = given.about.get("feature_model", ""), given.about.get("weights_sha256", "")
             same = own is not None and weights == own.weights.sha256
             how = "the same weights but another resize, normalisation or precision" if same else "other weights"

@@ -6,6 +6,7 @@ import functools
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,10 @@ from genaudit.reports.console import make_console, show_files
 from genaudit.tasks.run.environment import command_line, environment, now
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving
-from genaudit.tasks.run.recipes import ALL, NamedRecipe, make, names, of_node
+from genaudit.tasks.run.recipes import ALL, NamedRecipe, changes, make, names, of_node
 from genaudit.tasks.run.settings import Settings
 
-SCALES = ("laptop", "paper")
+SCALES = ("laptop", "desk", "paper")
 AT_ONCE = 8  # a training of these tables needs a gigabyte and more of memory
 
 
@@ -65,9 +66,11 @@ def reproduce(named: NamedRecipe, cfg: Any, settings: Settings, scale: Scale, da
         seed=settings.seed,
         report=functools.partial(_report, named.name) if settings.progress else silent,
         at_once=_at_once(settings.engine.device),
+        checkpoint_seconds=float(cfg.checkpoint_seconds),
     )
     started = time.perf_counter()
     table = named.recipe.run(context)
+    table = replace(table, differs=" ".join(filter(None, (table.differs, changes(named, cfg)))))
     seconds = time.perf_counter() - started
     about = environment(cfg, settings)
     return tables.Recomputed(
@@ -91,7 +94,7 @@ def lacking(name: str, scale: Scale, sentences: list[str]) -> str:
 def scale_of(cfg: Any) -> Scale:
     """The key `scale`, checked."""
     if cfg.scale not in SCALES:
-        raise UserError(f"scale={cfg.scale}: laptop or paper is needed")
+        raise UserError(f"scale={cfg.scale}: laptop, desk or paper is needed")
     return cast(Scale, cfg.scale)
 
 

@@ -217,9 +217,9 @@ def _memorised(report: Mapping[str, Any], correction: Correction) -> Answer:
     return Answer("cannot_tell", sentence + words.silent(silent), _names(found), then)
 
 
-def smallest_pvalue(report: Mapping[str, Any], question: Question) -> float:
+def smallest_pvalue(report: Mapping[str, Any], question: Question, correction: Correction = ALONE) -> float:
     """The p-value of a question: of the votes corrected for their number, and of exact copies; NaN where none votes."""
-    found = [each.corrected for each in votes(report, question)[0]]
+    found = [each.corrected for each in votes(report, question, correction)[0]]
     if question == "memorised" and all(report["images"].get(role, {}).get("count") for role in ("train", "reference")):
         images = report["images"]
         copies, known = (images[role].get("in_train") or 0 for role in ("generated", "reference"))

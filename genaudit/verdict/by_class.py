@@ -3,6 +3,7 @@
 A class is judged as a run of its own images. With K classes the chance that any class as good as real images is called
 worse must stay the rule's level: the p-values of a question, one a class, are adjusted by Holm, and all votes of a
 class by the factor of its own. What excludes a shortfall (`as_real`) rests on intervals that share their error over K.
+A class has few images, so that a share of them has at least a binomial's error (`Correction.few`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def class_verdicts(reports: Sequence[Mapping[str, Any]]) -> list[tuple[Verdict, 
     Args:
         reports: each class as a run, with the keys that `verdict` reads.
     """
-    own = {question: np.array([smallest_pvalue(report, question) for report in reports]) for question in QUESTIONS}
+    few = Correction(few=True)
+    own = {question: np.array([smallest_pvalue(report, question, few) for report in reports]) for question in QUESTIONS}
     corrected = {question: holm(pvalues) for question, pvalues in own.items()}
     found = []
     for place, report in enumerate(reports):
@@ -36,7 +38,7 @@ def class_verdicts(reports: Sequence[Mapping[str, Any]]) -> list[tuple[Verdict, 
             for question, pvalues in own.items()
             if not np.isnan(pvalues[place])
         }
-        answers = verdict(report, Correction(factors, len(reports)))
+        answers = verdict(report, Correction(factors, len(reports), few=True))
         known = {str(question): float(each[place]) for question, each in corrected.items() if question in factors}
         found.append((answers, known))
     return found

@@ -94,10 +94,14 @@ class Correction:
 
     Attributes:
         factor: of the p-values, by question. runs: among which as many intervals share their error (Bonferroni).
+        few: the sets may be of some dozens of images. All may lie inside all parts' balls: a share of images has at
+            least the error of a difference of two binomial shares. And the error itself rests on few images
+            (`_freedom`), which the far tails of many comparisons feel.
     """
 
     factor: Mapping[str, float] = field(default_factory=dict)
     runs: int = 1
+    few: bool = False
 
     def pvalue(self, question: str, pvalue: float) -> float:
         return min(1.0, self.factor.get(question, 1.0) * pvalue)
@@ -122,7 +126,7 @@ def votes(
                 continue
             name = f"{metric}.{voter.value}" if several else voter.value
             broken = stopped or _broken(report, metric)
-            vote = None if broken else _vote(voter, name, value, entry, correction.runs)
+            vote = None if broken else _vote(voter, name, value, entry, report, correction)
             if broken:
                 silent[name] = f"its validity is in doubt ({', '.join(broken)})"
             elif vote is None:
@@ -139,7 +143,14 @@ def _broken(report: Mapping[str, Any], metric: str) -> list[str]:
     return sorted(codes)
 
 
-def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str, Any], runs: int) -> Vote | None:
+def _vote(
+    voter: Voter,
+    name: str,
+    value: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    report: Mapping[str, Any],
+    correction: Correction,
+) -> Vote | None:
     if voter.kind == "copies":
         details, inf = entry["details"], math.inf
         real = 100 * details["held_out_below"] / details["n_reference"]
@@ -148,10 +159,12 @@ def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str,
     if not real or value["value"] is None or real.get("error") is None or real.get("lower") is None:
         return None
     ours = value["value"] if real.get("generated") is None else real["generated"]
-    freedom = max(real["resamplings"] - 1, 1)
+    freedom = _freedom(voter, real, few=correction.few)
     difference = real["value"] - ours if voter.better == "higher" else ours - real["value"]
     # a floor that does not vary: any difference is beyond it
     error = max(real["error"], 1e-12 * abs(real["value"]), 1e-300)
+    if correction.few and voter.whole:
+        error = max(error, voter.whole * _binomial_error(ours / voter.whole, real, report["images"], voter.whole))
     return Vote(
         voter=voter,
         name=name,
@@ -162,9 +175,38 @@ def _vote(voter: Voter, name: str, value: Mapping[str, Any], entry: Mapping[str,
         n=real["n"],
         error=error,
         pvalue=float(special.stdtr(freedom, -difference / error)),
-        half=float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / runs)) * error,
+        half=float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / correction.runs)) * error,
         from_parts=bool(real.get("from_parts")),
     )
+
+
+TAILS = 5.0  # kurtosis of an image's influence on a score; 3 is a normal law's
+
+
+SKEWED = (
+    5.0  # degrees of freedom at most of a distance: its law, a sum of squares where sets are alike, has a long tail
+)
+
+
+def _freedom(voter: Voter, real: Mapping[str, Any], *, few: bool) -> float:
+    """Degrees of freedom of a floor's error: of its parts, and, with few images, of the images that all parts share.
+
+    A variance of n draws has itself the relative variance (kurtosis - 1) / n, one with v degrees of freedom 2 / v.
+    """
+    of_parts = float(max(real["resamplings"] - 1, 1))
+    if not few:
+        return of_parts
+    of_images = 1 / (1 / of_parts + (TAILS - 1) / 2 / real["n"])
+    return min(of_images, SKEWED) if voter.kind == "distance" else of_images
+
+
+def _binomial_error(ours: float, real: Mapping[str, Any], images: Mapping[str, Any], whole: float) -> float:
+    """Of the difference of two shares of images, by what both have in common, with two images more of each kind."""
+    n = real["n"]
+    players = n if real["source"] == "reference_halves" else max(images[real["source"]]["count"], n)
+    floor = min(max(real["value"] / whole, 0.0), 1.0)
+    common = (n * ours + players * floor + 2) / (n + players + 4)
+    return math.sqrt(common * (1 - common) * (1 / n + 1 / players))
 
 
 def _corrected(found: Sequence[Vote]) -> list[Vote]:

@@ -40,6 +40,7 @@ class Voter:
             a "distance" falls with quality and diversity alike, and speaks of quality where nothing else explains it;
             "copies" are a percentage of images with an exact p-value of the metric's own.
         says: what it is, in words, for the sentence.
+        whole: of a share of a set's images what all of them are, 1 or 100 (percent); 0: it is no such share.
     """
 
     metric: str
@@ -48,18 +49,19 @@ class Voter:
     better: Literal["higher", "lower"]
     kind: Kind
     says: str
+    whole: float = 0.0
 
 
 TABLE = (
-    Voter("prdc", "precision", "quality", "higher", "share", "precision"),
+    Voter("prdc", "precision", "quality", "higher", "share", "precision", 1.0),
     Voter("prdc", "density", "quality", "higher", "share", "density"),
     Voter("kd", "kd", "quality", "lower", "distance", "kernel distance"),
     Voter("fd", "fd", "quality", "lower", "distance", "Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance"),
-    Voter("prdc", "recall", "diversity", "higher", "share", "recall"),
-    Voter("prdc", "coverage", "diversity", "higher", "share", "coverage"),
+    Voter("prdc", "recall", "diversity", "higher", "share", "recall", 1.0),
+    Voter("prdc", "coverage", "diversity", "higher", "share", "coverage", 1.0),
     Voter("irs", "irs_alpha", "diversity", "higher", "share", "share of training images retrieved"),
     Voter("vendi", "vendi", "diversity", "higher", "count", "Vendi score"),
-    Voter("authpct", "authpct", "memorised", "higher", "share", "authentic images (AuthPct, in percent)"),
+    Voter("authpct", "authpct", "memorised", "higher", "share", "authentic images (AuthPct, in percent)", 100.0),
     Voter("train_distance", "near_copies", "memorised", "lower", "copies", "near copies of training images (percent)"),
     Voter("ct", "ct", "memorised", "higher", "count", "C_T"),
 )

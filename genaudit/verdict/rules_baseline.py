@@ -37,9 +37,12 @@ def why_incomparable(ours: Mapping[str, Any], theirs: Mapping[str, Any], metric:
 
 
 def _measured(report: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
-    """The fingerprints of what an entry's rows were measured with; names stand for those that have none."""
-    names = entry["measure"].split(" + ")
-    return [report["measures"].get(name, {}).get("fingerprint", name) for name in names]
+    """The fingerprints of what an entry's rows were measured with; names stand for those that have none.
+
+    `about.features` is the fingerprint without the engine that ran the network, where that is not PyTorch.
+    """
+    uses = {name: report["measures"].get(name, {}) for name in entry["measure"].split(" + ")}
+    return [use.get("about", {}).get("features", use.get("fingerprint", name)) for name, use in uses.items()]
 
 
 def _settings(report: Mapping[str, Any], metric: str) -> Any:

@@ -57,11 +57,11 @@ class Fig6(Exact):
                         f"{kept} of {total} {what}",
                         "IRS_inf,a",
                         mean,
-                        kept / total,
-                        low,
-                        high,
+                        lower=low,
+                        upper=high,
                         tolerance=0.05,
-                        note="published: the real share, to which the paper calls the score very close",
+                        expected=kept / total,
+                        note="expected: the real share, to which the paper calls the score very close",
                     )
                 )
             lines[f"{kind} classes"] = np.interp(np.linspace(0, 1, 61), shares, means)
@@ -209,11 +209,11 @@ class Fig8(Exact):
                         row,
                         "IRS_inf",
                         value,
-                        share,
-                        low,
-                        high,
+                        lower=low,
+                        upper=high,
                         tolerance=0.0,
-                        note="compared with the simulation's truth",
+                        expected=share,
+                        note="expected: the simulation's truth",
                     )
                 )
             lines[f"diversity {share:g}"] = np.array([value for value, _, _ in path])
@@ -228,11 +228,11 @@ class Fig8(Exact):
                     f"interval at alpha = {alpha:g}",
                     "holds the truth",
                     held,
-                    nominal,
-                    held - error,
-                    min(1.0, held + error),
+                    lower=held - error,
+                    upper=min(1.0, held + error),
                     tolerance=0.0,
-                    note=f"share of {self.repeats} simulations; published: the nominal level",
+                    expected=nominal,
+                    note=f"share of {self.repeats} simulations; expected: the nominal level",
                 )
             )
         figure = Curve(

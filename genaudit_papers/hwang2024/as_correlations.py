@@ -36,7 +36,7 @@ BLUR = (0.0, 0.5, 0.8, 1.2, 2.0)  # radius in pixels of 28
 SCORES = {"as": "AS", "as_i": "mean AS-i", "fid": "FID"}
 COLUMN = "Pearson correlation"
 POOLED = f"{COLUMN}: over all sets together, whose levels of a score differ."
-SIGNS = "Signs: published is that of most of the paper's correlations; 0 where the interval holds both signs."
+SIGNS = "Signs: expected is that of most of the paper's correlations; 0 where the interval holds both signs."
 DIFFERS = (
     "No generators that people judged: held-out images of Fashion-MNIST beside its reference images, spoiled by noise "
     f"(standard deviation {', '.join(f'{each:g}' for each in NOISE)} of 255) or blurred (radius "
@@ -127,7 +127,7 @@ class Correlations(AnomalySets):
             cells.append(self._cell(context, name, COLUMN, values, judged))
         sign = float(np.sign(sum(np.sign(cell.value or 0.0) for cell in self.published)))
         if context.scale == "laptop" and sign:
-            cells += [Cell(cell.row, f"sign of {cell.column}", _sign(cell), sign) for cell in cells]
+            cells += [Cell(cell.row, f"sign of {cell.column}", _sign(cell), expected=sign) for cell in cells]
         return cells
 
     def _cell(self, context: Context, row: str, column: str, scores: Sequence[float], quality: Sequence[float]) -> Cell:

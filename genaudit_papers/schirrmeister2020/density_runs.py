@@ -19,12 +19,10 @@ from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need
-from genaudit.reports.table import Cell
 from genaudit.training import fit
 from genaudit_papers import datasets
 from genaudit_papers.datasets import Split
-from genaudit_papers.measuring import digest_of, resized, set_need
-from genaudit_papers.published import PublishedCell, compared
+from genaudit_papers.measuring import SAVED, digest_of, resized, set_need
 
 if TYPE_CHECKING:
     from genaudit.likelihood.glow import Glow
@@ -141,19 +139,29 @@ def trained(
 ) -> Glow:
     """The model trained on images, in evaluation mode; resumes from its last checkpoint, reads back what is finished.
 
-    Models lie beside the recipes' folders, for all tables: a model takes days. Each is named by what it depends on:
-    settings, images, outliers, labels, the weights that it begins with and those of the general model.
+    Its folder is a saved model, which `density_model=` takes. Models lie beside the recipes' folders, for all tables: a
+    model takes days. Each is named by what it depends on: settings, images, outliers, labels, the weights that it
+    begins with and those of the general model.
 
     Args:
         name: of the model, a folder name. more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
     """
+    from genaudit.likelihood import saved
     from genaudit.likelihood.trainer import Trainer
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")
     trainer = Trainer(model, on, recipe, device=context.device, **more)
     content = {role: _content(each) for role, each in {"start": model, "images": on, **more}.items()}
     folder = context.training_folder(f"glow-{name}-seed{seed}", {"recipe": asdict(recipe), "seed": seed, **content})
-    fit(trainer, folder, record=_numbers, log=LOG, every=100)
+    fit(trainer, folder, record=_numbers, log=LOG, every=100, checkpoint_seconds=context.checkpoint_seconds)
+    channels, size, _ = model.image_shape
+    node = {
+        "_target_": "genaudit.likelihood.glow.Glow",
+        **{"channels": channels, "size": size, "steps": settings.steps, "hidden": settings.hidden},
+        "classes": model.classes,
+    }
+    if not (folder / SAVED).exists():
+        saved.save(model, folder, node, name=name, seed=seed, recipe=asdict(recipe))
     return model.eval()
 
 
@@ -174,12 +182,6 @@ def over_seeds(context: Context, seeds: int, name: str, one: Callable[[int], Any
     """A step for each seed; they count up from the run's. `one` takes the seed, and pickle must know it."""
     counted = range(context.seed, context.seed + seeds)
     return context.steps({f"{name}-seed{seed}": functools.partial(one, seed) for seed in counted})
-
-
-def over_seeds_compared(cell: PublishedCell, values: Sequence[float], *, unit: str = "") -> Cell:
-    """The seeds' mean beside the published number; the interval is their lowest and highest, a note lists them."""
-    note = "seeds: " + ", ".join(f"{value:.3f}" for value in values)
-    return compared(cell, float(np.mean(values)), lower=min(values), upper=max(values), unit=unit, note=note)
 
 
 def _content(given: Any) -> str:

@@ -24,9 +24,10 @@ from genaudit.training import fit
 from genaudit_papers import datasets
 from genaudit_papers.cutouts import cutouts
 from genaudit_papers.measuring import digest_of
+from genaudit_papers.over_seeds import over_seeds_compared
 from genaudit_papers.published import PublishedCell, published
 from genaudit_papers.schirrmeister2020 import density_runs
-from genaudit_papers.schirrmeister2020.density_runs import SEEDS, over_seeds, over_seeds_compared
+from genaudit_papers.schirrmeister2020.density_runs import SEEDS, over_seeds
 
 LOG = ("loss", "accuracy", "learning_rate")
 TEST = "Fashion-MNIST"
@@ -125,5 +126,12 @@ class DiscriminativeBaseline:
         content = {"images": digest_of(inside), "general": digest_of(outside)}
         about = {"settings": settings, "recipe": asdict(recipe), "channels": channels, **content}
         folder = context.training_folder(f"classifier-{name}-seed{seed}", about)
-        fit(trainer, folder, record=lambda step: {column: getattr(step, column) for column in LOG}, log=LOG, every=100)
+        fit(
+            trainer,
+            folder,
+            record=lambda step: {column: getattr(step, column) for column in LOG},
+            log=LOG,
+            every=100,
+            checkpoint_seconds=context.checkpoint_seconds,
+        )
         return lambda given: logits(model, given)

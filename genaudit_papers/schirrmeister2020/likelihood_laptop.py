@@ -29,9 +29,9 @@ from genaudit.training import read_log
 from genaudit_papers import datasets
 from genaudit_papers.cutouts import cutouts
 from genaudit_papers.measuring import digest_of
+from genaudit_papers.over_seeds import over_seeds_compared
 from genaudit_papers.published import PublishedCell
 from genaudit_papers.schirrmeister2020 import small_glows
-from genaudit_papers.schirrmeister2020.density_runs import over_seeds_compared
 
 SHOWN, TEMPERATURE = 10, 0.8
 NOTES = (
@@ -128,6 +128,7 @@ class LikelihoodLaptop:
             seed=seed,
             device=context.device,
             report=context.report,
+            checkpoint_seconds=context.checkpoint_seconds,
         )
 
     def _folder(self, context: Context, seed: int, data: _Data) -> Path:

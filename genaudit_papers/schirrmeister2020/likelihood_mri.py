@@ -23,13 +23,13 @@ from genaudit.reports.table import Table
 from genaudit.stats.auroc import auroc
 from genaudit_papers.datasets import SPLITS, Split
 from genaudit_papers.measuring import resized, set_need
+from genaudit_papers.over_seeds import over_seeds_compared
 from genaudit_papers.published import PublishedCell, published
 from genaudit_papers.schirrmeister2020.density_runs import (
     NO_LAPTOP,
     SEEDS,
     GlowSettings,
     over_seeds,
-    over_seeds_compared,
     own_recipe,
     trained,
 )

@@ -22,6 +22,7 @@ from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
+from genaudit_papers.over_seeds import over_seeds_compared
 from genaudit_papers.published import PublishedCell, published
 from genaudit_papers.schirrmeister2020 import density_runs
 from genaudit_papers.schirrmeister2020.density_runs import (
@@ -31,7 +32,6 @@ from genaudit_papers.schirrmeister2020.density_runs import (
     general_model,
     images,
     over_seeds,
-    over_seeds_compared,
     own_recipe,
     trained,
 )

@@ -22,6 +22,7 @@ from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations
 from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.training import fit
+from genaudit_papers.measuring import SAVED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,16 +95,20 @@ def train(
     seed: int,
     device: str = "cpu",
     report: Callable[[str], None] = print,
+    checkpoint_seconds: float = 30.0,
 ) -> Trained:
     """Trains the three models of a seed, or reads back what an earlier call finished.
 
     Args:
         images: (N, 28, 28) uint8, of the in-distribution. cutouts: likewise, of the general distribution.
         budget: how long. folder: of this seed; every model keeps its checkpoints and log in a folder of its own there.
-        seed: of everything random. device: where. report: takes a line for each model.
+        seed: of everything random. device: where. report: takes a line for each model. checkpoint_seconds: of `fit`.
+
+    Each model's folder is a saved model, which `density_model=` takes.
     """
     import torch
 
+    from genaudit.likelihood import saved
     from genaudit.likelihood.glow import Glow
     from genaudit.likelihood.trainer import finetune_from
 
@@ -117,7 +122,9 @@ def train(
     def fitted(name: str, model: Glow, its_images: np.ndarray, its_recipe: TrainingRecipe, **more: Any) -> Glow:
         report(f"seed {seed}: {name} model, {its_recipe.iterations} iterations")
         trainer = Timed(model, its_images, its_recipe, device=device, **more)
-        fit(trainer, folder / name, record=_numbers, log=LOG, every=100)
+        fit(trainer, folder / name, record=_numbers, log=LOG, every=100, checkpoint_seconds=checkpoint_seconds)
+        if not (folder / name / SAVED).exists():
+            saved.save(model, folder / name, NETWORK, seed=seed)
         seconds[name], skipped[name] = trainer.seconds, trainer.skipped
         return model.eval()
 

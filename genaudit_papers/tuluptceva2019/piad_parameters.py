@@ -1,6 +1,6 @@
 """PIAD's networks against the supplement: parameters that were built, and those that the printed rows add up to.
 
-Tuluptceva et al. 2019, supplement, Tables 1 to 4. The paper prints no totals, so the published value of a cell is what
+Tuluptceva et al. 2019, supplement, Tables 1 to 4. The paper prints no totals, so the expected value of a cell is what
 its rows give: a convolution of k x k filters has k·k·C_in·C_out weights and C_out biases; a block has two 3x3
 convolutions, and a 1x1 on its skip connection where it changes the number of filters; the conv-act-conv block always
 has one.
@@ -58,7 +58,8 @@ class PIADParameters:
             row = f"{name}, {channels} channel{'s' * (channels > 1)}"
             built = context.step(f"{name}-{channels}", partial(parameters, name, channels))
             for network in NETWORKS:
-                cells.append(Cell(row, network, built[network], counted(rows, network, channels), note=table))
+                expected = counted(rows, network, channels)  # a sum over printed rows: the paper prints no number
+                cells.append(Cell(row, network, built[network], expected=expected, note=table))
         return Table(
             name="piad_parameters",
             title="PIAD's networks: numbers of parameters",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.backbones.weight_files import VGG19_FILE, hub_checkpoints
+from genaudit.measures.piad import PreparedPixels
 from genaudit.piad.recipe import TrainingRecipe
 from genaudit.recipe import Context, Need
 from genaudit.training import fit, read_log
@@ -22,6 +23,7 @@ from genaudit_papers.measuring import digest_of
 from genaudit_papers.tuluptceva2019 import one_class
 
 if TYPE_CHECKING:
+    from genaudit.piad.convergence import Convergence
     from genaudit.piad.perceptual import Perceptual
 
 LOG = ("critic_image", "critic_latent", "reconstruction", "gamma_generator", "gamma_encoder")
@@ -57,13 +59,15 @@ class PIADSettings:
 class ScoredRun:
     """Scores (N,) of the test images, their reconstructions (N, C, S, S) in [-1, 1], and the training's log.
 
-    `seconds`: CPU seconds of training and scoring, those of an earlier call that was cut off estimated.
+    `seconds`: CPU seconds of training and scoring, those of an earlier call that was cut off estimated. `reached`: how
+    the loss of the normal test images compares with that of the class mean and of PCA-8; it chooses nothing.
     """
 
     scores: np.ndarray
     reconstructions: np.ndarray
     log: dict[str, np.ndarray]
     seconds: float
+    reached: Convergence
 
 
 def train_and_score(
@@ -75,13 +79,14 @@ def train_and_score(
     name: str,
     seed: int,
 ) -> ScoredRun:
-    """Trains on a split's normal images and scores its test images.
+    """Trains on a split's normal images and scores its test images; the model can be had as `piad_model=FOLDER`.
 
     Args:
         name: of the training's folder, for people: the folder is named by content.
     """
+    from genaudit.piad.convergence import convergence
     from genaudit.piad.networks import ARCHITECTURES, build
-    from genaudit.piad.saved import identity
+    from genaudit.piad.saved import RECORD, Model, identity, save
     from genaudit.piad.scoring import score_batches
     from genaudit.piad.trainer import Trainer
 
@@ -106,18 +111,31 @@ def train_and_score(
         return {name: numbers[name] for name in LOG}
 
     start = time.process_time()
-    fitted = fit(trainer, folder, record=record, log=LOG, every=10)
+    fitted = fit(trainer, folder, record=record, log=LOG, every=10, checkpoint_seconds=context.checkpoint_seconds)
     # what a run that was cut off had spent is not on this process's clock
     done = trainer.iteration - fitted.resumed
     training = (time.process_time() - start) * trainer.iteration / done if done else fitted.seconds
     start = time.process_time()
     scored = list(score_batches(networks, split.test, perceptual, loss))
     seconds = training + time.process_time() - start
+    pixels = PreparedPixels(architecture.size, networks.image_shape[0]).describe()
+    node = {"_target_": f"genaudit.piad.perceptual.{settings.network}"}
+    if not (folder / RECORD).exists():
+        save(
+            Model(networks, architecture, perceptual, loss, pixels),
+            folder,
+            node,
+            seed=seed,
+            recipe=dict(settings.recipe),
+        )
+    reached = convergence(networks, split.train, split.test[: split.normal], perceptual, loss, held_out=True)
+    context.report(f"{name}: {reached.sentence}")
     return ScoredRun(
         np.concatenate([part.scores for part in scored]),
         np.concatenate([part.reconstructions for part in scored]),
         read_log(folder),
         seconds,
+        reached,
     )
 
 

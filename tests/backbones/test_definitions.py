@@ -48,12 +48,15 @@ class Definition:
 
 AUTHORS = {
     "clip_vit_b32": Definition(512, 224, "bicubic", CLIP, "QuickGELU", "token", 1e-5),
+    "clip_vit_l14": Definition(768, 224, "bicubic", CLIP, "QuickGELU", "token", 1e-5),
     "clip_vit_l14_336": Definition(768, 336, "bicubic", CLIP, "QuickGELU", "token", 1e-5, "cut"),  # for CMMD
     "convnext_t": Definition(768, 224, "bicubic", IMAGENET, "GELU", "avg", 1e-6),
+    "convnextv2_b": Definition(1024, 224, "bicubic", IMAGENET, "GELU", "avg", 1e-6),
     "convnext_xl_22k": Definition(2048, 224, "bicubic", IMAGENET, "GELU", "avg", 1e-6),
     "dino_vit_s16": Definition(384, 224, "bicubic", IMAGENET, "GELU", "token", 1e-6),
     "mae_vit_b16": Definition(768, 224, "bicubic", IMAGENET, "GELU", "token", 1e-6),
     "mae_vit_l16": Definition(1024, 224, "bicubic", IMAGENET, "GELU", "token", 1e-6),
+    "siglip2_so400m": Definition(1152, 256, "bicubic", HALF, "GELUTanh", "map", 1e-6),  # jax.nn.gelu is the tanh form
     "resnet50": Definition(2048, 224, "bilinear", IMAGENET, "ReLU", "avg"),
     "vit_s16": Definition(384, 224, "bicubic", HALF, "GELU", "token", 1e-6),
     **{
@@ -69,7 +72,8 @@ VALIDATED = {"vit_s16", "convnext_t", "dinov2_s14"}
 def made(name: str) -> FeatureModel:
     config = OmegaConf.load(config_folder() / "feature_model" / f"{name}.yaml")
     config["offline"] = True
-    for key, value in {"name": "resnet18", "architecture": "resnet18"}.items():
+    own = {"module": "torch.nn.Flatten", "size": 8, "mean": [0.0] * 3, "std": [1.0] * 3}
+    for key, value in {"name": "resnet18", "architecture": "resnet18", **own}.items():
         if OmegaConf.is_missing(config, key):
             config[key] = value
     model: FeatureModel = instantiate(config)

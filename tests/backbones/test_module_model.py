@@ -48,6 +48,19 @@ def test_features_are_the_networks_of_normalised_images_and_it_stays_as_it_was()
     assert network.layer.weight.requires_grad
 
 
+def test_a_method_of_a_module_is_evaluated_with_a_copy_of_its_owner() -> None:
+    network = small().train()
+    model = ModuleModel(network.forward, **PREPARED)
+    images = torch.rand(5, 3, 8, 8)
+    assert torch.equal(model.network()(images), ModuleModel(small(), **PREPARED).network()(images))
+    assert network.training  # and its running means are as they were
+    assert torch.equal(network.norm.running_mean, small().norm.running_mean)
+    assert model.weights.sha256 != ModuleModel(small(1).forward, **PREPARED).weights.sha256
+    network.handle = (value for value in range(3))
+    with pytest.raises(UserError, match="cannot be copied"):
+        ModuleModel(network, **PREPARED).network()
+
+
 def different() -> Iterator[tuple[str, Any]]:
     yield "weights", small(1)
     yield "gain", small(gain=2.0)

@@ -44,7 +44,6 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setitem(sys.modules, "fiftyone", fiftyone)
     shown: list[Any] = []
     renumics, spotlight = types.ModuleType("renumics"), types.ModuleType("renumics.spotlight")
-    spotlight.Image = "image type"  # type: ignore[attr-defined]
     spotlight.show = lambda frame, dtype, **options: shown.append((frame, dtype, options)) or "viewer"  # type: ignore[attr-defined]
     renumics.spotlight = spotlight  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "renumics", renumics)
@@ -77,7 +76,7 @@ def test_fiftyone_has_a_sample_an_image_with_its_columns(report, packages) -> No
 def test_spotlight_has_the_table_with_the_images(report, packages) -> None:
     assert to_spotlight(report, port=8123) == "viewer"
     frame, dtype, options = packages[0]
-    assert dtype == {"image": "image type"}
+    assert dtype == {"image": "image"}
     assert options == {"port": 8123}
     assert frame["name"].tolist() == list(report.images["name"])
     assert all(Path(path).is_file() for path in frame["image"])

@@ -58,6 +58,40 @@ def test_false_alarms_are_those_asked_for() -> None:
     assert all(0 < fraction < 0.05 for fraction in result.too_likely_fraction)
 
 
+@pytest.mark.parametrize("size", [10, 75])
+def test_few_samples_of_the_model_leave_its_own_batches_typical_and_shifted_ones_not(size: int) -> None:
+    """Over fresh models of 160 samples; each of its own batches should be typical with 95 %, a shifted one rarely."""
+    own, shifted, seen = [], [], []
+    for seed in range(60):
+        generated = log_likelihood(160, seed=3 * seed)
+        # the shift that 98.5 % of batches of this size show where entropy and radius are known
+        away = (1.96 + 2.17) * math.sqrt(DIMS / 2 / size)
+        options: dict[str, Any] = dict(generated=generated, sizes=(size,), trials=20, resamples=1000, seed=seed)
+        fresh = log_likelihood(2000, seed=3 * seed + 1)
+        own.append(typicality_test(fresh, **options).typical_fraction[0])
+        found = typicality_test(fresh - away, **options)
+        shifted.append(found.typical_fraction[0])
+        seen.append(found.detectable[0] / away)
+    # 60 models, whose own shares spread by 0.1 or less: 4 standard errors of 0.013
+    assert np.mean(own) == pytest.approx(0.95, abs=0.052)
+    # H's error widens the radius by up to sqrt(1 + 75/160) - 1 = 0.21 of 1.96 s and moves it by as much: of the
+    # 4.13 s of the shift 3.7 s are left on average, and sqrt(1 + 75/160) = 1.21 s is the spread: P(z > 1.46) = 7 %.
+    # Entropy and radius from a quarter of the samples each, without the entropy's error, call 30 % of them typical.
+    assert np.mean(shifted) < 0.13
+    # 80 % instead of 98.5 %: (1.96 + 0.84) / 4.13 = 0.68, wider by H's error
+    assert 0.6 < np.mean(seen) < 0.95
+
+
+def test_what_is_detectable_is_seen_in_four_of_five_batches() -> None:
+    generated = log_likelihood(20_000, seed=1)
+    shift = typicality_test(generated, generated=generated, sizes=(25,)).detectable[0]
+    for sign in (-1, 1):
+        images = log_likelihood(20_000, seed=2) + sign * shift
+        found = typicality_test(images, generated=generated, sizes=(25,), trials=2000)
+        # 80 % on the side that is harder to see (chi² is skewed), more on the other; binomial 0.009
+        assert 0.8 - 4 * 0.009 < 1 - found.typical_fraction[0] < 0.93
+
+
 def test_shifted_images_are_less_and_less_typical_and_never_too_likely() -> None:
     result = typicality_test(log_likelihood(5000, shift=0.5, seed=5), generated=log_likelihood(10_000))
     # E log p falls by D·0.25/2 = 1.25; s = sqrt((D/2)/N) = 0.26 at N = 75, so that the mean lies 4.8 s out.

@@ -84,6 +84,18 @@ def test_without_a_general_model_the_code_length_stands_for_it() -> None:
     assert {each.better for each in shown.values()} == {"none"}
 
 
+def test_a_model_of_one_scale_has_no_last_scale() -> None:
+    one_scale = [{**each, "density": each["density"][:, [0, 0]]} for each in (IN, OUT)]
+    found = judge(generated=one_scale[0], anomalies=one_scale[1], bootstraps=5)
+    assert found.auroc_last_scale is None
+    assert "auroc_last_scale" not in describe(found, "llr").values
+    assert "last scale" not in found.curves.lines
+    assert found.auroc_raw == judge(generated=IN, anomalies=OUT, bootstraps=5).auroc_raw
+    titles = [each.title for each in judge(generated=IN, anomalies=OUT, bootstraps=5).pictures]
+    assert titles == [f"Extreme images by {name}" for name in ("log-likelihood", "last scale", "ratio")]
+    assert len(found.pictures) == 2
+
+
 def test_swapping_the_sides_gives_complements() -> None:
     one = judge(generated=GENERATED, reference=IN, anomalies=OUT, bootstraps=5)
     other = judge(generated=GENERATED, reference=OUT, anomalies=IN, bootstraps=5)
@@ -124,7 +136,7 @@ def test_the_curves_have_the_areas_and_the_galleries_the_extremes() -> None:
     # Steps of 1/40 on a grid of 1/400: the mean is the area up to a grid step a corner.
     area = found.curves.lines["log-likelihood"].mean()
     assert area == pytest.approx(found.auroc_raw, abs=41 / 401)
-    by_ratio = found.pictures[1]
+    by_ratio = found.pictures[-1]
     ratio = np.float64(OUT["density"][:, 0]) - np.float64(OUT["general"][:, 0])
     assert by_ratio.rows[2].cells[0] == RoleImage("anomalies", int(ratio.argmax()))
     assert by_ratio.rows[3].cells[0] == RoleImage("anomalies", int(ratio.argmin()))

@@ -52,13 +52,13 @@ def test_idealised_scores_are_one_minus_e_to_the_minus_alpha(tmp_path: Path) -> 
     # the two that the paper has wrong
     assert cell(table, "Table 6", "alpha 7/3").recomputed == pytest.approx(90.31, abs=0.01)
     assert verdicts["Table 6", "alpha 7/3"] == "same order"
-    assert verdicts["Table 5", "alpha 16"] == "same order"
+    assert verdicts["Table 5", "alpha 16"] == "within 1 %"
 
 
 def test_a_wrong_published_number_changes_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "reproduced"
     plant(monkeypatch, "dombrowski2025", "Table 4", ("Idealized", "cosine alpha 6"), "99.76")
-    assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "same order"
+    assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "within 1 %"
     plant(monkeypatch, "dombrowski2025", "Table 4", ("Idealized", "cosine alpha 6"), "-99.75")
     assert cell(run(Idealised(), tmp_path), "Table 4", "alpha 6").verdict == "differs"
 
@@ -80,7 +80,7 @@ def test_of_the_quotations_of_section_s9_one_is_not_in_table_s2(tmp_path: Path) 
 def test_the_threshold_of_section_11_is_one_count_above_the_printed_one(tmp_path: Path) -> None:
     table = run(Section11(), tmp_path)
     threshold = cell(table, "reject if fewer are learned than", "value")
-    assert (threshold.recomputed, threshold.published, threshold.verdict) == (48745, 48744, "same order")
+    assert (threshold.recomputed, threshold.published, threshold.verdict) == (48745, 48744, "within 1 %")
     # known levels: 4.963 % and 4.669 %
     assert cell(table, "level of the exact threshold", "value").recomputed == pytest.approx(4.963, abs=5e-4)
     assert cell(table, "level of the printed threshold", "value").recomputed == pytest.approx(4.669, abs=5e-4)
@@ -88,8 +88,8 @@ def test_the_threshold_of_section_11_is_one_count_above_the_printed_one(tmp_path
 
 def test_theorem_1_holds_by_law_and_by_simulation(tmp_path: Path) -> None:
     table = run(Theorem1(n_train=200, shares=(1.0, 0.5, 0.1), rates=(0.5,), repeats=300), tmp_path)
-    assert {each.verdict for each in table.cells} <= {"reproduced", "within interval"}
-    assert cell(table, "K/N = 0.5, alpha = 0.5", "mean of the law").verdict == "reproduced"
+    assert {each.verdict for each in table.cells} == {"as expected"}
+    assert {each.published for each in table.cells} == {None}  # the paper gives formulas, no numbers
     assert not [each for each in table.cells if each.row.startswith("K/N = 1,") and "below" in each.column]
 
 
@@ -113,7 +113,7 @@ def test_sixty_samples_reject_what_fig_7_says(tmp_path: Path) -> None:
 
 def test_bounds_of_fig_8_hold_the_truth_as_often_as_they_say(tmp_path: Path) -> None:
     table = run(Fig8(n_train=5000, shares=(0.25, 0.5), rates=(0.1, 0.3), repeats=40), tmp_path)
-    assert cell(table, "interval at alpha = 0.1", "holds the truth").verdict in ("reproduced", "within interval")
+    assert cell(table, "interval at alpha = 0.1", "holds the truth").verdict == "as expected"
 
 
 def test_fig_9_is_reproduced(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ SHAPES = {
     ("modern_gans", "Table 1"): (9, 2),
     ("modern_gans", "Table 2"): (3, 12),
     ("modern_gans", "Table 3"): (5, 2),
+    ("raisa2025", "Table 3"): (30, 6),
+    ("raisa2025", "Table 4"): (30, 6),
     ("tuluptceva2019", "Table 1"): (2, 6),
     ("tuluptceva2019", "Table 2"): (22, 9),
     ("tuluptceva2019", "Table 3 (left)"): (3, 2),
@@ -45,6 +47,7 @@ NAMED = {
         *("Table 4", "Table 5", "Table 6", "Section 11"),
     ],
     "modern_gans": ["Fig. 3", "Fig. 4", "Fig. 7", "Fig. 8", "Fig. 9", "Table 1", "Table 2", "Table 3"],
+    "raisa2025": ["Table 3", "Table 4"],
     "tuluptceva2019": [
         "Table 1",
         "Table 2",
@@ -85,11 +88,15 @@ def test_every_file_of_numbers_belongs_to_one_table() -> None:
 
 
 def test_cells_are_numbers_dashes_or_marked_as_unreadable() -> None:
-    """Where a table of results is not a number it says so; only the supplement's tables of layers hold words."""
+    """Where a table of results is not a number it says so; only the supplement's tables of layers hold words.
+
+    The tables of sanity checks print T, F, H and L: passed, failed, passed as a high or as a low metric.
+    """
     for table in tables():
         for cell in table:
             if cell.value is None and not table.where.startswith("supplement, Table"):
-                assert cell.printed in ("", "-", "40 attrib."), (table.paper, table.table, cell)
+                words = "TFHL" if table.paper == "raisa2025" else ("", "-", "40 attrib.")
+                assert cell.printed in words, (table.paper, table.table, cell)
     unreadable = [cell for table in tables() for cell in table if cell.printed == UNREADABLE]
     assert len(unreadable) == 10  # the encoders of PIAD's supplement, Tables 3 and 4
     assert all(cell.row.startswith("encoder") for cell in unreadable)
@@ -153,12 +160,14 @@ def test_an_unknown_table_or_cell_names_those_there_are() -> None:
     ("printed", "recomputed", "verdict"),
     [
         ("0.650", 0.6505, "reproduced"),
-        ("0.650", 0.6506, "same order"),
+        ("0.650", 0.6506, "within 1 %"),
+        ("0.650", 0.66, "same order"),
         ("<0.0001*", 0.00005, "reproduced"),
         ("<0.0001*", 0.0002, "same order"),
         ("< 0.05", -0.2, "reproduced"),
         ("> 0.8", 0.81, "reproduced"),
         ("> 0.8", 0.79, "same order"),
+        ("> 0.8", 0.795, "within 1 %"),
         ("> 0.8", -0.81, "differs"),
         ("-", 1.0, "not published"),
     ],

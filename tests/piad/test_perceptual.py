@@ -15,6 +15,7 @@ from torchvision.models import vgg19
 
 from genaudit.errors import UserError
 from genaudit.piad import perceptual as P
+from genaudit.reading import sha256_of_file
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, shape in shapes.items():
         scale = (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1 else 0.1
         state[f"features.{name}"] = torch.randn(shape, generator=generator) * scale
-    path = tmp_path_factory.mktemp("vgg") / P.VGG19_FILE
+    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
     torch.save(state | {"classifier.0.bias": torch.zeros(1)}, path)
     return path
 
@@ -114,6 +115,16 @@ def test_missing_or_foreign_weights_are_named(tmp_path: Path, monkeypatch: pytes
     for load in (P.vgg19_relu42, P.efficientnet_lite0):
         with pytest.raises(UserError, match=r"other\.pth"):
             load(other)
+
+
+def test_a_file_whose_name_states_another_hash_is_refused(vgg_file: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / P.VGG19_FILE
+    renamed.hardlink_to(vgg_file)
+    with pytest.raises(UserError, match=r"vgg19-dcbb9e9d\.pth is not the file that its name says"):
+        P.vgg19_relu42(renamed)
+    stated = tmp_path / f"vgg19-{sha256_of_file(vgg_file)[:8]}.pth"
+    stated.hardlink_to(vgg_file)
+    assert P.vgg19_relu42(stated).weights == stated
 
 
 def test_code_in_a_weight_file_does_not_run(tmp_path: Path) -> None:

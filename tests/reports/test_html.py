@@ -148,6 +148,14 @@ def test_the_closest_pairs_come_first_and_favourites_are_counted():
     assert not any(each.near for each in found.pairs), "without held-out images nothing says what is near"
     assert [(each.name, each.note) for each in found.favourites] == [("#2", "2×")]
     assert (found.distinct, found.count) == (3, 4)
+    # ratios of another metric that retrieved the same images stand beside the distances
+    ratios = Retrieval("train", indices, distances, ratios=np.array([0.5, 0.25, 1.0, 1.0, 0.75, 1.0]))
+    entries = {
+        "irs": MetricEntry("irs", result, {}, "m"),
+        "own": MetricEntry("own", Retrieved(1, retrieval=ratios), {}, "m"),
+    }
+    (found,) = Gallery(Report("", "", {}, {}, 0, {}, {}, entries)).neighbours()
+    assert [each.distance for each in found.pairs][:2] == ["0.1000, l2 ratio 0.2500", "0.2000, l2 ratio 0.7500"]
     assert len(Gallery(make_report(40, pictures=False)).neighbours()[0].pairs) == PAIRS
 
 

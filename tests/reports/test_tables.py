@@ -26,6 +26,9 @@ def example(**more: object) -> Table:
         Cell("d", "score", -5.0, 0.1),
         Cell("e", "score", 0.3),
         Cell("f", "score", math.nan, 0.1),
+        Cell("g", "yes or no", 1.0, expected=1.0),
+        Cell("h", "yes or no", 0.0, expected=1.0),
+        Cell("i", "score", 100.9, 100.0),
     )
     x = np.linspace(0, 1, 5)
     figures = (
@@ -34,7 +37,7 @@ def example(**more: object) -> Table:
         Pictures("pictures", ("one",), (PictureRow("row", (np.zeros((4, 4), np.uint8),)),)),
     )
     values = {"title": "Title & more", "source": "Somebody 2020", "differs": "the data <i>", "notes": ("a note",)}
-    return Table("example", cells=cells, scale="laptop", figures=figures, **(values | more))  # type: ignore[arg-type]
+    return Table("example", scale="laptop", figures=figures, **({"cells": cells} | values | more))  # type: ignore[arg-type]
 
 
 def test_the_json_holds_every_cell_with_its_verdict_and_null_for_what_is_not_finite(tmp_path: Path) -> None:
@@ -42,6 +45,7 @@ def test_the_json_holds_every_cell_with_its_verdict_and_null_for_what_is_not_fin
     document = json.loads(files["example.json"].read_text())
     assert document["schema"] == "genaudit/table/1"
     verdicts = ["reproduced", "within interval", "same order", "differs", "not published", "not computed"]
+    verdicts += ["as expected", "not as expected", "within 1 %"]
     assert [cell["verdict"] for cell in document["cells"]] == verdicts
     assert document["verdicts"] == dict.fromkeys(verdicts, 1)
     assert document["cells"][1]["difference"] == pytest.approx(-0.1)
@@ -80,8 +84,10 @@ def test_the_page_is_self_contained_escapes_everything_and_draws_the_figures() -
     assert "img" in page.tags
     for escaped in ("a &lt;b&gt;", "&lt;script&gt;", "the data &lt;i&gt;", "data &lt;x&gt;", "Title &amp; more"):
         assert escaped in text
-    for verdict in ("reproduced", "within interval", "same order", "differs", "not published", "not computed"):
-        assert verdict in text
+    for cell in example().cells:
+        assert cell.verdict in text
+    assert ">expected</th>" in text
+    assert ">expected</th>" not in render(Recomputed(example(cells=example().cells[:3])))
 
 
 def test_a_published_number_is_shown_with_the_digits_that_were_printed() -> None:

@@ -214,3 +214,30 @@ def test_a_bar_counts_images_and_time_is_shared_out(make_images: Callable[..., P
     assert told[0] == -10
     assert sum(told[1:]) == 10
     assert all(each.seconds > 0 for each in results)
+
+
+class Small(Corner):
+    """Runs on a device that takes three images at a time."""
+
+    def open_together(self, measures: Sequence[Any], device: str, precision: str) -> Any:
+        meter = super().open_together(measures, device, precision)
+
+        def limited(images: torch.Tensor, digests: list[bytes]) -> Any:
+            if len(images) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return meter(images, digests)
+
+        return limited
+
+
+@pytest.mark.filterwarnings("ignore:.*do not fit")
+def test_batches_that_do_not_fit_are_halved_and_the_rows_are_the_same(
+    make_images: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = open_images(str(make_images("a", 21)))
+    engine = Engine(batch_size=16)
+    pair = [Small(6, network="n"), Small(6, shift=2, network="n")]
+    found = Store(tmp_path / "halved").measure_all(images, pair, engine)
+    whole = Store(tmp_path / "whole").measure_all(images, [Corner(6), Corner(6, shift=2)], engine)
+    for one, other in zip(found, whole, strict=True):
+        assert np.array_equal(np.asarray(one.rows), np.asarray(other.rows))

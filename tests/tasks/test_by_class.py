@@ -83,7 +83,12 @@ def test_a_class_scores_as_a_run_of_its_images_alone(report, tmp_path: Path) -> 
         for name, value in theirs.values.items():
             assert mine.values[name].value == pytest.approx(value.value, rel=1e-9, nan_ok=True), name
             assert (mine.values[name].lower, mine.values[name].upper) == (value.lower, value.upper), name
-            assert (mine.values[name].real is None) == (value.real is None)
+            floor = mine.values[name].real
+            if name in ("irs_inf", "irs_chao1"):  # estimates of which no verdict asks have no floor
+                assert floor is None
+            elif value.real is not None:
+                assert (floor.n, floor.source) == (value.real.n, value.real.source)
+                assert floor.value == pytest.approx(value.real.value, rel=1e-9)
     assert "fd" not in one.metrics
     assert any("Not by class: fd" in each for each in report.by_class.remarks)
 
@@ -125,8 +130,16 @@ def documents(pvalues: list[float]) -> list[dict[str, Any]]:
 
     found = []
     for pvalue in pvalues:
-        error = 0.4 / -special.stdtrit(999, pvalue)
-        real = {"value": 0.8, "lower": 0.7, "upper": 0.9, "n": 50, "error": error, "resamplings": 1000}
+        error = 0.4 / -special.stdtrit(1 / (1 / 999 + 2 / 50), pvalue)  # of 1,000 parts of 50 images
+        real = {
+            "value": 0.8,
+            "lower": 0.7,
+            "upper": 0.9,
+            "n": 50,
+            "error": error,
+            "resamplings": 1000,
+            "source": "reference_halves",
+        }
         values = {"precision": {"value": 0.4, "real": real}}
         found.append({
             "images": {role: {"count": 50} for role in ("generated", "reference")}, "warnings": [],
@@ -145,6 +158,28 @@ def test_verdicts_are_corrected_for_the_number_of_classes() -> None:
     assert found[0][1]["quality"] == pytest.approx(0.036, rel=1e-6)
     # step down: the second smallest of two is not multiplied
     assert [each.quality.answer for each, _ in class_verdicts(documents([0.001, 0.02]))] == ["worse", "worse"]
+
+
+def test_a_floor_that_did_not_vary_condemns_no_class_of_few_images() -> None:
+    """Where all parts of the real images lie in the balls their share has no error by parts: 46 of 50 may be chance."""
+    from scipy import stats
+
+    documents_of = {}
+    for share in (0.92, 0.7):
+        (one,) = documents([0.01])
+        precision = one["metrics"]["prdc"]["values"]["precision"]
+        precision["value"] = share
+        precision["real"] |= {"value": 1.0, "lower": 1.0, "upper": 1.0, "error": 0.0}
+        documents_of[share] = one
+    assert verdict(documents_of[0.92]).quality.answer != "worse"  # negligible, though as sure as can be
+    found = class_verdicts([documents_of[0.92], documents_of[0.7], *documents([0.4] * 8)])
+    assert [each.quality.answer for each, _ in found[:2]] == ["cannot_tell", "worse"]
+    # as sure as Fisher's exact test of the same counts, within the error of an approximation
+    for share, (_, pvalues) in zip((0.92, 0.7), found, strict=False):
+        good = round(50 * share)
+        exact = stats.fisher_exact([[good, 50 - good], [50, 0]], alternative="less").pvalue
+        uncorrected = pvalues["quality"] / (9 if share == 0.92 else 10)
+        assert 0.1 < uncorrected / exact < 100  # with few images never much surer
 
 
 def test_what_cannot_be_split_is_said_before_anything_is_measured(sources, tmp_path: Path) -> None:
@@ -170,6 +205,32 @@ def test_outputs_stand_for_numbers_wordnet_names_and_names_in_order() -> None:
     assert outputs_of(["n02123045", "n00000000"], 1000)[0] is None
     # ten classes of CIFAR-10 and a classifier of ImageNet have nothing to do with one another
     assert outputs_of([str(each) for each in range(10)], 1000)[0] is None
+
+
+def test_accuracy_is_the_share_of_images_that_logits_put_into_their_class() -> None:
+    from genaudit.data import open_images
+    from genaudit.data.columns import labelled
+    from genaudit.tasks.run.by_class import _recognised
+    from genaudit.tasks.run.compose import compose
+    from genaudit.tasks.run.measuring import Measurements
+    from genaudit.tasks.run.settings import Settings
+
+    rng = np.random.default_rng(0)
+    names, truth = ["bird", "cat", "dog"], rng.integers(0, 3, 60)
+    logits = rng.normal(size=(60, 3)) + 2 * np.eye(3)[truth]
+    roles = {"generated": open_images(labelled(logits, labels=[names[place] for place in truth]))}
+    members = {name: {"generated": np.flatnonzero(truth == place)} for place, name in enumerate(names)}
+    settings = Settings.of(compose("evaluate", ["generated=x"]))
+    found, how, _ = _recognised(Measurements(roles, {"logits net": {"generated": logits}}), members, names, settings)
+    for place, name in enumerate(names):
+        share = (logits.argmax(1) == place)[truth == place].mean()
+        assert found[name].value == pytest.approx(share)
+        assert found[name].n == (truth == place).sum()
+    assert how == "logits net, classes in alphabetical order"
+    wide = Measurements(roles, {"logits net": {"generated": np.zeros((60, 1000))}})
+    none, _, why = _recognised(wide, members, names, settings)
+    assert none == {}
+    assert why == "No accuracy by logits net: the classifier has 1,000 outputs and the images 3 classes."
 
 
 def test_images_in_sub_folders_are_shown_by_class(tmp_path: Path) -> None:

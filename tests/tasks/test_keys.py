@@ -124,7 +124,7 @@ def test_a_setting_that_is_not_valid_is_named(setting: str, right: str, capsys: 
             ["train", "piad=mnist", "train=t", "piad.recipe.learning_rate=fast"],
             "piad.recipe.learning_rate must be a number, got fast",
         ),
-        (["reproduce", "table=irs_section11", "scale=big"], "scale must be laptop or paper, got big"),
+        (["reproduce", "table=irs_section11", "scale=big"], "scale must be laptop, desk or paper, got big"),
         (["demo", "sets=vae"], "sets must be a list"),
         (["list", "metrics", "progress=off"], "progress must be true or false"),
     ],

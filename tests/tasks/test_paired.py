@@ -27,12 +27,12 @@ def noisy(index: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pairs")
-    for role in ("rec", "real"):
-        for index in range(N):
-            # other extensions, and other orders: names alone say which belong together
-            path = root / role / f"{'ab'[index % 2]}" / f"{index}.{'bmp' if role == 'rec' else 'png'}"
+    for index in range(N):
+        # other folders and extensions, so that both are in other orders: names alone say which belong together
+        ours, real = root / "rec" / "ab"[index % 2] / f"{index}.bmp", root / "real" / f"{index}.png"
+        for path, image in ((ours, noisy(index)), (real, photograph(index, 20))):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(noisy(index) if role == "rec" else photograph(index, 20)).save(path)
+            Image.fromarray(image).save(path)
     return root
 
 

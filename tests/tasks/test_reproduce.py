@@ -102,6 +102,8 @@ def test_another_setting_does_not_read_old_steps(own: list[str], tmp_path: Path)
     assert len(RUNS) == 4
     (cell,) = json.loads((tmp_path / "out" / "steps.json").read_text())["cells"]
     assert (cell["recomputed"], cell["verdict"]) == (60.0, "differs")
+    document = json.loads((tmp_path / "out" / "steps.json").read_text())
+    assert document["differs"] == "Replaced, with the YAML's own value in brackets: table.value=30 (1.0)."
 
 
 def test_what_is_missing_is_said_before_it_starts(own: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +138,7 @@ def test_all_makes_what_can_be_made_and_lists_the_rest(
     [
         (["reproduce"], ["table=NAME", "genaudit list tables"]),
         (["reproduce", "irs_fig99"], ["unknown table 'irs_fig99'", "did you mean irs_fig9"]),
-        (["reproduce", "irs_fig9", "scale=huge"], ["scale must be laptop or paper, got huge"]),
+        (["reproduce", "irs_fig9", "scale=huge"], ["scale must be laptop, desk or paper, got huge"]),
         (["reproduce", "irs_fig9", "data=/does/not/exist"], ["data=/does/not/exist"]),
         (["reproduce", "irs_fig9", "table.nonesuch=1"], ["table.nonesuch"]),
         (["reproduce", "irs_table6", "scale=paper", "offline=true"], ["Missing", "weights of CLIP", "images of FFHQ"]),

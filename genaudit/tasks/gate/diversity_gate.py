@@ -13,7 +13,7 @@ import numpy as np
 from genaudit.atomic import atomic_write
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.errors import UserError
-from genaudit.measures.measure import fingerprint
+from genaudit.measures.measure import features_fingerprint
 from genaudit.metrics.gate import Gate, Verdict
 from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
@@ -230,7 +230,7 @@ class DiversityGate:
 
     def _fingerprint(self) -> str:
         measure = self._yardstick.measure
-        return "" if measure is None else fingerprint(measure, self._yardstick.settings.engine.precision)
+        return "" if measure is None else features_fingerprint(measure, self._yardstick.settings.engine.precision)
 
 
 class _Shown:

@@ -20,6 +20,7 @@ from genaudit.tasks.gate.calibration import Gates
 from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.gate.retrieval import RealRetrievals, distinct_images
 from genaudit.tasks.run.counting import copy_findings, counted_roles, subset_warnings
+from genaudit.tasks.run.engines import EngineChoice
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.progress import Progress
@@ -61,7 +62,11 @@ class Yardstick:
         store = store or Store(settings.store)
         told.begin_log()
         progress = Progress(settings.progress)
-        measured = measure_roles(roles, measures, needed, store, settings.engine, Ranks(), progress)
+        engines = EngineChoice(settings, store, told.note)
+        engines.assign(measures.values())
+        measured = engines.measured(
+            lambda: measure_roles(roles, measures, needed, store, settings.engine, Ranks(), progress)
+        )
         rows = measured.rows[GIVEN if measure is None else measure.name]
         train: Any = measured.roles["train"]
         kept = distinct_images(train.digests, rows["train"])

@@ -140,7 +140,7 @@ def _one(
         if isinstance(entry, str):
             skipped[metric] = entry
             continue
-        entry.real = floor_of(spec, own, settings)
+        entry.real = floor_of(spec, own, settings, support=False)  # of which no verdict asks
         entries[metric] = entry
     roles = {role: role_images(each, None, own.roles.get("train")) for role, each in own.roles.items()}
     report = Report("", "", {}, {}, settings.seed, roles, {}, entries, skipped, list(warnings))

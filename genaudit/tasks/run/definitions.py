@@ -50,6 +50,13 @@ def is_network(model: Any, name: str) -> bool:
     return f"{kind.__module__}.{kind.__qualname__}" == _target(name) and model.identity() == _identity(name)
 
 
+def is_defined(name: str) -> bool:
+    """Whether genaudit has a feature model of this name that is one network, not any (`timm`)."""
+    path = config_folder() / "feature_model" / f"{name}.yaml"
+    node: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path.is_file() else {"name": "???"}
+    return "???" not in [each for each in node.values() if isinstance(each, str)]
+
+
 def _sentence(model: str, network: str, terms: Mapping[str, str]) -> str:
     """`On efficientnet_lite0 fd is no FID and kd no KID, which are defined on fid_inception: ...`"""
     said = [f"{base_name(name)} is no {term}" for name, term in terms.items()]

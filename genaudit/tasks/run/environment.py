@@ -16,7 +16,7 @@ from genaudit import plugins
 from genaudit.network_words import as_typed
 from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "hydra-core", "openvino")
 
 
 def environment(cfg: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,12 @@ from genaudit.verdict.pairing import pairing
 from genaudit.verdict.real_floor import distinct, real_floor
 
 
-def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings) -> dict[str, RealFloor]:
-    """What real images score in the place of the generated ones, by the names of the metric's values."""
+def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings, **options: Any) -> dict[str, RealFloor]:
+    """What real images score in the place of the generated ones, by the names of the metric's values.
+
+    Args:
+        options: settings of the metric's `prepared`, where it takes them.
+    """
     rows, roles = rows_of(spec, measurements), dict(measurements.roles)
     if isinstance(rows.get("generated"), Mapping):  # rows of several measures
         return {}
@@ -39,7 +44,7 @@ def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings) -
     if not isinstance(players, (ImageSet, FeatureSet)):
         return {}
     common = {"device": settings.engine.device} if "device" in parameters_of(spec.fn) else {}
-    values = values_of(spec.name, spec.fn, common, confidence=settings.confidence, seed=settings.seed)
+    values = values_of(spec.name, spec.fn, common | options, confidence=settings.confidence, seed=settings.seed)
     try:
         return real_floor(
             values,

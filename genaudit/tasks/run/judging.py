@@ -45,6 +45,7 @@ class MetricSpec:
         one_of: roles that `fn` does without one by one, but not without all of them.
         defined_on: what the metric's authors call it and the feature model that it is defined on (FID, fid_inception).
         network: the name of the feature model's YAML, where stored moments may name it; else "".
+        of: the metric whose values on every network it is made of (`composed`); else "".
         real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
         by_class: whether it is sound with the few images of a class (`by=class`).
     """
@@ -59,6 +60,7 @@ class MetricSpec:
     real: Mode = "auto"
     network: str = ""
     by_class: bool = False
+    of: str = ""
 
     @property
     def measure(self) -> str:
@@ -102,8 +104,8 @@ def make_spec(
         raise UserError(f"metric {name}: fn is not callable; does its YAML lack `_partial_: true`?")
     moments, one_of = _accepted_moments(name, node.get("accepts_moments", False)), tuple(node.get("one_of", ()))
     real, defined_on = _real(name, node.get("real", "auto")), _definition(name, node.get("defined_on"))
-    by_class = node.get("by_class", False) is True
-    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network, by_class)
+    by_class, of = node.get("by_class", False) is True, str(node.get("of") or "")
+    spec = MetricSpec(name, fn, measures, of_features, moments, one_of, defined_on, real, network, by_class, of)
     if not spec.role_parameters:
         raise UserError(f"metric {name}: its function takes none of the arguments {', '.join(ROLES)}")
     return spec
@@ -114,6 +116,8 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
     for role, required in spec.role_parameters.items():
         if role not in roles and required:
             return f"needs {ROLE_TEXTS.get(role, role + '=')}"
+        if spec.of:
+            continue  # its parts say what they take
         played = roles.get(role)
         if isinstance(played, Moments) and not spec.accepts_moments:
             return f"needs images or features as {role}; {role} holds only mean and covariance"
@@ -162,7 +166,7 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
 
 # Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
 BIASED_BY_COUNTS = {
-    **dict.fromkeys(("fd", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc", "ct"), "reference"),
+    **dict.fromkeys(("fd", "fdr", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc", "ct"), "reference"),
     **dict.fromkeys(("authpct", "fld"), "train"),
 }
 

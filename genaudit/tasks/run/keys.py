@@ -21,7 +21,8 @@ from genaudit.tasks.run.networks import refuse_merged
 from genaudit.tasks.run.places import STEPS, check_folder
 from genaudit.tasks.run.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
-PRECISIONS = ("float32", "bfloat16", "float64")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float64")
+ENGINES = ("auto", "torch", "openvino")
 
 
 def _is_device(value: Any) -> bool:
@@ -47,6 +48,8 @@ MEASURING: dict[str, Check] = {
     "seed": NATURAL,
     "device": Check("auto, cpu, cuda, cuda:N or mps", _is_device),
     "precision": one_of(*PRECISIONS),
+    "engine": one_of(*ENGINES),
+    "compile": SWITCH,
     "batch_size": AUTO | integer(Bounds(1, 65536)),
     "workers": AUTO | NATURAL,
     **dict.fromkeys(("limit", "limit_reference", "limit_train", "limit_anomalies", "n_samples"), COUNT | NULL),
@@ -97,7 +100,13 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
         "feature_model": NODE,
     },
     "moments": {"reference": SOURCE, "feature_model": NODE, "spatial": SWITCH},
-    "reproduce": {"table": NODE | NULL, "scale": one_of("laptop", "paper"), "data": PATH | NULL},
+    "reproduce": {
+        "table": NODE | NULL,
+        "scale": one_of("laptop", "desk", "paper"),
+        **dict.fromkeys(("data", "piad_model"), PATH | NULL),
+        "generator": NODE | NULL,
+        "checkpoint_seconds": number(Bounds(0)),
+    },
     "gate": {"run": PATH | NULL, **RULES, "relabellings": one_of(0) | integer(Bounds(10))},
     "compare": {
         "runs": list_of(PATH),

@@ -11,7 +11,8 @@ import numpy as np
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.data.ignored import is_loss
 from genaudit.errors import UserError
-from genaudit.measures.measure import Measure, fingerprint
+from genaudit.measures.measure import Measure, features_fingerprint, fingerprint
+from genaudit.measures.runners import PYTORCH
 from genaudit.reports.report import MeasureUse, ReportWarning
 from genaudit.store import Engine, Rows, Store
 from genaudit.tasks.run.progress import Progress
@@ -79,7 +80,7 @@ def _measure_role(
     every = list(measures.values())
     for name, measure in measures.items():
         weights, key = measure.weights_sha256 or None, fingerprint(measure, engine.precision)
-        done.uses.setdefault(name, MeasureUse(key, weights, 0, 0, 0.0, _about(measure)))
+        done.uses.setdefault(name, MeasureUse(key, weights, 0, 0, 0.0, _about(measure, engine.precision)))
     label = next(iter(measures)) if len(measures) == 1 else f"{len(measures)} measures"
     computed = [0] * len(every)
     while True:
@@ -117,12 +118,16 @@ def _measure_role(
         done.rows.setdefault(name, {})[role] = each.rows
 
 
-def _about(measure: Measure) -> dict[str, Any]:
+def _about(measure: Measure, precision: str) -> dict[str, Any]:
     model = getattr(measure, "feature_model", None)
     about: dict[str, Any] = {"columns": list(measure.columns)} if measure.columns else {}
     if model is not None:
         about |= {"feature_model": model.name, "weights": model.weights.source, "resize": model.recipe.describe()}
         about["preprocessing"] = str(model.recipe)
+    if (engine := getattr(measure, "engine", PYTORCH)) != PYTORCH:
+        about |= {"engine": engine, "features": features_fingerprint(measure, precision)}
+    if note := getattr(measure, "engine_note", ""):
+        about["engine_note"] = note
     return about | {k: v for k, v in getattr(measure, "settings", {}).items()}
 
 

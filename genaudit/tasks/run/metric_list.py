@@ -127,6 +127,8 @@ def questions_of(node: Any) -> tuple[str, ...]:
 def cost_of(node: Any) -> str:
     """The work for an image, from what is measured and at which settings."""
     measure = _measure(node)
+    if node.get("of"):
+        return f"1 pass of each network, those of {node.of}"
     if measure == "anomaly":
         settings = _settings_of("anomaly/paper")
         path, attack = settings["path_steps"] * settings["directions"], settings["attack_steps"] * settings["starts"]

@@ -47,6 +47,9 @@ def entries_of(cfg: Any) -> Iterator[tuple[str, str, Any]]:
     for name in cfg.metric:
         if cfg.get("preset") and "measure" not in cfg.metric[name]:
             continue  # a preset's settings of a metric that was not asked for
+        if cfg.metric[name].get("of"):
+            yield str(name), str(name), cfg.metric[name]  # made of another metric's entries
+            continue
         own = cfg.metric[name].get(KEY)
         views = general if own is None else _views(cfg, own, f"metric.{name}.{KEY}")
         nodes = {network: view.metric[name] for network, view in views.items()}

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from genaudit import __version__, demo
 from genaudit.config_files import config_folder
-from genaudit.recipe import Need, Scale, TableRecipe
+from genaudit.recipe import USUAL, Need, Scale, TableRecipe
 from genaudit.tasks.run.contents import contents
 from genaudit.tasks.run.folder import store_folder
 from genaudit.tasks.run.instantiate import instantiate
@@ -30,7 +30,7 @@ from genaudit.tasks.run.places import STEPS
 ALL = "all"
 PAPERS = "genaudit_papers"
 PRINTING = (f"{PAPERS}.published",)
-SHARED = ("seed", "offline")  # keys that a recipe's YAML may refer to
+SHARED = ("seed", "offline", "generator", "trust", "piad_model")  # keys that a recipe's YAML may refer to
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,16 @@ class NamedRecipe:
     recipe: TableRecipe
     node: dict[str, Any]
 
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Those that the recipe knows."""
+        return getattr(self.recipe, "scales", USUAL)
+
     def missing(self, scale: Scale, data: Path | None) -> list[Need]:
         """What this machine lacks."""
+        scales = self.scales
+        if scale not in scales:
+            return [Need(f"no scale={scale}", False, f"this table has scale={' and scale='.join(scales)}")]
         return [need for need in self.recipe.needs(scale, data) if not need.have]
 
     def folder(self, cfg: Any, scale: Scale, seed: int, data: Path | None) -> Path:
@@ -53,7 +61,7 @@ class NamedRecipe:
         that was trained again in the same folder, are others.
         """
         code = _sources(type(self.recipe).__module__)
-        needs = {need.what: [contents(path) for path in need.paths] for need in self.recipe.needs(scale, data)}
+        needs = [[need.what, *map(contents, need.paths)] for need in self.recipe.needs(scale, data)]
         shipped = [contents(path) for kind in ("*.zip", "*.safetensors") for path in sorted(demo.FOLDER.glob(kind))]
         identity = [self.node, __version__, code, needs, shipped, sorted(_weights(self.recipe))]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -93,7 +101,7 @@ def make(name: str, cfg: Any) -> NamedRecipe:
     node = table_node(name)
     if node is None:
         node = compose(config_name=f"table/{name}").table
-    shared = {key: cfg[key] for key in SHARED}
+    shared = dict.fromkeys(SHARED) | {key: cfg[key] for key in SHARED if key in cfg}
     return of_node(name, OmegaConf.merge(OmegaConf.create(shared), {"table": node}).table)
 
 
@@ -140,6 +148,21 @@ def of_node(name: str, node: Any) -> NamedRecipe:
     return NamedRecipe(
         name, instantiate(OmegaConf.create(resolved)), {str(key): each for key, each in resolved.items()}
     )
+
+
+def changes(named: NamedRecipe, cfg: Any) -> str:
+    """Every key of the table's YAML that was replaced, with both values; empty where none was."""
+    then, now = _flat(make(named.name, cfg).node), _flat(named.node)
+    keys = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    listed = ", ".join(f"{key}={now.get(key)} ({then.get(key)})" for key in keys)
+    return f"Replaced, with the YAML's own value in brackets: {listed}." if listed else ""
+
+
+def _flat(node: Any, head: str = "table") -> dict[str, Any]:
+    """Dotted keys of a resolved YAML."""
+    if not isinstance(node, dict):
+        return {head: node}
+    return {key: each for name, value in node.items() for key, each in _flat(value, f"{head}.{name}").items()}
 
 
 def _weights(recipe: Any) -> Iterator[str]:

@@ -110,6 +110,8 @@ def judge_of(report: Mapping[str, Any], metric: str) -> tuple[Callable[..., Any]
 
     metrics = report["config"].get("metric")
     node = metrics.get(base_name(metric)) if isinstance(metrics, Mapping) else None
+    if isinstance(node, Mapping) and node.get("of"):
+        raise NoRows(f"it is made of the values of {node['of']}")
     fn_node = node.get("fn") if isinstance(node, Mapping) else None
     options = dict(fn_node) if isinstance(fn_node, Mapping) else {}
     module, _, name = str(options.pop("_target_", "")).rpartition(".")

@@ -33,10 +33,13 @@ RULES = ("require", "baseline", "strict")  # keys that judge a report and are no
 class Settings:
     """The resolved measuring keys.
 
+    `network_engine` is `engine=`, `compile` whether PyTorch compiles networks (`genaudit.tasks.run.engines`).
     `limits` says of how many images of a role a random subset is taken; roles without a limit are taken whole.
     """
 
     engine: Engine
+    network_engine: str
+    compile: bool
     store: Path
     seed: int
     limits: Mapping[str, int]
@@ -61,9 +64,13 @@ class Settings:
             batch_size=_unless_auto(cfg["batch_size"]),
             workers=_unless_auto(cfg["workers"]),
         )
+        if engine.precision == "tf32" and not engine.device.startswith("cuda"):
+            raise UserError(f"precision=tf32 is of NVIDIA's GPUs (device=cuda), got device={engine.device}")
         limits = {role: cfg[key] for role, key in LIMIT_KEYS.items()}
         return cls(
             engine=engine,
+            network_engine=str(cfg["engine"]),
+            compile=bool(cfg["compile"]),
             store=store_folder(cfg["store"]),
             seed=cfg["seed"],
             limits={role: limit for role, limit in limits.items() if limit is not None},

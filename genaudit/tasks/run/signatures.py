@@ -1,7 +1,7 @@
 """Settings of whatever a `_target_` makes, checked against the signature that will take them.
 
 The annotations are the table: `k: Count = 5` says that metric.prdc.fn.k must be a positive integer. Kinds that are
-not numbers, words, switches or lists of these are left to whoever is made.
+not numbers, words, switches, or lists or mappings of these, are left to whoever is made.
 """
 
 from __future__ import annotations
@@ -82,6 +82,13 @@ def list_of(each: Check) -> Check:
     return Check(
         f"a list (each entry {each.what})",
         lambda value: isinstance(value, (list, tuple)) and all(map(each.accepts, value)),
+    )
+
+
+def mapping_of(each: Check) -> Check:
+    return Check(
+        f"a mapping (each value {each.what})",
+        lambda value: isinstance(value, Mapping) and all(map(each.accepts, value.values())),
     )
 
 
@@ -171,7 +178,10 @@ def _any_of(checks: Sequence[Check | None]) -> Check | None:
 
 
 def _list_check(hint: Any) -> Check | None:
-    """Of list[int], tuple[float, ...], tuple[int, int], Sequence[str]."""
+    """Of list[int], tuple[float, ...], tuple[int, int], Sequence[str], Mapping[str, float]."""
+    if get_origin(hint) is Mapping:
+        of_values = _check_of(get_args(hint)[1])
+        return None if of_values is None else mapping_of(of_values)
     if get_origin(hint) not in (list, tuple, Sequence):
         return None
     inner = [_check_of(each) for each in get_args(hint) if each is not Ellipsis]

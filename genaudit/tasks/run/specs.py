@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from genaudit.errors import UserError
+from genaudit.tasks.run.composed import add_parts
 from genaudit.tasks.run.definitions import network_of
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.judging import SOLE, MetricSpec, make_spec
@@ -33,12 +34,13 @@ def metrics_of(
     prints: dict[str, str] = {}
     if not cfg.get("metric"):
         raise UserError("metric: at least one is needed; `genaudit list metrics` shows them")
+    add_parts(cfg)
     for name, metric, node in entries_of(cfg):
         if "measure" not in node:
             raise UserError(f"metric {metric}: its YAML needs `measure: ${{feature_model}}` or a measure with _target_")
         named: dict[str, str] = {}
         sole = None
-        for own_name, own_node in _measure_nodes(node.measure).items():
+        for own_name, own_node in {} if node.get("of") else _measure_nodes(node.measure).items():
             measure = instances.measure(own_node)
             check_measure(measure, metric)
             key = fingerprint(measure, settings.engine.precision)

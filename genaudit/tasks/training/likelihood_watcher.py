@@ -79,7 +79,9 @@ class LikelihoodWatcher(Watcher):
         if self.foreign is not None:
             rows = [log_likelihoods(self.trainer.model, images) for images in (self.normal, self.foreign)]
             raw, last = ([log_likelihood_ratio(of_set[:, k], 0.0) for of_set in rows] for k in (0, -1))
-            row |= {"auroc_raw": auroc(*raw), "auroc_last_scale": auroc(*last)}
+            row["auroc_raw"] = auroc(*raw)
+            if rows[0].shape[1] > 2:  # of a model of one scale the last one is the likelihood again
+                row["auroc_last_scale"] = auroc(*last)
             if self.general:
                 pairs = zip(rows, self.general, strict=True)
                 row["auroc_ratio"] = auroc(*(log_likelihood_ratio(of_set[:, 0], general) for of_set, general in pairs))

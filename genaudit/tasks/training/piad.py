@@ -95,13 +95,15 @@ def run(cfg: Any, settings: Settings) -> int:
     except Diverged:
         watcher.remove()
         raise
-    watcher.save()
-    write_page(out, images, watcher)
+    reached = watcher.convergence()
+    watcher.save(convergence=asdict(reached) | {"converged": reached.converged})
+    write_page(out, images, watcher, reached)
     console.end(
         fitted.seconds,
         ("model.safetensors", "model.json", "log.csv", "samples.png", "train.html"),
         f"genaudit evaluate SAMPLES reference=R metric=[piad] piad_model={out}",
     )
+    print(reached.sentence, flush=True)
     return DONE
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
+from genaudit.piad.convergence import Convergence, convergence
 from genaudit.piad.saved import RECORD, WEIGHTS, save
 from genaudit.piad.scoring import anomaly_score, score_batches
 from genaudit.stats.auroc import auroc
@@ -67,10 +68,18 @@ class PIADWatcher(Watcher):
             return {}
         return {"auroc": auroc(anomalies, normal)}
 
-    def save(self) -> None:
-        """The model as it is now."""
+    def convergence(self) -> Convergence:
+        """How the model's loss compares with that of baselines, on held-out normal images where there are any."""
+        model = self.model
+        images, train = self.normal, self.trainer.images
+        return convergence(
+            model.networks, train, images, model.perceptual, model.reconstruction, held_out=self.held_out
+        )
 
-        about = {**self.about, "iterations": self.trainer.iteration, "recipe": self.node["recipe"]}
+    def save(self, **more: Any) -> None:
+        """The model as it is now; `more` goes to its description."""
+
+        about = {**self.about, "iterations": self.trainer.iteration, "recipe": self.node["recipe"], **more}
         save(self.model, self.out, self.node["perceptual"], **about)
 
     def remove(self) -> None:
@@ -106,7 +115,7 @@ class PIADWatcher(Watcher):
         return anomaly_score(model.networks, images, model.perceptual, reconstruction=model.reconstruction)
 
 
-def write_page(out: Path, images: ImageSet, watcher: PIADWatcher) -> None:
+def write_page(out: Path, images: ImageSet, watcher: PIADWatcher, reached: Convergence) -> None:
     """train.html from the log and the last pictures."""
     model, trainer, page = watcher.model, watcher.trainer, Page(out)
     compared = model.reconstruction.replace("_", " ")
@@ -114,7 +123,7 @@ def write_page(out: Path, images: ImageSet, watcher: PIADWatcher) -> None:
     page.curve("Critics", "loss", of_images="critic_image", of_latents="critic_latent")
     page.curve("Against the critics", "loss", generator="adversarial_generator", encoder="adversarial_encoder")
     page.curve("Weight of the reconstruction", "gamma", generator="gamma_generator", encoder="gamma_encoder")
-    remarks = []
+    remarks = [f"{reached.sentence[0].upper()}{reached.sentence[1:]}."]
     if page.curve("Anomalies distinguished", "AUROC", AUROC="auroc"):
         normal = (
             "held-out normal images."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genaudit.piad.saved import load
 from genaudit.recipe import Context
 from genaudit.stats.auroc import auroc
 from genaudit.stats.resampling import bootstrap
@@ -72,7 +73,9 @@ def test_a_run_that_was_cut_off_takes_up_the_steps_and_the_training(tmp_path: Pa
     heard: list[str] = []
     context.report = heard.append
     again = recipe(seeds=1, classes=(2,)).run(context)
-    assert heard == [steps[0].stem]
+    assert heard[0] == steps[0].stem
+    assert [line.split(":")[0] for line in heard[1:]] == ["class2-seed0"]  # how far the training came
+    assert "held-out images" in heard[1]
     for method, found in json.loads(steps[0].read_text())["result"]["methods"].items():
         assert found["auroc"] == scored[method]["auroc"]
     assert [cell.row for cell in first.cells] == [cell.row for cell in again.cells]
@@ -92,6 +95,28 @@ def test_other_settings_are_other_steps_and_a_variant_runs_on_the_focus_class_al
     context.report = heard.append
     recipe(seeds=1, classes=(2,), focus=2, recipe=more).run(context)  # the variant's settings as the recipe's own
     assert heard == []
+
+
+def test_at_desk_scale_every_class_has_every_seed_and_the_trained_models_can_be_used(
+    tmp_path: Path, data: Path
+) -> None:
+    context = Context("desk", tmp_path / "run", data, tmp_path / "store")
+    made = recipe(desk={"width": 0.125, "recipe": RECIPE})
+    table = made.run(context)
+    cells: dict[tuple[str, str], Any] = {(cell.row, cell.column): cell for cell in table.cells}
+    steps = [json.loads(path.read_text())["result"] for path in sorted((tmp_path / "run" / "steps").glob("piad-*"))]
+    assert len(steps) == 4  # two classes, two seeds
+    for name, own in (("0 (T-shirt)", steps[:2]), ("2 (pullover)", steps[2:])):
+        areas = [one["methods"]["PIAD"]["auroc"] for one in own]
+        cell = cells["PIAD", f"class {name}"]
+        assert (cell.recomputed, cell.lower, cell.upper) == (pytest.approx(np.mean(areas)), min(areas), max(areas))
+    mean = cells["PIAD", "mean of 2 classes"]
+    seeds = [np.mean([steps[place]["methods"]["PIAD"]["auroc"] for place in places]) for places in ((0, 2), (1, 3))]
+    assert (mean.lower, mean.upper) == (pytest.approx(min(seeds)), pytest.approx(max(seeds)))
+    # three iterations converge nowhere
+    assert any("Not converged" in note and "class 2 seed 1" in note for note in table.notes)
+    (model, *_) = sorted((tmp_path / "models").iterdir())
+    assert load(model).reconstruction == "relative_perceptual_l1"
 
 
 def test_the_paper_s_scale_needs_vgg19(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from genaudit.cli import main
 from genaudit.errors import DONE, USER
 from genaudit.measures.piad import PreparedPixels
 from genaudit.piad import saved
-from genaudit.piad.perceptual import VGG19_FILE, FilterStatistics, efficientnet_lite0
+from genaudit.piad.perceptual import FilterStatistics, efficientnet_lite0
 from genaudit.piad.trainer import StepLosses, Trainer
 from genaudit.training import read_log
 
@@ -219,7 +219,7 @@ def test_vgg19_trains_and_scores_from_a_weights_file(grey: Path, tmp_path: Path,
     for name, shape in shapes.items():
         scale = (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1 else 0.1
         state[f"features.{name}"] = torch.randn(shape, generator=generator) * scale
-    weights = tmp_path / VGG19_FILE
+    weights = tmp_path / "vgg19.pth"
     torch.save(state, weights)
     out = tmp_path / "run"
     keys = ["piad/perceptual=vgg19", f"piad.perceptual.weights={weights}", "piad.recipe.iterations=2"]

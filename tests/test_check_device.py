@@ -1,0 +1,48 @@
+"""The script that checks a device: cpu against cpu within what it allows, and a wrong device found out."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+def _script(name: str) -> Any:
+    if str(SCRIPTS) not in sys.path:
+        sys.path.insert(0, str(SCRIPTS))
+    return importlib.import_module(name)
+
+
+def test_cpu_against_cpu_is_within_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    check_device = _script("check_device")
+    assert check_device.main(["--device", "cpu", "--count", "2", "--no-speed"]) == 0
+    said = capsys.readouterr().out
+    for name in ("embedding efficientnet_lite0", "anomaly", "ais", "Glow", "PixelCNN++", "PIAD", "classifier"):
+        assert name in said
+    assert "BEYOND" not in said
+
+
+def test_a_device_that_computes_something_else_is_found_out(capsys: pytest.CaptureFixture[str]) -> None:
+    check_device = _script("check_device")
+    case = _script("device_cases").Case
+
+    def run(wrong: float) -> Any:
+        return lambda device: np.ones((3, 4)) * (1 + wrong * (device != "cpu"))
+
+    assert check_device.check([case("right", run(0), 1e-6), case("wrong", run(1e-5), 1e-6)], "other") == 1
+    assert check_device.check([case("not a number", run(float("nan")), 1.0)], "other") == 1
+    assert check_device.check([case("shapes", lambda device: np.ones(3 + (device != "cpu")), 1.0)], "other") == 1
+    assert capsys.readouterr().out.count("BEYOND") == 3
+
+
+def test_the_difference_is_the_largest_relative_to_a_row() -> None:
+    difference = _script("check_device").difference
+    rows = np.array([[3.0, 4.0], [300.0, 400.0]])
+    assert difference(rows, rows + np.array([0, 0.05])) == pytest.approx(0.01)
+    assert difference(np.array([1.0, -2.0]), np.array([1.5, -2.0])) == pytest.approx(0.25)
