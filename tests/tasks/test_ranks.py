@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,6 @@ import torch
 from genaudit.cli import main
 from genaudit.errors import DONE
 from genaudit.tasks.run.ranks import PATIENCE
-from tests.conftest import free_port
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "metric=[fd]", "device=cpu")
 
@@ -27,7 +27,7 @@ from genaudit.store import store
 from genaudit.tasks.run import ranks
 from genaudit.cli import end, main
 fill, join = store.fill, ranks.Ranks.join.__func__
-own = False
+own = "own group" in sys.argv
 def counted(images, lacking, *rest):
     (one,) = lacking
     print("share", len(one.images), flush=True)
@@ -41,55 +41,52 @@ def joined(cls):
     return found
 store.fill = counted
 ranks.Ranks.join = classmethod(joined)
-for own in (False, True):
-    code = main([*sys.argv[1:], f"out=out_{own}", f"store={own}"])
-    print("left", not dist.is_initialized(), flush=True)
-    if code:
-        break
+code = main([word for word in sys.argv[1:] if word != "own group"])
+print("left", not dist.is_initialized(), flush=True)
 end(code)
 """
 
 
-def _together(arguments: list[str], folder: Path) -> list[dict[str, list[str]]]:
-    """Two ranks of one command, run twice; what each printed, by its first word."""
-    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _together(arguments: list[str]) -> list[dict[str, str]]:
+    """Two ranks of one command; what each printed, by its first word."""
+    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
             env={**os.environ, **meet, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             text=True,
-            cwd=folder,
         )
         for rank in range(2)
     ]
     printed = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [DONE, DONE]
-    words = ("share", "timeout", "left")
-    return [
-        {word: [line.split(" ", 1)[1] for line in text.splitlines() if line.startswith(f"{word} ")] for word in words}
-        for text in printed
-    ]
+    lines = [[line.split(" ", 1) for line in text.splitlines() if " " in line] for text in printed]
+    return [{words[0]: words[1] for words in each} for each in lines]
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+@pytest.mark.parametrize("own", [False, True])
 def test_two_ranks_share_what_is_missing_and_report_what_both_computed(
-    make_images: Callable[..., Path], tmp_path: Path
+    own: bool, make_images: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Both where genaudit joins the ranks' group, and where the program has one of its own already."""
     generated = make_images("generated", 12, seed=1)
     known = tmp_path / "known"
     known.mkdir()
     for index in range(0, 12, 2):  # every other image: by place in the set one rank would have nothing to do
         shutil.copy(generated / f"{index:04}.png", known)
     reference = f"reference={make_images('reference', 8, seed=2)}"
-    store = tmp_path / "False"
-    assert main(["evaluate", str(known), reference, *PIXELS, f"out={tmp_path / 'before'}", f"store={store}"]) == DONE
-    shutil.copytree(store, tmp_path / "True")
-    printed = _together(["evaluate", str(generated), reference, *PIXELS], tmp_path)
-    assert [each["share"] for each in printed] == [["3", "3"]] * 2
-    assert [[float(seconds) for seconds in each["timeout"]] for each in printed] == [[PATIENCE.total_seconds()] * 2] * 2
-    assert [each["left"] for each in printed] == [["True", "False"]] * 2
-    for own in ("False", "True"):
-        (use,) = json.loads((tmp_path / f"out_{own}" / "report.json").read_text())["measures"].values()
-        assert (use["computed"], use["reused"]) == (6, 14)
+    assert main(["evaluate", str(known), reference, *PIXELS, f"out={tmp_path / 'before'}"]) == DONE
+    words = ["evaluate", str(generated), reference, *PIXELS, f"out={tmp_path / 'out'}", *(["own group"] if own else [])]
+    printed = _together(words)
+    assert [each["share"] for each in printed] == ["3", "3"]
+    assert all(float(each["timeout"]) == PATIENCE.total_seconds() for each in printed)
+    assert [each["left"] for each in printed] == [str(not own)] * 2
+    (use,) = json.loads((tmp_path / "out" / "report.json").read_text())["measures"].values()
+    assert (use["computed"], use["reused"]) == (6, 14)
