@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genaudit.plugins import add_to
+from genaudit.plugins import add_to, installed
 
 VERSION_BASE = "1.3"
 REFERENCE = "reference"  # a folder of the configuration, and the key of a role
@@ -128,6 +128,31 @@ def main_options() -> dict[str, str]:
     from hydra import version
 
     return {"version_base": VERSION_BASE} if hasattr(version, "Version") else {}
+
+
+@contextmanager
+def composed_once(arguments: Sequence[str]) -> Iterator[None]:
+    """`hydra.main` without its first composition, which it throws away but for `hydra.mode`.
+
+    genaudit's configurations leave `hydra.mode` out, and so the first takes as long as the second and says nothing.
+    Whoever names one of Hydra's own keys, other folders of YAML or a plugin may set it: Hydra then asks as ever.
+    """
+    from hydra._internal.hydra import Hydra
+
+    switches = ("--config", "-cd", "-cn", "-cp", "--experimental-rerun")
+    if installed() or any("hydra" in word or word.startswith(switches) for word in arguments):
+        yield
+        return
+    ask = Hydra.get_mode
+
+    def skip(*_: Any, **__: Any) -> None:
+        Hydra.get_mode = ask  # type: ignore[method-assign]  # once: the command may run another application of Hydra's
+
+    Hydra.get_mode = skip  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = ask  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
-from genaudit.metrics.result import base_name
+from genaudit.metrics.result import ROLES, base_name
 from genaudit.output import told
 from genaudit.reports.entries import MetricEntry
 from genaudit.reports.report import Report
@@ -36,7 +36,7 @@ from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
-from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
+from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.run.sources import named_warnings

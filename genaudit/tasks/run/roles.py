@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
+from genaudit.metrics.result import ROLES
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.references import meant
@@ -21,7 +22,6 @@ from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
 from genaudit.tasks.run.sources import ROLE as REFERENCE
 from genaudit.tasks.run.sources import local
 
-ROLES = ("generated", "reference", "train", "anomalies")
 Role = ImageSet | FeatureSet | Moments
 
 

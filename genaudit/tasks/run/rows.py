@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.metrics.result import base_name
+from genaudit.metrics.result import ROLES, base_name
 from genaudit.store import Rows, Store
 from genaudit.tasks.run.judging import SOLE, MetricSpec
 from genaudit.tasks.run.measuring import GIVEN
-from genaudit.tasks.run.roles import ROLES
 from genaudit.tasks.run.sources import local
 
 MOST_BYTES = 1 << 30  # of the rows of a role that are held
