@@ -221,7 +221,7 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
 def _run(verb: str, arguments: list[str]) -> int:
     import hydra
 
-    from genaudit.composing import main_options
+    from genaudit.composing import composed_once, main_options, references_are_data
     from genaudit.plugins import join_hydra
 
     join_hydra()
@@ -234,7 +234,8 @@ def _run(verb: str, arguments: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
     before, sys.argv = sys.argv, [f"genaudit {verb}", *arguments]
     try:
-        hydra.main(config_path=str(config_folder()), config_name=verb, **main_options())(job)()
+        with composed_once(arguments), references_are_data(config_folder()):
+            hydra.main(config_path=str(config_folder()), config_name=verb, **main_options())(job)()
     except SystemExit as stop:  # Hydra's own switches, and argparse's complaints about them
         return stop.code if isinstance(stop.code, int) else DEFECT
     except (UserError, KeyboardInterrupt):

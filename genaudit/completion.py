@@ -25,7 +25,7 @@ VALUES = {
     ),
 }
 BARE = {
-    "list": ("metrics", "feature_models", "generators", "datasets", "tables"),
+    "list": ("metrics", "feature_models", "presets", "references", "generators", "datasets", "tables"),
     "cache": ("prune", "verify", "compact"),
 }
 BASH = """\
@@ -87,7 +87,8 @@ def candidates(line: str, configs: Path) -> list[str]:
 def _values(verb: str, key: str, value: str, configs: Path) -> list[str]:
     group = key.partition("@")[0]
     folder = configs / group
-    options = sorted(path.stem for path in folder.glob("*.yaml")) if folder.is_dir() else VALUES.get(key, ())
+    files = folder.glob("**/*.yaml" if group == "reference" else "*.yaml") if folder.is_dir() else ()
+    options = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files) or VALUES.get(key, ())
     at = max(value.rfind("["), value.rfind(",")) + 1  # in a list the last entry is completed
     taken = value[:at].strip("[").split(",")
     return [value[:at] + each for each in _starting(value[at:], [each for each in options if each not in taken])]

@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genaudit.plugins import add_to
+from genaudit.plugins import add_to, installed
 
 VERSION_BASE = "1.3"
+REFERENCE = "reference"  # a folder of the configuration, and the key of a role
 # Hydra keeps the version base and its plugins once a process
 _LOCK = threading.RLock()
+# who keeps `reference` a key at the moment, and Hydra's own method
+_users = 0
+_group_exists: Any = None
 
 
 def compose(folder: Path, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> Any:
@@ -33,7 +37,7 @@ def compose(folder: Path, name: str, overrides: Sequence[str] = (), config_dir: 
     from hydra.types import RunMode
     from omegaconf import open_dict
 
-    with _LOCK, _version_base():
+    with _LOCK, _version_base(), references_are_data(folder):
         loader = _loader(folder, config_dir)
         # the job's name would be asked of the process's own Hydra job
         cfg = loader.load_configuration(
@@ -89,11 +93,66 @@ def _of_hydra(config_path: str) -> bool:
     return config_path.split("/", 1)[0] in ("hydra", "_dummy_empty_config_", "")
 
 
+@contextmanager
+def references_are_data(folder: Path) -> Iterator[None]:
+    """Keeps `reference=real/` a key and a value where the configuration has a folder `reference`.
+
+    Hydra takes every folder for a group of options and `reference=NAME` for the choice of one. What lies there is data
+    that the value is looked up in (`genaudit.tasks.run.references`). Configurations of other applications see no
+    difference.
+    """
+    from hydra._internal.config_repository import ConfigRepository
+
+    global _users, _group_exists
+    with _LOCK:
+        if not _users:
+            _group_exists = original = ConfigRepository.group_exists
+
+            def group_exists(self: Any, config_path: str) -> bool:
+                ours = config_path == REFERENCE and any(source.path == str(folder) for source in self.get_sources())
+                return not ours and bool(original(self, config_path))
+
+            ConfigRepository.group_exists = group_exists  # type: ignore[method-assign]
+        _users += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _users -= 1
+            if not _users:
+                ConfigRepository.group_exists = _group_exists  # type: ignore[method-assign]
+
+
 def main_options() -> dict[str, str]:
     """What `hydra.main` is told: to behave as Hydra 1.3 does, which from 1.4 on is the only way."""
     from hydra import version
 
     return {"version_base": VERSION_BASE} if hasattr(version, "Version") else {}
+
+
+@contextmanager
+def composed_once(arguments: Sequence[str]) -> Iterator[None]:
+    """`hydra.main` without its first composition, which it throws away but for `hydra.mode`.
+
+    genaudit's configurations leave `hydra.mode` out, and so the first takes as long as the second and says nothing.
+    Whoever names one of Hydra's own keys, other folders of YAML or a plugin may set it: Hydra then asks as ever.
+    """
+    from hydra._internal.hydra import Hydra
+
+    switches = ("--config", "-cd", "-cn", "-cp", "--experimental-rerun")
+    if installed() or any("hydra" in word or word.startswith(switches) for word in arguments):
+        yield
+        return
+    ask = Hydra.get_mode
+
+    def skip(*_: Any, **__: Any) -> None:
+        Hydra.get_mode = ask  # type: ignore[method-assign]  # once: the command may run another application of Hydra's
+
+    Hydra.get_mode = skip  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = ask  # type: ignore[method-assign]
 
 
 @contextmanager

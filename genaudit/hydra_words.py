@@ -23,6 +23,7 @@ PATH_NAMES = {
 JOB = "${hydra:job.num}"
 _RESOLVERS = ("oc.", "hydra:", "now:")
 _WORD = re.compile(r"[A-Za-z_./][\w./-]*")  # in the grammar a string as it stands
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # https://host/file?key=value is no override
 _SIMPLE = re.compile(r"[\w./:@%+-]*")
 
 
@@ -118,7 +119,7 @@ def is_override(word: str, configs: Path, verb: str, *, own_configs: bool = Fals
     folder of the user's own configurations) it is a path.
     """
     key, equals, _ = word.partition("=")
-    if not equals:
+    if not equals or _ADDRESS.match(word):
         return False
     if re.split(r"[.@/]", key.lstrip("+~"))[0] in known_keys(configs, verb):
         return True

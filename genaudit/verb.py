@@ -42,7 +42,8 @@ Keys that every measuring verb knows:
   generated, reference, train, anomalies
                                 a folder of images, .zip, .tar(.gz), .npz, .npy, .pt, .safetensors, .h5, a list of
                                 images or shards (.csv, .tsv, .txt, .jsonl), a pattern ('*.png', 's-{000..012}.tar');
-                                or a dataset config: dataset@reference=cifar10
+                                or a dataset config: dataset@reference=cifar10; an address (https://, s3://, gs://,
+                                hf://) of any of these; reference= a name of `genaudit list references` too
   generator=NAME  trust=false   a generator file (TorchScript, torch.export) is a program; trust=true runs it
   feature_model=NAME            genaudit list feature_models shows them; feature_model.checkpoint=FILE for own weights
   feature_model=[A,B]           each metric on each network, as fd@A and fd@B (evaluate, demo); feature_model.A.size=64

@@ -18,7 +18,6 @@ genaudit evaluate 'runs/samples/step_*' reference=real/
         """\
 A pattern of folders (or archives), quoted, is a run for each in a folder of its name, and a comparison of them beside
 these; pool=true judges all as one set. In a sweep every job writes into its own folder: out/0, out/1, ...
-
 require=RULES  baseline=RUN  strict=false  passes or fails the run by rules (`genaudit gate --help`): exit code 3 or 4.
 by=class  every class by itself too (classes.csv); paired=true  PSNR, SSIM, LPIPS of each image against its partner
 
@@ -289,7 +288,7 @@ to which metrics, and what to do (docs/audit.md). The same opens every report of
     ),
     "list": Verb(
         "Lists what there is, what each needs, and whether its weights are on this machine.",
-        "genaudit list metrics|feature_models|presets|generators|datasets|tables | genaudit list metrics NAME",
+        "genaudit list metrics|feature_models|presets|references|generators|datasets|tables [NAME of a metric]",
         "genaudit list metrics\ngenaudit list metrics fd\ngenaudit list feature_models",
         "`genaudit list metrics NAME` tells all of one metric: values, settings, needs, cost, source. NAME may be a\n"
         "value's name too, such as recall.\n",

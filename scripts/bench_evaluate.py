@@ -239,7 +239,7 @@ def bench_rows(count: int) -> None:
     """Synthetic rows are written into a store as a measure's, read back in another order and judged."""
     from genaudit.metrics.frechet import frechet_distance
     from genaudit.metrics.irs import irs
-    from genaudit.store.index import Index
+    from genaudit.store.index import StoreIndex
     from genaudit.store.shards import write_shard
 
     dim, queries = 1280, 2000
@@ -254,7 +254,7 @@ def bench_rows(count: int) -> None:
         print(f"{count:,} rows of {dim} written: {size:.1f} GiB")
         written = _resident()
         started = time.perf_counter()
-        index = Index.read(Path(folder))
+        index = StoreIndex.read(Path(folder))
         index.verify(digests.view("S16").reshape(count))
         rows = index.rows(digests.view("S16").reshape(count), None)
         seconds = time.perf_counter() - started

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from genaudit.store import upkeep
-from genaudit.store.index import NAME, Index, as_keys
+from genaudit.store.index import NAME, StoreIndex, as_keys
 from genaudit.store.shards import HEAD_BYTES, write_shard
 
 DIM, ASKED, PER_SHARD = 1280, 1000, 12_500
@@ -42,7 +42,7 @@ def best(work: Callable[[], object], rounds: int = 5) -> float:
 
 def opened(folder: Path, wanted: np.ndarray) -> np.ndarray:
     """The rows, as a measuring run gets them."""
-    index = Index.read(folder)
+    index = StoreIndex.read(folder)
     index.verify(wanted)
     assert not len(index.missing(wanted))
     return np.asarray(index.rows(wanted, None))
@@ -50,7 +50,7 @@ def opened(folder: Path, wanted: np.ndarray) -> np.ndarray:
 
 def alone(folder: Path, wanted: np.ndarray) -> Callable[[], np.ndarray]:
     """Reads the same rows from files that are open, without looking at what they say."""
-    rows = Index.read(folder).rows(wanted, None)
+    rows = StoreIndex.read(folder).rows(wanted, None)
     places = [
         (os.open(rows._shards[shard].path, os.O_RDONLY), rows._shards[shard].offset + row * rows.shape[1] * 4)
         for shard, row in zip(rows._shard_of.tolist(), rows._row_of.tolist(), strict=True)
@@ -84,7 +84,7 @@ def heads_alone(folder: Path, size: int = HEAD_BYTES) -> int:
 
 
 def compared(what: str, folder: Path, wanted: np.ndarray) -> None:
-    Index.read(folder)  # leaves an index where there is much to know
+    StoreIndex.read(folder)  # leaves an index where there is much to know
     ours, bare = best(lambda: opened(folder, wanted)), best(alone(folder, wanted))
     print(f"{what:<44}{1e3 * ours:10.1f} ms   {1e3 * bare:8.2f} ms alone   ratio {ours / bare:8.1f}", flush=True)
 
@@ -100,7 +100,7 @@ def large(root: Path, gigabytes: float) -> None:
     print(f"{count:,} rows of {DIM} in {len(list(folder.glob('*.shard')))} shards, {gigabytes:g} GB")
     keys = as_keys(digests)
     compared(f"{ASKED:,} rows that lie together", folder, keys[count // 2 : count // 2 + ASKED])
-    Index.read(folder).save()
+    StoreIndex.read(folder).save()
     compared(f"{ASKED:,} rows that lie together, with an index", folder, keys[count // 2 : count // 2 + ASKED])
     compared(f"{ASKED:,} rows that lie all over", folder, keys[rng.choice(count, ASKED, replace=False)])
 

@@ -246,7 +246,7 @@ def _refused(read: Callable[[], object]) -> Exception | None:
 
 
 def shard(home: Path) -> Run:
-    from genaudit.store.index import Index, as_keys
+    from genaudit.store.index import StoreIndex, as_keys
     from genaudit.store.shards import write_shard
 
     rng = np.random.default_rng(0)
@@ -257,7 +257,7 @@ def shard(home: Path) -> Run:
         good = write_shard(folder / "store", digests, rows, "store")  # the folder's name is the measure's
         spoilt = good.with_name("0" * 20 + "-spoilt.shard")
         spoilt.write_bytes(mutations.of_bytes(seed, seed, rng))
-        index = Index.read(folder / "store")
+        index = StoreIndex.read(folder / "store")
         wanted = as_keys(digests)
         index.verify(wanted)
         found = np.asarray(index.rows(wanted, None)[:])

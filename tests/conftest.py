@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,12 +43,23 @@ def make_images(tmp_path: Path) -> Callable[..., Path]:
     """Writes a folder of smooth random colour images and returns its path."""
 
     def make(name: str, count: int, *, seed: int = 0, size: int = 20) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        rng = np.random.default_rng([seed, count])
-        for index in range(count):
-            coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
-            Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(folder / f"{index:04}.png")
-        return folder
+        return write_images(tmp_path / name, count, seed=seed, size=size)
 
     return make
+
+
+def write_images(folder: Path, count: int, *, seed: int = 0, size: int = 20) -> Path:
+    """Writes smooth random colour images into a new folder and returns it."""
+    folder.mkdir()
+    rng = np.random.default_rng([seed, count])
+    for index in range(count):
+        coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(folder / f"{index:04}.png")
+    return folder
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

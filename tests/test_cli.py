@@ -128,18 +128,17 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
     roles = [str(sets[0]), f"reference={sets[1]}", f"train={sets[2]}"]
-    command = [sys.executable, "-c", code, "evaluate", *roles, f"metric={metrics}", "device=cpu"]
+    command = ["evaluate", *roles, f"metric={metrics}", "device=cpu"]
     keys = [
         *("feature_model=pixels", "feature_model.size=6", "skip=true"),
         f"store={tmp_path / 'store'}",
         f"out={tmp_path / 'out'}",
         "progress=false",
     ]
-    said = [
-        subprocess.run([*command, *keys], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
-        for _ in range(2)
-    ]
-    assert [lines[-1] for lines in said] == ["True [0]", "False [0]"]
+    assert main([*command, *keys]) == DONE
+    again = [sys.executable, "-c", code, *command, *keys]
+    said = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[-1] == "False [0]"
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["environment"]["threads"] is None
     assert set(report["metrics"]) >= {"as_i", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid", "fld"}
@@ -216,3 +215,31 @@ def test_an_own_yaml_that_is_none_is_the_users_to_mend(tmp_path: Path, capsys: p
     (tmp_path / "metric" / "mine.yaml").write_bytes(b"mine: \xff")
     assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
     assert "mine.yaml is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_command_composes_its_configuration_once_and_hydras_own_keys_are_still_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    composed: list[str] = []
+    outputs: list[str] = []
+    load = ConfigLoaderImpl.load_configuration
+
+    def counted(self: ConfigLoaderImpl, *arguments: object, **named: object) -> object:
+        composed.append("once")
+        return load(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    (tmp_path / "own").mkdir()
+    for words, once, jobs in (
+        ([], True, 1),
+        (["hydra.mode=MULTIRUN", "seed=1,2", f"hydra.sweep.dir={tmp_path}"], False, 2),
+        (["--config-dir", str(tmp_path / "own")], False, 1),  # its YAML may set the mode
+        ([], True, 1),
+    ):
+        composed.clear()
+        assert main(["list", "datasets", *words]) == DONE
+        assert (len(composed) == 1) == once, words
+        outputs.append(capsys.readouterr().out)
+        assert outputs[-1].count(outputs[0]) == jobs

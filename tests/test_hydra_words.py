@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from genaudit.cli import hydra_arguments
+from genaudit.composing import references_are_data
 from genaudit.config_files import config_folder
 from genaudit.hydra_words import (
     PATH_NAMES,
@@ -53,7 +54,8 @@ NESTED = {
 
 
 def _composed(verb: str, arguments: list[str]) -> Any:
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+    folder = config_folder()
+    with references_are_data(folder), hydra.initialize_config_dir(str(folder), version_base="1.3"):
         return hydra.compose(verb, overrides=hydra_arguments(verb, arguments))
 
 

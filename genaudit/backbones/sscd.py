@@ -13,10 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.checkpoint_layouts import resnet_tensors
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, Weights
@@ -25,6 +22,10 @@ from genaudit.backbones.weight_files import WeightFile
 from genaudit.errors import UserError
 from genaudit.reading import is_program
 from genaudit.stats.bounds import Side
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 HEAD = "fc.weight"
 POWER = 3.0  # of the generalised mean
@@ -58,6 +59,8 @@ class SSCD(LocalCheckpoint):
         return Weights(lambda: self._of_program(path), path, WeightFile(path, what=self.name).sha256, trained=True)
 
     def _of_program(self, path: str) -> Mapping[str, torch.Tensor]:
+        import torch
+
         try:
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
         except RuntimeError as error:
@@ -66,6 +69,10 @@ class SSCD(LocalCheckpoint):
             ) from None
 
     def build(self) -> nn.Module:
+        from torch import nn
+
+        from genaudit.backbones.sscd_layers import GeneralisedMean, UnitLength
+
         tensors = self.weights.state_dict
         heads = [name.removesuffix(HEAD) for name in tensors if name.endswith(HEAD)]
         if len(heads) != 1 or f"{heads[0]}fc.bias" not in tensors:
@@ -83,22 +90,3 @@ class SSCD(LocalCheckpoint):
         network.fc = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])  # nothing is drawn
         network.fc.load_state_dict({"weight": weight, "bias": bias})
         return nn.Sequential(network, UnitLength())
-
-
-class GeneralisedMean(nn.Module):
-    """(N, C, H, W) => (N, C, 1, 1): the p-th root of the mean p-th power over places, values from 1e-6 on."""
-
-    def __init__(self, power: float) -> None:
-        super().__init__()
-        self.power = power
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mean: torch.Tensor = x.clamp(min=1e-6).pow(self.power).mean(dim=(2, 3), keepdim=True)
-        return mean.pow(1 / self.power)
-
-
-class UnitLength(nn.Module):
-    """Rows (N, D) over their Euclidean length."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(x)

@@ -22,6 +22,7 @@ from genaudit.data.encoding import Encoding, tally
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
+from genaudit.stats.bounds import positive_int
 
 if TYPE_CHECKING:
     from genaudit.data.features import Moments
@@ -92,8 +93,7 @@ class Policy:
             raise UserError(f"on_error must be fail or skip, not {self.on_error!r}.")
         if not 0.0 <= self.max_skipped <= 1.0:
             raise UserError(f"max_skipped is a share between 0 and 1, not {self.max_skipped!r}.")
-        if self.max_pixels < 1:
-            raise UserError(f"max_pixels must be at least 1, not {self.max_pixels!r}.")
+        positive_int("max_pixels", self.max_pixels, error=UserError)
 
     def judge(self, source: str, skipped: Sequence[Skipped], total: int) -> None:
         """Raises UserError where `skipped` of `total` images are more than the policy allows."""

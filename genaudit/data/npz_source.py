@@ -34,7 +34,7 @@ from genaudit.data.reader import Entry, PixelReader
 _TEXT_BYTES = 4096  # of what `genaudit moments` says of a file
 FID = "fid_inception"  # the feature model of moments that stand beside images
 ARRAYS = {CLASS: ("labels", "label", "arr_1"), PROMPT: ("prompts", "prompt")}
-_ABOUT = ("feature_model", "weights_sha256", "fingerprint", "genaudit")
+_ABOUT = ("feature_model", "weights_sha256", "fingerprint", "preparation", "precision", "genaudit")
 
 
 def open_npz(path: Path, role: str) -> Listing | FeatureSet | Moments:

@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
+from genaudit.stats.bounds import positive_int
+
 Interpolation = Literal["bicubic", "bilinear", "box", "lanczos", "nearest"]
 Fit = Literal["squash", "crop", "cut"]
 Tool = Literal["clean-fid", "pytorch-fid", "torch-fidelity", "torchmetrics"]
@@ -50,8 +52,7 @@ class ResizeRecipe:
     crop_pct: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1, not {self.size}")
+        positive_int("size", self.size)
         if self.interpolation not in _FILTERS:
             raise ValueError(f"interpolation must be one of {', '.join(_FILTERS)}, not {self.interpolation!r}")
         if self.fit not in get_args(Fit):

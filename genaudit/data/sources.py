@@ -38,6 +38,7 @@ from genaudit.data.objects import draw, draw_loader, is_loader, list_dataset, ma
 from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
 from genaudit.reading import check_regular
+from genaudit.stats.bounds import positive_int
 
 KINDS = (
     "a folder, an image file, a .zip or .tar of images (.tar.gz too), .npz .npy .pt .safetensors .h5, "
@@ -110,8 +111,8 @@ def open_with(
     progress: Progress | None = None,
 ) -> ImageSet | FeatureSet | Moments:
     """`open_images` with the policy as a value."""
-    if limit is not None and limit < 1:
-        raise UserError(f"limit must be at least 1, not {limit}.")
+    if limit is not None:
+        positive_int("limit", limit, error=UserError)
     label = _describe(source)
     while isinstance(source, Source):
         source = source.open_source()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from genaudit.integrations.training_loop import check_diversity
+from genaudit.stats.bounds import positive_int
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -56,8 +57,9 @@ class DiversityCallback(Callback):
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
-        if every_n_epochs < 1 or (patience is not None and patience < 1):
-            raise ValueError("every_n_epochs and patience must be at least 1")
+        positive_int("every_n_epochs", every_n_epochs)
+        if patience is not None:
+            positive_int("patience", patience)
         self.gate, self.sample = gate, sample
         self.every_n_epochs, self.first_epoch, self.patience = every_n_epochs, first_epoch, patience
         self.batch_size, self.seed = batch_size, seed

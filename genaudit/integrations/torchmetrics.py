@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from genaudit.integrations.batch_rows import BatchRows, pixels_of
+from genaudit.metrics.result import ROLES
 
 try:
     from torchmetrics import Metric
@@ -34,8 +35,6 @@ except ImportError as missing:
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
-
-ROLES = ("generated", "reference", "train", "anomalies")
 
 
 class Audit(Metric):

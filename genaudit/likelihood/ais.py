@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from genaudit.likelihood.hmc import FIRST_STEP, TARGET_ACCEPTANCE, State, adapt_step, hmc_transition
 from genaudit.likelihood.latent_space import Draws, as_images
 from genaudit.likelihood.losses import bits_per_dim
+from genaudit.stats.bounds import positive_int
 
 if TYPE_CHECKING:
     import torch
@@ -180,8 +181,7 @@ def ais(
         raise ValueError(f"sigma2 must be positive, not {sigma2}")
     numbers = dict(latent_dim=latent_dim, temperatures=temperatures, chains=chains, leapfrog=leapfrog)
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, not {number}")
+        positive_int(name, number)
     if schedule not in ("sigmoidal", "power"):
         raise ValueError(f"schedule must be 'sigmoidal' or 'power', not {schedule!r}")
     x = as_images(decoder, x)

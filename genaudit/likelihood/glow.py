@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genaudit.likelihood.flow_layers import AffineCoupling, Coupling, FixedRotation, InvertibleLinear, Prior
-from genaudit.stats.bounds import Channels, Count, Side
+from genaudit.stats.bounds import Channels, Count, Side, positive_int
 
 
 class FlowStep(nn.Module):
@@ -81,8 +81,9 @@ class Glow(nn.Module):
             recompute: recompute activations in the backward pass: about a third more time, a fraction of the memory.
         """
         super().__init__()
-        if min(channels, size, scales, steps, hidden, classes) < 1:
-            raise ValueError("channels, size, scales, steps, hidden and classes must be at least 1")
+        counts = dict(channels=channels, size=size, scales=scales, steps=steps, hidden=hidden, classes=classes)
+        for name, count in counts.items():
+            positive_int(name, count)
         if layers not in ("convolutional", "fully_connected"):
             raise ValueError(f"layers must be 'convolutional' or 'fully_connected', not {layers!r}")
         factor = 2**scales

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from genaudit.likelihood.latent_space import Draws, as_images
+from genaudit.stats.bounds import Natural, checked, positive_int
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +91,10 @@ def invert(
     """
     import torch
 
-    numbers = dict(latent_dim=latent_dim, restarts=restarts, samples=samples, steps=steps + 1)
+    numbers = dict(latent_dim=latent_dim, restarts=restarts, samples=samples)
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} is too small: {number}")
+        positive_int(name, number)
+    checked("steps", steps, Natural)
     x = as_images(decoder, x)
     count = x.shape[0]
     z = torch.stack(

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.stats.bounds import positive_int
+
 
 def _is_tensor(*values: Any) -> bool:
     return any(hasattr(value, "detach") for value in values)
@@ -39,8 +41,7 @@ def bits_per_dim(log_prob: Any, dims: int, bins: int = 256) -> Any:
     >>> float(bits_per_dim(0.0, 3072))
     8.0
     """
-    if dims < 1:
-        raise ValueError(f"dims must be at least 1, not {dims}")
+    positive_int("dims", dims)
     if bins < 2:
         raise ValueError(f"bins must be at least 2, not {bins}")
     if not _is_tensor(log_prob):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genaudit.likelihood.dequantisation import dequantise, noise_free, to_pixels
+from genaudit.stats.bounds import positive_int
 from genaudit.stats.memory import Fitting
 from genaudit.stats.torch_state import exact_float32
 
@@ -86,8 +87,7 @@ def noisy_log_prob(
         samples: draws of noise per image.
         generator: source of the noise.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, not {samples}")
+    positive_int("samples", samples)
 
     def row(pixels: Tensor) -> Tensor:
         draws = [model.log_prob(dequantise(pixels, generator)) for _ in range(samples)]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
 from genaudit.likelihood.trainer import all_finite
 from genaudit.resumed import check_same
-from genaudit.stats.bounds import Channels, Count, Side
+from genaudit.stats.bounds import Bounds, Channels, Count, Positive, Side, checked, positive_int
 
 INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
 DROPS, DROP = (0.3, 0.6, 0.8), 0.2  # shares of the run at which the rate falls, and to what share of itself
@@ -66,8 +66,9 @@ class WideResNet(nn.Module):
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth must be 6n + 4 with n >= 1 (10, 16, 22, 28, ...), not {depth}")
-        if min(channels, size, width) < 1 or not 0 <= dropout < 1:
-            raise ValueError("channels, size and width must be at least 1, dropout in [0, 1)")
+        for name, count in dict(channels=channels, size=size, width=width).items():
+            positive_int(name, count)
+        checked("dropout", dropout, Annotated[float, Bounds(0, 1, below=True)])
         self.image_shape = (channels, size, size)
         layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False)]
         filters = 16
@@ -100,13 +101,12 @@ class ClassifierRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        numbers = [self.iterations, self.batch_size, self.learning_rate, self.momentum, self.weight_decay, self.shift]
-        if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
-            raise ValueError("iterations, batch_size, learning_rate, momentum, weight_decay and shift must be numbers")
-        if self.iterations < 1 or self.batch_size < 2 or not self.learning_rate > 0 or not 0 <= self.shift < 1:
-            raise ValueError(
-                "iterations must be at least 1, batch_size at least 2, learning_rate above 0, shift in [0, 1)"
-            )
+        positive_int("iterations", self.iterations)
+        checked("batch_size", self.batch_size, Annotated[int, Bounds(2)])  # batch norm needs two images
+        checked("learning_rate", self.learning_rate, Positive)
+        for name in ("momentum", "weight_decay"):
+            checked(name, getattr(self, name), Annotated[float, Bounds()])
+        checked("shift", self.shift, Annotated[float, Bounds(0, 1, below=True)])
 
     def rate(self, iteration: int) -> float:
         """Learning rate of step `iteration` (from 0)."""

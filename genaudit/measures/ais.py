@@ -17,7 +17,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.likelihood.ais import ais, log_likelihood_bits
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import Repeats
+from genaudit.stats.bounds import Repeats, positive_int
 from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class AIS(MeasureOfGenerator):
     ) -> None:
         super().__init__(generator)
         for key, number in (("temperatures", temperatures), ("chains", chains), ("leapfrog", leapfrog)):
-            if int(number) < 1:
-                raise UserError(f"ais.{key}={number}: at least 1 is needed")
+            positive_int(f"ais.{key}", number, error=UserError)
         if schedule not in ("sigmoidal", "power"):
             raise UserError(f"ais.schedule={schedule}: sigmoidal or power is needed")
         self.settings: dict[str, Any] = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import Count
+from genaudit.stats.bounds import Count, positive_int
 
 if TYPE_CHECKING:
     import torch
@@ -115,9 +115,8 @@ class Patches(MeasureOfGenerator):
 
     def __init__(self, generator: Generator | None, *, patch: Count = 8) -> None:
         super().__init__(generator)
-        if int(patch) < 1:
-            raise UserError(f"metric.flatness.measure.patches.patch={patch}: at least 1 is needed")
-        self.settings: dict[str, Any] = {"patch": int(patch)}
+        where = "metric.flatness.measure.patches.patch"
+        self.settings: dict[str, Any] = {"patch": positive_int(where, patch, error=UserError)}
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.measures.generator_images import MeasureOfGenerator
 from genaudit.measures.inversion import DISTANCES, make_distance
-from genaudit.stats.bounds import Probability
+from genaudit.stats.bounds import Probability, probability
 from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class PathLength(MeasureOfGenerator):
         ):
             if chosen not in known:
                 raise UserError(f"metric.ppl.measure.{key}={chosen}: one of {', '.join(known)} is needed")
-        if not 0 < epsilon < 1:
-            raise UserError(f"metric.ppl.measure.epsilon={epsilon}: a number between 0 and 1 is needed")
+        probability("metric.ppl.measure.epsilon", epsilon, error=UserError)
         self.settings: dict[str, Any] = {
             "distance": distance,
             "epsilon": float(epsilon),

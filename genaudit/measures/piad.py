@@ -22,6 +22,7 @@ import numpy as np
 
 from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
+from genaudit.stats.bounds import positive_int
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,8 @@ class PreparedPixels:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
-        if self.crop is not None and self.crop < 1:
-            raise ValueError(f"crop must be 1 or more, not {self.crop}")
+        if self.crop is not None:
+            positive_int("crop", self.crop)
         _ = self._recipe  # complains about the others
 
     @property

@@ -3,10 +3,7 @@
 Hwang, Lee & Lee 2024: AS is the two-sample, two-dimensional Kolmogorov-Smirnov statistic between the clouds
 (complexity, vulnerability) of reference and generated images; AS-i = vulnerability / complexity of an image.
 
-Rows are the anomaly measure's: columns complexity (radians), vulnerability (feature units), and, where they were
-measured, complexity_lag2, complexity_se, vulnerability_se. An angle between differences two steps apart (lag 2) that
-is smaller than the one between neighbours marks a complexity that is rounding noise: on a smooth path it is larger.
-N images.
+Rows are the anomaly measure's (`genaudit.metrics.anomaly_rows`). N images.
 """
 
 from __future__ import annotations
@@ -16,16 +13,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from genaudit.metrics.anomaly_rows import (
+    COMPLEXITY,
+    COMPLEXITY_SE,
+    VULNERABILITY,
+    VULNERABILITY_SE,
+    cautions_of,
+    column,
+    is_noise,
+    noise_share,
+    table_of,
+)
 from genaudit.metrics.result import SHARE, Caution, Cloud, Estimate, Unavailable, per_image, value
-from genaudit.stats.arrays import RowsLike
 from genaudit.stats.bounds import Repeats
+from genaudit.stats.contrast import Contrast, contrast
 from genaudit.stats.ks2d import Gap, ks2d_2samp
 from genaudit.stats.resampling import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
 
-COLUMNS = ("complexity", "vulnerability", "complexity_lag2", "complexity_se", "vulnerability_se")
-COMPLEXITY, VULNERABILITY, LAG2, COMPLEXITY_SE, VULNERABILITY_SE = range(5)
 LEVELS = 5
-NOISE_SHARE = 0.05  # above this share of images whose complexity is rounding noise, the result carries a warning
 
 CITATION = (
     "Hwang, Lee, Lee. Anomaly Score: evaluating generative models and individual generated images based on complexity "
@@ -34,34 +39,12 @@ CITATION = (
 
 
 @dataclass(frozen=True)
-class AnomalyScore:
+class AnomalyScoreTest:
     """AS in [0, 1], lower is better; `pvalue` is the permutation test's, `pvalue_asymptotic` is ndtest's formula."""
 
     statistic: float
     pvalue: float | None
     pvalue_asymptotic: float | None
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One quantity in both sets: means, Welch's t-test, a permutation test of the means, and effect sizes.
-
-    `p_two_sided` as in Hwang et al. 2024, Table C.1; `p_one_sided` as in Table E.1, against the alternative that
-    `expected` names, whatever the data show. `hedges_g` is the difference generated minus reference in pooled standard
-    deviations, `superiority` the chance that a generated image's value exceeds a reference image's (0.5: none).
-    """
-
-    mean_generated: float
-    mean_reference: float
-    expected: str
-    t: float
-    degrees_of_freedom: float
-    p_two_sided: float
-    p_one_sided: float
-    p_permutation_two_sided: float
-    p_permutation_one_sided: float
-    hedges_g: float
-    superiority: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +115,7 @@ class AnomalyScoreImagesResult:
     cautions: tuple[Caution, ...] = ()
 
 
-def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, seed: int = 0) -> AnomalyScore:
+def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, seed: int = 0) -> AnomalyScoreTest:
     """AS of a generated set: 2-D Kolmogorov-Smirnov statistic against a reference set, Hwang et al. 2024, section 4.
 
     Args:
@@ -152,7 +135,7 @@ def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, se
     """
     found = ks2d_2samp(reference, generated, pvalue="permutation", permutations=permutations, seed=seed)
     asymptotic = ks2d_2samp(reference, generated, pvalue="asymptotic").pvalue
-    return AnomalyScore(found.statistic, found.pvalue, asymptotic)
+    return AnomalyScoreTest(found.statistic, found.pvalue, asymptotic)
 
 
 def anomaly_score_i(rows: Any) -> np.ndarray:
@@ -171,8 +154,8 @@ def anomaly_score_i(rows: Any) -> np.ndarray:
     >>> anomaly_score_i([[0.5, 3.0], [0.0, 1.0]])
     array([ 6., nan])
     """
-    table = _table(rows, "rows")
-    complexity = np.where(_is_noise(table) | ~(table[:, COMPLEXITY] > 0), np.nan, table[:, COMPLEXITY])
+    table = table_of(rows, "rows")
+    complexity = np.where(is_noise(table) | ~(table[:, COMPLEXITY] > 0), np.nan, table[:, COMPLEXITY])
     scores: np.ndarray = np.where(np.isfinite(table[:, VULNERABILITY]), table[:, VULNERABILITY], np.nan) / complexity
     return scores
 
@@ -203,7 +186,7 @@ def judge(
     Raises:
         Unavailable: fewer than two images of a role have a finite complexity and vulnerability.
     """
-    tables = {"generated": _table(generated, "generated"), "reference": _table(reference, "reference")}
+    tables = {"generated": table_of(generated, "generated"), "reference": table_of(reference, "reference")}
     points = {role: table[np.isfinite(table[:, :2]).all(axis=1), :2] for role, table in tables.items()}
     for role, kept in points.items():
         if len(kept) < 2:
@@ -223,7 +206,7 @@ def judge(
     if min(len(made), len(real)) >= LEAST:
         spread = percentile_interval(0.0, repeats - repeats.mean(), confidence)
         estimate = spread.map(lambda offset: min(max(found.statistic + offset, 0.0), 1.0))
-    noise = {role: _noise_share(table) for role, table in tables.items()}
+    noise = {role: noise_share(table) for role, table in tables.items()}
     left_out = {role: len(table) - len(points[role]) for role, table in tables.items()}
     return AnomalyScoreResult(
         statistic=estimate,
@@ -231,8 +214,8 @@ def judge(
         pvalue_asymptotic=asymptotic,
         null_mean=found.null_mean,
         null_95=found.null_95,
-        complexity=_contrast(made[:, COMPLEXITY], real[:, COMPLEXITY], "generated lower", permutations, seed),
-        vulnerability=_contrast(made[:, VULNERABILITY], real[:, VULNERABILITY], "generated higher", permutations, seed),
+        complexity=contrast(made[:, COMPLEXITY], real[:, COMPLEXITY], "generated lower", permutations, seed),
+        vulnerability=contrast(made[:, VULNERABILITY], real[:, VULNERABILITY], "generated higher", permutations, seed),
         noise_share_generated=noise["generated"],
         noise_share_reference=noise["reference"],
         left_out_generated=left_out["generated"],
@@ -248,7 +231,7 @@ def judge(
             marker=None if found.gap is None else (found.gap.x, found.gap.y),
             marker_label="the clouds differ most around here",
         ),
-        cautions=_cautions(noise, left_out, tables),
+        cautions=cautions_of(noise, left_out, tables),
     )
 
 
@@ -263,17 +246,17 @@ def judge_images(
         confidence: of the intervals, in (0, 1).
         seed: of the bootstrap.
     """
-    table = _table(generated, "generated")
+    table = table_of(generated, "generated")
     scores = anomaly_score_i(table)
     known = scores[np.isfinite(scores)]
-    beside = np.empty(0) if reference is None else anomaly_score_i(_table(reference, "reference"))
+    beside = np.empty(0) if reference is None else anomaly_score_i(table_of(reference, "reference"))
     beside = beside[np.isfinite(beside)]
-    errors = [_column(table, index) for index in (COMPLEXITY_SE, VULNERABILITY_SE)]
+    errors = [column(table, index) for index in (COMPLEXITY_SE, VULNERABILITY_SE)]
     score_error: np.ndarray | None = None
     if errors[0] is not None and errors[1] is not None:  # of a ratio, to first order
         relative = [error / table[:, index] for error, index in zip(errors, (COMPLEXITY, VULNERABILITY), strict=True)]
         score_error = scores * np.hypot(*relative)
-    noise = _noise_share(table)
+    noise = noise_share(table)
     mean, median = (
         bootstrap_mean(known, confidence=confidence, seed=seed, median=median) if len(known) else None
         for median in (False, True)
@@ -293,44 +276,12 @@ def judge_images(
         complexity_se=errors[0],
         vulnerability_se=errors[1],
         as_i_se=score_error,
-        cautions=_cautions(
+        cautions=cautions_of(
             {"generated": noise},
             {"generated": int(np.count_nonzero(~np.isfinite(table[:, :2]).all(axis=1)))},
             {"generated": table},
         ),
     )
-
-
-def _table(rows: Any, name: str) -> np.ndarray:
-    """Anomaly rows in memory, float64 (N, 2 to 5): a few numbers per image. NaN may stand in them."""
-    if hasattr(rows, "detach"):
-        rows = rows.detach().cpu().numpy()
-    elif not isinstance(rows, (np.ndarray, list, tuple)) and isinstance(rows, RowsLike):
-        rows = rows[: len(rows)]
-    table = np.asarray(rows, dtype=np.float64)
-    if table.ndim != 2 or len(table) == 0 or table.shape[1] < 2:
-        raise ValueError(f"{name} must have shape (N, 2 or more) with columns {', '.join(COLUMNS)}, not {table.shape}")
-    return table
-
-
-def _column(table: np.ndarray, index: int) -> np.ndarray | None:
-    """A column that may not have been measured."""
-    if table.shape[1] <= index or not np.isfinite(table[:, index]).any():
-        return None
-    return table[:, index]
-
-
-def _is_noise(table: np.ndarray) -> np.ndarray:
-    """Whether an image's complexity is rounding noise (N,); False where no lag-2 angle was measured."""
-    lag2 = _column(table, LAG2)
-    if lag2 is None:
-        return np.zeros(len(table), bool)
-    below: np.ndarray = lag2 < table[:, COMPLEXITY]  # False for NaN
-    return below
-
-
-def _noise_share(table: np.ndarray) -> float | None:
-    return None if _column(table, LAG2) is None else float(_is_noise(table).mean())
 
 
 def _gap(gap: Gap | None) -> dict[str, float | str] | None:
@@ -345,43 +296,6 @@ def _gap(gap: Gap | None) -> dict[str, float | str] | None:
         "share_reference": gap.share_a,
         "share_generated": gap.share_b,
     }
-
-
-def _contrast(made: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
-    """Tests of one quantity, (M,) generated against (N,) reference; `expected` is "generated lower" or "higher"."""
-    from scipy import stats  # half a second: when it is needed
-
-    m, n = len(made), len(real)
-    difference = made.mean() - real.mean()
-    superiority = float(stats.mannwhitneyu(made, real).statistic) / (m * n)
-    ratio = ((m - 1) * made.var(ddof=1) + (n - 1) * real.var(ddof=1)) / (m + n - 2)
-    means = float(made.mean()), float(real.mean()), expected
-    if ratio == 0:  # two constants: no test
-        nan = float("nan")
-        return Contrast(*means, nan, nan, nan, nan, nan, nan, nan, superiority)
-    welch = stats.ttest_ind(made, real, equal_var=False)
-    sign = 1 if expected == "generated higher" else -1
-    one_sided = float(stats.t.sf(sign * welch.statistic, welch.df))
-    pooled = np.concatenate([made, real])
-    total = pooled.sum()
-    generator = np.random.default_rng(seed)
-    sums = np.array([generator.permutation(pooled)[:m].sum() for _ in range(permutations)])
-    null = sums / m - (total - sums) / n
-    slack = 1e-12 * np.abs(pooled).max()  # equal differences may differ in the last bits of their sums
-    two = (1 + int((np.abs(null) >= abs(difference) - slack).sum())) / (1 + permutations)
-    one = (1 + int((sign * null >= sign * difference - slack).sum())) / (1 + permutations)
-    unbiased = 1 - 3 / (4 * (m + n) - 9)  # Hedges 1981
-    return Contrast(
-        *means,
-        t=float(welch.statistic),
-        degrees_of_freedom=float(welch.df),
-        p_two_sided=float(welch.pvalue),
-        p_one_sided=one_sided,
-        p_permutation_two_sided=two,
-        p_permutation_one_sided=one,
-        hedges_g=float(difference / np.sqrt(ratio) * unbiased),
-        superiority=superiority,
-    )
 
 
 def levels_of(scores: np.ndarray, levels: int = LEVELS, beside: np.ndarray | None = None) -> np.ndarray:
@@ -401,27 +315,3 @@ def levels_of(scores: np.ndarray, levels: int = LEVELS, beside: np.ndarray | Non
     bounds = np.linspace(low, high, levels + 1)[1:-1]
     found: np.ndarray = np.where(np.isfinite(scores), np.searchsorted(bounds, scores, side="right") + 1.0, np.nan)
     return found
-
-
-def _cautions(
-    noise: dict[str, float | None], left_out: dict[str, int], tables: dict[str, np.ndarray]
-) -> tuple[Caution, ...]:
-    cautions = [
-        Caution(
-            "complexity-is-noise",
-            f"The complexity of {share:.0%} of the {role} images is rounding noise (the angle two steps apart is "
-            f"smaller than that of neighbouring steps): use float64 or a larger step for the anomaly measure.",
-        )
-        for role, share in noise.items()
-        if share is not None and share > NOISE_SHARE
-    ]
-    cautions += [
-        Caution(
-            "images-left-out",
-            f"{count} of {len(tables[role])} {role} images have no finite complexity and vulnerability (their features "
-            f"do not change along the path) and are left out.",
-        )
-        for role, count in left_out.items()
-        if count > 0
-    ]
-    return tuple(cautions)

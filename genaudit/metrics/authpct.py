@@ -134,10 +134,9 @@ def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.nd
     """Per generated image: authentic (M,), its nearest training image, and whether that one has a copy (M,)."""
     found = nearest(generated, train, device=device)
     retrieved, back = np.unique(found.indices[:, 0], return_inverse=True)
-    # Only the training images that were retrieved need their own neighbour: the nearer of two that is not themselves.
-    near = nearest(Chosen(train, retrieved), train, k=2, device=device)
-    first_is_self = near.indices[:, 0] == retrieved
-    own_distance = np.where(first_is_self, near.distances[:, 1], near.distances[:, 0])
+    # Only the training images that were retrieved need their own neighbour: the second of two, since each is at
+    # distance 0 from itself, and from its copies.
+    own_distance = nearest(Chosen(train, retrieved), train, k=2, device=device).distances[:, 1]
     flags: np.ndarray = found.distances[:, 0] > own_distance[back]
     return flags, found, own_distance[back] == 0
 

@@ -20,7 +20,7 @@ from scipy import special
 from genaudit.metrics.kernel import LEAST, OVER_BOTH, Kernel, check_pair, mmd
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import as_rows
-from genaudit.stats.bounds import Positive
+from genaudit.stats.bounds import Positive, checked
 
 SCALE = 1000.0  # the authors', for legible numbers
 
@@ -118,8 +118,7 @@ def gaussian_less_one(sigma: float, normalise: bool) -> Kernel:
 
     Less one: MMD stays the same, and kernels near 1 keep their digits. Its diagonal is 0.
     """
-    if not sigma > 0:
-        raise ValueError(f"sigma must be above 0, not {sigma}")
+    checked("sigma", sigma, Positive)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if normalise:

@@ -20,7 +20,7 @@ from scipy.spatial import distance
 from genaudit.metrics import vendi
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.bounds import Positive, Repeats
+from genaudit.stats.bounds import Positive, Repeats, checked, positive_int
 from genaudit.stats.chosen import Chosen
 
 WIDTH_SAMPLE = 1000  # rows whose median distance is the default width
@@ -76,8 +76,8 @@ def fourier_rows(rows: RowsLike, *, sigma: float, frequencies: int, seed: int) -
     Raises:
         ValueError: sigma or the number of frequencies is not above 0.
     """
-    if not sigma > 0 or frequencies < 1:
-        raise ValueError(f"sigma and frequencies must be above 0, not {sigma} and {frequencies}")
+    checked("sigma", sigma, Positive)
+    positive_int("frequencies", frequencies)
     drawn = np.random.default_rng(seed).normal(size=(frequencies, rows.shape[1])) / sigma
     return FourierRows(rows, drawn)
 

@@ -25,6 +25,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from genaudit.metrics.result import Estimate
+from genaudit.stats.bounds import Share, checked, probability
 from genaudit.stats.sequential import Outcome
 
 Mode = Literal["fixed", "sequential"]
@@ -54,13 +55,11 @@ class Question:
     power: float = POWER
 
     def __post_init__(self) -> None:
-        if not 0 < self.irs_target <= 1:
-            raise ValueError(f"irs_target must lie above 0 and up to 1, got {self.irs_target:g}")
+        checked("irs_target", self.irs_target, Share)
         if not 0 < self.alpha < 0.5:
             raise ValueError(f"alpha must lie between 0 and 0.5, got {self.alpha:g}")
         for name in ("detect", "power"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name):g}")
+            probability(name, getattr(self, name))
         if self.power <= self.alpha:
             raise ValueError(f"power must exceed alpha = {self.alpha:g}, got {self.power:g}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.result import Caution, Curve
+from genaudit.metrics.result import ROLES, Caution, Curve
 
 INVERSION = (
     *("error", "distance", "restart_range", "label", "dims"),
@@ -21,7 +21,6 @@ AIS = (
     *("log_likelihood", "bits_per_dim", "spread", "effective_chains", "standard_error"),
     *("acceptance", "dims", "sigma2", "chains"),
 )
-ROLES = ("generated", "train", "reference", "anomalies")
 DISAGREEMENT = 2.0  # nats between the chains of an image, as `likelihood.ais`
 DOUBTFUL_SHARE = 0.1  # of the images: above, there is a caution
 BLOCK = 1024

@@ -18,7 +18,7 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
-from genaudit.stats.bounds import Count, Natural
+from genaudit.stats.bounds import Count, Natural, positive_int
 
 SHUFFLE_SEED = 2020  # torch-fidelity's: equal logits in equal order have equal scores
 
@@ -91,8 +91,7 @@ def judge(
     """
     rows = as_rows(generated, "generated")
     n, classes = rows.shape
-    if splits < 1:
-        raise ValueError(f"splits must be at least 1, not {splits}")
+    positive_int("splits", splits)
     if n < 2 * splits:
         raise Unavailable(f"{splits} splits need at least {2 * splits} images, not {n}; fewer splits need fewer")
     scores, _ = _scores(rows, "generated", _split_of(n, splits, shuffle_seed), splits)

@@ -25,21 +25,20 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from genaudit.metrics.irs_cautions import cautions_of_law
+from genaudit.metrics.measurement_gap import GAP_FIELDS, measurement_gap
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.bounds import Probability, Repeats
+from genaudit.stats.bounds import Probability, Repeats, positive_int
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
-from genaudit.stats.neighbours import Index, nearest
+from genaudit.stats.neighbours import NeighbourIndex, nearest
 from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
 IDEAL = "ideal: every training image"
 CURVE_POINTS = 32
-GAP_FIELDS = (
-    *("irs_inf_reference", "irs_inf_reference_std", "irs_inf_adjusted", "irs_inf_adjusted_std", "n_compared", "folds"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +140,7 @@ def irs(
         ValueError: neither `train` nor `reference`, wrong shapes, or a value that is not finite.
     """
     cautions: list[Caution] = []
-    if folds < 1:
-        raise ValueError(f"folds must be at least 1, not {folds}")
+    positive_int("folds", folds)
     generated = as_rows(generated, "generated")
     dims = generated.shape[1]
     reference = None if reference is None else as_rows(reference, "reference", columns=dims)
@@ -192,7 +190,7 @@ def irs(
             message += "retrieve themselves, so that a perfect model looks less diverse than they do."
             cautions.append(Caution("same-images", message))
         real_counts = counts_of(real)
-        gap = _measurement_gap(retrieved, real, n_train, alpha, folds, seed)
+        gap = measurement_gap(retrieved, real, n_train, alpha, folds, seed)
         relative = relative_distinct(retrieved, real, n_train, confidence=1 - 2 * alpha)
         law_reference = uniform_pvalue(real_counts, seed=seed)
         bias = bias_pvalue(retrieved, real, seed=seed)
@@ -202,7 +200,7 @@ def irs(
         if reference is not None:
             gap["irs_inf_adjusted"] = Estimate(gap["irs_inf_adjusted"])
             gap["irs_inf_reference"] = Estimate(gap["irs_inf_reference"], gap["irs_inf_reference"].lower)
-    cautions += _judge_law(n, len(counts), law, law_reference, bias, alpha)
+    cautions += cautions_of_law(n, len(counts), law, law_reference, bias, alpha)
     return IRS(
         n_train=n_train,
         n_sampled=n,
@@ -291,7 +289,7 @@ def prepared(
         order = np.random.default_rng((seed, 0)).permutation(len(reference))
         order = order[same_rows(reference)[order] == order]
         train, reference = (Chosen(reference, np.sort(half)) for half in np.array_split(order, 2))
-    first, index = same_rows(train), Index(train, metric=metric, device=device)
+    first, index = same_rows(train), NeighbourIndex(train, metric=metric, device=device)
     n_train = int((first == np.arange(len(first))).sum())
 
     def retrieved(rows: Any) -> np.ndarray:
@@ -312,68 +310,6 @@ def prepared(
         return found
 
     return values_of
-
-
-def _measurement_gap(
-    retrieved: np.ndarray, real: np.ndarray, n_train: int, alpha: float, folds: int, seed: int
-) -> dict[str, Any]:
-    """IRS_inf of held-out real images, and the ratio, with equally many samples of both; the fields GAP_FIELDS.
-
-    A ratio's ends divide bounds at alpha/2 each (Bonferroni), so that each end holds at level alpha; means over folds.
-    """
-    samples = min(len(retrieved), len(real))
-    folds = folds if len(retrieved) != len(real) else 1
-    generator = np.random.default_rng((seed, 1))
-
-    def some(indices: np.ndarray) -> int:
-        if len(indices) > samples:
-            indices = generator.choice(indices, samples, replace=False)
-        return len(np.unique(indices))
-
-    references, ratios = [], []
-    for _ in range(folds):
-        k_generated, k_real = some(retrieved), some(real)
-        estimate = estimate_support(k_real, samples, alpha=alpha, upper=n_train)
-        references.append([estimate.value, *estimate.ends])
-        ours = estimate_support(k_generated, samples, alpha=alpha / 2, upper=n_train)
-        theirs = estimate_support(k_real, samples, alpha=alpha / 2, upper=n_train)
-        ratio = _ratio(ours, theirs)
-        ratios.append([ratio.value, *ratio.ends])
-    found: list[Any] = []
-    for folded in (np.array(references, float) / n_train, np.array(ratios, float)):
-        found += [Estimate(*folded.mean(0)), float(folded[:, 0].std())]
-    return dict(zip(GAP_FIELDS, [*found, samples, folds], strict=True))
-
-
-def _ratio(ours: Estimate, theirs: Estimate) -> Estimate:
-    """The ratio of two supports, which have both ends, perhaps infinite; lowest over highest, highest over lowest."""
-    ends = [float("nan") if end is None else end for end in (*ours.ends, *theirs.ends)]
-    return Estimate(ours.value / theirs.value, ends[0] / ends[3], ends[1] / ends[2])
-
-
-def _judge_law(
-    n: int, k: int, law: float, law_reference: float | None, bias: float | None, alpha: float
-) -> list[Caution]:
-    cautions = []
-    if n == 1:
-        cautions.append(Caution("single-sample", "A single sample identifies no diversity: irs_inf is not a number."))
-    elif k == n:
-        message = f"No two of the {n} samples retrieve the same training image: nothing bounds irs_inf from above, and "
-        cautions.append(Caution("no-duplicates", message + "1 is its cap, not an estimate; more samples are needed."))
-    if law < alpha:
-        message = f"Some training images are retrieved more often than uniform draws allow (p = {law:.2g}): irs_inf, "
-        message += "which assumes uniform draws, is a lower bound that grows with the number of samples"
-        if law_reference is not None and law_reference < alpha:
-            message += "; held-out real images are uneven too, so that the feature space may be the cause"
-        cautions.append(Caution("uneven-retrieval", f"{message}."))
-    elif law_reference is not None and law_reference < alpha:
-        message = "Held-out real images retrieve some training images more often than uniform draws allow (p = "
-        message += f"{law_reference:.2g}): irs_inf, which assumes uniform draws, is a lower bound"
-        cautions.append(Caution("uneven-retrieval", f"{message}."))
-    if bias is not None and bias < alpha:
-        message = f"The samples favour some training images more than held-out real images do (p = {bias:.2g})."
-        cautions.append(Caution("bias-amplified", message))
-    return cautions
 
 
 def _curve(

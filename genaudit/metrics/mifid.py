@@ -23,7 +23,7 @@ from genaudit.metrics.result import Caution, Retrieval, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.bounds import Bounds
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.neighbours import Index
+from genaudit.stats.neighbours import NeighbourIndex
 
 EPSILON = 1e-14  # Kaggle's: copies alone have a huge score, not an infinite one
 QUERIES = 4096
@@ -163,7 +163,7 @@ def _nearest(train: RowsLike, query: RowsLike, device: str, name: str) -> tuple[
     """
     kept_train, negative_train = _directed(train, "train")
     kept, negative = _directed(query, name)
-    index = Index(Chosen(train, kept_train), metric="cosine", device=device)
+    index = NeighbourIndex(Chosen(train, kept_train), metric="cosine", device=device)
     distances, indices = np.full(len(query), np.nan), np.full(len(query), -1)
     for start in range(0, len(kept), QUERIES):
         at = kept[start : start + QUERIES]

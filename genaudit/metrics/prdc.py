@@ -30,7 +30,7 @@ FEW_IMAGES = 500  # below, a share's 95 % interval is wider than 0.08 and the ba
 
 
 @dataclass(frozen=True)
-class PRDC:
+class PRDCValues:
     """Precision, recall and coverage in [0, 1], density in [0, inf); higher is better for all four."""
 
     precision: float
@@ -84,7 +84,7 @@ class _Membership(NamedTuple):
     spare: tuple[balls.Members, balls.Members] | None  # of the reference's balls, and of the generated images'
 
 
-def prdc(reference: Any, generated: Any, *, k: int = 5, device: str = "cpu") -> PRDC:
+def prdc(reference: Any, generated: Any, *, k: int = 5, device: str = "cpu") -> PRDCValues:
     """Precision, recall, density and coverage, Naeem et al. 2020, Eqs. 1 to 4.
 
     Args:
@@ -100,7 +100,7 @@ def prdc(reference: Any, generated: Any, *, k: int = 5, device: str = "cpu") -> 
         ValueError: shapes that do not fit, too few rows for k, or values that are not finite.
 
     >>> prdc([[0.0], [1.0], [2.0], [3.0]], [[1.5], [1.6], [9.0]], k=1)
-    PRDC(precision=0.6666666666666666, recall=0.5, density=1.3333333333333333, coverage=0.5)
+    PRDCValues(precision=0.6666666666666666, recall=0.5, density=1.3333333333333333, coverage=0.5)
     """
     a, b = as_rows(reference, "reference"), as_rows(generated, "generated")
     return _summary(_membership(a, b, k, device), k)
@@ -201,7 +201,7 @@ def prepared(*, reference: Any, k: Count = 5, device: str = "cpu") -> Callable[[
     return values_of
 
 
-def _dependence(summary: PRDC, spread: dict[str, Spread]) -> str:
+def _dependence(summary: PRDCValues, spread: dict[str, Spread]) -> str:
     """What the values are at half of the images, measured on these sets; empty where that is not known."""
     told = [
         f"{name} {getattr(summary, name):.2f}, at half of them {each.at_half:.2f}"
@@ -211,8 +211,8 @@ def _dependence(summary: PRDC, spread: dict[str, Spread]) -> str:
     return f" ({'; '.join(told)}: measured)" if told else ""
 
 
-def _summary(found: _Membership, k: int) -> PRDC:
-    return PRDC(
+def _summary(found: _Membership, k: int) -> PRDCValues:
+    return PRDCValues(
         precision=float(np.mean(found.counts > 0)),
         recall=float(found.recalled.mean()),
         density=float(found.counts.mean()) / k,

@@ -29,6 +29,8 @@ from genaudit.stats.estimate import Estimate as Estimate
 
 Better = Literal["lower", "higher", "none"]
 
+ROLES = ("generated", "reference", "train", "anomalies")  # that images play, in the order of the reports
+
 KIND = "genaudit_kind"
 DECLARED = "genaudit_declared"
 

@@ -17,7 +17,7 @@ from scipy import linalg, special
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
-from genaudit.stats.bounds import Positive
+from genaudit.stats.bounds import Positive, checked
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.one_core import one_core
 
@@ -173,8 +173,7 @@ def _influence(squared: np.ndarray, p: np.ndarray, q: float | None) -> np.ndarra
 
 def _entropy(p: np.ndarray, q: float) -> float:
     """Rényi's entropy of order q in nats; Shannon's at q = 1."""
-    if not q > 0:
-        raise ValueError(f"q must be above 0, not {q}")
+    checked("q", q, Positive)
     if q == 1:
         return float(special.entr(p).sum())
     if np.isinf(q):

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genaudit.stats.bounds import positive_int
 from genaudit.stats.torch_state import seeded
 
 SLOPE = 0.2  # of every leaky ReLU
@@ -52,10 +53,11 @@ class Architecture:
     def __post_init__(self) -> None:
         if not len(self.generator) == len(self.encoder) == len(self.critic) >= 2:
             raise ValueError("generator, encoder and critic need equally many widths, two or more")
-        if min(self.latent, self.latent_critic, self.base, *self.generator, *self.encoder, *self.critic) < 1:
-            raise ValueError("widths, latent channels and base must be 1 or more")
+        for name in ("latent", "latent_critic", "base"):
+            positive_int(name, getattr(self, name))
         for name in ("generator", "encoder", "critic"):  # YAML and JSON give lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            widths = tuple(positive_int(f"a width of {name}", width) for width in getattr(self, name))
+            object.__setattr__(self, name, widths)
 
     @property
     def size(self) -> int:
@@ -191,8 +193,7 @@ def build(name: str | Architecture, channels: int, *, seed: int | None = None) -
     """
     if isinstance(name, str):
         name = architecture(name)
-    if channels < 1:
-        raise ValueError(f"images have 1 or more channels, not {channels}")
+    positive_int("channels", channels)
     if seed is None:
         return _build(name, channels)
     with seeded(seed):

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genaudit.stats.bounds import positive_int
+
 Variant = Literal["paper", "released"]
 
 
@@ -67,8 +69,7 @@ def balance_weight(
     Raises:
         ValueError: histories of different layers or lengths, empty, negative or not finite; nothing to divide by.
     """
-    if last < 1:
-        raise ValueError(f"last must be 1 or more, not {last}")
+    positive_int("last", last)
     adversarial, reconstruction = _table(history_adversarial), _table(history_reconstruction)
     if isinstance(history_adversarial, Mapping) and isinstance(history_reconstruction, Mapping):
         if history_adversarial.keys() != history_reconstruction.keys():

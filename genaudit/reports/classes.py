@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.reports.digits import show_p
-from genaudit.reports.roles import ROLES, by_role
+from genaudit.reports.roles import COUNTED, by_role
 
 if TYPE_CHECKING:
     from genaudit.reports.report import MetricEntry
@@ -182,7 +182,7 @@ def classes_table(classes: Classes) -> tuple[tuple[str, ...], list[list[Any]]]:
     names = list(dict.fromkeys(name for each in every for name in each.values))
     questions = list(dict.fromkeys(q for each in every if each.verdict is not None for q in each.verdict.answers))
     header = [
-        *("class", *(f"n_{role}" for role in ROLES), "share", "real_share", "balance_p"),
+        *("class", *(f"n_{role}" for role in COUNTED), "share", "real_share", "balance_p"),
         *(text for question in questions for text in (question, f"{question}_p")),
         *("accuracy", "accuracy_lower", "accuracy_upper", "accuracy_real", "accuracy_p"),
         *(f"{name}{end}" for name in names for end in ("", "_lower", "_upper", "_real")),
@@ -192,7 +192,7 @@ def classes_table(classes: Classes) -> tuple[tuple[str, ...], list[list[Any]]]:
 
 def _row(each: OneClass, names: Sequence[str], questions: Sequence[str]) -> list[Any]:
     answers = {} if each.verdict is None else each.verdict.answers
-    row: list[Any] = [each.name, *map(each.n.get, ROLES), each.share, each.real_share, each.balance_pvalue]
+    row: list[Any] = [each.name, *map(each.n.get, COUNTED), each.share, each.real_share, each.balance_pvalue]
     for question in questions:
         row += [answers[question].answer if question in answers else None, each.pvalues.get(question)]
     accuracy = each.accuracy

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 import numpy as np
 
 from genaudit.reports.replace import replaced
-from genaudit.reports.roles import ROLES
+from genaudit.reports.roles import COUNTED
 
 if TYPE_CHECKING:
     from genaudit.reports.report import Report
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full-width
 METRIC_COLUMNS = (
-    *("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in ROLES)),
+    *("metric", "name", "value", "lower", "upper", "better", "measure", *(f"n_{role}" for role in COUNTED)),
     *("real", "real_lower", "real_upper", "real_ratio", "real_n", "real_source", "at_real_n"),
 )
 
@@ -124,7 +124,7 @@ def metric_rows(report: Report) -> Iterator[tuple[Any, ...]]:
     for metric, entry in report.metrics.items():
         for name, each in entry.values.items():
             value = (metric, name, each.value, each.lower, each.upper, each.better, entry.measure)
-            yield *value, *map(entry.n.get, ROLES), *_floor(each)
+            yield *value, *map(entry.n.get, COUNTED), *_floor(each)
 
 
 def _floor(value: Value) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ names and are escaped by the template; the only markup that passes as it is are 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ def _file(name: str) -> str:
     return (files("genaudit.reports") / name).read_text(encoding="utf-8")
 
 
+@functools.cache  # a template takes longer to compile than to fill in
 def _template(template: str) -> Any:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 

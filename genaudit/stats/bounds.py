@@ -3,14 +3,15 @@
     def judge(*, generated, reference, k: Count = 5): ...
 
 The annotation is what the command line checks before it measures anything (`genaudit.tasks.run.signatures`), so that a
-setting and its range stand at one place.
+setting and its range stand at one place. `positive_int` and its like check the same of a function's argument.
 """
 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,45 @@ Positive = Annotated[float, Bounds(0, above=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Share = Annotated[float, Bounds(0, 1, above=True)]
 Probability = Annotated[float, Bounds(0, 1, above=True, below=True)]
+
+
+def checked(name: str, value: Any, kind: Any, *, error: type[Exception] = ValueError) -> Any:
+    """An argument that is what it must be.
+
+    Args:
+        name: of the argument, for the message.
+        kind: one of the annotations above.
+        error: what is raised.
+
+    Raises:
+        error: "k must be a positive integer, got 0".
+
+    >>> checked("confidence", 0.9, Probability)
+    0.9
+    """
+    plain, bounds = get_args(kind)
+    whole = plain is int
+    right_type = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+    if not right_type or not bounds.hold(value):
+        raise error(f"{name} must be {bounds.describe('integer' if whole else 'number')}, got {value}")
+    return int(value) if whole else value
+
+
+def positive_int(name: str, value: Any, *, error: type[Exception] = ValueError) -> int:
+    """An argument that counts something: an integer of 1 or more, of any integral type, as an int.
+
+    Raises:
+        error: "k must be a positive integer, got 0".
+    """
+    number: int = checked(name, value, Count, error=error)
+    return number
+
+
+def probability(name: str, value: Any, *, error: type[Exception] = ValueError) -> float:
+    """An argument above 0 and below 1, such as a level or a confidence.
+
+    Raises:
+        error: "confidence must be a number above 0 and below 1, got 95".
+    """
+    number: float = checked(name, value, Probability, error=error)
+    return number

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from genaudit.stats.bounds import positive_int, probability
 from genaudit.stats.exchangeability import BLOCKS, Relabelling
 from genaudit.stats.rarefaction import Law, first
 
@@ -40,8 +41,7 @@ def looks(horizon: int, *, sequential: bool) -> list[int]:
     >>> looks(30, sequential=True)
     [8, 12, 18, 27, 30]
     """
-    if horizon < 1:
-        raise ValueError(f"the horizon must be a positive integer, got {horizon}")
+    positive_int("horizon", horizon)
     if not sequential:
         return [horizon]
     found, at = [], float(FIRST_LOOK)
@@ -91,8 +91,7 @@ class HeldOutTest:
     def __init__(
         self, real: Any, share: float, alpha: float, horizon: int, *, sequential: bool = True, seed: int = 0
     ) -> None:
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+        probability("alpha", alpha)
         self.real = np.asarray(real)
         if horizon > most_samples(len(self.real), share):
             raise ValueError(f"{horizon} samples at share {share:g} need more than {len(self.real)} real images")

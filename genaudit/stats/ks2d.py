@@ -19,6 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import kolmogorov
 
+from genaudit.stats.bounds import positive_int
+
 Convention = Literal["ndtest", "plain"]
 PValue = Literal["asymptotic", "permutation"]
 
@@ -206,8 +208,7 @@ class _Pooled:
 
     def permuted(self, permutations: int, seed: int) -> np.ndarray:
         """D times `unit` of random relabellings, (permutations,) int64."""
-        if permutations < 1:
-            raise ValueError(f"permutations must be at least 1, not {permutations}")
+        positive_int("permutations", permutations)
         generator = np.random.default_rng(seed)
         n = len(self.pooled)
         if n > DENSE_POINTS:

@@ -74,11 +74,13 @@ def nearest(
     (1, 0.1)
     """
     shape: tuple[int, ...] = getattr(query, "shape", ())
-    index = Index(reference, metric=metric, device=device, held_bytes=0, queries=shape[0] if len(shape) == 2 else None)
+    index = NeighbourIndex(
+        reference, metric=metric, device=device, held_bytes=0, queries=shape[0] if len(shape) == 2 else None
+    )
     return index.nearest(query, k=k, exclude_self=exclude_self)
 
 
-class Index:
+class NeighbourIndex:
     """A reference that is searched many times, a few queries at a time: its mean, norms and shifted rows, once.
 
     Args:
@@ -90,7 +92,7 @@ class Index:
     Raises:
         ValueError: wrong shape, a value that is not finite, or a row of zeros under "cosine".
 
-    >>> int(Index([[5.0, 5.0], [0.0, 0.0]]).nearest([[0.0, 0.1]]).indices[0, 0])
+    >>> int(NeighbourIndex([[5.0, 5.0], [0.0, 0.0]]).nearest([[0.0, 0.1]]).indices[0, 0])
     1
     """
 

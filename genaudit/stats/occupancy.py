@@ -21,6 +21,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainc, logsumexp
 
+from genaudit.stats.bounds import positive_int, probability
 from genaudit.stats.estimate import Estimate
 from genaudit.stats.occupancy_law import Band
 
@@ -104,7 +105,7 @@ def quantiles(n: int, s: int, levels: Any) -> np.ndarray:
     n, s = _counts(n, s)
     levels = np.asarray(levels, np.float64)
     for level in levels:
-        _check_level(level)
+        probability("alpha", level)
     mean, deviation = _moments(n, s)
     # A point of level p lies within sqrt(2 log 1/p) deviations of the mean, and its own tail is summed below it.
     lowest, highest = (deviation * math.sqrt(-2 * math.log(p)) for p in (levels.min(), 1 - levels.max()))
@@ -186,7 +187,7 @@ def samples_needed(s_true: int, s_target: int, alpha: float, power: float) -> in
     """
     if not 1 <= s_true < s_target:
         raise ValueError(f"a support of {s_true} is not below the target {s_target}: no number of samples rejects it")
-    _check_level(alpha)
+    probability("alpha", alpha)
     if not alpha < power < 1:
         raise ValueError(f"power must lie between alpha = {alpha} and 1, not {power}")
     return _first(lambda n: rejection_power(n, s_true, s_target, alpha) >= power, 1)
@@ -265,11 +266,4 @@ def _reach(deviation: float) -> int:
 
 
 def _counts(n: int, s: int) -> tuple[int, int]:
-    if n != int(n) or s != int(s) or n < 1 or s < 1:
-        raise ValueError(f"n and s must be positive integers, not n = {n}, s = {s}")
-    return int(n), int(s)
-
-
-def _check_level(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
+    return positive_int("n", n), positive_int("s", s)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from genaudit.stats.bounds import probability
 from genaudit.stats.estimate import Estimate
 
 LEAST = 10  # images of a set: with fewer a bootstrap's interval is too narrow, and there is none
@@ -22,7 +23,7 @@ def percentile_interval(value: float, repeats: Any, confidence: float = 0.95) ->
     >>> percentile_interval(2.0, [1.0, 2.0, 3.0], confidence=0.5)
     Estimate(2.0, 1.5, 2.5)
     """
-    _check(confidence)
+    probability("confidence", confidence)
     kept = np.asarray(repeats, np.float64).ravel()
     kept = kept[~np.isnan(kept)]
     if kept.size == 0:
@@ -87,7 +88,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Est
     Raises:
         ValueError: n <= 0, or successes outside [0, n].
     """
-    _check(confidence)
+    probability("confidence", confidence)
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError(f"a proportion needs 0 <= successes <= n and n > 0, not {successes} of {n}")
     z2 = float(ndtri((1 + confidence) / 2)) ** 2
@@ -97,8 +98,3 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Est
     lower = 0.0 if successes == 0 else float(middle - half)
     upper = 1.0 if successes == n else float(middle + half)
     return Estimate(share, lower, upper)
-
-
-def _check(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import logsumexp
 
+from genaudit.stats.bounds import probability
 from genaudit.stats.occupancy import rejection_threshold, target_support
 from genaudit.stats.occupancy_law import log_all_differ
 
@@ -89,8 +90,7 @@ class SequentialGate:
         horizon: int | None = None,
         method: Method | None = None,
     ) -> None:
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
+        probability("alpha", alpha)
         method = method or ("eprocess" if horizon is None else "spending")
         if method not in ("spending", "eprocess", "fixed"):
             raise ValueError(f"method must be 'spending', 'eprocess' or 'fixed', not {method!r}")

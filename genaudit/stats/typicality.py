@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from genaudit.stats.bounds import positive_int, probability
+
 SIZES = (10, 25, 50, 75)  # Table 2
 POWER = 0.8
 DRAWS = 4_000_000  # of samples, for the entropies of the bootstrap
@@ -79,10 +81,8 @@ def typical_radius(
         resamples: bootstrap batches; the quantile's level is right to sqrt(0.95·0.05/resamples) = 0.2 %.
     """
     held_out = _log_likelihoods(held_out, "held_out")
-    if size < 1:
-        raise ValueError(f"size must be at least 1, not {size}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    positive_int("size", size)
+    probability("confidence", confidence)
     rng = np.random.default_rng(seed)
     means = rng.choice(held_out, size=(resamples, size)).mean(axis=1)
     return float(np.quantile(np.abs(means + entropy), confidence))
@@ -119,8 +119,8 @@ def typicality_test(
     images = _log_likelihoods(log_likelihood, "log_likelihood")
     samples = _log_likelihoods(generated, "generated")
     rng = np.random.default_rng(seed)
-    if not sizes or min(sizes) < 1 or trials < 1:
-        raise ValueError("sizes and trials must be at least 1")
+    positive_int("trials", trials)
+    positive_int("the smallest of sizes", min(sizes, default=0))
     if max(sizes) > len(images):
         raise ValueError(f"a batch of {max(sizes)} images needs at least as many log-likelihoods, not {len(images)}")
     if len(samples) < 2:

@@ -35,7 +35,7 @@ SLOW_SECONDS = 2e-3  # a shard: less is Python's own time, which threads do not 
 
 
 @dataclass
-class Index:
+class StoreIndex:
     """The digests of a folder's shards.
 
     Attributes:
@@ -51,7 +51,7 @@ class Index:
     _kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # what `_read` gave to `verify`
 
     @classmethod
-    def read(cls, folder: Path, known: Index | None = None) -> Index:
+    def read(cls, folder: Path, known: StoreIndex | None = None) -> StoreIndex:
         """The index of a folder as it is now; `known` is what was read of it before.
 
         A compaction meanwhile writes new shards before it removes old ones; a listing that was begun before may lack
@@ -67,7 +67,7 @@ class Index:
         return known
 
     @classmethod
-    def _of(cls, folder: Path, here: set[str], known: Index | None) -> Index:
+    def _of(cls, folder: Path, here: set[str], known: StoreIndex | None) -> StoreIndex:
         before = known or _load(folder)
         torn = list(known.torn) if known else []
         heads = dict(known._heads) if known else {}
@@ -189,7 +189,7 @@ class Index:
         self._refresh()
 
     def _refresh(self) -> None:
-        now = Index.read(self.folder, self)
+        now = StoreIndex.read(self.folder, self)
         self.names, self.entries, self.torn = now.names, now.entries, now.torn
         self._heads = {name: shard for name, shard in now._heads.items() if name in set(now.names)}
 
@@ -242,7 +242,7 @@ def _heads(folder: Path, names: Iterable[str], torn: list[str]) -> list[Shard]:
     return [shard for shard in read if shard is not None]
 
 
-def _merged(before: Index, shards: Sequence[Shard], names: Sequence[str]) -> np.ndarray:
+def _merged(before: StoreIndex, shards: Sequence[Shard], names: Sequence[str]) -> np.ndarray:
     """The entries of the shards that are left and of new ones, by digest; of equal ones the oldest comes first."""
     number = {name: i for i, name in enumerate(names)}
     renumbered = np.array([number.get(name, len(names)) for name in before.names], dtype=np.int64)
@@ -265,16 +265,16 @@ def _merged(before: Index, shards: Sequence[Shard], names: Sequence[str]) -> np.
     return entries
 
 
-def _load(folder: Path) -> Index:
+def _load(folder: Path) -> StoreIndex:
     """The index file; an empty index where there is none, or a damaged one."""
     try:
         data = (folder / NAME).read_bytes()
         start = len(MAGIC) + 32
         body = memoryview(data)[start:]
         if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != data[len(MAGIC) : start]:
-            return Index(folder)
+            return StoreIndex(folder)
         size = int.from_bytes(body[:8], "little")
         names = bytes(body[8 : 8 + size]).decode().split("\n") if size else []
-        return Index(folder, names, np.frombuffer(body[8 + size :], ENTRY))
+        return StoreIndex(folder, names, np.frombuffer(body[8 + size :], ENTRY))
     except (OSError, ValueError):
-        return Index(folder)
+        return StoreIndex(folder)

@@ -23,7 +23,7 @@ from genaudit.data import ImageSet
 from genaudit.data.image_set import set_digest
 from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, fingerprint
-from genaudit.store.index import Index, as_keys
+from genaudit.store.index import StoreIndex, as_keys
 from genaudit.store.measuring import Advance, Engine, ShardWriter
 from genaudit.store.passes import Lacking, fill
 from genaudit.store.rows import Rows
@@ -98,7 +98,7 @@ class Store:
         started = time.perf_counter()
         wanted = as_keys(images.digests)
         folders = [self._folder(measure, engine) for measure in measures]
-        indices = [Index.read(folder) for folder in folders]
+        indices = [StoreIndex.read(folder) for folder in folders]
         lacks = np.zeros((len(measures), len(wanted)), bool)
         for index, lacking in zip(indices, lacks, strict=True):
             index.verify(wanted)
@@ -120,7 +120,7 @@ class Store:
             filling = time.perf_counter() - began
             for place, computed, seconds in zip(places, filled.computed, filled.seconds, strict=True):
                 results[place].computed, results[place].seconds = computed, seconds
-                indices[place] = Index.read(folders[place], known=indices[place])
+                indices[place] = StoreIndex.read(folders[place], known=indices[place])
             for result in results:
                 result.damaged = filled.damaged
         for measure, index, result in zip(measures, indices, results, strict=True):
@@ -140,12 +140,12 @@ class Store:
         """How many images lack a row of a measure."""
         key = fingerprint(measure, engine.precision)
         wanted = as_keys(images.digests)
-        return len(Index.read(self.root / key[:2] / key).missing(wanted))
+        return len(StoreIndex.read(self.root / key[:2] / key).missing(wanted))
 
     def stored(self, measure: Measure, engine: Engine) -> StoredRows:
         """What the store holds of a measure now, for rows that come one by one."""
         folder = self._folder(measure, engine)
-        return StoredRows(folder, Index.read(folder), lambda: self._describe(folder, measure, engine))
+        return StoredRows(folder, StoreIndex.read(folder), lambda: self._describe(folder, measure, engine))
 
     def remember(self, digests: np.ndarray, digest: str) -> None:
         """Keeps the digests (N, 16) of a set's images in order under the set's own digest (hex), for `rows_of`.
@@ -165,7 +165,7 @@ class Store:
         digests, folder = self.digests_of(digest), self.root / key[:2] / key
         if digests is None:
             return None
-        index, wanted = Index.read(folder), as_keys(digests)
+        index, wanted = StoreIndex.read(folder), as_keys(digests)
         index.verify(wanted)
         return None if len(index.missing(wanted)) else index.rows(wanted, None)
 
@@ -207,7 +207,7 @@ def _try_writing(root: Path, folder: Path) -> None:
 class StoredRows:
     """A measure's rows as they were in the store when it was read, and a writer of more."""
 
-    def __init__(self, folder: Path, index: Index, describe: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, index: StoreIndex, describe: Callable[[], None]) -> None:
         self._folder, self._index, self._describe = folder, index, describe
 
     def find(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:

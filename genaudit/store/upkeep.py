@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.atomic import STALE_SECONDS, sweep
-from genaudit.store.index import NAME, Index, as_keys
+from genaudit.store.index import NAME, StoreIndex, as_keys
 from genaudit.store.measuring import SHARD_BYTES
 from genaudit.store.shards import SUFFIX, TornShard, read_shard, set_aside, write_shard
 from genaudit.store.store import SETS
@@ -52,7 +52,7 @@ def held(root: Path) -> list[Held]:
     for folder in folders(root):
         files = [(path, stat) for path in folder.iterdir() if (stat := _stat(path)) is not None]
         shards = [stat for path, stat in files if path.suffix == SUFFIX]
-        index = Index.read(folder)
+        index = StoreIndex.read(folder)
         found.append(
             Held(
                 folder,
@@ -156,7 +156,7 @@ def compact(root: Path, measure: str | None = None) -> tuple[int, int, int]:
 
 
 def _compact(folder: Path) -> tuple[int, int, int]:
-    index = Index.read(folder)
+    index = StoreIndex.read(folder)
     old = [folder / name for name in index.names]
     sizes = _size(old)
     rows = sum(1 for _ in _distinct(index))
@@ -180,11 +180,11 @@ def _compact(folder: Path) -> tuple[int, int, int]:
         new.append(write_shard(folder, raw, index.rows(part, None)[:], folder.name))
     for path in old:
         path.unlink(missing_ok=True)
-    Index.read(folder).save()
+    StoreIndex.read(folder).save()
     return len(old), len(new), sizes - _size(new)
 
 
-def _distinct(index: Index) -> Iterator[int]:
+def _distinct(index: StoreIndex) -> Iterator[int]:
     """The entries' places, of equal digests only the first."""
     digests = index.entries["digest"]
     first = np.ones(len(digests), bool)
@@ -195,7 +195,7 @@ def _distinct(index: Index) -> Iterator[int]:
 def _after_removal(folder: Path) -> None:
     """The index of what is left; a folder without a shard goes."""
     if any(folder.glob(f"*{SUFFIX}")):
-        Index.read(folder).save()
+        StoreIndex.read(folder).save()
         return
     left = {path.name for path in folder.iterdir()} - {NAME, "measure.json"}
     if not left:

@@ -27,7 +27,8 @@ def evaluate(
     """Measures and judges generated images; what `genaudit evaluate` does, without writing files.
 
     Args:
-        generated, reference, train, anomalies: a path or list of paths, a NumPy array (N, H, W, C) or a tensor
+        generated, reference, train, anomalies: a path or list of paths, an address (https://, s3://, gs://, hf://), for
+            `reference` a name of `genaudit list references`, a NumPy array (N, H, W, C) or a tensor
             (N, C, H, W), uint8 or float in [0, 1], a list of PIL images, arrays or tensors, a torch `Dataset` or
             `DataLoader`, feature rows (N, D) of floats, or a callable `f(n, generator) -> (n, C, H, W)` that samples a
             model (n in all is `n_samples`, 1,000 unless given).
@@ -49,12 +50,12 @@ def evaluate(
     Raises:
         genaudit.UserError: what the command line exits with code 2 for.
     """
-    named = metrics is not None or keys.get("metric") is not None
+    are_named = metrics is not None or keys.get("metric") is not None
     if metrics is not None and keys.get("metric") is not None:
         raise UserError("metrics= and metric= are the same: give one of them")
     names, functions = metrics_given(keys.pop("metric", None) if metrics is None else metrics)
     network = network_given(feature_model, keys) if is_network(feature_model) else None
-    overrides = [f"metric=[{','.join(names)}]"] if named else []
+    overrides = [f"metric=[{','.join(names)}]"] if are_named else []
     overrides += [from_python(key, value) for key, value in keys.items()]
     if network is not None:
         overrides += [from_python(key, value) for key, value in described_network(network).items()]
@@ -70,6 +71,7 @@ def evaluate(
     with guest():
         from genaudit.tasks import evaluate as task
         from genaudit.tasks.gate.checkpoints import find_sets
+        from genaudit.tasks.run.references import named
         from genaudit.tasks.run.roles import source_of
         from genaudit.tasks.run.settings import RULES
 
@@ -81,6 +83,7 @@ def evaluate(
             )
         for role, source in given.items():
             given[role] = source_of(cfg[role]) if source is None else source
+        given["reference"] = named(given["reference"], config_dir) or given["reference"]
         if len(matches := find_sets(given["generated"], pool=cfg.pool, shards=True)) > 1:
             raise UserError(
                 f"generated: {generated} matches {len(matches)} sets, {matches[0]} first: evaluate each by itself, or "
@@ -88,6 +91,6 @@ def evaluate(
             )
         objects = Given(functions, network)
         objects.into(cfg)
-        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=named, given=objects)
+        report = task.evaluate(cfg, given, "genaudit.evaluate(...)", named=are_named, given=objects)
     assert report is not None
     return report

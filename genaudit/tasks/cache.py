@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.errors import DONE, USER, UserError
+from genaudit.remote.cache import downloads_folder
 from genaudit.reports.console import make_console
 from genaudit.store import upkeep
 from genaudit.store.store import SETS
@@ -64,6 +65,8 @@ def _show(root: Path, measure: str | None) -> None:
 
     console = make_console()
     console.print(f"row store: {escape(str(root))}", soft_wrap=True)
+    if (fetched := downloads_folder()).is_dir():
+        console.print(f"fetched files: {escape(str(fetched))}, {_bytes(_bytes_under(fetched))}", soft_wrap=True)
     if not root.is_dir():
         console.print("there is nothing in it yet")
         return

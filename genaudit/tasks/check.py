@@ -46,10 +46,12 @@ def main(cfg: Any) -> int:
 def _inspected(cfg: Any, name: str, source: Any) -> Any:
     """A set by its role, or by its path where `source` is None."""
     from genaudit.data.inspection import inspect
+    from genaudit.tasks.run.sources import local
 
+    here = local(name, name if source is None else source, offline=bool(cfg.offline), progress=bool(cfg.progress))
     with Progress(bool(cfg.progress)).scan(f"check {name}") as scanned:
         return inspect(
-            name if source is None else source,
+            here.source if here.label is None else here,
             role=name,
             limit=cfg[LIMIT_KEYS.get(name, "limit")],
             max_pixels=int(cfg.max_pixels),

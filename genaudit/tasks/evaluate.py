@@ -10,7 +10,7 @@ from typing import Any
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
-from genaudit.metrics.result import base_name
+from genaudit.metrics.result import ROLES, base_name
 from genaudit.output import told
 from genaudit.reports.entries import MetricEntry
 from genaudit.reports.report import Report
@@ -29,15 +29,17 @@ from genaudit.tasks.run.floors import floor_of, measure_fresh
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.given import Given
 from genaudit.tasks.run.judging import judge, unequal_counts, why_not
+from genaudit.tasks.run.matching import check_entry, entry_of, other_moments
 from genaudit.tasks.run.measuring import Measurements, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.places import saving
 from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
-from genaudit.tasks.run.roles import ROLES, Role, open_role, open_roles, picture_of, source_of
+from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.sources import named_warnings
 from genaudit.tasks.run.specs import metrics_of, roles_of
 from genaudit.tasks.run.views import add_paired, check_views, measure_views, view_of, why_no_view
 from genaudit.verdict.answers import verdict
@@ -194,6 +196,7 @@ def evaluate(
         specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
     if rules is not None:
         rules.check(specs, {})
+    specs = check_entry(entry_of(sources.get("reference")), specs, measures)
     roles = open_roles(sources, settings)
     if (several := [name for name in specs if "@" in name]) and any(isinstance(r, FeatureSet) for r in roles.values()):
         raise UserError(
@@ -206,6 +209,7 @@ def evaluate(
             lack = getattr(measures[measure], "lacks", None) or why_no_view(measures[measure], cfg, roles)
             if name not in reasons and lack:
                 reasons[name] = lack
+    reasons |= other_moments(roles.get("reference"), {n: specs[n] for n in specs if n not in reasons}, measures)
     check_views(cfg, roles)
     require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if rules is not None:
@@ -290,6 +294,7 @@ def evaluate(
             *weights_warnings(wanted, users),
             *moments_warnings(wanted, takers, settings.engine.precision),
             *count_warnings,
+            *named_warnings(measurements.roles.get("reference")),
             *stored_moments(measurements.roles.get("reference"), takers, takes),
             *measurements.warnings,
         ],

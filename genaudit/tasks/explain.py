@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -13,6 +10,7 @@ import numpy as np
 from genaudit.backbones.feature_model import FeatureModel
 from genaudit.data import ImageSet
 from genaudit.errors import DONE, UserError, one_line
+from genaudit.reports.explain import Attribution, render
 from genaudit.reports.files import write_csv
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
@@ -47,19 +45,19 @@ def main(cfg: Any) -> int:
         flush=True,
     )
     rows: list[list[Any]] = []
-    figures: list[str] = []
+    attributions: list[Attribution] = []
     with Progress(settings.progress).bar("explaining", len(images)) as advance:
-        for index, found in enumerate(_explained(images, model, cfg, settings)):
-            labels, result, picture = found
+        for index, (labels, result, picture) in enumerate(_explained(images, model, cfg, settings)):
             name = images.names[index]
             file = f"{index:05d}.png"
             (out / "overlays" / file).write_bytes(picture)
             rows += [[name, *row] for row in _rows(labels, result)]
-            figures.append(_figure(name, file, result, picture))
+            attributions.append(Attribution(name, file, picture, result.coefficients, result.share_explained))
             advance(1)
     with open(out / "coefficients.csv", "w", encoding="utf-8", newline="") as stream:
         write_csv(COLUMNS, rows, stream)
-    (out / "explain.html").write_text(_page(model, cfg, figures), encoding="utf-8")
+    page = render(model.name, attributions, trials=cfg.trials, least=cfg.least, most=cfg.most, of=cfg.superpixels)
+    (out / "explain.html").write_text(page, encoding="utf-8")
     print(f"{len(images)} images explained; written {out}/ coefficients.csv, overlays/, explain.html")
     return DONE
 
@@ -132,35 +130,3 @@ def _overlay(pixels: np.ndarray, labels: np.ndarray, coefficients: np.ndarray) -
     stream = io.BytesIO()
     Image.fromarray(np.concatenate([pixels, mixed.round().astype(np.uint8)], axis=1)).save(stream, "PNG", optimize=True)
     return stream.getvalue()
-
-
-def _figure(name: str, file: str, result: Any, picture: bytes) -> str:
-
-    order = np.argsort(-result.coefficients)[:3]
-    text = ", ".join(f"{result.coefficients[i]:.3g}" for i in order)
-    uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    caption = f"largest coefficients {text}; R² on its own trials {result.share_explained:.2f}"
-    return (
-        f'<figure><img src="{uri}" alt="{html.escape(name)}"><figcaption><b>{html.escape(name)}</b> '
-        f"<small>{caption} · overlays/{file}</small></figcaption></figure>"
-    )
-
-
-def _page(model: Any, cfg: Any, figures: list[str]) -> str:
-
-    style = (files("genaudit.reports") / "style.css").read_text(encoding="utf-8")
-    about = (
-        f"{cfg.trials} trials per image, each attacking {cfg.least} to {cfg.most} of about {cfg.superpixels} SLIC "
-        f"superpixels in {model.name}; the feature change is regressed on which were attacked (Hwang et al. 2024, "
-        "supplement, section D). Red: attacking it changes the features much; blue: little or less than none."
-    )
-    few = "" if cfg.trials > cfg.superpixels + 1 else (
-        " With no more trials than superpixels the regression is not determined and fits its own trials perfectly: the "
-        "smallest solution is shown, and there are no standard errors. More trials mend this."
-    )  # fmt: skip
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>superpixels · genaudit</title><style>'
-        f"{style}\nfigure img {{ max-width: 100%; }}</style></head><body><main><header>"
-        '<div class="overline">genaudit explain</div><h1>Where images are vulnerable</h1>'
-        f"<p>{html.escape(about + few)}</p></header>{''.join(figures)}</main></body></html>\n"
-    )

@@ -5,22 +5,19 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
 from genaudit.reports.console import make_console
 from genaudit.tasks.reproduce import data_of
+from genaudit.tasks.run.config_folders import OURS, config_folders
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
 from genaudit.tasks.run.recipes import make, names
+from genaudit.tasks.run.references import registered
 from genaudit_papers.published import recipes_time, tables
-
-OURS = "genaudit"
 
 
 def main(cfg: Any) -> int:
@@ -33,6 +30,7 @@ def main(cfg: Any) -> int:
         "feature_models": _feature_models,
         "presets": _presets,
         "datasets": _datasets,
+        "references": _references,
         "generators": _generators,
         "tables": functools.partial(_tables, cfg),
     }
@@ -60,27 +58,19 @@ def main(cfg: Any) -> int:
     return DONE
 
 
-def _folders() -> Iterator[tuple[str, Path]]:
-    """The folders of YAML files, those of --config-dir and of installed packages included, and whose they are."""
-
-    hydra = GlobalHydra.instance().hydra
-    elements = hydra.config_loader.get_search_path().get_path() if hydra is not None else []
-    yield OURS, config_folder()
-    for element in elements:
-        if element.path and element.path.startswith("file://") and element.provider != "main":
-            whose = "--config-dir" if element.provider == "command-line" else element.provider
-            yield whose, Path(element.path.removeprefix("file://"))
-
-
 def _origins(group: str) -> dict[str, str]:
     """Whose each option of a group is."""
-    return {path.stem: whose for whose, folder in _folders() for path in (folder / group).glob("*.yaml")}
+    return {
+        path.relative_to(folder / group).with_suffix("").as_posix(): whose
+        for whose, folder in config_folders()
+        for path in (folder / group).rglob("*.yaml")
+    }
 
 
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
 
-    files = {path.stem: path for _, folder in _folders() for path in sorted((folder / name).glob("*.yaml"))}
+    files = {path.stem: path for _, folder in config_folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
         text = path.read_text(encoding="utf-8")
         comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))
@@ -122,6 +112,16 @@ def _feature_models() -> tuple[list[str], list[list[str]]]:
             shown, size = f"no: {error}", ""
         rows.append([name, size, shown, comment])
     return ["feature model", "size", "weights here", "what it is"], rows
+
+
+def _references() -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for name, entry in sorted(registered().items()):
+        count = "" if entry.n is None else f"{entry.n:,}"
+        hashed = "known" if entry.sha256 else "trusted on first use"
+        here = "yes" if entry.here() is not None else "no"
+        rows.append([name, entry.about, count, entry.needs, hashed, here, entry.license])
+    return ["reference", "what it is", "images", "needs", "SHA-256", "here", "licence"], rows
 
 
 def _generators() -> tuple[list[str], list[list[str]]]:

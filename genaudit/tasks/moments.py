@@ -2,7 +2,8 @@
 
 The file is what pytorch-fid, clean-fid and ADM's evaluator read and write: `mu` (D,) and `sigma` (D, D), float64, the
 covariance unbiased. Beside them stands where they come from: `n` images, `feature_model`, `weights_sha256`,
-`fingerprint` of the measure (network, weights, resize, precision), `digest` of the set, `genaudit`. With spatial=true
+`preparation` of the images (resize and normalisation, JSON), `precision`, `fingerprint` of the measure (all of these),
+`digest` of the set, `genaudit`'s version. With spatial=true
 `mu_s` and `sigma_s`, ADM's names, hold the moments of spatial features, and `fingerprint_s` their measure.
 D features.
 """
@@ -31,6 +32,7 @@ from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, weights_warnings
 from genaudit.tasks.run.places import expanded, saving
+from genaudit.tasks.run.preparation import preparation_of
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import open_role, source_of
@@ -78,6 +80,7 @@ def compute(cfg: Any, source: Any, ranks: Ranks | None = None) -> tuple[dict[str
         about["feature_model"] = measure.feature_model.name
         about["weights_sha256"] = measure.weights_sha256
         about["fingerprint"] = features_fingerprint(measure, settings.engine.precision)
+        about |= {"preparation": preparation_of(measure.feature_model), "precision": settings.engine.precision}
         if cfg.spatial:
             spatial = SpatialFeatures(measure.feature_model)
             measures[spatial.name] = spatial
@@ -154,10 +157,17 @@ def moments_warnings(
         elif given.about["fingerprint"] != features_fingerprint(measures[name], precision):
             model, weights = given.about.get("feature_model", ""), given.about.get("weights_sha256", "")
             same = own is not None and weights == own.weights.sha256
-            how = "the same weights but another resize, normalisation or precision" if same else "other weights"
+            if same and given.about.get("preparation") == preparation_of(own):
+                how, what = (
+                    "the same network and resize, but another precision or version of it",
+                    "includes what that moves",
+                )
+            else:
+                how = "the same weights but another resize, normalisation or precision" if same else "other weights"
+                what = "is no distance between the two sets of images"
             message = (
-                f"{given.source} holds moments of {model} ({how}), and this run measures with {label}: the value is "
-                "no distance between the two sets of images."
+                f"{given.source} holds moments of {model} ({how}), and this run measures with {label}: the value "
+                f"{what}."
             )
             warnings.append(ReportWarning("moments-of-other-features", metric, message))
     return warnings

@@ -7,6 +7,7 @@ from typing import Any
 
 from genaudit.backbones.generator import Generator
 from genaudit.errors import DONE, UserError
+from genaudit.stats.bounds import positive_int
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import choose_device
@@ -17,9 +18,7 @@ def main(cfg: Any) -> int:
     import torch
     from PIL import Image
 
-    count = cfg.n
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"n must be a positive integer, got {count}")
+    count = positive_int("n", cfg.n, error=UserError)
     if cfg.generator is None:
         raise UserError("a generator is needed: generator=demo_vae, or another of docs/generators.md")
     generator = instantiate(cfg.generator)

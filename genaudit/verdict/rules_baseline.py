@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from genaudit.metrics.result import ROLES
+
 UNEQUAL = 1.25  # times as many images in one run: values that depend on the number are then not comparable
-ROLES = ("reference", "train", "anomalies")
+COMPARED = ROLES[1:]  # the generated images differ, of course
 
 
 def why_incomparable(ours: Mapping[str, Any], theirs: Mapping[str, Any], metric: str, other: str) -> str | None:
@@ -21,7 +23,7 @@ def why_incomparable(ours: Mapping[str, Any], theirs: Mapping[str, Any], metric:
     settings = _settings(ours, metric), _settings(theirs, other)
     if None not in settings and settings[0] != settings[1]:
         return f"the settings of {metric} differ"
-    for role in ROLES:
+    for role in COMPARED:
         if role in first["n"] and role in second["n"]:
             digests = [run["images"].get(role, {}).get("digest") for run in (ours, theirs)]
             if digests[0] != digests[1]:

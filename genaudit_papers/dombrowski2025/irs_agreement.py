@@ -20,6 +20,7 @@ from genaudit.errors import UserError
 from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
+from genaudit.stats.bounds import positive_int
 from genaudit.stats.neighbours import nearest
 from genaudit_papers import datasets
 from genaudit_papers.dombrowski2025.irs_measured import MeasuredTable
@@ -178,9 +179,7 @@ class Retrievals(MeasuredTable):
 
     def __init__(self, *args: Any, shown: int = 4, **more: Any) -> None:
         super().__init__(*args, **more)
-        if isinstance(shown, bool) or not isinstance(shown, int) or shown < 1:
-            raise UserError(f"table.shown must be a positive integer, got {shown}")
-        self.shown = shown
+        self.shown = positive_int("table.shown", shown, error=UserError)
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """Image sets and weights; MNIST's images on a laptop."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from genaudit.measures.anomaly import Anomaly
-from genaudit.metrics.anomaly_score import COMPLEXITY, VULNERABILITY, anomaly_score, judge
+from genaudit.metrics.anomaly_rows import COMPLEXITY, VULNERABILITY
+from genaudit.metrics.anomaly_score import anomaly_score, judge
 from genaudit.metrics.result import Cloud
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table

@@ -124,7 +124,7 @@ def test_max_skipped_is_a_share_of_the_images_that_a_limit_took(folder: Path) ->
 
 def test_a_limit_is_checked(folder: Path) -> None:
     for limit in (0, -1):
-        with pytest.raises(UserError, match="limit must be at least 1"):
+        with pytest.raises(UserError, match="limit must be a positive integer"):
             open_images(folder, limit=limit)
 
 

@@ -248,7 +248,7 @@ def test_wrong_knobs_are_refused() -> None:
         Glow(1, 8, scales=1, steps=1, coupling="additive")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layers"):
         Glow(1, 8, scales=1, steps=1, layers="dense")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="must be a positive integer, got"):
         Glow(1, 8, scales=1, steps=0)
     with pytest.raises(ValueError, match="patch"):
         LocalGlow(1, 8, patch=3)

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from genaudit.metrics.prdc import PRDC, judge, prdc
+from genaudit.metrics.prdc import PRDCValues, judge, prdc
 from genaudit.metrics.result import Unavailable
 from genaudit.stats import balls
 
 
-def _brute_force(reference: np.ndarray, generated: np.ndarray, k: int) -> PRDC:
+def _brute_force(reference: np.ndarray, generated: np.ndarray, k: int) -> PRDCValues:
     """The definition, with every distance stored."""
 
     def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def _brute_force(reference: np.ndarray, generated: np.ndarray, k: int) -> PRDC:
 
     between = distances(reference, generated)
     in_reference, in_generated = between < radii(reference)[:, None], between < radii(generated)[None, :]
-    return PRDC(
+    return PRDCValues(
         precision=float(in_reference.any(axis=0).mean()),
         recall=float(in_generated.any(axis=1).mean()),
         density=float(in_reference.sum(axis=0).mean() / k),
@@ -33,7 +33,7 @@ def _brute_force(reference: np.ndarray, generated: np.ndarray, k: int) -> PRDC:
     )
 
 
-def _as_tuple(found: PRDC) -> tuple[float, ...]:
+def _as_tuple(found: PRDCValues) -> tuple[float, ...]:
     return (found.precision, found.recall, found.density, found.coverage)
 
 

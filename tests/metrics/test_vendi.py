@@ -93,7 +93,7 @@ def test_judge_scores_equally_many_reference_images_beside() -> None:
 def test_zero_rows_and_bad_orders_are_refused() -> None:
     with pytest.raises(ValueError, match="row 1 of x is zero"):
         vendi_score([[1.0, 0.0], [0.0, 0.0]])
-    with pytest.raises(ValueError, match="q must be above 0"):
+    with pytest.raises(ValueError, match="q must be a positive number"):
         vendi_score([[1.0, 0.0], [0.0, 1.0]], q=0)
     with pytest.raises(Unavailable, match="row 0 of generated is zero"):
         judge(generated=[[0.0, 0.0], [0.0, 1.0]])

@@ -74,7 +74,7 @@ def test_a_size_that_cannot_be_halved_to_the_base_is_an_error_that_names_a_near_
 def test_bad_names_channels_and_widths_are_errors() -> None:
     with pytest.raises(ValueError, match="celeba"):
         build("imagenet", 3)
-    with pytest.raises(ValueError, match="1 or more channels"):
+    with pytest.raises(ValueError, match="channels must be a positive integer, got 0"):
         build("mnist", 0)
     with pytest.raises(ValueError, match="equally many"):
         Architecture(4, (4, 4), (4, 4, 4), (4, 4), 8)

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics.pairwise import cosine_distances
 
 from genaudit.stats import neighbours, products, shortlist
-from genaudit.stats.neighbours import Index, nearest
+from genaudit.stats.neighbours import NeighbourIndex, nearest
 
 
 @pytest.fixture(autouse=True, params=["numpy", "torch", "bfloat16"])
@@ -188,7 +188,7 @@ def test_index_searched_a_few_queries_at_a_time_finds_what_one_search_finds(held
     reference, query = rng.normal(size=(5000, 6)).astype(np.float32) + 50, rng.normal(size=(40, 6)) + 50
     for metric in ("euclidean", "cosine"):
         whole = nearest(query, reference, k=3, metric=metric)
-        index = Index(reference, metric=metric, held_bytes=held_bytes)
+        index = NeighbourIndex(reference, metric=metric, held_bytes=held_bytes)
         for start in range(0, 40, 7):
             found = index.nearest(query[start : start + 7], k=3)
             np.testing.assert_array_equal(found.indices, whole.indices[start : start + 7])

@@ -249,7 +249,7 @@ def test_bad_arguments_are_refused() -> None:
         estimate_support(5, 9, upper=4)
     with pytest.raises(ValueError, match="alpha"):
         estimate_support(5, 9, alpha=0.7)
-    with pytest.raises(ValueError, match="integers"):
+    with pytest.raises(ValueError, match="positive integer"):
         cdf(1, 0, 5)
     with pytest.raises(ValueError, match="alpha"):
         rejection_threshold(5, 5, 0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genaudit.atomic import sweep
 from genaudit.store import index as module
 from genaudit.store import shards as shards_module
-from genaudit.store.index import NAME, Index, as_keys
+from genaudit.store.index import NAME, StoreIndex, as_keys
 from genaudit.store.shards import write_shard
 
 DIM = 3
@@ -37,9 +37,9 @@ def fill(folder: Path, groups: list[list[int]]) -> list[Path]:
     return paths
 
 
-def check(folder: Path, numbers: list[int], absent: list[int]) -> Index:
+def check(folder: Path, numbers: list[int], absent: list[int]) -> StoreIndex:
     """What the folder says of these images; `absent` are those that must be measured again."""
-    index = Index.read(folder)
+    index = StoreIndex.read(folder)
     digests = digests_of(numbers)
     wanted = as_keys(digests)
     index.verify(wanted)
@@ -64,7 +64,7 @@ def test_an_index_and_shards_of_any_age_give_every_row_that_is_there(
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     first = fill(folder, before)
-    Index.read(folder).save()
+    StoreIndex.read(folder).save()
     groups = dict(zip([*first, *fill(folder, after)], [*before, *after], strict=True))
     for path in data.draw(st.lists(st.sampled_from(list(groups)), unique=True)):
         path.unlink()
@@ -80,11 +80,11 @@ def test_a_damaged_shard_behind_an_index_is_set_aside_as_soon_as_it_is_asked(
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     damaged, _ = fill(folder, [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8, 9]])
-    Index.read(folder).save()
+    StoreIndex.read(folder).save()
     content = bytearray(damaged.read_bytes())
     content[position % len(content)] ^= 1 << bit
     damaged.write_bytes(content)
-    index = Index.read(folder)
+    index = StoreIndex.read(folder)
     assert not index.torn  # nothing was asked yet
     wanted = as_keys(digests_of(asked))
     index.verify(wanted)
@@ -100,7 +100,7 @@ def test_a_damaged_index_is_made_again(
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     fill(folder, [[0, 1], [2]])
-    Index.read(folder).save()
+    StoreIndex.read(folder).save()
     content = bytearray((folder / NAME).read_bytes())
     content[position % len(content)] ^= 1 << bit
     (folder / NAME).write_bytes(content)
@@ -112,7 +112,7 @@ def test_a_damaged_index_is_made_again(
 def test_an_index_of_other_shards_of_the_same_names_is_not_believed(tmp_path: Path) -> None:
     folder, other = tmp_path / "a", tmp_path / "b"
     (path,) = fill(folder, [[0, 1, 2]])
-    Index.read(folder).save()
+    StoreIndex.read(folder).save()
     (stranger,) = fill(other, [[3, 4, 5]])
     os.replace(stranger, path)
     check(folder, [0, 3], [0, 3])
@@ -124,7 +124,7 @@ def test_of_two_rows_the_oldest_shards_wins_with_and_without_an_index(tmp_path: 
     for value in (1.0, 2.0, 3.0):
         write_shard(folder, digests, np.full((1, DIM), value, np.float32), folder.name)
     for _ in range(2):
-        index = Index.read(folder)
+        index = StoreIndex.read(folder)
         assert np.asarray(index.rows(as_keys(digests), None)).tolist() == [[1.0] * DIM]
         index.save()
 
@@ -133,7 +133,7 @@ def test_opening_reads_no_shard_that_is_not_asked(tmp_path: Path, monkeypatch: p
     folder = tmp_path / "rows"
     fill(folder, [[n] for n in range(40)])
     monkeypatch.setattr(module, "UNKNOWN", 32)
-    Index.read(folder)  # so many unknown shards that it leaves an index
+    StoreIndex.read(folder)  # so many unknown shards that it leaves an index
     assert (folder / NAME).exists()
     opened: list[str] = []
     original = module.read_shard
@@ -153,14 +153,14 @@ def test_only_the_blocks_of_the_rows_that_are_asked_are_read(tmp_path: Path, mon
         return original(descriptor, offset, size)
 
     monkeypatch.setattr(shards_module, "_read_at", counted)
-    Index.read(folder).verify(as_keys(digests[[5, 6, 90]]))
+    StoreIndex.read(folder).verify(as_keys(digests[[5, 6, 90]]))
     assert sum(read) == 100 * (16 + 4) + 3 * 4096 * 4  # digests and checks of all, rows of three
 
 
 def test_rows_whose_shards_another_process_has_compacted_are_found_again(tmp_path: Path) -> None:
     folder, digests = tmp_path / "rows", digests_of([0, 1, 2])
     old = fill(folder, [[0], [1, 2]])
-    rows = Index.read(folder).rows(as_keys(digests), None)
+    rows = StoreIndex.read(folder).rows(as_keys(digests), None)
     fill(folder, [[0, 1, 2]])
     for path in old:
         path.unlink()

@@ -13,7 +13,7 @@ import pytest
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
 from genaudit.store import upkeep
-from genaudit.store.index import Index, as_keys
+from genaudit.store.index import StoreIndex, as_keys
 from genaudit.store.shards import write_shard
 
 DIM = 4
@@ -40,7 +40,7 @@ def fill(root: Path, key: str, count: int, *, each: int = 1, seed: int = 0, name
 
 def lacking(folder: Path, digests: np.ndarray) -> int:
     """How many of the images have no row; the others have the right one."""
-    index = Index.read(folder)
+    index = StoreIndex.read(folder)
     index.verify(as_keys(digests))
     missing = index.missing(as_keys(digests))
     there = np.setdiff1d(np.arange(len(digests)), missing)
@@ -57,7 +57,7 @@ def test_compaction_leaves_one_shard_with_every_row_once(tmp_path: Path) -> None
     fill(tmp_path, ONE, 30)  # measured by two processes
     assert upkeep.compact(tmp_path)[:2] == (60, 1)
     assert lacking(folder, digests_of(30)) == 0
-    assert len(Index.read(folder).entries) == 30
+    assert len(StoreIndex.read(folder).entries) == 30
     assert upkeep.compact(tmp_path)[:2] == (1, 1)
 
 

@@ -56,6 +56,9 @@ def test_the_file_says_where_its_moments_come_from(
         assert str(held["feature_model"]) == "test_resnet"
         assert len(str(held["weights_sha256"])) == 64
         assert str(held["genaudit"]) == genaudit.__version__
+        assert len(str(held["digest"])) == 32
+        assert str(held["precision"]) == "float32"
+        assert json.loads(str(held["preparation"]))["resize"]["size"] == 32
     opened = open_images(file, role="reference")
     assert isinstance(opened, Moments)
     assert opened.n == 8
@@ -63,14 +66,47 @@ def test_the_file_says_where_its_moments_come_from(
     assert [path.name for path in file.parent.iterdir()] == ["ref.npz"]  # no temporary file is left
 
 
-def test_moments_of_another_network_are_distinguished_from_those_of_this_one(
+def test_moments_of_another_network_or_preparation_are_refused(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generated, file = str(make_images("gen", 8, seed=1)), tmp_path / "ref.npz"
+    words = ["evaluate", generated, f"reference={file}", "metric=[fd,vendi]", *tiny]
+    larger = [key for key in tiny if not key.startswith("feature_model.size")] + ["feature_model.size=48"]
+    reference = str(make_images("ref", 8, seed=2))
+    for keys, said in (
+        (larger, "prepared for test_resnet otherwise than in this run (size 48, here 32)"),
+        ([*tiny, "feature_model.weight_seed=1"], "and this run measures with test_resnet (weights "),
+    ):
+        assert main(["moments", reference, f"out={file}", *keys]) == DONE
+        assert main(words) == USER
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1 or "Traceback" not in error
+
+
+def test_moments_of_one_of_several_networks_are_for_that_one(make_images: Callable[..., Path], tmp_path: Path) -> None:
+    generated, file = str(make_images("gen", 8, seed=1)), tmp_path / "ref.npz"
+    assert main(["moments", str(make_images("ref", 8)), f"out={file}", "feature_model=pixels"]) == DONE
+    keys = ["feature_model=[pixels,random]", "metric=[fd]", f"reference={file}", f"out={tmp_path / 'out'}"]
+    config = tmp_path / "configs" / "feature_model"
+    config.mkdir(parents=True)
+    (config / "random.yaml").write_text(
+        "_target_: genaudit.backbones.timm_model.TimmModel\nname: test_resnet\npretrained: false\nsize: 32\n"
+    )
+    assert main(["evaluate", generated, *keys, "--config-dir", str(tmp_path / "configs")]) == DONE
+    document = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert list(document["metrics"]) == ["fd@pixels"]
+    assert "holds moments of pixels" in document["skipped_metrics"]["fd@random"]
+
+
+def test_another_precision_of_the_same_network_is_said(
     make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
 ) -> None:
     generated, file = make_images("gen", 8, seed=1), tmp_path / "ref.npz"
-    other = [key for key in tiny if not key.startswith("feature_model.size")] + ["feature_model.size=48"]
-    assert main(["moments", str(make_images("ref", 8, seed=2)), f"out={file}", *other]) == DONE
+    assert main(["moments", str(make_images("ref", 8)), f"out={file}", "precision=float64", *tiny]) == DONE
     _, warnings = _fd(tmp_path / "a", str(generated), f"reference={file}", *tiny)
-    assert "moments-of-other-features" in _codes(warnings)
+    (said,) = [each["message"] for each in warnings if each["code"] == "moments-of-other-features"]
+    assert "another precision" in said
 
 
 def test_moments_of_another_tool_carry_a_caution(

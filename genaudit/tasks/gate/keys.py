@@ -8,6 +8,7 @@ from typing import Any
 
 from genaudit.errors import UserError
 from genaudit.metrics.gate import Mode, Question
+from genaudit.stats.bounds import positive_int
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class GateKeys:
             raise UserError(f"mode must be fixed or sequential, got {mode}")
         if distance not in ("euclidean", "cosine"):
             raise UserError(f"distance must be euclidean or cosine, got {distance}")
-        if n_max is not None and (isinstance(n_max, bool) or not isinstance(n_max, int) or n_max < 1):
-            raise UserError(f"n_max must be a positive integer (a number of samples) or null, got {n_max}")
+        if n_max is not None:
+            positive_int("n_max", n_max, error=UserError)
         if not isinstance(absolute, bool):
             raise UserError(f"absolute must be true or false, got {absolute}")
         return cls(question, mode, n_max, distance, absolute)

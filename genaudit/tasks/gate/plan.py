@@ -8,6 +8,7 @@ from genaudit.errors import DONE, UserError
 from genaudit.metrics.power import POWERS, SHARES, plan
 from genaudit.reports.console import show_files
 from genaudit.reports.plan import show, write
+from genaudit.stats.bounds import positive_int
 from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.run.environment import command_line, now
 from genaudit.tasks.run.folder import run_folder
@@ -43,9 +44,7 @@ def _n_train(cfg: Any) -> int:
     if count is None:
         opened: Any = open_role("train", train, Settings.of(cfg))
         return len(opened)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise UserError(f"n_train must be a positive integer, got {count}")
-    return count
+    return positive_int("n_train", count, error=UserError)
 
 
 def _diversities(given: Any) -> list[float]:

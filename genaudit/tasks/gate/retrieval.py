@@ -13,7 +13,7 @@ from genaudit.errors import UserError
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import uniform_pvalue
-from genaudit.stats.neighbours import Index
+from genaudit.stats.neighbours import NeighbourIndex
 from genaudit.stats.rarefaction import counts_of
 
 EVENNESS_ROWS = 2000  # training images that retrieve their nearest other one, to test for even retrieval
@@ -69,9 +69,9 @@ class RealRetrievals:
         return mean_row(self.rows)
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> NeighbourIndex:
         try:
-            return Index(Chosen(self.rows, self.kept), metric=self.distance, device=self.device)
+            return NeighbourIndex(Chosen(self.rows, self.kept), metric=self.distance, device=self.device)
         except ValueError as error:
             raise UserError(f"train: {error}") from error
 
@@ -82,7 +82,7 @@ class RealRetrievals:
         others = np.setdiff1d(np.arange(self.n_train), some)
         if len(some) < 2:
             return 1.0
-        index = Index(Chosen(self.rows, self.kept[others]), metric=self.distance, device=self.device)
+        index = NeighbourIndex(Chosen(self.rows, self.kept[others]), metric=self.distance, device=self.device)
         neighbours = index.nearest(Chosen(self.rows, self.kept[some])).indices[:, 0]
         return uniform_pvalue(counts_of(neighbours), seed=seed)
 

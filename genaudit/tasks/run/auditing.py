@@ -21,11 +21,12 @@ from genaudit.data.audit.near import near_copies
 from genaudit.data.reader import ordered_map
 from genaudit.errors import UserError
 from genaudit.measures.pixel_facts import PixelFacts
+from genaudit.metrics.result import ROLES
 from genaudit.store import Engine, Store
 from genaudit.tasks.run.judging import MetricSpec
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.roles import ROLES, Role
+from genaudit.tasks.run.roles import Role
 
 COMPARED = tuple(role for role in ROLES if role != "anomalies")  # out-of-distribution images differ by design
 

@@ -10,9 +10,10 @@ from genaudit.data.audit import Finding
 from genaudit.data.audit.copies import duplicates, same_images
 from genaudit.data.audit.facts import SetFacts, described, facts_of
 from genaudit.data.copies import shared
+from genaudit.metrics.result import ROLES
 from genaudit.reports.report import ReportWarning, RoleImages
 from genaudit.tasks.run.auditing import concerned_by
-from genaudit.tasks.run.roles import ROLES, Role
+from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import LIMIT_KEYS
 
 

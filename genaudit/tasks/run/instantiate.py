@@ -11,7 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from genaudit.backbones.feature_model import FeatureModel
 from genaudit.errors import UserError
+from genaudit.hydra_words import names_path
 from genaudit.measures.embedding import Embedding
+from genaudit.remote.address import is_remote
+from genaudit.remote.here import here
 from genaudit.tasks.run.signatures import check_node
 
 
@@ -23,6 +26,7 @@ def instantiate(node: Any, **given: Any) -> Any:
     """
 
     check_node(node)
+    given = {**_fetched_paths(node, given), **given}
     try:
         return hydra.utils.instantiate(node, _convert_="all", **_trusted(hydra.utils), **given)
     except InstantiationException as error:
@@ -38,6 +42,19 @@ def instantiate(node: Any, **given: Any) -> Any:
         # Hydra's own text ends with advice to set one of its variables
         text = " ".join(str(first).partition(", set env var HYDRA_FULL_ERROR")[0].split())
         raise UserError(f"{target} cannot be made from its YAML: {text}") from error
+
+
+def _fetched_paths(node: Any, given: Any) -> dict[str, str]:
+    """The node's keys that name files elsewhere (`checkpoint=https://...`), as paths on this machine."""
+    addresses = {
+        str(key): str(node[key]) for key in node
+        if key not in given and (key == "model" or names_path(str(key))) and not OmegaConf.is_missing(node, key)
+        and is_remote(node[key])
+    } if isinstance(node, DictConfig) else {}  # fmt: skip
+    if not addresses:
+        return {}
+    offline = bool(node.get("offline") or OmegaConf.select(node._get_root(), "offline", default=False))
+    return {key: str(here(address, what=key, offline=offline)[0]) for key, address in addresses.items()}
 
 
 def _trusted(utils: Any) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
 from genaudit.data.audit.compare import counts_differ, unequal
 from genaudit.errors import UserError
-from genaudit.metrics.result import Unavailable, base_name
+from genaudit.metrics.result import ROLES, Unavailable, base_name
 from genaudit.reports.report import MetricEntry, ReportWarning
 from genaudit.tasks.run.measuring import GIVEN, Measurements
-from genaudit.tasks.run.roles import ROLES, Role
+from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import Settings
 from genaudit.verdict.pairing import Mode
 

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import ListConfig, OmegaConf
 
 from genaudit.errors import UserError
+from genaudit.metrics.result import ROLES
 from genaudit.stats.bounds import MOST_REPEATS, Bounds
 from genaudit.tasks.run.folder import run_folder, store_folder
 from genaudit.tasks.run.networks import refuse_merged
@@ -64,18 +65,18 @@ MEASURING: dict[str, Check] = {
 MODELS = {"feature_model": NODE, "anomaly": NODE, "ais": NODE | NULL, "metric": NODE, "generator": NODE | NULL}
 TRAINED = dict.fromkeys(("density_model", "general_model", "piad_model"), PATH | NULL)
 RULES = {"require": WORD | list_of(WORD) | NULL, "baseline": PATH | NULL, "strict": SWITCH}
-ROLES = dict.fromkeys(("generated", "reference", "train", "anomalies"), SOURCE)
+SOURCES = dict.fromkeys(ROLES, SOURCE)
 
 VERB_KEYS: dict[str, dict[str, Check]] = {
     "evaluate": {
-        **{"preset": NODE | NULL, **ROLES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
+        **{"preset": NODE | NULL, **SOURCES, **MODELS, **TRAINED, **RULES, "skip": SWITCH, "pool": SWITCH | NULL},
         "explore": AUTO | SWITCH,
         "by": one_of("class") | NULL,
         "paired": SWITCH | one_of("name", "order"),
     },
     # The gate's own keys belong to one another: `genaudit.tasks.gate.keys.GateKeys` checks them.
     "reject": {
-        **{role: ROLES[role] for role in ("generated", "reference", "train")},
+        **{role: SOURCES[role] for role in ("generated", "reference", "train")},
         **dict.fromkeys(("irs_target", "alpha", "detect", "power", "absolute"), ANY),
         **dict.fromkeys(("mode", "n_max", "distance", "diversity"), ANY),
         "feature_model": NODE,
@@ -119,7 +120,7 @@ VERB_KEYS: dict[str, dict[str, Check]] = {
     },
     "check": {
         "paths": list_of(PATH),
-        **{role: ROLES[role] for role in ("reference", "train")},
+        **{role: SOURCES[role] for role in ("reference", "train")},
         "feature_model": NODE,
         "harm": SWITCH,
     },

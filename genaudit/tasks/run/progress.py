@@ -140,7 +140,7 @@ class Progress:
                 bar.stop()
 
     @contextlib.contextmanager
-    def scan(self, label: str) -> Iterator[Callable[[int, int], None]]:
+    def scan(self, label: str, *, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
         """A bar whose length is known only later; the function it gives is told `(done, total)`."""
         with contextlib.ExitStack() as stack:
             advance: Advance | None = None
@@ -149,7 +149,7 @@ class Progress:
             def progress(done: int, total: int) -> None:
                 nonlocal advance, seen
                 if advance is None:
-                    advance = stack.enter_context(self.bar(label, total))
+                    advance = stack.enter_context(self.bar(label, total, unit=unit))
                 advance(done - seen)
                 seen = done
 

@@ -14,11 +14,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from genaudit.data import FeatureSet, ImageSet, Moments, open_images
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
+from genaudit.metrics.result import ROLES
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.references import meant
 from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
+from genaudit.tasks.run.sources import ROLE as REFERENCE
+from genaudit.tasks.run.sources import local
 
-ROLES = ("generated", "reference", "train", "anomalies")
 Role = ImageSet | FeatureSet | Moments
 
 
@@ -77,20 +80,28 @@ def source_of(node: Any) -> Any:
 
 
 def open_role(role: str, source: Any, settings: Settings) -> Role:
-    """Opens what plays one role, as the settings say."""
+    """Opens what plays one role, as the settings say; what lies elsewhere is fetched first."""
+    here = local(role, source, offline=settings.offline, progress=settings.progress)
     with Progress(settings.progress).scan(f"read {role}") as scanned:
-        opened: Role = open_images(
-            source,
-            role=role,
-            limit=settings.limits.get(role),
-            n_samples=settings.n_samples if is_sampler(source) else None,
-            on_error=settings.on_error,  # type: ignore[arg-type]
-            max_skipped=settings.max_skipped,
-            max_pixels=settings.max_pixels,
-            workers=settings.engine.decode_workers,
-            seed=settings.seed,
-            progress=scanned,
-        )
+        try:
+            opened: Role = open_images(
+                here.source if here.label is None else here,
+                role=role,
+                limit=settings.limits.get(role),
+                n_samples=settings.n_samples if is_sampler(source) else None,
+                on_error=settings.on_error,  # type: ignore[arg-type]
+                max_skipped=settings.max_skipped,
+                max_pixels=settings.max_pixels,
+                workers=settings.engine.decode_workers,
+                seed=settings.seed,
+                progress=scanned,
+            )
+        except UserError as error:
+            hint = meant(source) if role == REFERENCE and "does not exist" in str(error) else ""
+            if not hint:
+                raise
+            raise UserError(f"{error}{hint}") from None
+    opened = here.finish(opened)
     if isinstance(opened, Moments) and role in settings.limits:
         key = LIMIT_KEYS[role]
         raise UserError(f"{key}={settings.limits[role]}: {opened.source} holds mean and covariance of all its images")

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.metrics.result import base_name
+from genaudit.metrics.result import ROLES, base_name
 from genaudit.store import Rows, Store
 from genaudit.tasks.run.judging import SOLE, MetricSpec
 from genaudit.tasks.run.measuring import GIVEN
-from genaudit.tasks.run.roles import ROLES
+from genaudit.tasks.run.sources import local
 
 MOST_BYTES = 1 << 30  # of the rows of a role that are held
 
@@ -90,7 +90,7 @@ class RunRows:
 
         if (images["digest"], "") not in self._read:
             try:
-                found = open_images(images["source"], role=role)
+                found = open_images(local(role, images["source"], offline=True, progress=False).source, role=role)
             except UserError as error:
                 raise NoRows(str(error)) from None
             if not isinstance(found, FeatureSet) or found.digest != images["digest"]:

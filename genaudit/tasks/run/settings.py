@@ -49,6 +49,7 @@ class Settings:
     max_pixels: int
     confidence: float
     progress: bool
+    offline: bool = False
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> Settings:
@@ -80,6 +81,7 @@ class Settings:
             max_pixels=cfg["max_pixels"],
             confidence=float(cfg["confidence"]),
             progress=cfg["progress"],
+            offline=bool(cfg["offline"]),
         )
 
 

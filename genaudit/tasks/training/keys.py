@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genaudit.errors import UserError
+from genaudit.stats.bounds import NonNegative, checked, positive_int
 
 ROWS = 200  # of the log, over a whole run
 
@@ -17,9 +18,7 @@ def every_of(given: Any, iterations: int) -> int:
     """
     if given is None:
         return max(1, iterations // ROWS)
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise UserError(f"every must be a positive integer or null, got {given}")
-    return given
+    return positive_int("every", given, error=UserError)
 
 
 def checkpoint_seconds_of(cfg: Any) -> float:
@@ -28,7 +27,4 @@ def checkpoint_seconds_of(cfg: Any) -> float:
     Raises:
         UserError: another value.
     """
-    value = cfg.checkpoint_seconds
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise UserError(f"checkpoint_seconds={value}: a number of 0 or above is needed")
-    return float(value)
+    return float(checked("checkpoint_seconds", cfg.checkpoint_seconds, NonNegative, error=UserError))

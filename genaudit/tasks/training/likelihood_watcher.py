@@ -19,6 +19,7 @@ from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
 from genaudit.likelihood.pixelcnnpp import PixelCNNpp
 from genaudit.likelihood.scoring import log_likelihoods, noisy_log_prob
 from genaudit.stats.auroc import auroc
+from genaudit.stats.bounds import Natural, checked
 from genaudit.tasks.training.likelihood_images import LikelihoodImages
 from genaudit.tasks.training.watching import WATCHED, Page, Watcher, write_picture
 from genaudit.training import read_log
@@ -104,11 +105,8 @@ def last_row(out: Path) -> dict[str, Any]:
 
 def samples_wanted(count: Any, trainer: Trainer) -> int:
     """How many images to draw: as `samples` says; by default none where drawing takes too long."""
-
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
-        raise UserError(f"samples must be an integer of 0 or more or null, got {count}")
     if count is not None:
-        return int(count)
+        return int(checked("samples", count, Natural, error=UserError))
     if isinstance(trainer.model, PixelCNNpp):  # a pass for every pixel
         return 0 if trainer.device.type == "cpu" else SLOW_SAMPLES
     return SAMPLES

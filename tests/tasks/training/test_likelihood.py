@@ -25,6 +25,7 @@ from genaudit.likelihood.trainer import Trainer
 from genaudit.likelihood.wide_resnet import logits
 from genaudit.stats.auroc import auroc
 from genaudit.training import read_log
+from tests.conftest import free_port, write_images
 
 TINY_GLOW = (
     *("likelihood=glow_laptop", "likelihood.model.size=8", "likelihood.model.scales=2", "likelihood.model.steps=1"),
@@ -50,6 +51,14 @@ def images(make_images: Images) -> Path:
     return make_images("images", 24, size=8)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images and a run on them that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder / "run", write_images(folder / "images", 24, size=8))
+    return folder
+
+
 def test_a_run_leaves_a_model_that_loads_a_log_samples_and_a_page(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,31 +80,6 @@ def test_a_run_leaves_a_model_that_loads_a_log_samples_and_a_page(
     said = capsys.readouterr().out
     assert "24 images" in said
     assert f"density_model={tmp_path / 'run'}" in said
-
-
-def test_the_same_command_after_a_kill_gives_the_same_weights_and_log(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train(tmp_path / "whole", images)
-    code = (
-        "import os, signal, sys\n"
-        "from genaudit import training\n"
-        "from genaudit.cli import main\n"
-        "save = training._save\n"
-        "def killed(trainer, *rest):\n"
-        "    if trainer.iteration == 13: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    save(trainer, *rest)\n"
-        "training._save = killed\n"
-        "main(sys.argv[1:])\n"
-    )
-    command = ["train", *TINY_GLOW, f"train={images}", f"out={tmp_path / 'killed'}", "checkpoint_seconds=0"]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    capsys.readouterr()
-    assert main(command) == DONE
-    assert "resuming from its checkpoint, iteration 12 of 20" in capsys.readouterr().out
-    for name in ("model.safetensors", "log.csv", "model.json", "samples.png"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_other_images_in_the_same_folder_are_refused(
@@ -231,10 +215,13 @@ def test_finetuning_another_network_is_refused(
 
 def test_two_ranks_train_the_model_of_one_process(images: Path, tmp_path: Path) -> None:
     arguments = ["train", *TINY_GLOW, f"train={images}", "likelihood.recipe.iterations=4", "every=2"]
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "genaudit"]
-    done = subprocess.run([*run, *arguments, f"out={tmp_path / 'two'}"], capture_output=True, text=True)
-    assert done.returncode == DONE, done.stderr
+    command = [sys.executable, "-m", "genaudit", *arguments, f"out={tmp_path / 'two'}"]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [
+        subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
+    ]
     train(tmp_path / "one", images, "likelihood.recipe.iterations=4", "every=2")
+    assert [rank.wait(timeout=300) for rank in ranks] == [DONE, DONE]
     one, two = (saved.load(tmp_path / name).state_dict() for name in ("one", "two"))
     for name in one:
         # Four float32 steps of Adam at 1.2e-2 whose gradients are summed in another order: Adam divides by the
@@ -358,10 +345,10 @@ def test_a_classifier_that_diverges_is_no_model(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_resumes_to_the_same_weights(
-    number: signal.Signals, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    train(tmp_path / "whole", images)
+    """That a killed process resumes in the same way is tested of the loop itself, in tests/test_training.py."""
     batch = Trainer._batch
 
     def signalled(self: Trainer, i: int) -> Any:
@@ -369,13 +356,13 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
             os.kill(os.getpid(), number)
         return batch(self, i)
 
-    command = ["train", *TINY_GLOW, f"train={images}", f"out={tmp_path / 'cut'}"]
+    command = ["train", *TINY_GLOW, f"train={whole / 'images'}", f"out={tmp_path / 'cut'}"]
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "_batch", signalled)
         assert main(command) == INTERRUPTED
     said = capsys.readouterr()
     assert "interrupted" in said.err
     assert main(command) == DONE
-    assert "iteration 12 of 20" in capsys.readouterr().out
-    for name in ("model.safetensors", "log.csv"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert "resuming from its checkpoint, iteration 12 of 20" in capsys.readouterr().out
+    for name in ("model.safetensors", "log.csv", "model.json", "samples.png"):
+        assert (tmp_path / "cut" / name).read_bytes() == (whole / "run" / name).read_bytes(), name
