@@ -63,5 +63,5 @@ def test_judge_takes_the_width_from_the_reference_and_cautions_at_the_ceiling() 
     assert result.cautions == ()
     narrow = judge(generated=x, sigma=0.1, frequencies=500)
     assert [each.code for each in narrow.cautions] == ["width-too-small"]
-    with pytest.raises(ValueError, match="sigma and frequencies"):
+    with pytest.raises(ValueError, match="sigma must be"):
         fkea(x, sigma=0)

@@ -185,7 +185,7 @@ def test_fld_adds_the_scatter_over_reference_images_to_the_jackknifes_of_both_se
 
     def nll(density: Any, kept: np.ndarray) -> np.ndarray:
         squares = spatial.distance.cdist(points, density.centres[kept], "sqeuclidean")
-        variance = np.exp(density.log_variance.double().numpy())[kept]
+        variance = np.exp(np.asarray(density.log_variance, np.float64))[kept]
         terms = -squares / (2 * variance) - 1.5 * np.log(2 * np.pi * variance)
         return -(special.logsumexp(terms, axis=1) - np.log(kept.sum())) / 3
 
