@@ -200,8 +200,8 @@ def test_an_optional_package_that_is_missing_is_named(monkeypatch: pytest.Monkey
         (lambda held: Inverted(held, distance="l1"), "distance=l1"),
         (lambda held: Inverted(held, restarts=0), "restarts=0"),
         (lambda held: AIS(held, schedule="linear"), "schedule=linear"),
-        (lambda held: AIS(held, chains=0), "chains=0"),
-        (lambda held: Patches(held, patch=0), "patch=0"),
+        (lambda held: AIS(held, chains=0), "chains must be a positive integer, got 0"),
+        (lambda held: Patches(held, patch=0), "patch must be a positive integer, got 0"),
         (lambda held: AIS(held).describe("float32"), "generator.sigma2="),
     ],
 )

@@ -89,6 +89,7 @@ def test_a_run_without_pyarrow_leaves_no_parquet_of_an_earlier_run(
     (tmp_path / "notes.txt").touch()  # the folder is not exchanged as a whole then
     report.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
+        "explore.html",
         "report.json", "metrics.csv", "images.csv", "report.html", "notes.txt"
     }  # fmt: skip
 
