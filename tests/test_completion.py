@@ -28,9 +28,9 @@ from genaudit.verbs import VERBS
         ),
         (
             "genaudit evaluate metric=[as,f",
-            [f"metric=[as,{each}" for each in ("fd", "fd_infinity", "fkea", "flatness", "fld")],
+            [f"metric=[as,{each}" for each in ("fd", "fd_infinity", "fdr", "fkea", "flatness", "fld")],
         ),
-        ("genaudit evaluate metric=[fd,fd", ["metric=[fd,fd_infinity"]),
+        ("genaudit evaluate metric=[fd,fd", ["metric=[fd,fd_infinity", "metric=[fd,fdr"]),
         ("genaudit evaluate dataset@reference=fash", ["dataset@reference=fashion_mnist"]),
         ("genaudit gate run strict=", ["strict=true", "strict=false"]),
         ("genaudit list ", list(BARE["list"])),

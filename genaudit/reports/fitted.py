@@ -80,7 +80,7 @@ def shortened(label: str, longest: int = LABEL) -> str:
     """A name cut in its middle: its end tells runs apart.
 
     >>> shortened("a_model_with_a_name/step_001000", 20)
-    'a_mode…/step_001000'
+    'a_mode…e/step_001000'
     """
     if len(label) <= longest:
         return label

@@ -21,7 +21,6 @@ import numpy as np
 
 from genaudit.metrics.result import Curve, PictureRow, Pictures
 from genaudit.piad import protocols
-from genaudit.piad.convergence import Convergence
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers import datasets
@@ -285,6 +284,8 @@ class _Data:
 
 def _reached(found: Mapping[tuple[int, int], Any]) -> str:
     """Which trainings reconstruct their class better than detectors that need no training."""
+    from genaudit.piad.convergence import Convergence  # imports torch
+
     reached = {run: Convergence(**each["reached"]) for run, each in found.items()}
     short = [f"class {c} seed {seed}" for (c, seed), each in reached.items() if not each.converged]
     mean = {
