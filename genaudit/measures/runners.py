@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.measures.measure import EngineRefused, to_unit_range, torch_dtype
+from genaudit.stats.torch_state import tf32
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,6 @@ def pytorch_runner(network: torch.nn.Module, device: str, precision: str, *, com
     import torch
 
     from genaudit.backbones.cpu_layout import arrange_for_cpu
-    from genaudit.stats.torch_state import tf32
 
     weights, low = weights_dtype(precision), {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
     layout = torch.channels_last

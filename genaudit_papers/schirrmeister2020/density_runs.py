@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.backbones.weight_files import sha256_of_tensors
+from genaudit.likelihood import saved
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need
@@ -146,7 +147,6 @@ def trained(
     Args:
         name: of the model, a folder name. more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
     """
-    from genaudit.likelihood import saved
     from genaudit.likelihood.trainer import Trainer
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from genaudit.likelihood import saved
 from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
 from genaudit.likelihood.recipe import TrainingRecipe
@@ -108,7 +109,6 @@ def train(
     """
     import torch
 
-    from genaudit.likelihood import saved
     from genaudit.likelihood.glow import Glow
     from genaudit.likelihood.trainer import finetune_from
 
