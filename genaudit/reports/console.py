@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from genaudit.errors import one_line, visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
-from genaudit.reports.html import ValueLine, block
+from genaudit.reports.html import UNDER, ValueLine, block
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 
 if TYPE_CHECKING:
@@ -69,6 +69,11 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     parts += [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
     parts += [text((each.message, "yellow")) for each in other_networks(report)]
     parts.append(_table(report, plain))
+    for name, entry in report.metrics.items():
+        if entry.p_value is not None and entry.parts.hypothesis:
+            parts.append(
+                text(("p-value ", "dim"), (name, "bold"), (f": the chance if {entry.parts.hypothesis}", "dim"))
+            )
     if report.by_class is not None:
         parts += [text(("classes ", "dim"), (line, "")) for line in report.by_class.summary()]
     for name, reason in report.skipped_metrics.items():
@@ -150,7 +155,9 @@ def _table(report: Report, plain: bool) -> Table:
     for name, shown in blocks.items():
         for place, line in enumerate(shown.lines):
             first = place == 0
-            beside = [shown.n, ", ".join(shown.beside)] if first else ["", ""]
+            # The column is narrow: what a p-value is the chance under stands below the table.
+            numbers = ", ".join(each.split(UNDER)[0] for each in shown.beside)
+            beside = [shown.n, numbers] if first else ["", ""]
             table.add_row(
                 text((name if first else "", "bold")),
                 text((line.name, "")),

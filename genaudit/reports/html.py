@@ -207,10 +207,13 @@ def block(entry: MetricEntry, citations: list[str]) -> Block:
     )
 
 
+UNDER = " under the hypothesis that "
+
+
 def _p_text(entry: MetricEntry) -> str:
     """The p-value with the hypothesis that it is the chance under."""
     number, hypothesis = show_p(entry.p_value), entry.parts.hypothesis
-    return f"{number} under the hypothesis that {hypothesis}" if number and hypothesis else number
+    return f"{number}{UNDER}{hypothesis}" if number and hypothesis else number
 
 
 def show_n(n: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from genaudit.reports import console
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
-from genaudit.reports.report import Report, ReportWarning
+from genaudit.reports.report import MetricEntry, Report, ReportWarning
 
 from .synthetic import make_report
 
@@ -85,3 +86,16 @@ def test_intervals_p_values_and_durations_read_well():
     assert show_interval(None, None) == ""
     assert (show_p(0.0002), show_p(0.043), show_p(None)) == ("p < 0.001", "p = 0.043", "")
     assert [show_seconds(each) for each in (4.21, 185, 7640)] == ["4.2 s", "3 min 05 s", "2 h 07 min"]
+
+
+def test_what_a_p_value_is_the_chance_under_stands_below_the_table_and_squeezes_no_column():
+    @dataclasses.dataclass(frozen=True)
+    class Tested:
+        hypothesis = "generated and reference images have one distribution of complexity and vulnerability"
+        score: float = 1.0
+        pvalue: float | None = 0.25
+
+    text = printed(Report("", "", {}, {}, 0, {}, {}, {"t": MetricEntry("t", Tested(), {}, "m")}))
+    (row,) = [line for line in text.splitlines() if "p = 0.25" in line]
+    assert Tested.hypothesis not in row
+    assert f"p-value t: the chance if {Tested.hypothesis}" in " ".join(text.split())
