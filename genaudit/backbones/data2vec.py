@@ -81,5 +81,4 @@ def _beit(tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
         init_values=0.1,
         use_abs_pos_emb=False,
         use_shared_rel_pos_bias=True,
-        use_fc_norm=False,
     ).eval()

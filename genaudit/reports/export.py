@@ -20,7 +20,7 @@ import numpy as np
 
 from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
-from genaudit.reports.files import write_csv, write_parquet
+from genaudit.reports.files import has_pyarrow, write_csv, write_parquet
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ def write_table(path: Path, kind: str, columns: Mapping[str, Any]) -> None:
 
 
 def _pyarrow_for(kind: str) -> None:
-    from importlib.util import find_spec
-
-    if kind == "parquet" and find_spec("pyarrow") is None:
+    if kind == "parquet" and not has_pyarrow():
         raise UserError("format=parquet needs the package pyarrow: pip install 'genaudit-images[frames]'")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import itertools
 import json
 import math
@@ -34,7 +35,7 @@ METRIC_COLUMNS = (
 def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> dict[str, Path]:
     """Writes metrics.csv, images.csv, report.html and report.json into the folder `out`, which is made if missing.
 
-    Where pyarrow is installed, images.parquet stands beside images.csv, with the same columns; a run by class has
+    Where pyarrow can be imported, images.parquet stands beside images.csv, with the same columns; a run by class has
     classes.csv too. `explore` says whether explore.html is written (`genaudit.reports.explore.wanted`), with the folder
     `explore` where it has many images.
 
@@ -55,7 +56,7 @@ def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> d
     }
     if (classes := report.by_class) is not None:
         writers["classes.csv"] = lambda stream: write_csv(*classes_table(classes), stream)
-    if report.images and find_spec("pyarrow") is not None:
+    if report.images and has_pyarrow():
         writers["images.parquet"] = lambda stream: write_parquet(report.images, stream.buffer)
     if explorer is not None:
         page = explorer
@@ -140,6 +141,17 @@ def write_images(report: Report, stream: TextIO) -> None:
     columns = report.images or {"name": [], "digest": []}
     lists = (column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values())
     write_csv(tuple(columns), zip(*lists, strict=True), stream)
+
+
+def has_pyarrow() -> bool:
+    """Whether pyarrow is installed and fits the other packages: a newer one than NumPy allows cannot be imported."""
+    if find_spec("pyarrow") is None:
+        return False
+    try:
+        importlib.import_module("pyarrow")
+    except ImportError:
+        return False
+    return True
 
 
 def write_parquet(columns: Mapping[str, Any], stream: BinaryIO) -> None:

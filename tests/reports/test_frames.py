@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html.parser
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +94,22 @@ def test_a_run_without_pyarrow_leaves_no_parquet_of_an_earlier_run(
         "explore.html",
         "report.json", "metrics.csv", "images.csv", "report.html", "notes.txt"
     }  # fmt: skip
+
+
+def test_a_pyarrow_that_does_not_fit_the_other_packages_counts_as_none(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = importlib.import_module
+
+    def fail(name: str, package: str | None = None) -> Any:
+        if name == "pyarrow":
+            raise ImportError("pyarrow requires NumPy 2.0 or newer, found 1.26.0")
+        return load(name, package)
+
+    monkeypatch.setattr("genaudit.reports.files.importlib.import_module", fail)
+    report.save(tmp_path / "run")
+    assert (tmp_path / "run" / "images.csv").exists()
+    assert not (tmp_path / "run" / "images.parquet").exists()
 
 
 def test_frames_without_pandas_say_what_to_install(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:

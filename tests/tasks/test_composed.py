@@ -128,3 +128,13 @@ def test_without_a_reference_it_says_what_it_needs(folder: Path, capsys: pytest.
         main(["evaluate", str(folder / "gen"), "metric=[fdr]", "feature_model=pixels", f"out={folder / 'no'}"]) == USER
     )
     assert "fdr: needs reference=" in capsys.readouterr().err
+
+
+def test_a_metric_that_is_no_mapping_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(folder / "generated.npz"), "metric=[kd]", "+metric.extra=word"]) == USER
+    assert "metric.extra must be a mapping" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_measure_that_is_no_mapping_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(folder / "gen"), "metric=[kd]", "metric.kd.measure=word"]) == USER
+    assert "a metric's measure must be a mapping with _target_" in " ".join(capsys.readouterr().err.split())

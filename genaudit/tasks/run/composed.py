@@ -23,6 +23,9 @@ def add_parts(cfg: Any) -> None:
     """Adds to a configuration the metrics that others of it are made of, as their YAML has them."""
     from omegaconf import OmegaConf, open_dict
 
+    for name in cfg.metric:
+        if not OmegaConf.is_dict(cfg.metric[name]):
+            raise UserError(f"metric.{name} must be a mapping with fn and measure, got {cfg.metric[name]!r}")
     for name in [name for name in cfg.metric if cfg.metric[name].get("of")]:
         part = str(cfg.metric[name].of)
         path = config_folder() / "metric" / f"{part}.yaml"

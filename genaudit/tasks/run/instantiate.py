@@ -80,8 +80,13 @@ class Instances:
         self._made: dict[str, Any] = {}
 
     def measure(self, node: Any) -> Any:
-        """A metric's `measure` node as a Measure: a feature model stands for its embedding."""
+        """A metric's `measure` node as a Measure: a feature model stands for its embedding.
 
+        Raises:
+            UserError: the node is no mapping with `_target_`.
+        """
+        if not isinstance(node, DictConfig):
+            raise UserError(f"a metric's measure must be a mapping with _target_, got {node!r}")
         made = self._make(node)
         if isinstance(made, FeatureModel):
             return self._made.setdefault(f"embedding {id(made)}", Embedding(made))
