@@ -7,7 +7,6 @@ B pairs of a batch, H rows and W columns of an image, which a pair has twice.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
 from genaudit.measures.measure import to_unit_range, torch_dtype
 from genaudit.stats.image_similarity import SMALLEST, mean_squared_error, ssim
@@ -114,13 +114,7 @@ class PairLpips:
 
     @cached_property
     def weights_sha256(self) -> str:
-        if self.lacks is not None:
-            return ""
-        state = self._network.state_dict()
-        digest = hashlib.sha256()
-        for key in sorted(state):
-            digest.update(key.encode() + state[key].cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return "" if self.lacks is not None else sha256_of_tensors(self._network.state_dict())
 
     def describe(self, precision: str) -> dict[str, Any]:
         weights = self.weights_sha256
