@@ -121,6 +121,10 @@ class Forgiving:
             except (OSError, ValueError) as error:
                 self._fall_silent(error)
 
+    def close(self) -> None:
+        """Closes nothing: the stream is the process's, and who holds this may outlive the command (a log handler)."""
+        self.flush()
+
     def isatty(self) -> bool:
         try:
             return not (self._silent or self._muted) and bool(self._stream.isatty())

@@ -66,6 +66,15 @@ def test_a_table_on_a_stream_that_fails_raises_nothing(number: int, monkeypatch:
     assert said.getvalue().count("standard output cannot be written") == (0 if silent else 1)
 
 
+def test_who_still_holds_the_stream_cannot_close_the_process_s() -> None:
+    """A log handler of a library keeps the stream that it found when it was imported, and closes it at its own end."""
+    held, stream = console("utf-8")
+    output.Forgiving(stream).close()
+    stream.write("still open")
+    stream.flush()
+    assert held.getvalue() == b"still open"
+
+
 def test_the_streams_are_the_callers_again_afterwards() -> None:
     before = sys.stdin, sys.stdout, sys.stderr
     with output.forgiving():

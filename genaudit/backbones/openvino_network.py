@@ -145,13 +145,16 @@ def verify(expected: Sequence[torch.Tensor], rows: Sequence[np.ndarray], toleran
 def _openvino() -> Any:
     """The package, imported without two others that it would import."""
     with _IMPORTING:
-        hidden = [name for name in UNWANTED if name not in sys.modules and "openvino" not in sys.modules]
-        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # an import of None fails, and it does without
+        if "openvino" in sys.modules:
+            return sys.modules["openvino"]
+        held = {name: sys.modules[name] for name in UNWANTED if name in sys.modules}
+        sys.modules.update(dict.fromkeys(UNWANTED))  # type: ignore[arg-type]  # an import of None fails, and it does without
         try:
             import openvino
         finally:
-            for name in hidden:
+            for name in UNWANTED:
                 del sys.modules[name]
+            sys.modules.update(held)  # of which TensorBoard, say, had imported a part
     return openvino
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import torch
 if importlib.util.find_spec("openvino") is None:  # not imported: that is for genaudit, without its telemetry
     pytest.skip("OpenVINO is not installed: pip install 'genaudit-images[openvino]'", allow_module_level=True)
 
+from genaudit.backbones import openvino_network
 from genaudit.backbones.openvino_network import CompiledNetwork, Refused, verify
 
 SIDE = 64
@@ -115,3 +118,30 @@ def test_nothing_is_told_to_its_makers_and_the_process_is_as_it_was(compiled: Co
         assert warnings.filters == before
     assert not told
     assert torch.get_num_threads() == threads
+
+
+def test_openvino_is_imported_without_the_packages_that_change_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of absl, TensorBoard imports a part: the rest would add a handler that closes standard error when it is done."""
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text(
+        "found = []\n"
+        "for name in ('openvino_telemetry', 'absl', 'absl.logging'):\n"
+        "    try:\n"
+        "        found.append(__import__(name).__name__)\n"
+        "    except ImportError:\n"
+        "        pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "openvino"]:
+        monkeypatch.delitem(sys.modules, name)
+    absl = types.ModuleType("absl")
+    monkeypatch.setitem(sys.modules, "absl", absl)
+    monkeypatch.setitem(sys.modules, "absl.logging", types.ModuleType("absl.logging"))
+    monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "openvino")
+    assert openvino_network._openvino().found == []
+    assert sys.modules["absl"] is absl
+    assert "openvino_telemetry" not in sys.modules
