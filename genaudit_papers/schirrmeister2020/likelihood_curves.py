@@ -209,7 +209,7 @@ class MarginLoss(_Curves):
             for kind, title in LOSSES.items():
                 how = replace(recipe, outliers=kind)  # type: ignore[arg-type]
                 name, model = f"{inside}-{kind}-curve", finetune_from(start)
-                more = {"outliers": outliers, "general": look.general, "look": look}
+                more: dict[str, Any] = {"outliers": outliers, "general": look.general, "look": look}
                 _, log = trained_with_log(context, settings, name, seed, model, train, how, **more)
                 curves[inside][title] = kept(log, look)
         return curves
@@ -227,10 +227,10 @@ class MarginLoss(_Curves):
             return
         settings = self.settings["paper"]
         general, outliers = general_model(context, settings, seed)
-        for inside, others in self.sets().items():
+        for inside, names in self.sets().items():
             train = images(context, inside, "train")
             recipe = own_recipe(settings, inside, len(train), seed)
-            yield inside, general, train, outliers, look_at(context, inside, others, general), recipe
+            yield inside, general, train, outliers, look_at(context, inside, names, general), recipe
 
 
 def look_at(context: Context, inside: str, others: Iterable[str], general: Glow) -> Look:
