@@ -47,7 +47,11 @@ DIFFERS = (
     "CIFAR and SVHN by the paper's; the general distribution is cut-outs of photographs; AUROC against MNIST and "
     "Fashion-MNIST rotated by 90 degrees."
 )
-LOOKED = "At each look 512 test images of a set at most; bits per dimension with one draw of noise."
+LAPTOP_IMAGES = 256
+LOOKED = (
+    f"At each look {LAPTOP_IMAGES} test images of a set at the laptop's scale, 512 at the paper's, and one draw of noise for "
+    "bits per dimension."
+)
 
 
 class _Curves:
@@ -155,7 +159,8 @@ class Finetuning(_Curves):
         """In-distribution, its training images, what is looked at, how it is trained."""
         if context.scale == "laptop":
             general, judged = self.laptop.general_model(context, seed), self.laptop.judged(context)
-            look = Look.at(judged[TEST], {name: of for name, of in judged.items() if name != TEST}, general)
+            others = {name: of for name, of in judged.items() if name != TEST}
+            look = Look.at(judged[TEST], others, general, most=LAPTOP_IMAGES)
             yield TEST, self.laptop.training_images(context)[0], look, self._small_recipe(seed)
             return
         settings = self.settings["paper"]
@@ -222,7 +227,7 @@ class MarginLoss(_Curves):
             models, judged = self.laptop.models(context, seed), self.laptop.judged(context)
             train, outliers = self.laptop.training_images(context)
             others = {name: of for name, of in judged.items() if name != TEST}
-            look = Look.at(judged[TEST], others, models.general)
+            look = Look.at(judged[TEST], others, models.general, most=LAPTOP_IMAGES)
             yield TEST, models.images, train, outliers, look, self._small_recipe(seed)
             return
         settings = self.settings["paper"]

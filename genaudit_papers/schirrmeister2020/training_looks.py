@@ -26,7 +26,7 @@ from genaudit_papers.measuring import digest_of
 if TYPE_CHECKING:
     from genaudit.likelihood.glow import Glow
 
-LOOKS = 40  # at a training, evenly spread
+LOOKS = 25  # at a training, evenly spread
 BITS = "test_bits_per_dim"
 Log = dict[str, list[float]]  # by column; "iteration" is one
 
