@@ -49,8 +49,8 @@ DIFFERS = (
 )
 LAPTOP_IMAGES = 256
 LOOKED = (
-    f"At each look {LAPTOP_IMAGES} test images of a set at the laptop's scale, 512 at the paper's, and one draw of noise for "
-    "bits per dimension."
+    f"At each look {LAPTOP_IMAGES} test images of a set (512 at the paper's scale); bits per dimension with one draw "
+    "of noise."
 )
 
 
