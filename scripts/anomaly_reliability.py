@@ -21,7 +21,7 @@ from genaudit.metrics.anomaly_score import anomaly_score_i
 
 
 def settings_of(preset: str) -> dict[str, object]:
-    """The keys of configs/anomaly/PRESET.yaml with those that it inherits, without the feature model."""
+    """The keys of configs/anomaly/PRESET.yaml with those that it inherits, without the feature model and its layer."""
     import yaml
 
     given = yaml.safe_load((config_folder() / "anomaly" / f"{preset}.yaml").read_text())
@@ -30,7 +30,7 @@ def settings_of(preset: str) -> dict[str, object]:
         if parent != "_self_":
             inherited |= settings_of(parent)
     merged = inherited | given
-    return {key: value for key, value in merged.items() if key not in ("_target_", "feature_model", "seed")}
+    return {key: value for key, value in merged.items() if key not in ("_target_", "feature_model", "layer", "seed")}
 
 
 def pixels_of(source: str, count: int, size: int) -> tuple[np.ndarray, list[bytes]]:

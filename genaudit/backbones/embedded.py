@@ -10,7 +10,9 @@ packages of Lite1 and Lite2 have the same form (386 tensors each); they are used
 
 from __future__ import annotations
 
+import copy
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 STAGES = 7
+ANOMALY_STAGE, ANOMALY_SIDE = 2, 64
 
 
 class EfficientNetLite0(FeatureModel):
@@ -95,6 +98,16 @@ class EfficientNetLite0(FeatureModel):
     @property
     def _distribution(self) -> str:
         return self.package.replace("_", "-")
+
+    def for_anomaly_score(self) -> FeatureModel:
+        """Lite0's second stage at 64 pixels (24 features): of the layers, networks and settings that were tried it
+        orders sets of graded images best, as the Fréchet distance does (scripts/choose_anomaly_network.py)."""
+        if self.stage is not None or type(self) is not EfficientNetLite0:
+            return self
+        chosen = copy.copy(self)
+        chosen.name, chosen.stage = f"{self.name} stage {ANOMALY_STAGE}", ANOMALY_STAGE
+        chosen.recipe = replace(self.recipe, size=ANOMALY_SIDE)
+        return chosen
 
     def build(self) -> torch.nn.Module:
         model = self._loaded()

@@ -122,6 +122,11 @@ class FeatureModel:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""
         return f"{self.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
 
+    def for_anomaly_score(self) -> FeatureModel:
+        """What the anomaly score looks at where its `layer` is "auto": the features themselves, unless a network is
+        known to order graded images better at another layer (docs/anomaly.md)."""
+        return self
+
     # Whether a forward pass does the same whatever the images show, so that a trace of one is the network.
     fixed_graph = True
     has_classifier = False  # a trained one, as far as can be said before the weights are read

@@ -41,6 +41,8 @@ class Anomaly:
 
     Args:
         feature_model: f.
+        layer: "last" takes f as it is; "auto" what `FeatureModel.for_anomaly_score` names, which is an earlier layer of
+            the embedded network and f itself of every other.
         eps, path_steps: the path's step length and K. directions: independent paths per image, averaged.
         direction: "gaussian" or "uniform".
         alpha, attack_steps, radius: the attack's step, J, and radius (None: alpha·J).
@@ -73,6 +75,7 @@ class Anomaly:
         start: Positive = START_RADIUS,
         seed: int = 0,
         precision: str = "auto",
+        layer: Literal["auto", "last"] = "last",
     ) -> None:
         for key, value, least in (
             ("path_steps", path_steps, 2),
@@ -89,7 +92,9 @@ class Anomaly:
             raise UserError(f"anomaly.direction={direction}: gaussian or uniform is needed")
         if precision not in PRECISIONS:
             raise UserError(f"anomaly.precision={precision}: one of {', '.join(PRECISIONS)} is needed")
-        self.feature_model = feature_model
+        if layer not in ("auto", "last"):
+            raise UserError(f"anomaly.layer={layer}: auto or last is needed")
+        self.feature_model = feature_model.for_anomaly_score() if layer == "auto" else feature_model
         self.settings: dict[str, Any] = {
             "eps": float(eps),
             "path_steps": int(path_steps),

@@ -10,16 +10,20 @@ import pytest
 import timm
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genaudit.backbones.embedded import EfficientNetLite0, EfficientNetLite1
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.config_files import config_folder
+from genaudit.errors import UserError
 from genaudit.measures.anomaly import Anomaly, angle, complexity, random_directions, vulnerability
 from genaudit.measures.complexity import path_angles
 from genaudit.measures.measure import fingerprint
 from genaudit.measures.vulnerability import first_gradient
 from genaudit.metrics.anomaly_score import judge
+from genaudit_papers.hwang2024.as_correlations import LAPTOP_SETTINGS
 
 
 def _images(count: int = 3, size: int = 8, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -299,6 +303,38 @@ def test_every_preset_makes_the_measure_and_says_what_it_averages(preset: str) -
     rows = _measure(**settings).open("cpu", "float32")(_pixels(3), [bytes([i] * 16) for i in range(3)])
     assert bool(torch.isfinite(rows[:, 3:]).all()) == (preset == "robust")
     assert bool((rows[:, :3] > 0).all())
+
+
+def test_by_default_the_embedded_network_is_looked_at_where_it_orders_images_best() -> None:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        nodes = {words: compose("evaluate", list(words)).anomaly for words in [(), ("anomaly=paper",)]}
+    default, paper = (instantiate(node) for node in nodes.values())
+    stage = EfficientNetLite0("efficientnet_lite0 stage 2", size=64, stage=2)
+    assert default.feature_model.describe() == stage.describe()
+    assert default.name == "anomaly efficientnet_lite0 stage 2"
+    assert default.settings["directions"] == 4  # the preset robust
+    differing = {key: value for key, value in default.settings.items() if value != paper.settings[key]}
+    assert differing == {key: value for key, value in LAPTOP_SETTINGS.items() if key != "layer"}  # the papers' tables
+    assert paper.feature_model.describe() == EfficientNetLite0(size=224).describe()
+    assert fingerprint(default, "float32") == fingerprint(Anomaly(stage, **default.settings), "float32")
+    image = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    prepared = default.prepare(image)
+    assert prepared.shape == (64, 64, 3)
+    x = torch.from_numpy(prepared).permute(2, 0, 1)[None].float() / 255
+    features, expected = (model.network("cpu")(x) for model in (default.feature_model, stage))
+    assert features.shape == (1, 24)
+    assert torch.equal(features, expected)
+
+
+def test_other_networks_and_a_stage_that_was_chosen_are_looked_at_as_they_are() -> None:
+    for model in (
+        TimmModel("test_resnet", size=32, pretrained=False),
+        EfficientNetLite0(size=112, stage=5),
+        EfficientNetLite1(),
+    ):
+        assert Anomaly(model, layer="auto").feature_model is model
+    with pytest.raises(UserError, match=r"anomaly\.layer=first: auto or last"):
+        Anomaly(EfficientNetLite0(), layer="first")  # type: ignore[arg-type]
 
 
 def test_vulnerability_does_not_depend_on_the_batch_or_its_order() -> None:

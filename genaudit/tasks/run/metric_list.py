@@ -130,7 +130,7 @@ def cost_of(node: Any) -> str:
     if node.get("of"):
         return f"1 pass of each network, those of {node.of}"
     if measure == "anomaly":
-        settings = _settings_of("anomaly/paper")
+        settings = {**_settings_of("anomaly/paper"), **_settings_of("anomaly/robust")}  # the default inherits
         path, attack = settings["path_steps"] * settings["directions"], settings["attack_steps"] * settings["starts"]
         return f"{path + 1 + attack * 3:,} passes, {attack} of them with gradients"
     if measure == "ais":

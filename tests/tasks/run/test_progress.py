@@ -98,7 +98,7 @@ def test_a_run_says_its_plan_and_keeps_a_log(
     shown = capsys.readouterr()
     assert "measures embedding pixels of 8 generated, 6 reference images\n" in shown.err
     assert (
-        "measures anomaly pixels of 8 generated, 6 reference images, about 41 passes of the network an image"
+        "measures anomaly pixels of 8 generated, 6 reference images, about 101 passes of the network an image"
         in shown.err
     )
     log = (tmp_path / "out" / "log.txt").read_text()
