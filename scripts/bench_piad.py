@@ -8,6 +8,11 @@ ratio to the sum of the bare passes that Algorithm 1 cannot do without, each run
 critic step G and E forward without a graph, each critic forward and backward on real and on fake, and twice back on
 the mix; then E, G (twice), the critics and the perceptual network forward and backward. Rounds alternate between
 step and passes, so that both see the same load; times are CPU seconds of the process where it runs on a CPU.
+
+Tried on one core and left out, each exact to rounding, medians of 8 steps at half and at full width (252.6 and 614.2
+ms without): an upsampling and its 3x3 convolution as one transposed convolution of 4x4, which has four ninths of the
+products (ratios 0.999 and 0.971); one forward and one backward pass of G for codes and latents together where gamma
+stays (0.983 and 1.009); both (0.998 and 0.982). Runs scatter by about 0.02.
 """
 
 from __future__ import annotations

@@ -27,9 +27,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,15 +86,14 @@ CANDIDATES = (
 class Outcome:
     """Of a candidate on one kind of real images.
 
-    tau, p: by series. scores: AS by series, at grades 0 to 4. p_untouched: of grade 0. seconds: CPU, an image.
-    reliability: of complexity, of vulnerability; None where it was not asked for. noise: share without an AS-i.
+    tau, p: by series. scores: AS by series, at grades 0 to 4. p_untouched: of grade 0. noise: share without an AS-i.
+    reliability: of complexity, of vulnerability; None where it was not asked for.
     """
 
     tau: dict[str, float]
     p: dict[str, float]
     scores: dict[str, list[float]]
     p_untouched: float
-    seconds: float
     noise: float
     reliability: tuple[float, float] | None
 
@@ -219,9 +217,8 @@ def outcome(out: Path, candidate: str, kind: str) -> Outcome:
     name, size, preset = candidate.split(":")
     model = feature_model(name, int(size), out)
     measure = Anomaly(model, **settings(preset))
-    started, images = time.process_time(), material(kind)
+    images = material(kind)
     reference, untouched = (rows(out, measure, images[each]) for each in ("reference", "untouched"))
-    seconds = (time.process_time() - started) / (2 * COUNT)
 
     def points(table: np.ndarray) -> np.ndarray:
         return table[np.isfinite(table[:, :2]).all(1), :2]
@@ -247,14 +244,15 @@ def outcome(out: Path, candidate: str, kind: str) -> Outcome:
         both = [float(np.corrcoef(first[known, column], second[known, column])[0, 1]) for column in (0, 1)]
         reliability = (both[0], both[1])
     noise = float(is_noise(reference).mean())
-    return Outcome(tau, p, scores, p_untouched, seconds, noise, reliability)
+    return Outcome(tau, p, scores, p_untouched, noise, reliability)
 
 
 def kept(out: Path, candidate: str, kind: str, make: Callable[[], Outcome] | None) -> Outcome | None:
     """An outcome that the folder holds, or a new one; None where there is none and `make` is None."""
     file = out / f"{candidate.replace(':', '-')}-{kind}.json"
     if file.exists():
-        return Outcome(**json.loads(file.read_text()))
+        known = json.loads(file.read_text())
+        return Outcome(**{each.name: known[each.name] for each in fields(Outcome)})
     if make is None:
         return None
     made = make()
@@ -265,12 +263,12 @@ def kept(out: Path, candidate: str, kind: str, make: Callable[[], Outcome] | Non
 def table(found: Mapping[str, Outcome]) -> str:
     """Markdown: a row for each candidate, the best first."""
     names = ("noise", "blur", "generator", "other dataset", "collapse")
-    heads = ("network : side : settings", "score", *names, "p, untouched", "reliability C, V", "CPU s", "fails")
+    heads = ("network : side : settings", "score", *names, "p, untouched", "reliability C, V", "fails")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for candidate, one in sorted(found.items(), key=lambda each: -each[1].score):
         series_cells = [f"{one.tau[name]:+.1f} ({one.scores[name][-1]:.2f}, {one.p[name]:.3f})" for name in names]
         both = "" if one.reliability is None else ", ".join(f"{each:.2f}" for each in one.reliability)
-        cells = (candidate, f"{one.score:.2f}", *series_cells, f"{one.p_untouched:.3f}", both, f"{one.seconds:.2f}")
+        cells = (candidate, f"{one.score:.2f}", *series_cells, f"{one.p_untouched:.3f}", both)
         lines.append(f"| {' | '.join(cells)} | {'; '.join(one.fails()) or 'none'} |")
     return "\n".join(lines)
 
