@@ -18,9 +18,10 @@ ROWS = """## Equal features: {rows:,} rows of {dimensions} a role
 
 WHOLE = """## Equal images and weights: {images:,} images of {size} pixels a role
 
-FID's Inception with random weights, drawn once; genaudit runs with `feature_model=fid_inception` and the peer's
-`feature_model.preprocessing`. With no more images than features the covariances are singular: see below for what that
-does to peers. genaudit's own preprocessing filters as clean-fid does, but rounds to whole levels: its FIDs differ from
+FID's Inception with random weights, drawn once; genaudit runs with the peer's preset (`preset=torch_fidelity`,
+`pytorch_fid`, `clean_fid`; for torchmetrics `feature_model.preprocessing=torchmetrics`). With no more images than
+features the covariances are singular: see below for what that does to peers.
+genaudit's own preprocessing filters as clean-fid does, but rounds to whole levels: its FIDs differ from
 all of them.
 
 """
@@ -35,6 +36,11 @@ Each is a minimal example whose right value is known; `scripts/peer_defects.py` 
 
 CHOICES = """## Deviations that are choices, and limits
 
+- Presets without a row: the code of `adm` (a TensorFlow script), `edm2`, `dgm_eval`, `dinov2`, `cmmd` and `fdr6` is in
+  no package that could be installed here. `tests/test_presets.py`, `tests/backbones` and
+  `tests/tasks/test_reference_files.py` hold networks, resizes, settings and the row of ADM's tables against arithmetic
+  of the authors' definitions; what is done otherwise by design
+  stands in [metrics.md](metrics.md#presets-other-tools-and-papers-numbers).
 - Resizing. pytorch-fid and torch-fidelity take the four nearest pixels, so that images larger than 299 pixels alias;
   clean-fid filters with a cubic, torchmetrics with a triangle (Parmar et al. 2022), so that torchmetrics' FID is not
   torch-fidelity's although it runs its network. `feature_model.preprocessing` takes any of them.
