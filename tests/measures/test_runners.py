@@ -118,7 +118,7 @@ def test_only_a_run_in_tf32_takes_tf32(images: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(("away", "taken"), [(1e-5, True), (1e-4, False)])
 def test_openvinos_rows_may_differ_from_pytorchs_by_rounding_alone(
-    away: float, taken: bool, monkeypatch: pytest.MonkeyPatch
+    away: float, taken: bool, model: TimmModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import genaudit.backbones.openvino_network as openvino
 
@@ -133,9 +133,9 @@ def test_openvinos_rows_may_differ_from_pytorchs_by_rounding_alone(
 
     monkeypatch.setattr(openvino, "CompiledNetwork", compiled)
     if taken:
-        rows = runners.openvino_runner(Mean(), probe, [])(torch.from_numpy(probe), DIGESTS)
+        rows = runners.openvino_runner(Mean(), probe, [Embedding(model)])(torch.from_numpy(probe), DIGESTS)
         assert isinstance(rows, torch.Tensor)
         assert rows.shape == (2, 3)
     else:
         with pytest.raises(EngineRefused, match=r"differ from PyTorch's by 0\.0001"):
-            runners.openvino_runner(Mean(), probe, [])
+            runners.openvino_runner(Mean(), probe, [Embedding(model)])
