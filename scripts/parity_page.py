@@ -79,28 +79,28 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _table(document: dict[str, Any], table: str) -> str:
-    text = "| metric | peer | value | peer's | genaudit's | difference | allowed | seconds | memory (MiB) |\n"
-    text += "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |\n"
+    """Two lines a cell where both sides have a number: narrow enough for a page."""
+    text = "| metric, peer | value | peer's, genaudit's | difference | allowed | seconds | MiB |\n"
+    text += "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
     reasons: list[str] = []
     for entry in document["comparisons"]:
         if entry["table"] != table:
             continue
-        heads = [
-            entry["metric"] + (f" ({entry['knows']})" if entry["knows"] else ""),
-            f"{entry['peer']} {entry['version']}",
-        ]
+        metric = entry["metric"] + (f" ({entry['knows']})" if entry["knows"] else "")
+        head = f"{metric}<br>{entry['peer']} {entry['version']}"
         costs = [_pair(entry, "seconds", ".2f"), _pair(entry, "mebibytes", ".0f")]
         for name, each in entry["values"].items():
             reason = f"{each['allowed']:.0e}: {each['why']}"
             reasons += [] if reason in reasons else [reason]
             beyond = "" if each["difference"] <= each["allowed"] else " **beyond**"
-            numbers = [f"{each['theirs']:.10g}", f"{each['ours']:.10g}", f"{each['difference']:.1e}{beyond}"]
-            allowed = f"{each['allowed']:.0e}"
-            text += f"| {' | '.join([*heads, name, *numbers, allowed, *costs])} |\n"
-            heads, costs = ["", ""], ["", ""]
-    return f"{text}\nAllowed: {'; '.join(reasons)}. Seconds and memory: the peer's / genaudit's.\n"
+            numbers = [f"{each['theirs']:.10g}<br>{each['ours']:.10g}", f"{each['difference']:.1e}{beyond}"]
+            numbers.append(f"{each['allowed']:.0e}")
+            text += f"| {' | '.join([head, name, *numbers, *costs])} |\n"
+            head, costs = "", ["", ""]
+    listed = "\n".join(f"- {reason}" for reason in reasons)
+    return f"{text}\nSeconds and memory: the peer's, then genaudit's. Allowed:\n\n{listed}\n"
 
 
 def _pair(entry: dict[str, Any], what: str, form: str) -> str:
     costs = [entry[f"{what}_{side}"] for side in ("theirs", "ours")]
-    return " / ".join("–" if cost is None else f"{cost:{form}}" for cost in costs)
+    return "<br>".join("–" if cost is None else f"{cost:{form}}" for cost in costs)
