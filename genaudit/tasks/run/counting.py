@@ -5,33 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data import FeatureSet, ImageSet
 from genaudit.data.audit import Finding
 from genaudit.data.audit.copies import duplicates, same_images
-from genaudit.data.audit.facts import SetFacts, described, facts_of
-from genaudit.data.copies import shared
-from genaudit.metrics.result import ROLES
-from genaudit.reports.report import ReportWarning, RoleImages
+from genaudit.metrics.result import ROLES, base_name
+from genaudit.reports.report import ReportWarning
 from genaudit.tasks.run.auditing import concerned_by
 from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import LIMIT_KEYS
-
-
-def role_images(role: Role, facts: SetFacts | None = None, train: Role | None = None) -> RoleImages:
-    """A role as a report shows it; `facts` are those of the audit, where there was one.
-
-    With `train`, how many of its images are exact copies of training images.
-    """
-    if isinstance(role, Moments):
-        return RoleImages(role.source, role.n or 0, role.digest)
-    made = RoleImages(role.source, len(role), role.digest, duplicates=role.duplicates, available=role.available)
-    if isinstance(train, (ImageSet, FeatureSet)) and train is not role:
-        made.in_train = shared(role.digests, train.digests)
-    if isinstance(role, ImageSet):
-        made.skipped = [(image.name, image.reason) for image in role.skipped]
-        made.converted, made.ignored = role.converted, role.ignored
-        made.audit = described(facts or facts_of(role))
-    return made
 
 
 def counting_findings(
@@ -59,18 +40,19 @@ def counted_roles(roles: Mapping[str, Role]) -> dict[str, ImageSet | FeatureSet]
 def subset_warnings(
     roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]
 ) -> list[ReportWarning]:
-    """A subset of the generated images is fewer samples; one of another role changes what a value is defined by."""
+    """A subset of the generated images is fewer samples; one of another role changes what a value is defined by.
+
+    One warning a role, whatever the number of metrics and networks.
+    """
     warnings = []
     for name, role in roles.items():
         if role.available is None:
             continue
         what = f"{name}: a random {len(role):,} of {role.available:,} {_noun(role)} ({LIMIT_KEYS[name]}={len(role)})"
-        users = [metric for metric, taken in takes.items() if name in taken]
-        if name == "generated" or not users:
-            warnings.append(ReportWarning("limited", None, f"{what}."))
-            continue
-        message = f"{what}: the value is defined by these, and is not comparable with that of other {name} images."
-        warnings += [ReportWarning("limited", metric, message) for metric in users]
+        users = list(dict.fromkeys(base_name(metric) for metric, taken in takes.items() if name in taken))
+        if name != "generated" and users:
+            what += f": the values of {', '.join(users)} are defined by these, and not comparable with others"
+        warnings.append(ReportWarning("limited", None, f"{what}."))
     return warnings
 
 
