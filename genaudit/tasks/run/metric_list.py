@@ -130,7 +130,8 @@ def cost_of(node: Any) -> str:
     if node.get("of"):
         return f"1 pass of each network, those of {node.of}"
     if measure == "anomaly":
-        settings = {**_settings_of("anomaly/paper"), **_settings_of("anomaly/robust")}  # the default inherits
+        # the default preset says what differs from the one that it inherits
+        settings: Mapping[str, Any] = {**_settings_of("anomaly/paper"), **_settings_of("anomaly/robust")}
         path, attack = settings["path_steps"] * settings["directions"], settings["attack_steps"] * settings["starts"]
         return f"{path + 1 + attack * 3:,} passes, {attack} of them with gradients"
     if measure == "ais":
