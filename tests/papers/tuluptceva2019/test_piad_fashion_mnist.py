@@ -55,7 +55,9 @@ def test_every_method_has_a_number_for_every_class_and_the_mean(tmp_path: Path, 
         mean = cells[method, "mean of 2 classes"]
         assert mean.recomputed == pytest.approx(np.mean(singles))
         assert mean.lower <= mean.recomputed <= mean.upper
+        assert (mean.trainings == 1) == method.startswith("PIAD")  # nothing else is trained with a seed
         seeds = cells[method, "class 2, mean of 2 seeds"]
+        assert seeds.trainings == (2 if method.startswith("PIAD") else None)
         assert seeds.lower <= singles[1] <= seeds.upper
         # stripes against squares: all but an untrained PIAD tell them at sight
         assert method.startswith("PIAD") or min(singles) > 0.9, method
