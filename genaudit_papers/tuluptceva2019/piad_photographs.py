@@ -17,6 +17,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.measures.piad import PreparedPixels
+from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.piad import protocols
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
@@ -49,6 +50,7 @@ class _Photographs:
     table: str
     architecture: str
     what: str
+    pictures = False  # whether the table shows images above their reconstructions, as Fig. 4 does
 
     def __init__(self, *, iterations: int, n_dis: int = 2, width: float = 1.0, seeds: int = 3) -> None:
         self.seeds = seeds
@@ -65,29 +67,36 @@ class _Photographs:
             return [Need(f"no laptop scale: {self.what}", False, "give scale=paper data=DIR")]
         return [*self.files(data), vgg19_weights()]
 
-    def _score(self, context: Context, name: str, split: Callable[[int], one_class.OneClassImages]) -> list[float]:
-        """The AUROC of each seed's training; each is a step. `split` takes the seed."""
+    def _score(
+        self, context: Context, name: str, split: Callable[[int], one_class.OneClassImages]
+    ) -> list[dict[str, Any]]:
+        """Each seed's training, a step: its AUROC and, where the table shows some, the images at both ends.
 
-        def trained(seed: int) -> dict[str, float]:
+        `split` takes the seed.
+        """
+
+        def trained(seed: int) -> dict[str, Any]:
             images = split(seed)
             perceptual = perceptual_network(NETWORK, context.device)
             scored = piad_runs.train_and_score(context, images, self.settings, perceptual, name=name, seed=seed)
-            return one_class.judged(lambda: scored.scores, images.normal) | {"seconds": scored.seconds}
+            numbers = one_class.judged(lambda: scored.scores, images.normal) | {"seconds": scored.seconds}
+            return numbers | ({"pictures": piad_runs.extremes(scored, images)} if self.pictures else {})
 
         seeds = range(context.seed, context.seed + self.seeds)
         key = f"piad-{self.settings.key}-{name}"
-        return [context.step(f"{key}-seed{seed}", functools.partial(trained, seed))["auroc"] for seed in seeds]
+        return [context.step(f"{key}-seed{seed}", functools.partial(trained, seed)) for seed in seeds]
 
-    def _table(self, context: Context, cells: Sequence[Cell], *notes: str) -> Table:
+    def _table(self, context: Context, cells: Sequence[Cell], *notes: str, figures: tuple[Pictures, ...] = ()) -> Table:
         paper = published("tuluptceva2019", self.table)
-        notes = (*(NOTES if self.seeds > 1 else NOTES[:1]), *notes)
-        return Table(self.name, f"PIAD: {paper.title}", paper.source, tuple(cells), context.scale, notes=notes)
+        title, notes = f"PIAD: {paper.title}", (*(NOTES if self.seeds > 1 else NOTES[:1]), *notes)
+        return Table(self.name, title, paper.source, tuple(cells), context.scale, figures=figures, notes=notes)
 
 
 class CelebA(_Photographs):
     """Faces without an attribute are normal, faces with it anomalies; a training for each attribute."""
 
     name, table, architecture, what = "piad_celeba", "Table 3 (centre)", "celeba", "faces with attributes"
+    pictures = True
 
     def files(self, data: Path | None) -> list[Need]:
         texts = [
@@ -102,7 +111,7 @@ class CelebA(_Photographs):
         assert context.data is not None
         read = functools.cache(lambda: resized(context, FACES, PreparedPixels(64, 3, crop=140)))
         attributes, parts = celeba_attributes(context.data / ATTRIBUTES), celeba_parts(context.data / PARTS)
-        paper, cells = published("tuluptceva2019", self.table), []
+        paper, cells, figures = published("tuluptceva2019", self.table), [], []
         for attribute in protocols.CELEBA_ATTRIBUTES:
 
             def split(seed: int, attribute: str = attribute) -> one_class.OneClassImages:
@@ -111,14 +120,18 @@ class CelebA(_Photographs):
                 part = [parts[Path(name).name] for name in names]
                 return one_class.OneClassImages.of(images, protocols.by_attribute(has, part))
 
-            cells.append(over_seeds_compared(paper[attribute, "ROC AUC"], self._score(context, attribute, split)))
-        return self._table(context, cells, "The paper doesn't say how normal faces are divided: CelebA's own parts.")
+            scores = self._score(context, attribute, split)
+            cells.append(over_seeds_compared(paper[attribute, "ROC AUC"], _areas(scores)))
+            figures.append(_shown(f"Faces with {attribute} as anomalies (Fig. 4c)", scores))
+        note = "The paper doesn't say how normal faces are divided: CelebA's own parts."
+        return self._table(context, cells, note, figures=tuple(figures))
 
 
 class LSUN(_Photographs):
     """Bedrooms are normal, conference rooms anomalies."""
 
     name, table, architecture, what = "piad_lsun", "Section 4.1", "lsun", "bedrooms and conference rooms"
+    pictures = True
 
     def files(self, data: Path | None) -> list[Need]:
         return [set_need(data, name, f"LSUN's images {name}") for name in (*BEDROOMS, CONFERENCE_ROOMS)]
@@ -133,11 +146,13 @@ class LSUN(_Photographs):
             return one_class.OneClassImages.made(train, np.concatenate([normal, anomalies]), len(normal))
 
         paper = published("tuluptceva2019", self.table)
+        scores = self._score(context, "bedrooms", split)
         cells = [
-            over_seeds_compared(paper["PIAD", "ROC AUC"], self._score(context, "bedrooms", split)),
+            over_seeds_compared(paper["PIAD", "ROC AUC"], _areas(scores)),
             compared(paper["ADGAN", "ROC AUC"], None, note="as PIAD's paper quotes it"),
         ]
-        return self._table(context, cells, "The paper doesn't say which images are tested: LSUN's validation sets.")
+        note = "The paper doesn't say which images are tested: LSUN's validation sets."
+        return self._table(context, cells, note, figures=(_shown("Conference rooms as anomalies", scores),))
 
 
 class COIL100(_Photographs):
@@ -164,7 +179,7 @@ class COIL100(_Photographs):
             def split(seed: int, each: str = each) -> one_class.OneClassImages:
                 return one_class.OneClassImages.of(images, protocols.gpnd(labels, each, seed=seed))
 
-            areas[str(each)] = self._score(context, str(each), split)
+            areas[str(each)] = _areas(self._score(context, str(each), split))
         paper = published("tuluptceva2019", self.table)
         means = np.mean(list(areas.values()), axis=0)  # of each seed
         cells = [over_seeds_compared(paper["PIAD", "COIL-100"], means.tolist())]
@@ -173,6 +188,20 @@ class COIL100(_Photographs):
         ]
         cells += [over_seeds_compared(PublishedCell(name, "COIL-100", ""), values) for name, values in areas.items()]
         return self._table(context, cells)
+
+
+def _shown(title: str, scores: list[dict[str, Any]]) -> Pictures:
+    """The least and most anomalous images of both kinds above their reconstructions, by the first seed's training."""
+    rows = (
+        PictureRow(caption, tuple(np.array(image, np.uint8) for image in images))
+        for caption, images in scores[0]["pictures"].items()
+    )
+    return Pictures(title, ("",) * piad_runs.SHOWN, tuple(rows))
+
+
+def _areas(scores: list[dict[str, Any]]) -> list[float]:
+    """The AUROC of each seed."""
+    return [each["auroc"] for each in scores]
 
 
 def celeba_attributes(path: Path) -> dict[str, dict[str, int]]:
