@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.measures.inversion import perceptual_features
+from genaudit.stats.memory import Fitting
 from genaudit.stats.neighbours import nearest
 
 if TYPE_CHECKING:
@@ -102,9 +103,12 @@ def _lpips() -> Any:
 def _in_batches(features: Callable[[torch.Tensor], torch.Tensor], device: str) -> Embed:
     import torch
 
+    fitting = Fitting("1-NN")
+
     def embed(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            parts = [features(part.to(device)).cpu() for part in torch.from_numpy(images).split(BATCH)]
+            batches = torch.from_numpy(images).split(BATCH)
+            parts = [part for batch in batches for part in fitting(lambda some: features(some.to(device)).cpu(), batch)]
         return torch.cat(parts).numpy()
 
     return embed

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genaudit.stats.memory import Fitting, out_of_memory
+from genaudit.stats.memory import Fitting, out_of_memory, rows_that_fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,3 +78,11 @@ def test_other_errors_are_not_mistaken_for_too_little_memory() -> None:
     assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"))
     assert out_of_memory(MemoryError())
     assert not out_of_memory(ValueError("out of memory"))
+    # other libraries' own, whatever their text says
+    assert out_of_memory(type("OutOfMemoryError", (Exception,), {})("allocation failed"))
+
+
+def test_batches_begin_with_a_row_at_least_and_with_no_more_than_is_asked() -> None:
+    assert rows_that_fit(3 * 4096 * 4096, 64) == 1
+    assert rows_that_fit(1, 64) == 64
+    assert [rows_that_fit(3 * side * side, 10**9) for side in (32, 64)] == [4096, 1024]  # as many pixels

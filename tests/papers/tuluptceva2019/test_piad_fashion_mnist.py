@@ -77,7 +77,7 @@ def test_a_run_that_was_cut_off_takes_up_the_steps_and_the_training(tmp_path: Pa
     again = recipe(seeds=1, classes=(2,)).run(context)
     assert heard[0] == steps[0].stem
     assert [line.split(":")[0] for line in heard[1:]] == ["class2-seed0"]  # how far the training came
-    assert "held-out images" in heard[1]
+    assert " 9 held-out images" in heard[1]  # a fifth of the class's 45, and none of the anomalies
     for method, found in json.loads(steps[0].read_text())["result"]["methods"].items():
         assert found["auroc"] == scored[method]["auroc"]
     assert [cell.row for cell in first.cells] == [cell.row for cell in again.cells]
