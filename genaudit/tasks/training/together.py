@@ -37,10 +37,14 @@ def agreed(folder: Path, ranks: Ranks) -> Path:
 
 
 def first_writes(ranks: Ranks, work: Callable[[], T]) -> T:
-    """What `work` gives, which may leave files that make it quick for those who come after: rank 0 comes first."""
+    """What `work` gives, which may leave files that make it quick for those who come after: rank 0 comes first.
+
+    Where it fails on rank 0, the others are let go to find out for themselves.
+    """
     if not ranks.judges:
         ranks.wait()
-    result = work()
-    if ranks.judges:
+        return work()
+    try:
+        return work()
+    finally:
         ranks.wait()
-    return result
