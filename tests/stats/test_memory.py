@@ -69,11 +69,15 @@ def test_parts_are_multiples_of_the_unit_and_one_that_does_not_fit_is_an_error()
 
 
 def test_other_errors_are_not_mistaken_for_too_little_memory() -> None:
-    def broken(*_: Any) -> None:
+    tried: list[int] = []
+
+    def broken(rows: np.ndarray) -> None:
+        tried.append(len(rows))
         raise RuntimeError("sizes must match")
 
     with pytest.raises(RuntimeError, match="sizes"):
         Fitting("x")(broken, np.arange(3))
+    assert tried == [3]  # smaller parts would only hide it for a while
     assert out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"))
     assert out_of_memory(MemoryError())
