@@ -245,6 +245,8 @@ def test_lsun_and_coil_run_at_the_paper_s_scale(tmp_path: Path, photographs: Pat
     singles = [cell.recomputed for (row, _), cell in objects.items() if row.startswith("obj")]
     assert len(singles) == 2
     assert objects["PIAD", "COIL-100"].recomputed == pytest.approx(np.mean(singles))
+    # rooms and two objects, each seed with a training of its own
+    assert len(list((tmp_path / "models").iterdir())) == 2 * 3
 
 
 def test_what_photographs_lack_is_listed(tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
