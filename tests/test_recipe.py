@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,23 @@ def test_a_training_that_another_table_runs_is_waited_for(tmp_path: Path, monkey
         threading.Timer(0.1, another.close).start()
         assert one.steps({"x": train}) == ["trained"]
         assert len(tried) > 1
+
+
+def test_what_another_process_ended_just_before_we_had_the_lock_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = context(tmp_path / "table", 1)
+    ended = {"computed": one.folder / "steps" / "x.json", "made": tmp_path / "images" / "set.npy"}
+
+    @contextlib.contextmanager
+    def late(place: Path, what: str) -> Iterator[None]:
+        ended[what].parent.mkdir(parents=True, exist_ok=True)
+        ended[what].write_text(_kept(5))
+        yield
+
+    monkeypatch.setattr(recipe, "locked", late)
+    assert one.step("x", lambda: pytest.fail("computed twice")) == 5
+    assert one.shared_file("images", "set.npy", lambda path: pytest.fail("made twice")) == ended["made"]
 
 
 def _kept(result: Any) -> str:
