@@ -15,13 +15,16 @@ from PIL import Image
 
 from genaudit.backbones.generator_sources import ModuleGenerator, TorchScriptGenerator
 from genaudit.errors import UserError
+from genaudit.measures.inversion import Inverted, unpack
+from genaudit.metrics.generator_rows import INVERSION
 from genaudit.recipe import Context
 from genaudit.reports.table import Table
 from genaudit_papers import datasets
-from genaudit_papers.modern_gans import gan_baselines, gan_densities
+from genaudit_papers.modern_gans import gan_baselines, gan_densities, gan_manifold
 from genaudit_papers.modern_gans.gan_classification import ClassificationTable
 from genaudit_papers.modern_gans.gan_densities import LikelihoodTable, TypicalityTable
 from genaudit_papers.modern_gans.gan_manifold import ManifoldTable
+from genaudit_papers.modern_gans.gan_sets import Groups
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "table"
 SMALL: dict[str, dict[str, Any]] = {
@@ -206,6 +209,16 @@ def test_outliers_of_a_users_generator_are_told_by_reconstructions_in_full_size(
     lpips = cells["outlier detection", "1-NN, LPIPS"]
     assert lpips.recomputed is None
     assert gan_baselines.VGG16 in lpips.note or "pip install" in lpips.note
+
+
+def test_a_reconstruction_is_of_the_class_that_came_nearest(tmp_path: Path) -> None:
+    generator = levels(tmp_path)
+    groups = Groups(generator, seed=0, counts={"single colour": 6})
+    measure = Inverted(generator, steps=5, restarts=1, samples=4)
+    rows = groups.rows(measure, Context("paper", tmp_path / "run", None, tmp_path / "store"))["single colour"]
+    assert len(set(rows[:, INVERSION.index("label")])) == 3
+    pictures = np.stack([unpack(row)[1] for row in rows])  # of 16 pixels the rows keep the whole
+    np.testing.assert_allclose(gan_manifold._recovered(groups, rows), pictures, atol=1e-5)
 
 
 def test_scaled_features_have_lpips_as_their_squared_distance() -> None:
