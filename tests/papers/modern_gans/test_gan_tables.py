@@ -217,7 +217,7 @@ def test_a_reconstruction_is_of_the_class_that_came_nearest(tmp_path: Path) -> N
     groups = Groups(generator, seed=0, counts={"single colour": 6})
     measure = Inverted(generator, steps=5, restarts=1, samples=4)
     rows = groups.rows(measure, Context("paper", tmp_path / "run", None, tmp_path / "store"))["single colour"]
-    assert len(set(rows[:, INVERSION.index("label")])) == 3
+    assert len(set(rows[:, INVERSION.index("label")])) > 1
     pictures = np.stack([unpack(row)[1] for row in rows])  # of 16 pixels the rows keep the whole
     np.testing.assert_allclose(gan_manifold._recovered(groups, rows), pictures, atol=1e-5)
 
