@@ -16,7 +16,7 @@ N held-out, M generated images, C cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -207,7 +207,7 @@ def prepared(
 
 
 def _search(
-    rows: dict[str, RowsLike], means: Any, min_generated: int, device: str
+    rows: Mapping[str, RowsLike], means: Any, min_generated: int, device: str
 ) -> tuple[list[Region], list[_Searched]]:
     """Every cell of the fitted k-means, and the neighbours of those that count."""
     cells = len(means.cluster_centers_)
