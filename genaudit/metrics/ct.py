@@ -243,7 +243,7 @@ def _fit(train: RowsLike, cells: int, seed: int, starts: int = 10) -> Any:
 class _Searched:
     """A cell's images and their nearest training images in the cell."""
 
-    def __init__(self, rows: dict[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
+    def __init__(self, rows: Mapping[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
         self.inside = inside
         training = Chosen(rows["train"], inside["train"])
         self.found = {
@@ -282,7 +282,7 @@ def _spread(cells: list[_Searched], sizes: dict[str, int], seed: int) -> Spread:
     return over_parts(of_part, sizes, halves=0, seed=seed)["ct"]
 
 
-def _scatter_of_cells(rows: dict[str, RowsLike], cells: int, min_generated: int, device: str, seed: int) -> float:
+def _scatter_of_cells(rows: Mapping[str, RowsLike], cells: int, min_generated: int, device: str, seed: int) -> float:
     """The standard deviation of C_T over cells fitted to random halves of the training images.
 
     At most `JUDGED` images a role are judged. A Z grows with the square root of nm/(n + m), by which C_T of fewer
