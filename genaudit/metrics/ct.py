@@ -16,7 +16,7 @@ N held-out, M generated images, C cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -207,7 +207,7 @@ def prepared(
 
 
 def _search(
-    rows: dict[str, RowsLike], means: Any, min_generated: int, device: str
+    rows: Mapping[str, RowsLike], means: Any, min_generated: int, device: str
 ) -> tuple[list[Region], list[_Searched]]:
     """Every cell of the fitted k-means, and the neighbours of those that count."""
     cells = len(means.cluster_centers_)
@@ -243,7 +243,7 @@ def _fit(train: RowsLike, cells: int, seed: int, starts: int = 10) -> Any:
 class _Searched:
     """A cell's images and their nearest training images in the cell."""
 
-    def __init__(self, rows: dict[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
+    def __init__(self, rows: Mapping[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
         self.inside = inside
         training = Chosen(rows["train"], inside["train"])
         self.found = {
@@ -282,7 +282,7 @@ def _spread(cells: list[_Searched], sizes: dict[str, int], seed: int) -> Spread:
     return over_parts(of_part, sizes, halves=0, seed=seed)["ct"]
 
 
-def _scatter_of_cells(rows: dict[str, RowsLike], cells: int, min_generated: int, device: str, seed: int) -> float:
+def _scatter_of_cells(rows: Mapping[str, RowsLike], cells: int, min_generated: int, device: str, seed: int) -> float:
     """The standard deviation of C_T over cells fitted to random halves of the training images.
 
     At most `JUDGED` images a role are judged. A Z grows with the square root of nm/(n + m), by which C_T of fewer
