@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from genaudit import composing
 from genaudit.cli import hydra_arguments, main
+from genaudit.config_files import config_folder
 from genaudit.errors import DEFECT, DONE, REJECTED, USER
 from genaudit.verbs import VERBS
 
@@ -215,6 +217,28 @@ def test_an_own_yaml_that_is_none_is_the_users_to_mend(tmp_path: Path, capsys: p
     (tmp_path / "metric" / "mine.yaml").write_bytes(b"mine: \xff")
     assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
     assert "mine.yaml is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_plain_command_has_the_configuration_that_hydra_shows_and_leaves_hydra_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    words = ["table=irs_fig6", "seed=3"]
+    assert main(["reproduce", *words, "--cfg", "all"]) == DONE
+    shown = OmegaConf.create(capsys.readouterr().out)
+    with composing.job(config_folder(), "reproduce", words) as cfg:
+        known = HydraConfig.get()
+        assert OmegaConf.to_container(cfg) == OmegaConf.to_container(OmegaConf.masked_copy(shown, list(cfg)))
+        for key in ("overrides", "sweep", "job_logging"):
+            assert OmegaConf.to_container(known[key]) == OmegaConf.to_container(shown.hydra[key]), key
+        assert known.runtime.choices == shown.hydra.runtime.choices
+        assert known.runtime.output_dir == os.getcwd()
+        assert known.mode.name == "RUN"
+    assert (GlobalHydra.instance().hydra, HydraConfig.instance().cfg) == before
 
 
 def test_a_command_composes_its_configuration_once_and_hydras_own_keys_are_still_asked(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from genaudit.errors import one_line, visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
-from genaudit.reports.html import UNDER, ValueLine, block
+from genaudit.reports.headline import Headline
+from genaudit.reports.html import block
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     parts: list[Any] = _verdict(report)
     parts += [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
     parts += [text((each.message, "yellow")) for each in other_networks(report)]
-    parts.append(_table(report, plain))
+    parts.append(Headline({name: block(entry, []) for name, entry in report.metrics.items()}, plain))
     for name, entry in report.metrics.items():
         if entry.p_value is not None and entry.parts.hypothesis:
             parts.append(
@@ -133,54 +134,6 @@ def text(*pieces: tuple[str, str]) -> Text:
     from rich.text import Text
 
     return Text.assemble(*((one_line(each), style) for each, style in pieces))
-
-
-def _table(report: Report, plain: bool) -> Table:
-    blocks = {name: block(entry, []) for name, entry in report.metrics.items()}
-    same = len({shown.n for shown in blocks.values()}) == 1
-    table = new_table(plain)
-    if same:
-        table.caption = text((next(iter(blocks.values())).n, "dim"))
-        table.caption_justify = "left"
-    for header in ("metric", "value"):
-        table.add_column(header, no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("interval", no_wrap=True)
-    real = any(line.real for shown in blocks.values() for line in shown.lines)
-    if real:
-        table.add_column("real images", no_wrap=True)
-    table.add_column("better", no_wrap=True)
-    for header in ("",) if same else ("images", ""):
-        table.add_column(header, overflow="fold")
-    for name, shown in blocks.items():
-        for place, line in enumerate(shown.lines):
-            first = place == 0
-            # The column is narrow: what a p-value is the chance under stands below the table.
-            numbers = ", ".join(each.split(UNDER)[0] for each in shown.beside)
-            beside = [shown.n, numbers] if first else ["", ""]
-            table.add_row(
-                text((name if first else "", "bold")),
-                text((line.name, "")),
-                text((line.number, "bold")),
-                text((line.interval, "dim")),
-                *([_real(line)] if real else []),
-                text((_direction(line), "dim")),
-                *(text((each, "dim")) for each in beside[same:]),
-            )
-    return table
-
-
-def _real(line: ValueLine) -> Text:
-    """`0.91 (0.87 to 0.95) ×1.01`, and what the generated images score where the floor has fewer."""
-    if line.real is None:
-        return text(("", ""))
-    interval = f" ({line.real.interval})" if line.real.interval else ""
-    pieces = (line.real.number, ""), (interval, "dim"), (f" {line.real.ratio}", "bold"), (f" {line.real.again}", "dim")
-    return text(*(piece for piece in pieces if piece[0].strip()))
-
-
-def _direction(line: ValueLine) -> str:
-    return f"{line.arrow} {line.direction.removesuffix(' is better')}" if line.arrow else ""
 
 
 def _places(files: Mapping[str, Path]) -> Iterable[tuple[str, str]]:

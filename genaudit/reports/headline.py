@@ -1,0 +1,117 @@
+"""The headline table on the console, at any width: what fits beside the values, and what stands below them.
+
+Where the whole table does not fit, numbers of images and remarks (p-values, nulls) stand below it, and what real images
+score takes two lines a value; a column that still has no room begins a further table. No number is ever folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genaudit.reports.fitted import Column, Fitted
+from genaudit.reports.html import UNDER, Block, ValueLine
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The metrics' blocks by name as a rich renderable; `plain` without lines."""
+
+    blocks: Mapping[str, Block]
+    plain: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        from genaudit.reports.console import text
+
+        images = list(dict.fromkeys(block.n for block in self.blocks.values()))
+        wide = Fitted(self._names(), [*self._values(wide=True), *self._about(images)], self.plain)
+        if len(list(wide.parts(options.max_width))) == 1:
+            yield wide
+            if len(images) == 1:
+                yield text((images[0], "dim"))
+            return
+        yield Fitted(self._names(), self._values(wide=False), self.plain)
+        for each in images:
+            which = [name for name, block in self.blocks.items() if block.n == each]
+            named = f" ({', '.join(which)})" if len(images) > 1 else ""
+            yield text(("images ", "dim"), (each, ""), (named, "dim"))
+        for name, block in self.blocks.items():
+            if remarks := _remarks(block):
+                yield text((name, "bold"), (f": {remarks}", "dim"))
+
+    def _names(self) -> list[Column]:
+        from genaudit.reports.console import text
+
+        metrics = self._of_metrics("metric", {name: text((name, "bold")) for name in self.blocks})
+        return [metrics, self._column("value", lambda line: text((line.name, "")))]
+
+    def _values(self, *, wide: bool) -> list[Column]:
+        from genaudit.reports.console import text
+
+        columns = [
+            self._column("", lambda line: text((line.number, "bold")), right=True),
+            self._column("interval", lambda line: text((line.interval, "dim"))),
+        ]
+        if any(line.real for line in self._lines):
+            columns.append(self._column("real images", lambda line: _real(line, "" if wide else "\n")))
+        return [*columns, self._column("better", lambda line: text((_direction(line), "dim")))]
+
+    def _about(self, images: Sequence[str]) -> list[Column]:
+        """What stands in the first line of each metric: its images, where metrics differ in them, and remarks."""
+        from genaudit.reports.console import text
+
+        remarks = self._of_metrics("", {name: text((_remarks(each), "dim")) for name, each in self.blocks.items()})
+        if len(images) == 1:
+            return [remarks]
+        return [
+            self._of_metrics("images", {name: text((each.n, "dim")) for name, each in self.blocks.items()}),
+            remarks,
+        ]
+
+    def _of_metrics(self, heading: str, told: Mapping[str, Text]) -> Column:
+        """A cell a metric, in the line of its first value."""
+        from genaudit.reports.console import text
+
+        cells = [
+            told[name] if place == 0 else text()
+            for name, block in self.blocks.items()
+            for place in range(len(block.lines))
+        ]
+        return Column(text((heading, "")), cells)
+
+    @property
+    def _lines(self) -> list[ValueLine]:
+        return [line for block in self.blocks.values() for line in block.lines]
+
+    def _column(self, heading: str, cell: Any, *, right: bool = False) -> Column:
+        from genaudit.reports.console import text
+
+        return Column(text((heading, "")), [cell(line) for line in self._lines], right)
+
+
+def _remarks(block: Block) -> str:
+    """Without what a p-value is the chance under, which is said below the table."""
+    return ", ".join(each.split(UNDER)[0] for each in block.beside)
+
+
+def _real(line: ValueLine, again: str) -> Text:
+    """`0.91 (0.87 to 0.95) ×1.01`, and what the generated images score where the floor has fewer, after `again`."""
+    from genaudit.reports.console import text
+
+    if line.real is None:
+        return text(("", ""))
+    interval = f" ({line.real.interval})" if line.real.interval else ""
+    pieces = (line.real.number, ""), (interval, "dim"), (f" {line.real.ratio}", "bold")
+    shown = text(*(piece for piece in pieces if piece[0].strip()))
+    if line.real.again:
+        shown.append(again or " ").append_text(text((line.real.again, "dim")))
+    return shown
+
+
+def _direction(line: ValueLine) -> str:
+    return f"{line.arrow} {line.direction.removesuffix(' is better')}" if line.arrow else ""
