@@ -55,6 +55,10 @@ class Fitted:
             used += column.width + GAP
         yield part
 
+    def fits(self, width: int) -> bool:
+        """Whether one table holds all columns."""
+        return len(list(self.parts(width))) == 1
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
         from rich.text import Text
 

@@ -1,7 +1,8 @@
 """The headline table on the console, at any width: what fits beside the values, and what stands below them.
 
-Where the whole table does not fit, numbers of images and remarks (p-values, nulls) stand below it, and what real images
-score takes two lines a value; a column that still has no room begins a further table. No number is ever folded.
+Where the whole table does not fit, numbers of images and remarks (p-values, nulls) stand below it, what real images
+score takes lines of its own, and an arrow alone says which end is better; a column that still has no room begins a
+further table. No number is ever folded.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ class Headline:
         from genaudit.reports.console import text
 
         images = list(dict.fromkeys(block.n for block in self.blocks.values()))
-        wide = Fitted(self._names(), [*self._values(wide=True), *self._about(images)], self.plain)
-        if len(list(wide.parts(options.max_width))) == 1:
-            yield wide
+        names, values = self._names(), self._values(wide=True)
+        whole, beside = Fitted(names, [*values, *self._about(images)], self.plain), Fitted(names, values, self.plain)
+        if whole.fits(options.max_width):
+            yield whole
             if len(images) == 1:
                 yield text((images[0], "dim"))
             return
-        yield Fitted(self._names(), self._values(wide=False), self.plain)
+        yield beside if beside.fits(options.max_width) else Fitted(names, self._values(wide=False), self.plain)
         for each in images:
             which = [name for name, block in self.blocks.items() if block.n == each]
             named = f" ({', '.join(which)})" if len(images) > 1 else ""
@@ -53,13 +55,13 @@ class Headline:
     def _values(self, *, wide: bool) -> list[Column]:
         from genaudit.reports.console import text
 
-        columns = [
-            self._column("", lambda line: text((line.number, "bold")), right=True),
-            self._column("interval", lambda line: text((line.interval, "dim"))),
-        ]
-        if any(line.real for line in self._lines):
-            columns.append(self._column("real images", lambda line: _real(line, "" if wide else "\n")))
-        return [*columns, self._column("better", lambda line: text((_direction(line), "dim")))]
+        numbers = self._column("", lambda line: text((line.number, "bold")), right=True)
+        interval = self._column("interval", lambda line: text((line.interval, "dim")))
+        better = self._column("better" if wide else "", lambda line: text((_direction(line, wide), "dim")))
+        if not any(line.real for line in self._lines):
+            return [numbers, interval, better]
+        real = self._column("real images", lambda line: _real(line, " " if wide else "\n"))
+        return [numbers, interval, real, better] if wide else [numbers, interval, better, real]
 
     def _about(self, images: Sequence[str]) -> list[Column]:
         """What stands in the first line of each metric: its images, where metrics differ in them, and remarks."""
@@ -99,19 +101,21 @@ def _remarks(block: Block) -> str:
     return ", ".join(each.split(UNDER)[0] for each in block.beside)
 
 
-def _real(line: ValueLine, again: str) -> Text:
-    """`0.91 (0.87 to 0.95) ×1.01`, and what the generated images score where the floor has fewer, after `again`."""
+def _real(line: ValueLine, gap: str) -> Text:
+    """`0.91 ×1.01 (0.87 to 0.95)`, and what the generated images score where the floor has fewer, with gaps between."""
     from genaudit.reports.console import text
 
-    if line.real is None:
+    real = line.real
+    if real is None:
         return text(("", ""))
-    interval = f" ({line.real.interval})" if line.real.interval else ""
-    pieces = (line.real.number, ""), (interval, "dim"), (f" {line.real.ratio}", "bold")
-    shown = text(*(piece for piece in pieces if piece[0].strip()))
-    if line.real.again:
-        shown.append(again or " ").append_text(text((line.real.again, "dim")))
+    shown = text((real.number, ""), (f" {real.ratio}".rstrip(), "bold"))
+    for part in (real.interval and f"({real.interval})", real.again):
+        if part:
+            shown.append(gap).append_text(text((part, "dim")))
     return shown
 
 
-def _direction(line: ValueLine) -> str:
-    return f"{line.arrow} {line.direction.removesuffix(' is better')}" if line.arrow else ""
+def _direction(line: ValueLine, wide: bool) -> str:
+    if not wide or not line.arrow:
+        return line.arrow
+    return f"{line.arrow} {line.direction.removesuffix(' is better')}"
