@@ -16,6 +16,8 @@ from genaudit import composing
 from genaudit.cli import hydra_arguments, main
 from genaudit.config_files import config_folder
 from genaudit.errors import DEFECT, DONE, REJECTED, USER
+from genaudit.likelihood import saved
+from genaudit.likelihood.glow import Glow
 from genaudit.verbs import VERBS
 
 
@@ -125,14 +127,16 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
 ) -> None:
     """Importing it takes longer than all else that such a run does."""
     sets = [make_images(name, 12, seed=seed, size=8) for seed, name in enumerate(("samples", "real", "train"))]
-    metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld]"
+    metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld,llr]"
+    knobs = {"channels": 3, "size": 8, "scales": 2, "steps": 1, "hidden": 4}
+    density = saved.save(Glow(**knobs), tmp_path / "glow", {"_target_": "genaudit.likelihood.glow.Glow", **knobs})
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
     roles = [str(sets[0]), f"reference={sets[1]}", f"train={sets[2]}"]
     command = ["evaluate", *roles, f"metric={metrics}", "device=cpu"]
     keys = [
-        *("feature_model=pixels", "feature_model.size=6", "skip=true"),
+        *("feature_model=pixels", "feature_model.size=6", "skip=true", f"density_model={density}"),
         f"store={tmp_path / 'store'}",
         f"out={tmp_path / 'out'}",
         "progress=false",
@@ -143,7 +147,18 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     assert said[-1] == "False [0]"
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["environment"]["threads"] is None
-    assert set(report["metrics"]) >= {"as_i", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid", "fld"}
+    assert set(report["metrics"]) >= {
+        "as_i",
+        "irs",
+        "fd",
+        "prdc",
+        "authpct",
+        "rarity",
+        "realism",
+        "mifid",
+        "fld",
+        "llr",
+    }
 
 
 def test_a_defect_keeps_its_traceback_in_the_run_folder(
