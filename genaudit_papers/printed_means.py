@@ -6,11 +6,13 @@ unit of the rows plus half a unit of the mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from genaudit.metrics.result import Marks
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers.published import PublishedCell, PublishedTable, compared, published
@@ -51,6 +53,7 @@ class LikelihoodMeans:
             f"{two.source}; {nine.where}",
             tuple(cells),
             context.scale,
+            figures=(printed_areas(two, pairs),),
             notes=("Recomputed from the printed rows: no image was measured.", *two.notes[:1], *nine.notes),
         )
 
@@ -77,6 +80,19 @@ class PIADMeans:
             context.scale,
             notes=("Recomputed from the printed rows: no image was measured.", *table.notes[:1]),
         )
+
+
+def printed_areas(table: PublishedTable, pairs: Sequence[str], seeds: int = 3) -> Marks:
+    """Fig. S5: Table S2's printed means over the seeds with the standard errors of these means."""
+    marks = {}
+    for column in table.columns:
+        setting, _, score = column.partition(" ")
+        cells = [table[pair, column] for pair in pairs]
+        values = np.array([np.nan if cell.value is None else cell.value for cell in cells])
+        errors = np.array([np.nan if cell.spread is None else cell.spread for cell in cells]) / math.sqrt(seeds)
+        marks[f"{setting}, {score}"] = values, errors
+    rows = tuple(pair.replace(" ", " against ") for pair in pairs)
+    return Marks("Table S2 drawn, as printed (Fig. S5)", "AUROC in percent, mean and its standard error", rows, marks)
 
 
 def means(table: PublishedTable, row: str, rows: Sequence[str]) -> Iterator[Cell]:

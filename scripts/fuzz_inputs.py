@@ -35,6 +35,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect")
+# What Python's standard library itself asks the system for where a library is imported that wants to know its machine.
+QUESTIONS = {"ctypes/util.py": ("ldconfig", "gcc", "cc", "ld", "objdump"), "platform.py": ("uname", "file")}
 KINDS = ["image", "archive", "array", "list", "data", "shard", "model", "report", "checkpoint", "config"]
 CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1, "os.chmod": 0,
            "os.truncate": 0, "shutil.rmtree": 0}  # fmt: skip
@@ -52,7 +54,9 @@ class Watch:
         if self.allowed is None:
             return
         if event in STARTS:
-            self.seen.append(f"{event}{arguments[:2]}")
+            if not _question(event, arguments):
+                who = "".join(traceback.format_stack(sys._getframe(1))[-12:])
+                self.seen.append(f"{event}{arguments[:2]} by\n{who}")
         elif event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
             self._write(event, arguments[0])
         elif event in CHANGES:
@@ -66,6 +70,20 @@ class Watch:
             return
         if not where.startswith(self.allowed or ()) and where != os.devnull:
             self.seen.append(f"{event} {where}")
+
+
+def _question(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether the standard library asks the system what it is: a named program, started by a named module."""
+    if event not in ("subprocess.Popen", "os.posix_spawn"):
+        return False
+    program = os.path.basename(os.fsdecode(arguments[0] or arguments[1][0]))
+    frame = sys._getframe(2)
+    while frame.f_back is not None:
+        for module, programs in QUESTIONS.items():
+            if frame.f_code.co_filename == os.path.join(os.path.dirname(os.__file__), module):
+                return program in programs
+        frame = frame.f_back
+    return False
 
 
 def serve(pipe: Any, seed: int, kinds: list[str], home: Path, gigabytes: float) -> None:

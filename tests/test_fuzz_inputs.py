@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
+import platform
 import random
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +97,16 @@ def _starts(rng: random.Random, folder: Path) -> None:
     os.system("true")
 
 
+def _starts_what_python_starts(rng: random.Random, folder: Path) -> None:
+    subprocess.run(["uname", "-p"], check=True, stdout=subprocess.DEVNULL)
+
+
+def _asks_for_the_machine(rng: random.Random, folder: Path) -> None:
+    """As a library does when it is imported: Python itself starts `uname` for it, and `ldconfig`."""
+    platform._Processor.from_subprocess()  # type: ignore[attr-defined]
+    ctypes.util.find_library("c")
+
+
 def _sings(rng: random.Random, folder: Path) -> None:
     fuzz_targets.Canary().__reduce__()[0](os.path.join(os.environ["FUZZ_CANARY"], "unpickled"))
 
@@ -104,6 +117,8 @@ def _sings(rng: random.Random, folder: Path) -> None:
         (_raises, "not told to a user"),
         (_writes, "outside its folder: open"),
         (_starts, "os.system"),
+        (_starts_what_python_starts, "subprocess.Popen"),
+        (_asks_for_the_machine, ""),
         (_sings, "a canary sang"),
         (lambda rng, folder: (folder / "inside").write_text("x"), ""),
     ],

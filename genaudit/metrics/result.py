@@ -173,6 +173,20 @@ class Cloud:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """Numbers with their errors in rows, for a dot plot.
+
+    Each of `marks` is a kind's values and errors, (R,) both, NaN where a row has none. A kind is named COLOUR, SHAPE
+    ("supervised, ratio"): kinds that share the first part have one colour, those that share the second one shape.
+    """
+
+    title: str
+    x_label: str
+    rows: tuple[str, ...]
+    marks: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
 class Retrieval:
     """For every generated image the index of, and distance to, its nearest image of another role; (N,) each.
 

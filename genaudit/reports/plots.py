@@ -1,4 +1,4 @@
-"""Draws the results' `Cloud` and `Curve` fields as SVG for the HTML page, by matplotlib without a display.
+"""Draws the results' `Cloud`, `Curve` and `Marks` fields as SVG for the HTML page, by matplotlib without a display.
 
 Ink and lines are drawn in marker colours that become CSS variables, so that one drawing follows the page into light
 and dark; the colours of roles keep a contrast above 3 on both. Text stays text.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.metrics.result import Cloud, Curve
+from genaudit.metrics.result import Cloud, Curve, Marks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,7 @@ FEWEST_FOR_DENSITY = 8  # points of a role: fewer have no density to draw in the
 MOST_VECTOR_POINTS = 1500  # more points are drawn as an embedded bitmap
 MOST_DENSITY_POINTS = 200_000
 POINTS = ((500, (16, 0.7)), (3000, (9, 0.5)), (20_000, (4, 0.35)), (np.inf, (1.5, 0.25)))  # up to n: (size, opacity)
+MARKERS = ("o", "s", "^", "D")
 STYLES = ("solid", "dashed", "dashdot", "dotted")
 
 
@@ -42,17 +43,17 @@ class Plot:
     remark: str = ""
 
 
-def draw(drawing: Cloud | Curve) -> Plot | None:
+def draw(drawing: Cloud | Curve | Marks) -> Plot | None:
     """The drawing, or None where it holds nothing to draw."""
     with _style(drawing.title):
-        drawn = _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+        drawn = _drawn(drawing)
         return None if drawn is None else Plot(drawing.title, _svg(drawn[0], drawing.title), drawn[1])
 
 
 def figure_of(drawing: Cloud | Curve) -> Figure | None:
     """The drawing as a matplotlib figure with its title on a white ground, or None where it holds nothing to draw."""
     with _style(drawing.title):
-        drawn = _cloud(drawing) if isinstance(drawing, Cloud) else _curve(drawing)
+        drawn = _drawn(drawing)
         if drawn is None:
             return None
         drawn[0].suptitle(drawing.title)
@@ -104,6 +105,12 @@ def _style(title: str) -> Any:
         "axes.facecolor": "none",
     }
     return matplotlib.rc_context(settings)
+
+
+def _drawn(drawing: Cloud | Curve | Marks) -> tuple[Figure, str] | None:
+    if isinstance(drawing, Cloud):
+        return _cloud(drawing)
+    return _curve(drawing) if isinstance(drawing, Curve) else _marks(drawing)
 
 
 def _cloud(cloud: Cloud) -> tuple[Figure, str] | None:
@@ -189,6 +196,32 @@ def _curve(curve: Curve) -> tuple[Figure, str] | None:
         axes.plot(x[keep], y, label=name, marker="o" if len(y) < 3 else None, **look)
     axes.margins(x=0.01)
     _legend(axes, len(curve.lines) + (curve.band is not None and bool(curve.band_label)))
+    return figure, ""
+
+
+def _marks(marks: Marks) -> tuple[Figure, str] | None:
+    values = [value for value, _ in marks.marks.values()]
+    if not values or not np.isfinite(np.concatenate(values)).any():
+        return None
+    kinds = [tuple(name.partition(", ")[::2]) for name in marks.marks]
+    colours = _colours(dict.fromkeys(colour for colour, _ in kinds))
+    shapes = list(dict.fromkeys(shape for _, shape in kinds))
+    figure = _figure(5.6, 1.6 + 0.42 * len(marks.rows))
+    axes = figure.add_subplot()
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    places = np.arange(len(marks.rows))
+    for number, ((name, (value, error)), (colour, shape)) in enumerate(zip(marks.marks.items(), kinds, strict=True)):
+        # kinds of a row stand a little apart, so that none hides another
+        apart = 0.6 * ((number + 0.5) / len(kinds) - 0.5)
+        axes.errorbar(
+            value, places + apart, xerr=error, label=name, color=colours[colour], linestyle="none", markersize=5,
+            marker=MARKERS[shapes.index(shape) % len(MARKERS)], elinewidth=1.1,
+        )  # fmt: skip
+    axes.set_yticks(places, marks.rows)
+    axes.invert_yaxis()
+    axes.set_xlabel(marks.x_label)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, fontsize=9)
     return figure, ""
 
 

@@ -22,7 +22,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from genaudit.metrics.result import Cloud, Curve, Pictures
+from genaudit.metrics.result import Cloud, Curve, Marks, Pictures
 
 CellVerdict = Literal[
     "reproduced",
@@ -36,7 +36,7 @@ CellVerdict = Literal[
     "not computed",
 ]
 NEAR, DISTANCES, ORDERS = 0.01, 2.0, 10.0
-Figure = Curve | Cloud | Pictures
+Figure = Curve | Cloud | Marks | Pictures
 
 
 @dataclass(frozen=True)

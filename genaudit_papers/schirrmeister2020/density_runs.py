@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from genaudit.likelihood import saved
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.measures.piad import PreparedPixels
 from genaudit.recipe import Context, Need
-from genaudit.training import fit
+from genaudit.training import fit, read_log
 from genaudit_papers import datasets
 from genaudit_papers.datasets import Split
 from genaudit_papers.measuring import SAVED, digest_of, resized, set_need
+from genaudit_papers.schirrmeister2020.training_looks import LOOKS, Look
 
 if TYPE_CHECKING:
     from genaudit.likelihood.glow import Glow
@@ -50,15 +51,25 @@ NO_LAPTOP = Need("no laptop scale", False, "table=likelihood_laptop, or give sca
 
 def needs(data: Path | None, names: Sequence[str]) -> list[Need]:
     """The general images, and the sets of these names as the paper's tables print them (CIFAR-10 is CIFAR10)."""
-    needed = [replace(set_need(data, GENERAL, "a general distribution's images"), how=WITHDRAWN)]
+    return [replace(set_need(data, GENERAL, "a general distribution's images"), how=WITHDRAWN), *set_needs(data, names)]
+
+
+def set_needs(data: Path | None, names: Sequence[str]) -> list[Need]:
+    """The sets of these names, as the paper's tables print them, or as `find_set` knows them."""
+    needed = []
     for name in map(plain, names):
         if name in LABELLED:
             _, find, how = LABELLED[name]
             folder = find(data)
             needed.append(Need(name, folder is not None, how, () if folder is None else (folder,)))
         else:
-            needed.append(set_need(data, FOLDERS[name], name))
+            needed.append(set_need(data, FOLDERS.get(name, name), name))
     return needed
+
+
+def knows(name: str) -> bool:
+    """Whether `images` reads a set by its name in the paper's tables."""
+    return plain(name) in (*LABELLED, *FOLDERS)
 
 
 def images(context: Context, name: str, split: Split) -> np.ndarray:
@@ -96,8 +107,8 @@ def plain(name: str) -> str:
 class GlowSettings:
     """Of a Glow and its training; the paper's by default (S1.1, S4.1).
 
-    steps, hidden: of the network. epochs: over the in-distribution's images; the general model makes as many updates
-    as CIFAR10's do. batch_size: the public repository's. iterations: a number in place of the epochs.
+    steps, hidden, coupling: of the network. epochs: over the in-distribution's images; the general model makes as many
+    updates as CIFAR10's do. batch_size: the public repository's. iterations: a number in place of the epochs.
     """
 
     steps: int = 32
@@ -105,6 +116,7 @@ class GlowSettings:
     epochs: int = 250
     batch_size: int = 64
     iterations: int | None = None
+    coupling: Literal["sigmoid", "tanh"] = "sigmoid"
 
     @property
     def key(self) -> str:
@@ -119,7 +131,7 @@ class GlowSettings:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Glow(channels, 32, steps=self.steps, hidden=self.hidden)
+            return Glow(channels, 32, steps=self.steps, hidden=self.hidden, coupling=self.coupling)
 
     def recipe(self, count: int, seed: int, *, flip: bool) -> TrainingRecipe:
         """How to train on `count` images, or for as many updates as they take."""
@@ -138,31 +150,57 @@ def trained(
     recipe: TrainingRecipe,
     **more: Any,
 ) -> Glow:
-    """The model trained on images, in evaluation mode; resumes from its last checkpoint, reads back what is finished.
+    """The model of `trained_with_log`."""
+    return trained_with_log(context, settings, name, seed, model, on, recipe, **more)[0]
+
+
+def trained_with_log(
+    context: Context,
+    settings: GlowSettings,
+    name: str,
+    seed: int,
+    model: Glow,
+    on: np.ndarray,
+    recipe: TrainingRecipe,
+    *,
+    look: Look | None = None,
+    **more: Any,
+) -> tuple[Glow, dict[str, np.ndarray]]:
+    """The model trained on images, in evaluation mode, and its log; resumes from its last checkpoint.
 
     Its folder is a saved model, which `density_model=` takes. Models lie beside the recipes' folders, for all tables: a
     model takes days. Each is named by what it depends on: settings, images, outliers, labels, the weights that it
     begins with and those of the general model.
 
     Args:
-        name: of the model, a folder name. more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
+        name: of the model, a folder name. look: at it while it trains, `LOOKS` times.
+        more: `labels` of `Trainer`; `outliers` and `general`, for the outlier loss.
     """
     from genaudit.likelihood.trainer import Trainer
 
     context.report(f"seed {seed}: {name}, {recipe.iterations} iterations")
     trainer = Trainer(model, on, recipe, device=context.device, **more)
     content = {role: _content(each) for role, each in {"start": model, "images": on, **more}.items()}
+    content |= {} if look is None else {f"look {role}": each for role, each in look.content.items()}
     folder = context.training_folder(f"glow-{name}-seed{seed}", {"recipe": asdict(recipe), "seed": seed, **content})
-    fit(trainer, folder, record=_numbers, log=LOG, every=100, checkpoint_seconds=context.checkpoint_seconds)
+    fit(
+        trainer,
+        folder,
+        record=_numbers,
+        log=(*LOG, *(() if look is None else look.columns)),
+        every=100 if look is None else max(1, trainer.iterations // LOOKS),
+        checkpoint_seconds=context.checkpoint_seconds,
+        watch=None if look is None else lambda _: look(model),
+    )
     channels, size, _ = model.image_shape
     node = {
         "_target_": "genaudit.likelihood.glow.Glow",
         **{"channels": channels, "size": size, "steps": settings.steps, "hidden": settings.hidden},
-        "classes": model.classes,
+        **{"coupling": settings.coupling, "classes": model.classes},
     }
     if not (folder / SAVED).exists():
         saved.save(model, folder, node, name=name, seed=seed, recipe=asdict(recipe))
-    return model.eval()
+    return model.eval(), read_log(folder)
 
 
 def general_model(context: Context, settings: GlowSettings, seed: int) -> tuple[Glow, np.ndarray]:

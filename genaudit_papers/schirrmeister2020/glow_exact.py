@@ -5,6 +5,7 @@ Schirrmeister et al. 2020. N images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from genaudit.likelihood import saved
 from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit_papers.measuring import density_model_need, pixels_of, set_need
+from genaudit_papers.measuring import density_model_need, pixels_of
 from genaudit_papers.published import compared, published
+from genaudit_papers.schirrmeister2020 import density_runs
 
 
 class Shapes:
@@ -104,20 +106,26 @@ class Fourier:
 
     Args:
         model: a trained density model, name or folder; the paper's at the paper's scale: table.model=FOLDER.
-        sets: grey image sets that are mixed with one another, each image with a random other one.
+        sets: image sets that are mixed with one another, each image with a random other one: of the demo, folders or
+            archives under the data root, or those that Tables S1 to S3 name (CIFAR10, SVHN, LSUN, ...), of which the
+            test images are read from the same files. paper_sets: the same at the paper's scale.
     """
 
     def __init__(
-        self, model: str = "fashion_mnist", sets: tuple[str, ...] = ("demo:reference", "demo:held_out")
+        self,
+        model: str = "fashion_mnist",
+        sets: Sequence[str] = ("demo:reference", "demo:held_out"),
+        paper_sets: Sequence[str] = ("CIFAR10", "SVHN"),
     ) -> None:
-        self.model, self.sets = model, tuple(sets)
+        self.model = model
+        self.sets: dict[Scale, tuple[str, ...]] = {"laptop": tuple(sets), "paper": tuple(paper_sets)}
 
     def needs(self, scale: Scale, data: Path | None) -> list[Need]:
         """The model, and at the paper's scale one that was trained on CIFAR10."""
-        needed = [set_need(data, name, f"images of {name}") for name in self.sets]
+        needed = density_runs.set_needs(data, self.sets[scale])
         needed.append(density_model_need(self.model))
         if scale == "paper" and self.model == "fashion_mnist":
-            how = "table.model=FOLDER of `genaudit train likelihood=glow`, table.sets=[cifar10/test,svhn/test]"
+            how = "table.model=FOLDER of `genaudit train likelihood=glow`"
             needed.append(Need("a Glow trained on CIFAR10", False, how))
         return needed
 
@@ -147,15 +155,27 @@ class Fourier:
             notes=("Intervals: 95 % bootstrap over images. Mixes are clipped and rounded to pixels first.",),
         )
 
+    @staticmethod
+    def _images(context: Context, name: str) -> np.ndarray:
+        """Images (N, H, W, 3) uint8: the test split where the set has one."""
+        if density_runs.knows(name):
+            return density_runs.images(context, name, "test")
+        return pixels_of(context.data, name)
+
     def _correlations(self, context: Context) -> dict[str, Any]:
+        import torch
+
         from genaudit.likelihood.dequantisation import to_pixels
         from genaudit.likelihood.scoring import log_likelihoods
         from genaudit.stats.resampling import bootstrap_indices, percentile_interval
 
         model = saved.load(self.model, context.device)
         channels, size, _ = model.image_shape
-        images = np.concatenate([pixels_of(context.data, name) for name in self.sets])
-        pixels = to_pixels(images, channels=channels, size=size)
+        # each set on its own: theirs may be grey or colour, of 28 or 32 pixels
+        sets = [
+            to_pixels(self._images(context, name), channels=channels, size=size) for name in self.sets[context.scale]
+        ]
+        pixels = torch.cat(sets)
         # one cycle through all images in random order: nobody is mixed with themselves
         order = np.random.default_rng(context.seed).permutation(len(pixels))
         partner = np.empty(len(order), int)

@@ -114,6 +114,23 @@ class LikelihoodLaptop:
         """The three models of a seed, trained or read back."""
         return self._models(context, seed, _Data(context.data, self))
 
+    def general_model(self, context: Context, seed: int) -> Any:
+        """The general model of a seed, trained or read back; the other two are left alone."""
+        data = _Data(context.data, self)
+        return small_glows.train_general(
+            data.cutouts,
+            self.budget,
+            self._folder(context, seed, data),
+            seed=seed,
+            device=context.device,
+            report=context.report,
+            checkpoint_seconds=context.checkpoint_seconds,
+        )
+
+    def judged(self, context: Context) -> dict[str, np.ndarray]:
+        """The sets that models are judged by, uint8 (N, 28, 28) by name; the in-distribution's test images first."""
+        return _Data(context.data, self).judged
+
     def training_images(self, context: Context) -> tuple[np.ndarray, np.ndarray]:
         """Fashion-MNIST's training images and the cut-outs, uint8 (N, 28, 28)."""
         data = _Data(context.data, self)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genaudit.likelihood.losses import bits_per_dim, log_likelihood_ratio
+from genaudit.metrics.result import Marks
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
@@ -35,6 +37,7 @@ from genaudit_papers.schirrmeister2020.density_runs import (
     own_recipe,
     trained,
 )
+from genaudit_papers.schirrmeister2020.likelihood_curves import look_at
 
 MEAN = "Mean"
 UNSUPERVISED, SUPERVISED = "unsupervised", "supervised"
@@ -93,10 +96,13 @@ class BitsPerDimension(_GlowTable):
         for name in self.given.rows:
             train, test = images(context, name, "train"), images(context, name, "test")
             recipe = own_recipe(settings, name, len(train), seed)
+            # looked at while they train: `likelihood_finetuning` draws the curves of these models
+            look = look_at(context, name, [other for other in self.given.rows if other != name], general)
+            learn = functools.partial(trained, context, settings, look=look)
             models = {
                 "Tiny": general,
-                "Retr": trained(context, settings, f"{name}-scratch", seed, settings.network(seed), train, recipe),
-                "Finet": trained(context, settings, f"{name}-finetuned", seed, finetune_from(general), train, recipe),
+                "Retr": learn(f"{name}-scratch", seed, settings.network(seed), train, recipe),
+                "Finet": learn(f"{name}-finetuned", seed, finetune_from(general), train, recipe),
             }
             bits[name] = {column: _bits(model, test, seed) for column, model in models.items()}
         return bits
@@ -117,7 +123,20 @@ class AnomalyDetection(_GlowTable):
     def run(self, context: Context) -> Table:
         """Trains and judges each seed."""
         by_seed = over_seeds(context, self.seeds, self._step("auroc"), functools.partial(self._seed, context))
-        return self._table(context, [self._cell(cell, by_seed) for cell in self.given], CLASSES)
+        cells = [self._cell(cell, by_seed) for cell in self.given]
+        return replace(self._table(context, cells, CLASSES), figures=(self._drawn(by_seed),))
+
+    def _drawn(self, found: list[dict[str, dict[str, float]]]) -> Marks:
+        """Fig. S5: means over the seeds with their standard errors."""
+        marks = {}
+        for column in found[0][" ".join(self.pairs[0])]:
+            setting, _, score = column.partition(" ")
+            values = np.array([[100 * one[f"{a} {b}"][column] for a, b in self.pairs] for one in found])
+            errors = values.std(0, ddof=1) / len(found) ** 0.5 if len(found) > 1 else np.full(len(self.pairs), np.nan)
+            marks[f"{setting}, {score}"] = values.mean(0), errors
+        rows = tuple(f"{a} against {b}" for a, b in self.pairs)
+        title = "AUROC by pair of sets, recomputed (Fig. S5)"
+        return Marks(title, "AUROC in percent, mean and its standard error", rows, marks)
 
     def _cell(self, cell: PublishedCell, found: list[dict[str, dict[str, float]]]) -> Cell:
         score = cell.column.replace("Raw [4x4]", "4x4")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -107,33 +107,56 @@ def train(
 
     Each model's folder is a saved model, which `density_model=` takes.
     """
+    from genaudit.likelihood.trainer import finetune_from
+
+    fitting = _Fitting(folder, seed, device, report, checkpoint_seconds)
+    first = recipe(budget.general, seed)
+    general = fitting.fitted("general", new_network(seed), cutouts, first)
+    second = replace(first, iterations=budget.images, learning_rate=FINETUNING_RATE)
+    inside = fitting.fitted("images", finetune_from(general), images, second)
+    third = replace(second, iterations=budget.outlier)
+    outlier = fitting.fitted("outlier", finetune_from(inside), images, third, outliers=cutouts, general=general)
+    return Trained(general, inside, outlier, fitting.seconds, fitting.skipped)
+
+
+def train_general(cutouts: np.ndarray, budget: TrainingBudget, folder: Path, *, seed: int, **more: Any) -> Glow:
+    """The first of `train`'s models alone, in the same folder; arguments as there."""
+    fitting = _Fitting(folder, seed, **more)
+    return fitting.fitted("general", new_network(seed), cutouts, recipe(budget.general, seed))
+
+
+def new_network(seed: int) -> Glow:
+    """A small Glow with weights drawn from the seed."""
     import torch
 
     from genaudit.likelihood.glow import Glow
-    from genaudit.likelihood.trainer import finetune_from
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        general = Glow(**{key: value for key, value in NETWORK.items() if key != "_target_"})  # type: ignore[arg-type]
-    first = recipe(budget.general, seed)
-    Timed = _timed()
-    seconds, skipped = {}, {}
+        return Glow(**{key: value for key, value in NETWORK.items() if key != "_target_"})  # type: ignore[arg-type]
 
-    def fitted(name: str, model: Glow, its_images: np.ndarray, its_recipe: TrainingRecipe, **more: Any) -> Glow:
-        report(f"seed {seed}: {name} model, {its_recipe.iterations} iterations")
-        trainer = Timed(model, its_images, its_recipe, device=device, **more)
-        fit(trainer, folder / name, record=_numbers, log=LOG, every=100, checkpoint_seconds=checkpoint_seconds)
-        if not (folder / name / SAVED).exists():
-            saved.save(model, folder / name, NETWORK, seed=seed)
-        seconds[name], skipped[name] = trainer.seconds, trainer.skipped
+
+@dataclass
+class _Fitting:
+    """Trains models of a seed in folders beside each other; `seconds` and `skipped` of each by its name."""
+
+    folder: Path
+    seed: int
+    device: str = "cpu"
+    report: Callable[[str], None] = print
+    checkpoint_seconds: float = 30.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def fitted(self, name: str, model: Glow, images: np.ndarray, how: TrainingRecipe, **more: Any) -> Glow:
+        self.report(f"seed {self.seed}: {name} model, {how.iterations} iterations")
+        trainer = _timed()(model, images, how, device=self.device, **more)
+        place, seconds = self.folder / name, self.checkpoint_seconds
+        fit(trainer, place, record=_numbers, log=LOG, every=100, checkpoint_seconds=seconds)
+        if not (place / SAVED).exists():
+            saved.save(model, place, NETWORK, seed=self.seed)
+        self.seconds[name], self.skipped[name] = trainer.seconds, trainer.skipped
         return model.eval()
-
-    fitted("general", general, cutouts, first)
-    second = replace(first, iterations=budget.images, learning_rate=FINETUNING_RATE)
-    inside = fitted("images", finetune_from(general), images, second)
-    third = replace(second, iterations=budget.outlier)
-    outlier = fitted("outlier", finetune_from(inside), images, third, outliers=cutouts, general=general)
-    return Trained(general, inside, outlier, seconds, skipped)
 
 
 def _timed() -> Any:

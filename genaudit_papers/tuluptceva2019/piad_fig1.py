@@ -1,9 +1,10 @@
 """How PIAD's losses follow the contrast of an image: perceptual loss and relative-perceptual-L1 of a shifted pair.
 
-Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", section 3.1, Figures 1 and 3 (right). An image and the
+Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", section 3.1, Figures 1 and 3. An image and the
 same one shifted by 5 pixels are compared at full contrast (a), and at 0.2 (b) and 0.4 (c) less: the perceptual loss
 falls with the contrast, the relative loss hardly does. Less contrast means a narrower range of grey values around its
-middle.
+middle. Figure 3 (left), the standard deviations of VGG-19's filters over ImageNet, is drawn from the authors' own
+statistics, which ship with genaudit, beside those of the embedded network.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ PERC, RELATIVE = "perc", "rel-perc-L1"
 PAIRS = {"a": 0.0, "b": 0.2, "c": 0.4}
 LOWERED = tuple(round(0.1 * k, 1) for k in range(10))  # how much contrast is taken away; 1 would be a grey image
 LSUN = "lsun/bedroom"
+FILTERS = "deviations of VGG-19's filters"
+# of the 512: all of them, and without the outermost hundredth and twentieth on both sides
+SPANS = {"largest / smallest": 0.0, "99th / 1st percentile": 0.01, "95th / 5th percentile": 0.05}
+WORDS = 2.5, 0.5  # "differ by a factor of 2-3"
 
 
 class PIADFig1:
@@ -56,6 +61,8 @@ class PIADFig1:
         drop = 100 * (1 - losses[PERC][:, LOWERED.index(0.2)] / losses[PERC][:, 0])
         printed = paper["drop from a to b in percent", PERC].value
         cells.append(_over_images("drop from a to b", PERC, drop, printed, unit="%", tolerance=0.5))
+        deviations = filter_deviations()
+        cells += _spans(deviations["VGG-19, relu4_2"])
         return Table(
             name="piad_fig1",
             title="Two perceptual losses of a pair of images at three contrasts",
@@ -66,13 +73,15 @@ class PIADFig1:
             "blocks.2.0 instead of VGG-19's relu4_2, so that the perceptual loss itself has another unit."
             if context.scale == "laptop"
             else "",
-            figures=(_curve(losses), self._pictures(context)),
+            figures=(_curve(losses), _histogram(deviations), self._pictures(context)),
             notes=(
                 "Means over the images, with the lowest and the highest of them.",
                 "The rows 'b / a' and 'c / a' don't depend on the network's unit: what counts is that the relative "
                 "loss keeps more of its value than the perceptual loss.",
                 "Their expected values are quotients of the rounded numbers that the paper prints; the tolerance is "
                 "what rounding leaves open.",
+                "The paper says that the filters' deviations differ by a factor of 2 to 3, and not which share of the "
+                "512 it means. They are the authors' own numbers, over a subset of ImageNet.",
             ),
         )
 
@@ -154,6 +163,42 @@ def _cells(name: str, values: np.ndarray, given: PublishedTable) -> list[Cell]:
 
 def _over_images(row: str, column: str, values: np.ndarray, printed: float | None, **more: Any) -> Cell:
     return Cell(row, column, float(values.mean()), printed, float(values.min()), float(values.max()), **more)
+
+
+def filter_deviations() -> dict[str, np.ndarray]:
+    """Network => deviation (F,) of each filter over ImageNet: the authors' of VGG-19, the embedded network's."""
+    from importlib import resources
+
+    from genaudit.piad.perceptual import FilterStatistics, efficientnet_lite0
+
+    with resources.as_file(resources.files("genaudit.piad") / "vgg19_relu42_stats.json") as file:
+        authors = FilterStatistics.load(file).std
+    embedded = efficientnet_lite0().std
+    assert embedded is not None
+    return {"VGG-19, relu4_2": authors, "EfficientNet-Lite0, blocks.2.0": embedded.double().numpy()}
+
+
+def _spans(deviations: np.ndarray) -> list[Cell]:
+    expected, tolerance = WORDS
+    cells = []
+    for row, outside in SPANS.items():
+        low, high = np.quantile(deviations, (outside, 1 - outside))
+        cells.append(Cell(row, FILTERS, float(high / low), expected=expected, tolerance=tolerance))
+    return cells
+
+
+def _histogram(deviations: dict[str, np.ndarray], bins: int = 24) -> Curve:
+    """Figure 3 (left); each network's in units of its median, since their features have other units."""
+    relative = {name: values / np.median(values) for name, values in deviations.items()}
+    edges = np.linspace(0, max(float(values.max()) for values in relative.values()) * 1.0001, bins + 1)
+    shares = {name: 100 * np.histogram(values, edges)[0] / len(values) for name, values in relative.items()}
+    return Curve(
+        "How far filters vary over ImageNet (Fig. 3, left)",
+        "standard deviation of a filter, over the median of the layer's filters",
+        "share of filters in a bin, %",
+        (edges[1:] + edges[:-1]) / 2,
+        shares,
+    )
 
 
 def _curve(losses: dict[str, np.ndarray]) -> Curve:

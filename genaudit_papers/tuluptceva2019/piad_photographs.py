@@ -16,6 +16,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.measures.piad import PreparedPixels
+from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.piad import protocols
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
@@ -46,6 +47,7 @@ class _Photographs:
     table: str
     architecture: str
     what: str
+    pictures = False  # whether the table shows images above their reconstructions, as Fig. 4 does
 
     def __init__(self, *, iterations: int, n_dis: int = 2, width: float = 1.0) -> None:
         recipe = {"iterations": iterations, "n_dis": n_dis}
@@ -62,26 +64,29 @@ class _Photographs:
         return [*self.files(data), vgg19_weights()]
 
     def _score(self, context: Context, name: str, split: Callable[[], one_class.OneClassImages]) -> dict[str, Any]:
-        """A step: one training and its AUROC."""
+        """A step: one training, its AUROC and, where the table shows some, the images at both ends of its scores."""
 
-        def trained() -> dict[str, float]:
+        def trained() -> dict[str, Any]:
             images = split()
             perceptual = perceptual_network(NETWORK, context.device)
             scored = piad_runs.train_and_score(context, images, self.settings, perceptual, name=name, seed=context.seed)
-            return one_class.judged(lambda: scored.scores, images.normal) | {"seconds": scored.seconds}
+            numbers = one_class.judged(lambda: scored.scores, images.normal) | {"seconds": scored.seconds}
+            return numbers | ({"pictures": piad_runs.extremes(scored, images)} if self.pictures else {})
 
         scores: dict[str, Any] = context.step(f"piad-{self.settings.key}-{name}", trained)
         return scores
 
-    def _table(self, context: Context, cells: Sequence[Cell], *notes: str) -> Table:
+    def _table(self, context: Context, cells: Sequence[Cell], *notes: str, figures: tuple[Pictures, ...] = ()) -> Table:
         paper = published("tuluptceva2019", self.table)
-        return Table(self.name, f"PIAD: {paper.title}", paper.source, tuple(cells), context.scale, notes=NOTES + notes)
+        title = f"PIAD: {paper.title}"
+        return Table(self.name, title, paper.source, tuple(cells), context.scale, figures=figures, notes=NOTES + notes)
 
 
 class CelebA(_Photographs):
     """Faces without an attribute are normal, faces with it anomalies; a training for each attribute."""
 
     name, table, architecture, what = "piad_celeba", "Table 3 (centre)", "celeba", "faces with attributes"
+    pictures = True
 
     def files(self, data: Path | None) -> list[Need]:
         texts = [
@@ -96,7 +101,7 @@ class CelebA(_Photographs):
         assert context.data is not None
         read = functools.cache(lambda: resized(context, FACES, PreparedPixels(64, 3, crop=140)))
         attributes, parts = celeba_attributes(context.data / ATTRIBUTES), celeba_parts(context.data / PARTS)
-        paper, cells = published("tuluptceva2019", self.table), []
+        paper, cells, figures = published("tuluptceva2019", self.table), [], []
         for attribute in protocols.CELEBA_ATTRIBUTES:
 
             def split(attribute: str = attribute) -> one_class.OneClassImages:
@@ -107,13 +112,16 @@ class CelebA(_Photographs):
 
             scores = self._score(context, attribute, split)
             cells.append(_compared(paper[attribute, "ROC AUC"], scores))
-        return self._table(context, cells, "The paper doesn't say how normal faces are divided: CelebA's own parts.")
+            figures.append(_shown(f"Faces with {attribute} as anomalies (Fig. 4c)", scores))
+        note = "The paper doesn't say how normal faces are divided: CelebA's own parts."
+        return self._table(context, cells, note, figures=tuple(figures))
 
 
 class LSUN(_Photographs):
     """Bedrooms are normal, conference rooms anomalies."""
 
     name, table, architecture, what = "piad_lsun", "Section 4.1", "lsun", "bedrooms and conference rooms"
+    pictures = True
 
     def files(self, data: Path | None) -> list[Need]:
         return [set_need(data, name, f"LSUN's images {name}") for name in (*BEDROOMS, CONFERENCE_ROOMS)]
@@ -128,11 +136,13 @@ class LSUN(_Photographs):
             return one_class.OneClassImages.made(train, np.concatenate([normal, anomalies]), len(normal))
 
         paper = published("tuluptceva2019", self.table)
+        scores = self._score(context, "bedrooms", split)
         cells = [
-            _compared(paper["PIAD", "ROC AUC"], self._score(context, "bedrooms", split)),
+            _compared(paper["PIAD", "ROC AUC"], scores),
             compared(paper["ADGAN", "ROC AUC"], None, note="as PIAD's paper quotes it"),
         ]
-        return self._table(context, cells, "The paper doesn't say which images are tested: LSUN's validation sets.")
+        note = "The paper doesn't say which images are tested: LSUN's validation sets."
+        return self._table(context, cells, note, figures=(_shown("Conference rooms as anomalies", scores),))
 
 
 class COIL100(_Photographs):
@@ -171,6 +181,15 @@ class COIL100(_Photographs):
             for name, each, error in zip(chosen, scores, errors, strict=True)
         ]
         return self._table(context, cells)
+
+
+def _shown(title: str, scores: dict[str, Any]) -> Pictures:
+    """The least and most anomalous images of both kinds above their reconstructions."""
+    rows = (
+        PictureRow(caption, tuple(np.array(image, np.uint8) for image in images))
+        for caption, images in scores["pictures"].items()
+    )
+    return Pictures(title, ("",) * piad_runs.SHOWN, tuple(rows))
 
 
 def _compared(cell: Any, found: dict[str, float]) -> Cell:

@@ -129,7 +129,7 @@ def opened() -> Iterator[list[str]]:
 def test_a_recipe_names_every_file_that_it_reads(recipe: Any, tmp_path: Path) -> None:
     """Weights, images, models: what is opened during a run is below a path of a need, or ships with the demo."""
     if isinstance(recipe, Fourier):
-        recipe.model, recipe.sets = str(tmp_path / "model"), ("real",)
+        recipe.model, recipe.sets = str(tmp_path / "model"), {"laptop": ("real",)}
         train_again(tmp_path / "model", 0)
         draw_again(tmp_path / "data" / "real", 0)
     named = [path.resolve() for need in recipe.needs("laptop", tmp_path / "data") for path in need.paths]

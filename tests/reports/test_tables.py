@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures
+from genaudit.metrics.result import Cloud, Curve, Marks, PictureRow, Pictures
 from genaudit.reports.table import Cell, Table
 from genaudit.reports.tables import Recomputed, console, counts, lines, render, summary, write, write_index
 
@@ -34,6 +34,7 @@ def example(**more: object) -> Table:
     figures = (
         Curve("a curve", "x", "y", x, {"line": x}),
         Cloud("a cloud", "x", "y", {"generated": np.random.default_rng(0).random((20, 2))}),
+        Marks("marks", "percent", ("first <row>", "second"), {"a, one": (x[:2], x[:2]), "b, one": (x[2:4], x[2:4])}),
         Pictures("pictures", ("one",), (PictureRow("row", (np.zeros((4, 4), np.uint8),)),)),
     )
     values = {"title": "Title & more", "source": "Somebody 2020", "differs": "the data <i>", "notes": ("a note",)}
@@ -80,9 +81,16 @@ def test_the_page_is_self_contained_escapes_everything_and_draws_the_figures() -
     page.feed(text)
     assert "script" not in page.tags
     assert all(each.startswith(("data:", "#")) for each in page.refers)
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 3
     assert "img" in page.tags
-    for escaped in ("a &lt;b&gt;", "&lt;script&gt;", "the data &lt;i&gt;", "data &lt;x&gt;", "Title &amp; more"):
+    for escaped in (
+        "a &lt;b&gt;",
+        "first &lt;row&gt;",
+        "&lt;script&gt;",
+        "the data &lt;i&gt;",
+        "data &lt;x&gt;",
+        "Title &amp; more",
+    ):
         assert escaped in text
     for cell in example().cells:
         assert cell.verdict in text

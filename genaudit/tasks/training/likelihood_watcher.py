@@ -63,7 +63,10 @@ class LikelihoodWatcher(Watcher):
         self.columns: list[str] = ["reference_bits_per_dim"] if reference is not None else []
         self.general: list[np.ndarray] = []
         if self.foreign is not None:
-            self.columns += ["auroc_raw", "auroc_last_scale"]
+            self.columns.append("auroc_raw")
+            if log_likelihoods(trainer.model, self.normal[:1]).shape[1] > 2:
+                # PixelCNN++ and the local Glow have one scale, whose score is the likelihood again
+                self.columns.append("auroc_last_scale")
             if general is not None:
                 self.columns.append("auroc_ratio")
                 general = general.to(trainer.device)
@@ -80,7 +83,7 @@ class LikelihoodWatcher(Watcher):
             rows = [log_likelihoods(self.trainer.model, images) for images in (self.normal, self.foreign)]
             raw, last = ([log_likelihood_ratio(of_set[:, k], 0.0) for of_set in rows] for k in (0, -1))
             row["auroc_raw"] = auroc(*raw)
-            if rows[0].shape[1] > 2:  # of a model of one scale the last one is the likelihood again
+            if "auroc_last_scale" in self.columns:
                 row["auroc_last_scale"] = auroc(*last)
             if self.general:
                 pairs = zip(rows, self.general, strict=True)

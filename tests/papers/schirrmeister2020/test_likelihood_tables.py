@@ -12,11 +12,16 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from genaudit.likelihood import saved
+from genaudit.likelihood.glow import Glow
 from genaudit.recipe import Context
 from genaudit_papers import datasets
 from genaudit_papers.published import published
 from genaudit_papers.schirrmeister2020 import density_runs
+from genaudit_papers.schirrmeister2020.glow_exact import Fourier
 from genaudit_papers.schirrmeister2020.likelihood_classifier import DiscriminativeBaseline
+from genaudit_papers.schirrmeister2020.likelihood_curves import Finetuning, MarginLoss
+from genaudit_papers.schirrmeister2020.likelihood_likeliest import Likeliest
 from genaudit_papers.schirrmeister2020.likelihood_mri import ModalitiesAsOutliers
 from genaudit_papers.schirrmeister2020.likelihood_tables import AnomalyDetection, BitsPerDimension
 
@@ -104,6 +109,41 @@ def test_bits_per_dimension_has_every_cell_and_goes_on_where_it_was(
     assert len({cells(first)["SVHN", column].recomputed for column in given.columns}) == 3
     monkeypatch.setattr("genaudit.training.fit", lambda *_, **__: pytest.fail("trained again"))
     assert recipe.run(context) == first
+
+
+def test_mixing_reads_the_same_layouts(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": "genaudit.likelihood.glow.Glow", "channels": 3, "size": 32, "steps": 1, "hidden": 4}
+    saved.save(Glow(3, 32, steps=1, hidden=4).eval(), tmp_path / "model", node)
+    recipe = Fourier(str(tmp_path / "model"), paper_sets=("CIFAR10", "SVHN", "LSUN"))
+    assert all(need.have for need in recipe.needs("paper", context.data))
+    assert not any(need.have for need in recipe.needs("paper", tmp_path / "nothing")[:3])
+    seen: list[Any] = []
+
+    def noted(model: Any, images: Any) -> np.ndarray:
+        seen.append(np.asarray(images))
+        return brightness_as_likelihood(model, seen[-1])
+
+    monkeypatch.setattr("genaudit.likelihood.scoring.log_likelihoods", noted)
+    recipe.run(context)
+    plain, mixed = seen
+    assert plain.shape == mixed.shape == (6 + 8 + 5, 3, 32, 32)
+    means = [float(plain[part].mean()) for part in (slice(0, 6), slice(6, 14), slice(14, 19))]
+    assert means == pytest.approx([BRIGHTNESS[name] for name in ("CIFAR10", "SVHN", "LSUN")], abs=3)
+
+
+@pytest.mark.parametrize("recipe", [Finetuning, MarginLoss, Likeliest])
+def test_curves_and_likeliest_images_run_at_the_papers_scale(recipe: Any, context: Context) -> None:
+    made = recipe(seeds=1, **SMALL, **({"images": 15} if recipe is Likeliest else {}))
+    assert all(need.have for need in made.needs("paper", context.data))
+    assert not any(need.have for need in made.needs("paper", context.folder))
+    table = made.run(context)
+    assert table.differs == ""
+    assert all(cell.recomputed is not None for cell in table.cells)
+    if recipe is Finetuning:  # the models of Table S1, which are not trained twice
+        before = set((context.folder.parent / "models").iterdir())
+        BitsPerDimension(name="likelihood_table_s1", table="Table S1", seeds=1, **SMALL).run(context)
+        assert set((context.folder.parent / "models").iterdir()) == before
+        assert [cell.published for cell in table.cells if "share of" in cell.column] == [50, 20, 20, 20, 20, 20]
 
 
 def test_general_models_make_as_many_updates_as_cifar10s() -> None:

@@ -209,6 +209,17 @@ def test_celeba_is_divided_by_its_own_files(tmp_path: Path, photographs: Path, m
     assert images.shape == (24, 3, 64, 64)
     attributes = piad_photographs.celeba_attributes(photographs / piad_photographs.ATTRIBUTES)
     assert [attributes["Bald"][name] for name in names[:4]] == [1, -1, -1, 1]
+    # images above their reconstructions, as in Fig. 4c: bald faces of the test part are the anomalies
+    first, second = table.figures
+    assert "Bald" in first.title
+    assert "Mustache" in second.title
+    rows = {row.caption: row.cells for row in first.rows}  # type: ignore[union-attr]
+    bald = images[[i for i, name in enumerate(names) if i >= 12 and attributes["Bald"][name] == 1]].transpose(
+        0, 2, 3, 1
+    )
+    shown = np.stack(rows["most anomalous anomalies"])  # type: ignore[arg-type]
+    assert {face.tobytes() for face in shown} == {face.tobytes() for face in bald}
+    assert len(rows["most anomalous anomalies, reconstructed"]) == len(shown) == 4
 
 
 def test_lsun_and_coil_run_at_the_paper_s_scale(tmp_path: Path, photographs: Path) -> None:

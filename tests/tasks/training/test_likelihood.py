@@ -82,6 +82,15 @@ def test_a_run_leaves_a_model_that_loads_a_log_samples_and_a_page(
     assert f"density_model={tmp_path / 'run'}" in said
 
 
+def test_a_model_of_one_scale_has_no_column_of_its_last_scale(
+    images: Path, make_images: Images, tmp_path: Path
+) -> None:
+    foreign = make_images("foreign", 12, seed=8, size=8)
+    log = train(tmp_path / "run", images, f"anomalies={foreign}", "likelihood.model.scales=1")
+    assert "auroc_raw" in log
+    assert "auroc_last_scale" not in log
+
+
 def test_other_images_in_the_same_folder_are_refused(
     images: Path, make_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
