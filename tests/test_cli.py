@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from genaudit import composing
 from genaudit.cli import hydra_arguments, main
@@ -129,7 +130,9 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     sets = [make_images(name, 12, seed=seed, size=8) for seed, name in enumerate(("samples", "real", "train"))]
     metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld,llr]"
     knobs = {"channels": 3, "size": 8, "scales": 2, "steps": 1, "hidden": 4}
-    density = saved.save(Glow(**knobs), tmp_path / "glow", {"_target_": "genaudit.likelihood.glow.Glow", **knobs})
+    glow = Glow(**knobs)
+    glow.initialise(torch.rand(16, 3, 8, 8) - 0.5)
+    density = saved.save(glow, tmp_path / "glow", {"_target_": "genaudit.likelihood.glow.Glow", **knobs})
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
