@@ -6,7 +6,9 @@ names and are escaped by the template; the only markup that passes as it is are 
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,9 +132,6 @@ def strict_page(template: str, names: Mapping[str, Any], *, script: str, style: 
 
 def _hash(text: str) -> Markup:
     """As a policy names a script or style sheet."""
-    import base64
-    import hashlib
-
     return Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
 
 
