@@ -19,7 +19,10 @@ from typing import Any
 
 import pytest
 from mutants import Mutant
-from mutation_tests import QUIET, Tree, module_of, verdict_of_child
+from mutation_tests import QUIET, Tree, Verdict, module_of, verdict, verdict_of_child
+
+Change = tuple[FunctionType, CodeType]
+Edit = tuple[Mutant, str, str, list[list[str]], int]  # the file's text before and after, stages of tests, seconds
 
 
 class Loop:
@@ -28,38 +31,56 @@ class Loop:
     def __init__(
         self,
         tree: Tree,
-        edits: Sequence[tuple[Mutant, str, str, list[list[str]], int]],
+        edits: Sequence[Edit],
         finished: Callable[[Mutant, str, str], bool],
         log: Path,
     ) -> None:
         self.tree, self.edits, self.finished, self.log = tree, edits, finished, log
+        self.sound: dict[str, bool] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool:
         items = {item.nodeid: item for item in session.items}
-        for mutant, source, edited, stages, cpu_seconds in self.edits:
-            change = swap_of(mutant, source, edited)
+        of_file: dict[str, list[str]] = {}
+        for name in items:
+            of_file.setdefault(name.split("::")[0], []).append(name)
+        for edit in self.edits:
+            mutant, source, text, stages, _ = edit
+            change = swap_of(mutant, source, text)
             if change is None:
                 continue
             outcome, test = "uncovered", ""
-            with self.tree.edited(mutant.file, edited):  # for processes that tests start
-                for stage in stages:
-                    wanted = [items[name] for name in stage if name in items]
-                    run = functools.partial(_run_items, session, wanted, change, self.log.with_suffix(".tmp"))
-                    outcome, test = verdict_of_child(run, self.log, cpu_seconds)
-                    if outcome != "survived":
-                        break
+            for stage in stages:
+                tests = [name for wanted in stage for name in of_file.get(wanted, [wanted]) if name in items]
+                outcome, test = self._try(session, items, tests, edit, change)
+                if outcome != "survived":
+                    break
             if not self.finished(mutant, outcome, test):
                 break
         return True
 
+    def _try(self, session: Any, items: dict[str, Any], tests: Sequence[str], edit: Edit, change: Change) -> Verdict:
+        mutant, _, text, _, cpu_seconds = edit
 
-def _run_items(session: Any, items: Sequence[Any], change: tuple[FunctionType, CodeType], place: Path) -> list[Any]:
+        def run(names: Sequence[str], change: Change | None) -> Verdict:
+            wanted = [items[name] for name in names]
+            work = functools.partial(_run_items, session, wanted, change, self.log.with_suffix(".tmp"))
+            return verdict_of_child(work, self.log, cpu_seconds)
+
+        def edited(names: Sequence[str]) -> Verdict:
+            with self.tree.edited(mutant.file, text):  # for processes that tests start
+                return run(names, change)
+
+        return verdict(tests, edited, functools.partial(run, change=None), self.sound)
+
+
+def _run_items(session: Any, items: Sequence[Any], change: Change | None, place: Path) -> list[Any]:
     """In a fork: makes the edit, runs the items until one fails; [exit code, the one that failed]."""
     shutil.rmtree(place, ignore_errors=True)
     session.config._tmp_path_factory._given_basetemp = place
-    function, code = change
-    function.__code__ = code
+    if change is not None:
+        function, code = change
+        function.__code__ = code
     failed: list[str] = []
 
     class Watch:
@@ -76,32 +97,30 @@ def _run_items(session: Any, items: Sequence[Any], change: tuple[FunctionType, C
 
 
 def run_loop(
-    tree: Tree, edits: Sequence[Any], finished: Callable[[Mutant, str, str], bool], log: Path, files: Sequence[str]
+    tree: Tree, edits: Sequence[Edit], finished: Callable[[Mutant, str, str], bool], log: Path, files: Sequence[str]
 ) -> None:
     """Collects the test files once and tries the edits that swapping a function's code can make."""
-    sys.dont_write_bytecode = True
     tree.enter()
     for file in sorted({mutant.file for mutant, *_ in edits}):
         with contextlib.suppress(ImportError):
-            importlib.importmodule_of(module_of(file))
+            importlib.import_module(module_of(file))
     pytest.main([*QUIET, "--capture=sys", *files], plugins=[Loop(tree, edits, finished, log)])
 
 
-def swap_of(mutant: Mutant, source: str, edited: str) -> tuple[FunctionType, CodeType] | None:
+def swap_of(mutant: Mutant, source: str, edited: str) -> Change | None:
     """The function to change and its edited code; None where the edit is in no function's code."""
     module = sys.modules.get(module_of(mutant.file))
     if module is None:
         return None
     path = str(getattr(module, "__file__", mutant.file))
     before, after = (dict(_functions(compile(text, path, "exec"), "")) for text in (source, edited))
-    for name, code in before.items():
-        new = after.get(name)
-        if new is None or new == code or len(new.co_freevars) != len(code.co_freevars):
-            continue
-        function = _find(module, name)
-        if function is not None and function.__code__.co_firstlineno == code.co_firstlineno:
-            return function, new
-    return None
+    # an edit may take lines away, which moves the functions after it: the first that differs is the edited one
+    name = next((name for name, code in before.items() if after.get(name) != code), None)
+    function = None if name is None else _find(module, name)
+    if function is None or function.__code__.co_firstlineno != before[name].co_firstlineno:
+        return None
+    new = after.get(name)
+    return (function, new) if new is not None and new.co_freevars == before[name].co_freevars else None
 
 
 def _functions(code: CodeType, prefix: str) -> Iterator[tuple[str, CodeType]]:

@@ -7,8 +7,10 @@ a second. Tests run in a copy of the repository, in which the edit is really wri
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -65,6 +67,8 @@ class Tree:
 
     def enter(self) -> None:
         """Makes the copy's packages the ones that are imported, here and in processes that tests start."""
+        sys.dont_write_bytecode = True  # an edited file's compiled form must not outlive it
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         os.chdir(self.folder)
         os.environ["PYTHONPATH"] = str(self.folder)
         sys.path[:] = [str(self.folder), *(p for p in sys.path if p not in ("", str(self.root), str(self.folder)))]
@@ -89,7 +93,11 @@ class Chosen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        items[:] = sorted((i for i in items if i.nodeid in self.order), key=lambda i: self.order[i.nodeid])
+        wanted = [(place, item) for item in items if (place := self._place(item.nodeid)) is not None]
+        items[:] = [item for _, item in sorted(wanted, key=lambda pair: pair[0])]
+
+    def _place(self, name: str) -> int | None:
+        return self.order.get(name, self.order.get(name.split("::")[0]))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed and not self.failed:
@@ -101,47 +109,73 @@ class Chosen:
 
 
 class Traced:
-    """A pytest plugin: notes per test the lines of genaudit that it runs, and its seconds of the processor."""
+    """A pytest plugin: writes, file by file, which lines of genaudit each test runs, and its processor seconds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, tree: Tree, folder: Path) -> None:
         import coverage
 
-        self.folder = folder
-        self.coverage = coverage.Coverage(source=[str(folder / "genaudit")], data_file=None, config_file=False)
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.failed: list[str] = []
+        self.tree, self.folder = tree, folder
+        self.coverage = coverage.Coverage(source=[str(tree.folder / "genaudit")], data_file=None, config_file=False)
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Iterator[None]:
         self.coverage.switch_context(item.nodeid)
         before = time.process_time()
         try:
             return (yield)
         finally:
             self.seconds[item.nodeid] = time.process_time() - before
+            if nextitem is None or nextitem.path != item.path:
+                self.write(str(item.path.relative_to(self.tree.folder)))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            self.failed.append(report.nodeid)
+            self.failed.add(report.nodeid)
 
-    def lines(self) -> dict[str, dict[str, list[int]]]:
-        """{file: {test: lines}}; under "" the lines that run at import."""
+    def write(self, tests: str) -> None:
+        """Writes what was traced since the last time, under the name of the test file."""
+        self.coverage.stop()
         data = self.coverage.get_data()
-        found: dict[str, dict[str, list[int]]] = {}
+        lines: dict[str, dict[str, list[int]]] = {}
         for file in data.measured_files():
             per_test: dict[str, list[int]] = defaultdict(list)
-            for line, tests in data.contexts_by_lineno(file).items():
-                for test in tests:
-                    per_test[test].append(line)
-            found[str(Path(file).relative_to(self.folder))] = {test: sorted(lines) for test, lines in per_test.items()}
-        return found
+            for line, names in data.contexts_by_lineno(file).items():
+                for name in names:
+                    per_test[name].append(line)
+            kept = {name: sorted(found) for name, found in per_test.items() if name not in self.failed}
+            lines[str(Path(file).relative_to(self.tree.folder))] = kept
+        record = {"lines": lines, "seconds": self.seconds, "failed": sorted(self.failed)}
+        out = traced_file(self.folder, tests)
+        out.with_suffix(".part").write_text(json.dumps({"digest": digest_of(self.tree.root / tests), **record}))
+        out.with_suffix(".part").rename(out)
+        self.seconds, self.failed = {}, set()
+        self.coverage.erase()
+        self.coverage.start()
 
     def start(self) -> None:
         """Starts, and imports every module: lines that run at import belong to no test."""
         self.coverage.start()
-        for path in sorted((self.folder / "genaudit").rglob("*.py")):
+        for path in sorted((self.tree.folder / "genaudit").rglob("*.py")):
+            if path.stem == "__main__":
+                continue
             with contextlib.suppress(Exception):  # an optional package that is not there
-                importlib.import_module(module_of(str(path.relative_to(self.folder))))
+                importlib.import_module(module_of(str(path.relative_to(self.tree.folder))))
+        self.write(IMPORT)
+
+
+IMPORT = "import"  # in place of a test file: what runs when modules are imported
+
+
+def traced_file(folder: Path, tests: str) -> Path:
+    """Where the lines that a test file runs are kept."""
+    return folder / f"trace-{tests.replace('/', '-')}.json"
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes; "" where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def module_of(file: str) -> str:
@@ -149,32 +183,45 @@ def module_of(file: str) -> str:
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def trace(tree: Tree, tests: str, out: Path, *, again: bool) -> None:
-    """Writes which lines each test under `tests` runs, unless it is known; tests that fail unedited are left out."""
-    if out.exists() and not again:
-        return
+def trace(tree: Tree, places: Sequence[str], folder: Path, *, again: bool, minutes: float) -> bool:
+    """Traces the test files at these places that are new or changed since; whether all are traced.
+
+    Tests that fail without an edit are left out. What is traced before time is over stays traced.
+    """
+    tests: list[str] = []
+    for place in places:
+        found = sorted((tree.root / place).rglob("test_*.py")) if (tree.root / place).is_dir() else [tree.root / place]
+        tests += [str(path.relative_to(tree.root)) for path in found]
+
+    def missing() -> list[str]:
+        return [test for test in tests if not _is_traced(tree, folder, test)]
+
+    todo = tests if again else missing()
+    if not todo:
+        return True
 
     def inside(_: int) -> None:
         tree.enter()
-        traced = Traced(tree.folder)
+        traced = Traced(tree, folder)
         traced.start()
-        pytest.main([tests, "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[traced])
-        traced.coverage.stop()
-        failed = set(traced.failed)
-        lines = {f: {t: n for t, n in per.items() if t not in failed} for f, per in traced.lines().items()}
-        text = json.dumps({"lines": lines, "seconds": dict(traced.seconds), "failed": sorted(failed)})
-        out.with_suffix(".part").write_text(text)
-        out.with_suffix(".part").rename(out)
+        pytest.main([*todo, "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[traced])
+        for test in todo:  # files of which no test ran
+            if not _is_traced(tree, folder, test):
+                traced.write(test)
 
-    in_child(inside, out.with_suffix(".log"), cpu_seconds=1800, wall_seconds=3600)
+    in_child(inside, folder / "trace.log", wall_seconds=math.ceil(60 * min(minutes, 10_000)))
+    return not missing()
 
 
-def try_tests(tree: Tree, tests: Sequence[str], log: Path, cpu_seconds: int) -> tuple[str, str]:
+def _is_traced(tree: Tree, folder: Path, test: str) -> bool:
+    path = traced_file(folder, test)
+    return path.exists() and json.loads(path.read_text())["digest"] == digest_of(tree.root / test)
+
+
+def try_tests(tree: Tree, tests: Sequence[str], log: Path, cpu_seconds: int) -> Verdict:
     """What a session of its own says of the tree as it stands."""
 
     def inside() -> list[Any]:
-        sys.dont_write_bytecode = True  # an edited file's compiled form must not outlive it
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         tree.enter()
         chosen = Chosen(tests)
         files = list(dict.fromkeys(test.split("::")[0] for test in tests))
@@ -183,7 +230,33 @@ def try_tests(tree: Tree, tests: Sequence[str], log: Path, cpu_seconds: int) -> 
     return verdict_of_child(inside, log, cpu_seconds)
 
 
-def verdict_of_child(run: Callable[[], list[Any]], log: Path, cpu_seconds: int) -> tuple[str, str]:
+Verdict = tuple[str, str]
+
+
+def verdict(
+    tests: Sequence[str],
+    edited: Callable[[Sequence[str]], Verdict],
+    unedited: Callable[[Sequence[str]], Verdict],
+    sound: dict[str, bool],
+) -> Verdict:
+    """What the tests say of an edit, where those that fail without any edit say nothing.
+
+    `sound` keeps whether a test that caught an edit passes alone without one.
+    """
+    while tests := [test for test in tests if sound.get(test, True)]:
+        outcome, test = edited(tests)
+        if outcome == "timeout" and unedited(tests)[0] == "timeout":
+            return "survived", ""  # they take longer than is allowed whatever is edited
+        if outcome != "killed" or test not in tests:
+            return outcome, test
+        if test not in sound:
+            sound[test] = unedited([test])[0] == "survived"
+        if sound[test]:
+            return outcome, test
+    return "survived", ""
+
+
+def verdict_of_child(run: Callable[[], list[Any]], log: Path, cpu_seconds: int) -> Verdict:
     """("killed", test), ("timeout", "") or ("survived", "") of `run`, which gives an exit code and what failed."""
 
     def inside(write: int) -> None:
@@ -218,13 +291,19 @@ def in_child(work: Any, log: Path, *, cpu_seconds: int = 10**6, wall_seconds: in
             os._exit(code)
     os.close(write)
     end = time.monotonic() + wall_seconds
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            break
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what tests started and left behind
+    try:
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > end:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                break
+            time.sleep(0.02)
+    except BaseException:  # this process ends: so does the child, after its own
+        os.killpg(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what tests started and left behind
     with os.fdopen(read) as pipe:
         return pipe.read()

@@ -8,9 +8,10 @@ process, with an empty row store, from the command line's first function to the 
     lines       lines of these functions from `def` to their end, docstrings and comments included; of a function
                 inside another executed one the lines are counted once
 
-in all threads. Code that runs because a module is imported is not counted, and neither are other packages. The second
+in all threads. Code that runs because a module is imported is not counted (functions that build annotations, default
+values or constants among it), and neither are other packages. The second
 line of the result counts from the opened roles to the judged metrics alone (`genaudit.tasks.evaluate.evaluate`):
-without the command line, the configuration and the four files of the report.
+without the command line, the configuration and the four files of the report. The table before them counts by room.
 """
 
 from __future__ import annotations
@@ -45,13 +46,19 @@ class Tracer:
         self.called: set[CodeType] = set()
         self.judging: set[CodeType] = set()  # of these, what was called between images and results
         self._between = False
+        self._imports = threading.local()  # `depth`: modules of genaudit that are being imported by this thread
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
-        if not code.co_flags & inspect.CO_NEWLOCALS or not code.co_filename.startswith(str(PACKAGE)):
+        if event not in ("call", "return") or not code.co_filename.startswith(str(PACKAGE)):
+            return
+        depth = getattr(self._imports, "depth", 0)
+        if code.co_name == "<module>":
+            self._imports.depth = depth + (1 if event == "call" else -1)
+        if depth or not code.co_flags & inspect.CO_NEWLOCALS:
             return
         inside = code.co_qualname == "evaluate" and code.co_filename.endswith("tasks/evaluate.py")
-        if inside and event in ("call", "return"):
+        if inside:
             self._between = event == "call"
         if event == "call":
             self.called.add(code)
@@ -130,6 +137,13 @@ def main() -> None:
         print(f"{lines_of(functions):6,} lines {len(functions):4} functions  {path.relative_to(PACKAGE)}")
         for name, (first, last) in sorted(functions.items(), key=lambda item: item[1]) if options.list else ():
             print(f"{last - first + 1:14,}    {name}")
+    rooms: dict[str, Spans] = defaultdict(dict)
+    for path, functions in files.items():
+        inside = path.relative_to(PACKAGE).parts
+        room = inside[0] if len(inside) > 1 else "the package itself"
+        rooms["data/audit" if inside[:2] == ("data", "audit") else room][path] = functions
+    for room, part in sorted(rooms.items()):
+        print(f"{sum(map(lines_of, part.values())):6,} lines {len(part):4} files      {room}")
     for what, part in (("from the command line to the report", files), ("from the roles to the results", between)):
         functions, lines = sum(map(len, part.values())), sum(map(lines_of, part.values()))
         print(f"{what}: {len(part)} files, {functions} functions, {lines:,} lines")

@@ -104,13 +104,18 @@ def clamp(x: int) -> int:
 def unseen(x: int) -> int:
     return x + 1
 '''
-TESTS = """from genaudit.code import LIMIT, Counter, clamp
+TESTS = """from pathlib import Path
+from genaudit.code import LIMIT, Counter, clamp
 
 def test_clamp(tmp_path):
     assert [clamp(3), clamp(12)] == [3, 10]
 
 def test_counter(capsys):
     assert (Counter().step, Counter(5).twice) == (2, 10)
+
+def test_that_passes_once_only_catches_nothing():
+    assert clamp(10) == 10
+    Path("once").touch(exist_ok=False)
 """
 
 
@@ -140,11 +145,18 @@ def test_it_finds_what_the_tests_of_a_small_package_catch(tmp_path: Path) -> Non
     }  # fmt: skip
     caught_by = {each["test"] for each in results if each["outcome"] == "killed"}
     assert caught_by == {"tests/test_code.py::test_clamp", "tests/test_code.py::test_counter"}
-    found = json.loads((tmp_path / "state" / "score.json").read_text())["packages"]["files"]
-    assert (found["mutants"], found["equivalent"], found["uncovered"]) == (15, 1, 3)
-    assert found["score"] == pytest.approx(11 / 14)
+    found = json.loads((tmp_path / "state" / "score.json").read_text())
+    assert found["files"] == found["all"]
+    assert (found["all"]["mutants"], found["all"]["equivalent"], found["all"]["uncovered"]) == (15, 1, 3)
+    assert found["all"]["score"] == pytest.approx(11 / 14)
+    assert found["all"]["interval"] == [0.5241, 0.9243]  # Wilson's, of 11 in 14
     left = json.loads((tmp_path / "state" / "survivors.json").read_text())
     assert {each["function"] for each in left} == {"unseen"}
     # a second run has nothing to do
     subprocess.run(command, capture_output=True, check=True, cwd=SCRIPTS)
     assert len((tmp_path / "state" / "results.jsonl").read_text().splitlines()) == 15
+    # a test file that changed is traced again
+    more = TESTS.replace("clamp", "clamp, unseen", 1) + "\ndef test_unseen():\n    assert unseen(1) == 2\n"
+    (tmp_path / "root" / "tests" / "test_code.py").write_text(more)
+    subprocess.run([*command, "--again"], capture_output=True, check=True, cwd=SCRIPTS)
+    assert json.loads((tmp_path / "state" / "score.json").read_text())["all"]["score"] == 1.0

@@ -9,17 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from genaudit.errors import one_line, visible
+from genaudit.errors import visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.headline import Headline
 from genaudit.reports.html import block
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
+from genaudit.reports.styled import new_table as new_table
+from genaudit.reports.styled import text as text
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
-    from rich.text import Text
 
     from genaudit.reports.report import Report
 
@@ -46,8 +47,8 @@ def make_console(stream: TextIO | None = None) -> Console:
         """Shows control characters of what it prints, whoever forgot to; its own codes are not in the text."""
 
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-            for text, style, control in super().render(renderable, options):
-                yield Segment(text if control else visible(text), style, control)
+            for shown, style, control in super().render(renderable, options):
+                yield Segment(shown if control else visible(shown), style, control)
 
     console = Escaping(file=stream, highlight=False, force_jupyter=False)
     if console.is_terminal:
@@ -110,14 +111,6 @@ def _verdict(report: Report) -> list[Any]:
     return [*parts, Text()] if parts else []
 
 
-def new_table(plain: bool) -> Table:
-    """A table in the style of all tables: a line under the header, none around it."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=None if plain else box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-
-
 def audit_table(images: Mapping[str, Mapping[str, Any]], *, plain: bool = False) -> Table:
     """How each role's images were stored and what their pixels show; `images` as in report.json."""
     roles, rows = audit_rows(images)
@@ -127,13 +120,6 @@ def audit_table(images: Mapping[str, Mapping[str, Any]], *, plain: bool = False)
     for label, cells in rows:
         table.add_row(text((label, "dim")), *(text((cell, "")) for cell in cells))
     return table
-
-
-def text(*pieces: tuple[str, str]) -> Text:
-    """(text, style) pieces as one line; markup and control characters within are shown, not obeyed."""
-    from rich.text import Text
-
-    return Text.assemble(*((one_line(each), style) for each, style in pieces))
 
 
 def _places(files: Mapping[str, Path]) -> Iterable[tuple[str, str]]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from genaudit.reports.styled import new_table
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
@@ -68,8 +70,6 @@ class Fitted:
             yield self._table(part)
 
     def _table(self, part: Sequence[Column]) -> Table:
-        from genaudit.reports.console import new_table
-
         table = new_table(self.plain)
         shown = (*self.names, *part)
         for column in shown:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.reports.fitted import Column, Fitted
 from genaudit.reports.html import UNDER, Block, ValueLine
+from genaudit.reports.styled import text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -27,8 +28,6 @@ class Headline:
     plain: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
-        from genaudit.reports.console import text
-
         images = list(dict.fromkeys(block.n for block in self.blocks.values()))
         names, values = self._names(), self._values(wide=True)
         whole, beside = Fitted(names, [*values, *self._about(images)], self.plain), Fitted(names, values, self.plain)
@@ -47,14 +46,10 @@ class Headline:
                 yield text((name, "bold"), (f": {remarks}", "dim"))
 
     def _names(self) -> list[Column]:
-        from genaudit.reports.console import text
-
         metrics = self._of_metrics("metric", {name: text((name, "bold")) for name in self.blocks})
         return [metrics, self._column("value", lambda line: text((line.name, "")))]
 
     def _values(self, *, wide: bool) -> list[Column]:
-        from genaudit.reports.console import text
-
         numbers = self._column("", lambda line: text((line.number, "bold")), right=True)
         interval = self._column("interval", lambda line: text((line.interval, "dim")))
         better = self._column("better" if wide else "", lambda line: text((_direction(line, wide), "dim")))
@@ -65,8 +60,6 @@ class Headline:
 
     def _about(self, images: Sequence[str]) -> list[Column]:
         """What stands in the first line of each metric: its images, where metrics differ in them, and remarks."""
-        from genaudit.reports.console import text
-
         remarks = self._of_metrics("", {name: text((_remarks(each), "dim")) for name, each in self.blocks.items()})
         if len(images) == 1:
             return [remarks]
@@ -77,8 +70,6 @@ class Headline:
 
     def _of_metrics(self, heading: str, told: Mapping[str, Text]) -> Column:
         """A cell a metric, in the line of its first value."""
-        from genaudit.reports.console import text
-
         cells = [
             told[name] if place == 0 else text()
             for name, block in self.blocks.items()
@@ -91,8 +82,6 @@ class Headline:
         return [line for block in self.blocks.values() for line in block.lines]
 
     def _column(self, heading: str, cell: Any, *, right: bool = False) -> Column:
-        from genaudit.reports.console import text
-
         return Column(text((heading, "")), [cell(line) for line in self._lines], right)
 
 
@@ -103,8 +92,6 @@ def _remarks(block: Block) -> str:
 
 def _real(line: ValueLine, gap: str) -> Text:
     """`0.91 ×1.01 (0.87 to 0.95)`, and what the generated images score where the floor has fewer, with gaps between."""
-    from genaudit.reports.console import text
-
     real = line.real
     if real is None:
         return text(("", ""))

@@ -29,7 +29,8 @@ def auroc(scores_positive: Any, scores_negative: Any) -> float:
     0.875
     """
     positive, negative = _checked(scores_positive, scores_negative)
-    # Not SciPy's rankdata, which takes infinities of both signs for NaN in 1.11.
+    # Scores of a density model may be infinite. scikit-learn's roc_auc_score refuses them, and SciPy's rankdata takes
+    # infinities of both signs for NaN in 1.11; NumPy sorts them. The tests compare with scikit-learn on finite scores.
     _, place, counts = np.unique(np.concatenate([positive, negative]), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     # Ranks are halves of integers, so the sum is exact up to 2^52.

@@ -21,7 +21,7 @@ from genaudit.tasks.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
 from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
 from genaudit.tasks.run.composed import judge_composed
-from genaudit.tasks.run.counting import counted_roles, counting_findings, role_images, subset_warnings
+from genaudit.tasks.run.counting import counted_roles, counting_findings, subset_warnings
 from genaudit.tasks.run.definitions import definition_warnings
 from genaudit.tasks.run.engines import EngineChoice
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
@@ -36,7 +36,7 @@ from genaudit.tasks.run.plan import WorkPlan
 from genaudit.tasks.run.presets import preset_warnings
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
-from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, source_of
+from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, role_images, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.run.sources import named_warnings

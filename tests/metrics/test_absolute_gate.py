@@ -156,6 +156,7 @@ def test_no_statement_of_an_error_probability_without_its_condition() -> None:
     gate.update(_draws(200, 400, 1))
     (reason, *others) = gate.verdict().reasons
     assert "and draws evenly, is rejected with probability at most 0.05" in reason
+    assert "that a model that reaches 800 of the 1,000 training images must retrieve" in reason
     assert "real images may not reach the target" in others[0]
 
 

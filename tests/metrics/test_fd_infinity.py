@@ -28,6 +28,10 @@ def test_the_line_is_least_squares_of_the_subsets_distances() -> None:
     assert result.fd_infinity == pytest.approx(line.intercept_, rel=1e-9)
     assert result.slope == pytest.approx(line.coef_[0], rel=1e-9)
     assert fd_infinity(x, LAW, points=8, smallest=60) == result.fd_infinity
+    # as drawn: from endless images, where no subset is, to the smallest
+    np.testing.assert_allclose(result.line.x, np.r_[0, 1 / sizes[::-1]], rtol=1e-12)
+    np.testing.assert_allclose(result.line.lines["line"], line.predict(result.line.x[:, None]), rtol=1e-9)
+    assert np.isnan(result.line.lines["subsets"][0])
 
 
 def test_it_has_the_population_distance_where_fd_is_biased_and_its_interval_covers_it() -> None:
@@ -67,7 +71,11 @@ def test_a_reference_of_rows_is_extrapolated_too_and_the_report_says_what_was() 
 def test_too_few_images_have_no_interval_or_no_value() -> None:
     few = judge(generated=_drawn(30, 3), reference=LAW, points=5)
     assert few.fd_infinity.lower is None
-    assert "extrapolation-from-singular-subsets" in [each.code for each in few.cautions]
+    singular = "extrapolation-from-singular-subsets"
+    assert singular in [each.code for each in few.cautions]
+    for smallest, said in ((DIMENSIONS, True), (DIMENSIONS + 1, False)):
+        result = judge(generated=_drawn(200, 3), reference=LAW, points=4, smallest=smallest)
+        assert (singular in [each.code for each in result.cautions]) is said
     with pytest.raises(Unavailable, match="more than 19 generated images"):
         judge(generated=_drawn(19, 3), reference=LAW)
     with pytest.raises(ValueError, match="subsets from 100 to 50"):

@@ -126,6 +126,9 @@ def test_large_sets_are_drawn_from_and_small_ones_refused(monkeypatch: pytest.Mo
     assert fld(**sets, seed=1) != result.fld
     with pytest.raises(Unavailable, match="at least 2 reference"):
         judge(generated=sets["generated"], reference=sets["reference"][:1], train=sets["train"])
+    with pytest.raises(Unavailable, match="4 training"):
+        judge(generated=sets["generated"], reference=sets["reference"][:2], train=sets["train"][:3])
+    assert judge(generated=sets["generated"], reference=sets["reference"][:2], train=sets["train"][:4]).n_train == 4
     with pytest.raises(Unavailable, match="constant"):
         judge(generated=np.ones((5, 2)), reference=np.ones((5, 2)), train=np.ones((5, 2)))
 

@@ -117,6 +117,13 @@ def test_typicality_leaves_out_batches_larger_than_the_set_and_says_what_it_lack
     assert few.typical_fraction_25 is not None
     assert few.typical_fraction_50 is None
     assert [each.code for each in few.cautions] == ["few-model-samples"]
+    # ten samples for each image of the largest batch are enough: 250 for batches of 25
+    enough, lacking = (
+        typicality.judge(generated=sampled(rng.normal(0, 1, n)), train=sampled(rng.normal(0, 1, 30))).cautions
+        for n in (250, 249)
+    )
+    assert enough == ()
+    assert [each.code for each in lacking] == ["few-model-samples"]
     with pytest.raises(Unavailable, match="reference= or train="):
         typicality.judge(generated=sampled(np.zeros(60)))
     with pytest.raises(Unavailable, match="40 generated"):

@@ -51,6 +51,14 @@ def test_auroc_is_scikit_learns_of_anomalies_against_the_normal_images(on_disk: 
     assert judge(generated=given["generated"], reference=given["reference"]).auroc is None
 
 
+def test_generated_images_are_easier_than_real_ones_where_both_intervals_at_the_level_asked_for_say_so() -> None:
+    real = np.linspace(0.2, 0.8, 101)  # mean 0.5, standard error 0.0174
+    easier = np.full(50, 0.5 - 1.3 * real.std() / np.sqrt(101))  # below the real interval at 50 %, within that at 95 %
+    for confidence, codes in ((0.5, ["easier-than-real"]), (0.95, [])):
+        found = judge(generated=rows(easier), reference=rows(real), confidence=confidence)
+        assert [each.code for each in found.cautions] == codes
+
+
 def test_pictures_are_the_extremes_with_their_reconstructions_and_maps() -> None:
     scores = np.array([0.5, 0.1, 0.9, 0.3, 0.7, 0.2])
     rng = np.random.default_rng(3)

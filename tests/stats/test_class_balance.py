@@ -36,6 +36,7 @@ def test_small_tables_have_the_exact_law_of_their_margins() -> None:
     found = class_balance(ours, real)
     # every table with these margins, by its probability
     total = exact = 0.0
+    variations: list[tuple[float, float]] = []  # probability, and by how much the shares of the two sets differ
     columns = ours + real
     expected = np.outer([8, 8], columns) / 16
     for a in range(columns[0] + 1):
@@ -46,11 +47,20 @@ def test_small_tables_have_the_exact_law_of_their_margins() -> None:
             table = np.array([[a, b, c], columns - [a, b, c]])
             weight = stats.multivariate_hypergeom.pmf([a, b, c], columns, 8)
             total += weight
+            variations.append((weight, np.abs(table[0] / 8 - table[1] / 8).sum() / 2))
             exact += weight * (((table - expected) ** 2 / expected).sum() >= found.statistic - 1e-9)
     assert total == pytest.approx(1.0)
     assert found.exact
     # 9,999 tables: four standard errors of a share
     assert found.pvalue == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999) + 1e-4)
+    mean = sum(weight * size for weight, size in variations)
+    spread = np.sqrt(sum(weight * (size - mean) ** 2 for weight, size in variations))
+    assert found.expected_variation == pytest.approx(mean, abs=4 * spread / np.sqrt(9999))
+
+
+def test_a_table_that_none_of_those_drawn_reaches_has_the_least_p_value() -> None:
+    # one of C(46, 6) = 9.4 million tables
+    assert class_balance([40, 0], [0, 6]).pvalue == 1 / 10_000
 
 
 def test_a_missing_class_is_found_and_equal_shares_are_not() -> None:

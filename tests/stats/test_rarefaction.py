@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -47,6 +49,21 @@ def test_coverage_and_unseen_are_the_papers_formulas() -> None:
     assert sample_coverage(np.array([2, 3])) == 1
     assert sample_coverage(np.array([1, 1])) == 0
     assert chao1(np.array([2, 3])).upper == 2
+
+
+def test_chao1s_interval_is_the_log_normal_one_of_chao_1987() -> None:
+    counts = np.array([1] * 10 + [2] * 4 + [3, 5])  # n = 26, k = 16, f1 = 10, f2 = 4
+    unseen_items, a = Fraction(25 * 10 * 9, 26 * 10), Fraction(25, 26)
+    variance = (
+        a * Fraction(10 * 9, 10)
+        + a * a * Fraction(10 * 19 * 19, 100)
+        + a * a * Fraction(100 * 4 * 81, 4 * 625)
+    )  # fmt: skip
+    for confidence, z in ((0.95, 1.959963984540054), (0.5, 0.6744897501960817)):
+        spread = math.exp(z * math.sqrt(math.log(1 + variance / unseen_items**2)))
+        found = chao1(counts, confidence=confidence)
+        assert found.ends == pytest.approx((16 + unseen_items / spread, 16 + unseen_items * spread), rel=1e-12)
+    assert chao1(counts).ends == chao1(counts, confidence=0.95).ends
 
 
 def test_chao1s_interval_covers_an_even_support_and_its_mean_bounds_an_uneven_one_from_below() -> None:

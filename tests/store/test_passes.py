@@ -148,7 +148,10 @@ def test_ranks_share_images_and_each_decodes_its_own(
     for rank in range(2):
         store.measure_all(images, [Corner(8), Corner(5)], ENGINE, share=(rank, 2), agree=agree)
     assert reads == dict.fromkeys(images.names, 1)
-    assert all(each.rows is not None for each in store.measure_all(images, [Corner(8), Corner(5)], ENGINE))
+    for side, measured in zip((8, 5), store.measure_all(images, [Corner(8), Corner(5)], ENGINE), strict=True):
+        expected = [images.read(i)[:side, :side].mean((0, 1)) for i in range(len(images))]
+        assert measured.rows is not None
+        np.testing.assert_allclose(measured.rows[:], expected, rtol=1e-6)
 
 
 def test_an_interrupted_pass_keeps_the_rows_of_every_measure(make_images: Callable[..., Path], tmp_path: Path) -> None:

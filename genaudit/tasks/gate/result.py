@@ -15,9 +15,9 @@ from genaudit.reports.report import ReportWarning, RoleImages
 from genaudit.tasks.gate.judge import Judge
 from genaudit.tasks.gate.retrieval import Picked
 from genaudit.tasks.gate.samples import Samples
-from genaudit.tasks.run.counting import role_images, subset_warnings
+from genaudit.tasks.run.counting import subset_warnings
 from genaudit.tasks.run.measuring import source_warnings
-from genaudit.tasks.run.roles import picture_of
+from genaudit.tasks.run.roles import picture_of, role_images
 
 REFERENCE_COPIES = 0.01  # a larger share of held-out images that are training images is said in the decision
 CURVE_POINTS = 128

@@ -14,8 +14,6 @@ import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Skipped
 from genaudit.data.bad_image import BadImage
-from genaudit.data.copies import duplicates
-from genaudit.data.digest import set_digest
 from genaudit.data.folder import start_of
 from genaudit.data.formats import looks_like
 from genaudit.data.ignored import is_image_name
@@ -24,7 +22,7 @@ from genaudit.data.reader import FileReader
 from genaudit.errors import UserError
 from genaudit.reports.report import RoleImages
 from genaudit.store.stream import RowStream
-from genaudit.tasks.run.counting import role_images
+from genaudit.tasks.run.roles import counted_images, reasons, role_images
 from genaudit.tasks.run.settings import Settings
 
 
@@ -107,17 +105,10 @@ class SetSamples:
         return self.images.read(self._taken[index])
 
     def describe(self) -> RoleImages:
-        taken = self._taken
         if isinstance(self.images, FeatureSet):
-            digests, available = self.images.digests[taken], self.images.available
-            copies = duplicates(digests)
-            return RoleImages(
-                self.images.source, len(taken), set_digest(digests), duplicates=copies, available=available
-            )
-        used = self.images.subset(taken)
-        skipped = [(image.name, image.reason) for image in [*self.images.skipped, *self.skipped]]
-        described = role_images(used)
-        described.skipped = skipped
+            return counted_images(self.images.source, self.digests, available=self.images.available)
+        described = role_images(self.images.subset(self._taken))
+        described.skipped = reasons([*self.images.skipped, *self.skipped])
         return described
 
 
@@ -163,12 +154,7 @@ class StreamedSamples:
         return np.concatenate([np.empty((0, 16), np.uint8), *self._digests])
 
     def describe(self) -> RoleImages:
-        digests = self.digests
-        skipped = [(image.name, image.reason) for image in self.skipped]
-        copies = duplicates(digests)
-        return RoleImages(
-            self.source, len(self.names), set_digest(digests), skipped, self._converted, duplicates=copies
-        )
+        return counted_images(self.source, self.digests, skipped=reasons(self.skipped), converted=self._converted)
 
     def _usable_lines(self, count: int) -> tuple[list[int], list[str]]:
         numbers: list[int] = []

@@ -15,12 +15,11 @@ from genaudit.reports.classes import Classes, OneClass
 from genaudit.reports.report import MetricEntry, Report, ReportWarning
 from genaudit.stats.class_balance import Accuracy, accuracy, class_balance
 from genaudit.tasks.run.class_names import outputs_of
-from genaudit.tasks.run.counting import role_images
 from genaudit.tasks.run.floors import floor_of
 from genaudit.tasks.run.judging import MetricSpec, judge
 from genaudit.tasks.run.measuring import Measurements
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.roles import Role
+from genaudit.tasks.run.roles import Role, role_images
 from genaudit.tasks.run.settings import Settings
 from genaudit.verdict.by_class import class_verdicts, worst_first
 
@@ -87,31 +86,32 @@ def judge_classes(
     assert against is not None
     names = sorted(members, key=_natural)
     balances, balance = _balance(members, names, against, settings.seed)
-    shares = {name: each for name, each in zip(names, balances, strict=True)}
+    shares = dict(zip(names, balances, strict=True))
     recognised, classifier, remark = _recognised(measurements, members, names, settings)
     takes = {name: spec for name, spec in specs.items() if spec.by_class}
     enough = [name for name in names if _enough(members[name], against)]
     judged: list[OneClass] = []
     documents: list[dict[str, Any]] = []
-    general = [each for each in warnings if each.metric is None]
+    general = [warning for warning in warnings if warning.metric is None]
     with progress.bar("judge classes", len(enough), unit="classes") as advance:
         for name in enough:
-            own = _of_class(members[name], measurements, {key: each.get(name) for key, each in fresh.items()})
-            one, document = _one(_plain(name, members[name]), own, takes, general, settings)
-            judged.append(one)
+            places = {measure: groups.get(name) for measure, groups in fresh.items()}
+            rows = _of_class(members[name], measurements, places)
+            judged_class, document = _one(_plain(name, members[name]), rows, takes, general, settings)
+            judged.append(judged_class)
             documents.append(document)
             advance(1)
     verdicts = class_verdicts(documents)
 
-    def told(each: OneClass, **more: Any) -> OneClass:
-        own = {**vars(each), **shares[each.name], "accuracy": recognised.get(each.name), **more}
-        return OneClass(**own)
+    def complete(judged: OneClass, **more: Any) -> OneClass:
+        return OneClass(**{**vars(judged), **shares[judged.name], "accuracy": recognised.get(judged.name), **more})
 
     ordered = [
-        told(judged[place], verdict=verdicts[place][0], pvalues=verdicts[place][1]) for place in worst_first(verdicts)
+        complete(judged[place], verdict=verdicts[place][0], pvalues=verdicts[place][1])
+        for place in worst_first(verdicts)
     ]
-    few = [told(_plain(name, members[name])) for name in names if name not in set(enough)]
-    unlabelled = {role: each.count("") for role, each in labels.items()}
+    few = [complete(_plain(name, members[name])) for name in names if name not in set(enough)]
+    unlabelled = {role: names.count("") for role, names in labels.items()}
     return Classes(
         classes=ordered,
         few=few,
@@ -176,8 +176,8 @@ def _subset(role: Role, places: np.ndarray) -> Role:
 
 def _labels(roles: Mapping[str, Role]) -> dict[str, list[str]]:
     """The class of each image, by role, for the roles that name classes; it is read here, once."""
-    found = {role: None if isinstance(each, Moments) else each.column(CLASS) for role, each in roles.items()}
-    return {role: labels for role, labels in found.items() if labels is not None}
+    columns = {role: None if isinstance(images, Moments) else images.column(CLASS) for role, images in roles.items()}
+    return {role: labels for role, labels in columns.items() if labels is not None}
 
 
 def _groups(labels: Sequence[str]) -> dict[str, np.ndarray]:
@@ -191,11 +191,11 @@ def _groups(labels: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _members(labels: Mapping[str, Sequence[str]]) -> Members:
     """The places of each class's images in each role that names classes."""
-    found: Members = {}
+    members: Members = {}
     for role in ("generated", "reference", "train"):
         for name, places in _groups(labels.get(role, ())).items():
-            found.setdefault(name, {})[role] = places
-    return found
+            members.setdefault(name, {})[role] = places
+    return members
 
 
 def _against(labels: Mapping[str, Sequence[str]]) -> str | None:
@@ -231,27 +231,28 @@ def _recognised(
     outputs, how = outputs_of(names, int(rows["generated"].shape[1]))
     if outputs is None:
         return {}, "", f"No accuracy by {name}: {how}."
-    predicted = {role: np.asarray(each[:]).argmax(axis=1) for role, each in rows.items()}
-    found = {}
-    for each in names:
+    predicted = {role: np.asarray(logits[:]).argmax(axis=1) for role, logits in rows.items()}
+    accuracies = {}
+    for class_name in names:
+        places = members[class_name]
         right = {
-            role: (int((predicted[role][members[each][role]] == outputs[each]).sum()), len(members[each][role]))
+            role: (int((predicted[role][places[role]] == outputs[class_name]).sum()), len(places[role]))
             for role in ("generated", "reference")
-            if role in predicted and role in members[each]
+            if role in predicted and role in places
         }
         if "generated" in right:
-            found[each] = accuracy(*right["generated"], right.get("reference"), settings.confidence)
-    return found, f"{name}, {how}", ""
+            accuracies[class_name] = accuracy(*right["generated"], right.get("reference"), settings.confidence)
+    return accuracies, f"{name}, {how}", ""
 
 
 def _remarks(specs: Mapping[str, MetricSpec], roles: Mapping[str, Role], labels: Mapping[str, Any]) -> list[str]:
     """What is not judged by class, and why."""
     remarks = []
-    others = [name for name, spec in specs.items() if not spec.by_class]
-    if others:
+    not_by_class = [name for name, spec in specs.items() if not spec.by_class]
+    if not_by_class:
         distance = ", a Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance of few images is mostly its bias (kd is not)"
-        why = distance if {base_name(name) for name in others} & {"fd", "mifid", "sfd"} else ""
-        remarks.append(f"Not by class: {', '.join(others)}{why}.")
+        why = distance if {base_name(name) for name in not_by_class} & {"fd", "mifid", "sfd"} else ""
+        remarks.append(f"Not by class: {', '.join(not_by_class)}{why}.")
     if "train" in roles and "train" not in labels:
         users = [name for name, spec in specs.items() if spec.by_class and "train" in spec.role_parameters]
         if users:

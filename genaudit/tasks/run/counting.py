@@ -5,33 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data import FeatureSet, ImageSet
 from genaudit.data.audit import Finding
 from genaudit.data.audit.copies import duplicates, same_images
-from genaudit.data.audit.facts import SetFacts, described, facts_of
-from genaudit.data.copies import shared
 from genaudit.metrics.result import ROLES
-from genaudit.reports.report import ReportWarning, RoleImages
+from genaudit.reports.report import ReportWarning
 from genaudit.tasks.run.auditing import concerned_by
 from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import LIMIT_KEYS
-
-
-def role_images(role: Role, facts: SetFacts | None = None, train: Role | None = None) -> RoleImages:
-    """A role as a report shows it; `facts` are those of the audit, where there was one.
-
-    With `train`, how many of its images are exact copies of training images.
-    """
-    if isinstance(role, Moments):
-        return RoleImages(role.source, role.n or 0, role.digest)
-    made = RoleImages(role.source, len(role), role.digest, duplicates=role.duplicates, available=role.available)
-    if isinstance(train, (ImageSet, FeatureSet)) and train is not role:
-        made.in_train = shared(role.digests, train.digests)
-    if isinstance(role, ImageSet):
-        made.skipped = [(image.name, image.reason) for image in role.skipped]
-        made.converted, made.ignored = role.converted, role.ignored
-        made.audit = described(facts or facts_of(role))
-    return made
 
 
 def counting_findings(

@@ -77,14 +77,14 @@ def measure_fresh(
     lacking: dict[str, Measure] = {}
     for spec in specs:
         name, takes = spec.measure, spec.role_parameters
-        known = name in measurements.fresh or "train" in measurements.rows.get(name, {})
-        if known or not spec.of_features or not takes.get("reference") or "train" in takes or spec.real != "auto":
+        there = name in measurements.fresh or "train" in measurements.rows.get(name, {})
+        if there or not spec.of_features or not takes.get("reference") or "train" in takes or spec.real != "auto":
             continue
         lacking[name] = measures[name]
     if not lacking:
         return
-    some, needed = train.limited(len(generated), settings.seed), {name: {"train"} for name in lacking}
-    done = measure_roles({"train": some}, lacking, needed, store, settings.engine, ranks, progress)
+    sample, needed = train.limited(len(generated), settings.seed), {name: {"train"} for name in lacking}
+    done = measure_roles({"train": sample}, lacking, needed, store, settings.engine, ranks, progress)
     measurements.warnings += done.warnings
     for name in lacking:
         measurements.fresh[name] = (done.roles["train"], done.rows[name]["train"])
@@ -94,8 +94,8 @@ def measure_fresh(
 
 
 def _in_any(players: ImageSet | FeatureSet, others: list[Role]) -> np.ndarray:
-    found = np.zeros(len(players), bool)
+    mask = np.zeros(len(players), bool)
     for other in others:
         if isinstance(other, (ImageSet, FeatureSet)):
-            found |= shared_mask(players.digests, other.digests)
-    return found
+            mask |= shared_mask(players.digests, other.digests)
+    return mask

@@ -134,7 +134,7 @@ def why_not(spec: MetricSpec, roles: Mapping[str, Role]) -> str | None:
 
 def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> MetricEntry | str:
     """The metric's entry for the report, or the reason why there is none."""
-    given = GIVEN in measurements.rows
+    of_features = GIVEN in measurements.rows
     rows = rows_of(spec, measurements)
     arguments: dict[str, Any] = {}
     counts: dict[str, int] = {}
@@ -153,15 +153,15 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
             f"reference: {moments.source} holds moments of {len(moments.mu)} features, the generated images have "
             f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
         )
-    taken = parameters_of(spec.fn)
+    parameters = parameters_of(spec.fn)
     common = {"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device}
     already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
-    arguments |= {key: value for key, value in common.items() if key in taken and key not in already}
+    arguments |= {key: value for key, value in common.items() if key in parameters and key not in already}
     try:
         result = spec.fn(**arguments)
     except (Unavailable, ValueError) as reason:
         return str(reason)
-    return MetricEntry(spec.name, result, counts, GIVEN if given else spec.measure)
+    return MetricEntry(spec.name, result, counts, GIVEN if of_features else spec.measure)
 
 
 # Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
@@ -187,8 +187,8 @@ def unequal_counts(entries: Mapping[str, MetricEntry]) -> tuple[list[Finding], l
                 "values of the same two numbers."
             )
             warnings.append(ReportWarning("counts-differ", name, message))
-    found = [counts_differ({"generated": n, "reference": m}, names) for (n, m), names in concerned.items()]
-    return [finding for finding in found if finding is not None], warnings
+    findings = [counts_differ({"generated": n, "reference": m}, names) for (n, m), names in concerned.items()]
+    return [finding for finding in findings if finding is not None], warnings
 
 
 def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
@@ -198,9 +198,9 @@ def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
     if SOLE in spec.measures:
         return measurements.rows.get(spec.measures[SOLE], {})
     by_role: dict[str, Any] = {}
-    for own_name, measure in spec.measures.items():
+    for name_in_metric, measure in spec.measures.items():
         for role, rows in measurements.rows.get(measure, {}).items():
-            by_role.setdefault(role, {})[own_name] = rows
+            by_role.setdefault(role, {})[name_in_metric] = rows
     return by_role
 
 

@@ -93,16 +93,16 @@ def _measure_role(
             advance=lambda total: progress.bar(f"{label}, {role}", total, work=progress.plan.parts.get(role)),
         )
         if ranks.count > 1:
-            totals = ranks.totals([each.computed for each in measured])  # which waits for all
+            totals = ranks.totals([row_set.computed for row_set in measured])  # which waits for all
             # Reads what the others measured. Their damaged images are still missing: all ranks find the same ones here.
-            own, measured = measured, store.measure_all(images, every, engine)
-            for each, before, together in zip(measured, own, totals, strict=True):
-                each.computed += together
-                each.seconds += before.seconds
-        for place, (name, each) in enumerate(zip(measures, measured, strict=True)):
-            computed[place] += each.computed
-            done.uses[name].seconds += each.seconds
-            for torn in each.torn:
+            mine, measured = measured, store.measure_all(images, every, engine)
+            for row_set, before, together in zip(measured, mine, totals, strict=True):
+                row_set.computed += together
+                row_set.seconds += before.seconds
+        for place, (name, row_set) in enumerate(zip(measures, measured, strict=True)):
+            computed[place] += row_set.computed
+            done.uses[name].seconds += row_set.seconds
+            for torn in row_set.torn:
                 message = (
                     f"A shard of the row store was damaged and set aside; its images were measured again ({torn})."
                 )
@@ -111,11 +111,11 @@ def _measure_role(
             break
         images = images.without(measured[0].damaged)
     done.roles[role] = images
-    for name, new, each in zip(measures, computed, measured, strict=True):
-        assert each.rows is not None
+    for name, new, row_set in zip(measures, computed, measured, strict=True):
+        assert row_set.rows is not None
         done.uses[name].computed += new
         done.uses[name].reused += len(images) - new
-        done.rows.setdefault(name, {})[role] = each.rows
+        done.rows.setdefault(name, {})[role] = row_set.rows
 
 
 def _about(measure: Measure, precision: str) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def source_warnings(role: str, images: ImageSet) -> list[ReportWarning]:
     lost = {reason: count for reason, count in images.ignored.items() if is_loss(reason)}
     warnings = []
     if lost:
-        listed = "; ".join(f"{count:,}: {reason}" for reason, count in sorted(lost.items(), key=lambda each: -each[1]))
+        listed = "; ".join(f"{count:,}: {reason}" for reason, count in sorted(lost.items(), key=lambda item: -item[1]))
         message = f"{role}: {sum(lost.values()):,} that may be images are not used ({listed})."
         warnings.append(ReportWarning("images-ignored", None, message))
     if images.turned:

@@ -40,8 +40,8 @@ def in_default() -> list[str]:
     from omegaconf import OmegaConf
 
     defaults: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "evaluate.yaml"))
-    listed = next(each["metric"] for each in defaults["defaults"] if isinstance(each, dict) and "metric" in each)
-    return [str(each) for each in listed]
+    listed = next(entry["metric"] for entry in defaults["defaults"] if isinstance(entry, dict) and "metric" in entry)
+    return [str(entry) for entry in listed]
 
 
 def metrics_table(options: Sequence[Option], default: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -76,24 +76,24 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     from genaudit.tasks.run.judging import make_spec
     from genaudit.tasks.run.result_names import value_names
 
-    known = {own: (metric, node) for own, metric, node in _each(options)}
+    metrics = {yaml_name: (metric, node) for yaml_name, metric, node in _each(options)}
     values: dict[str, str] = {}
-    for own, (metric, node) in known.items():
+    for yaml_name, (metric, node) in metrics.items():
         for value in value_names(make_spec(metric, node, {}, False).fn, metric) or {}:
-            values.setdefault(value, own)
-    if name not in known and name not in values:
-        close = difflib.get_close_matches(name, list(dict.fromkeys([*known, *values])), n=2)
+            values.setdefault(value, yaml_name)
+    if name not in metrics and name not in values:
+        close = difflib.get_close_matches(name, list(dict.fromkeys([*metrics, *values])), n=2)
         hint = f"did you mean {' or '.join(close)}?" if close else "`genaudit list metrics` shows all"
         raise UserError(f"there is no metric {name!r}: {hint}")
-    own = name if name in known else values[name]
-    metric, node = known[own]
+    yaml_name = name if name in metrics else values[name]
+    metric, node = metrics[yaml_name]
     spec = make_spec(metric, node, {}, False)
     result = result_class(spec.fn)
-    lines = [own if own == name else f"{name} is a value of {own}", ""]
+    lines = [yaml_name if yaml_name == name else f"{name} is a value of {yaml_name}", ""]
     lines += [*textwrap.wrap(_explanation(metric, node) or _first_line(spec.fn), 100), ""]
-    asked = [QUESTIONS[each] for each in questions_of(node) if each in QUESTIONS]
+    asked = [QUESTIONS[question] for question in questions_of(node) if question in QUESTIONS]
     lines += _field("answers", " ".join(asked))
-    lines += _field("in the default set", "yes" if own in default else f"no: metric=[{own}] asks for it")
+    lines += _field("in the default set", "yes" if yaml_name in default else f"no: metric=[{yaml_name}] asks for it")
     lines += _field("needs", _needs(metric, node) or "generated images only")
     lines += _field("measures", _measure(node))
     lines += _field("cost per image", cost_of(node))
@@ -169,8 +169,8 @@ def _values(metric: str, node: Any) -> str:
     from genaudit.tasks.run.judging import make_spec
     from genaudit.tasks.run.result_names import value_names
 
-    given = value_names(make_spec(metric, node, {}, False).fn, metric) or {}
-    return " ".join(f"{value}{ARROWS.get(better, '')}" for value, better in given.items())
+    directions = value_names(make_spec(metric, node, {}, False).fn, metric) or {}
+    return " ".join(f"{value}{ARROWS.get(better, '')}" for value, better in directions.items())
 
 
 def _measure(node: Any) -> str:
@@ -194,8 +194,8 @@ def _settings(function: Any, node: Any) -> dict[str, Any]:
         for key, parameter in inspect.signature(function).parameters.items()
         if key not in shared and parameter.default is not inspect.Parameter.empty
     }
-    given = node.fn if hasattr(node.fn, "items") else {}
-    return settings | {str(key): value for key, value in given.items() if not str(key).startswith("_")}
+    of_yaml = node.fn if hasattr(node.fn, "items") else {}
+    return settings | {str(key): value for key, value in of_yaml.items() if not str(key).startswith("_")}
 
 
 def _written(value: Any) -> str:

@@ -50,27 +50,27 @@ class WorkPlan:
 
     def of_roles(self) -> dict[str, float]:
         """Passes of a network over an image, by role: a role's images are measured by all measures at once."""
-        found: dict[str, float] = {}
+        by_role: dict[str, float] = {}
         for part in self.parts:
-            found[part.role] = found.get(part.role, 0.0) + part.lacking * part.passes
-        return found
+            by_role[part.role] = by_role.get(part.role, 0.0) + part.lacking * part.passes
+        return by_role
 
     def lines(self) -> list[str]:
         """A line for each measure that some images lack; none where all rows are in the store."""
-        found = []
+        lines = []
         for measure in dict.fromkeys(part.measure for part in self.parts):
             parts = [part for part in self.parts if part.measure == measure]
             if not any(part.lacking for part in parts):
                 continue
-            each = parts[0].passes
-            work = "" if each == 1 else f", about {each:,.0f} passes of the network an image"
+            passes = parts[0].passes
+            work = "" if passes == 1 else f", about {passes:,.0f} passes of the network an image"
             listed = ", ".join(
                 f"{part.count:,} {part.role}"
                 + (f" ({stored:,} in the store)" if (stored := part.count - part.lacking) else "")
                 for part in parts
             )
-            found.append(f"measures {measure} of {listed} images{work}")
-        return found
+            lines.append(f"measures {measure} of {listed} images{work}")
+        return lines
 
 
 def passes_of(measure: Measure) -> float:

@@ -70,18 +70,18 @@ class NamedRecipe:
 
 def _sources(module: str) -> list[str]:
     """Source of a recipe's module and of all of `genaudit_papers` that it imports, but what only prints results."""
-    found = {module: inspect.getsource(sys.modules[module])}
+    sources = {module: inspect.getsource(sys.modules[module])}
     waiting = [module]
     while waiting:
-        for node in ast.walk(ast.parse(found[waiting.pop()])):
+        for node in ast.walk(ast.parse(sources[waiting.pop()])):
             if not isinstance(node, ast.ImportFrom) or node.module is None or not node.module.startswith(PAPERS):
                 continue
             for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
                 file = _file(name)
-                if name not in found and file.is_file():
-                    found[name] = file.read_text(encoding="utf-8")
+                if name not in sources and file.is_file():
+                    sources[name] = file.read_text(encoding="utf-8")
                     waiting.append(name)
-    return [found[name] for name in sorted(found) if name not in PRINTING]
+    return [sources[name] for name in sorted(sources) if name not in PRINTING]
 
 
 def names() -> list[str]:
@@ -120,11 +120,11 @@ def _plain(name: str) -> dict[str, Any] | None:
     """A YAML of ours merged with those of its defaults list, each in its package; None where Hydra must do it."""
     if not (config_folder() / f"{name}.yaml").is_file():
         return None
-    own = dict(_loaded(name))
+    yaml = dict(_loaded(name))
     node: dict[str, Any] = {}
-    for entry in own.pop("defaults", ["_self_"]):
+    for entry in yaml.pop("defaults", ["_self_"]):
         if entry == "_self_":
-            node = _merged(node, own)
+            node = _merged(node, yaml)
             continue
         key, option = next(iter(entry.items()))
         group, _, package = str(key).partition("@")

@@ -1,9 +1,12 @@
-"""The images that play the roles: generated, reference, train, and anomalies (out-of-distribution images)."""
+"""The images that play the roles: generated, reference, train, and anomalies (out-of-distribution images).
+
+They are opened here, and described here for reports.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +14,14 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from genaudit.data import FeatureSet, ImageSet, Moments, open_images
+from genaudit.data import FeatureSet, ImageSet, Moments, Skipped, open_images
+from genaudit.data.audit.facts import SetFacts, described, facts_of
+from genaudit.data.copies import duplicates, shared
+from genaudit.data.digest import set_digest
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES
+from genaudit.reports.report import RoleImages
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.references import meant
@@ -106,6 +113,32 @@ def open_role(role: str, source: Any, settings: Settings) -> Role:
         key = LIMIT_KEYS[role]
         raise UserError(f"{key}={settings.limits[role]}: {opened.source} holds mean and covariance of all its images")
     return opened
+
+
+def role_images(role: Role, facts: SetFacts | None = None, train: Role | None = None) -> RoleImages:
+    """A role as a report shows it; `facts` are those of the audit, where there was one.
+
+    With `train`, how many of its images are exact copies of training images.
+    """
+    if isinstance(role, Moments):
+        return RoleImages(role.source, role.n or 0, role.digest)
+    images = counted_images(role.source, role.digests, available=role.available)
+    if isinstance(train, (ImageSet, FeatureSet)) and train is not role:
+        images.in_train = shared(role.digests, train.digests)
+    if isinstance(role, ImageSet):
+        images.skipped, images.converted, images.ignored = reasons(role.skipped), role.converted, role.ignored
+        images.audit = described(facts or facts_of(role))
+    return images
+
+
+def counted_images(source: str, digests: np.ndarray, **more: Any) -> RoleImages:
+    """Images by their digests (N, 16): how many they are, the set's digest and its copies; `more` as in RoleImages."""
+    return RoleImages(source, len(digests), set_digest(digests), duplicates=duplicates(digests), **more)
+
+
+def reasons(skipped: Iterable[Skipped]) -> list[tuple[str, str]]:
+    """Names of images that were left out, with the reason of each."""
+    return [(image.name, image.reason) for image in skipped]
 
 
 @dataclass(frozen=True)

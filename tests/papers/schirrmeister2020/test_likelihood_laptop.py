@@ -60,10 +60,10 @@ def _context(folder: Path, root: Path, *, stop: str | None = None) -> tuple[Cont
 
 
 def test_a_run_that_was_cut_off_ends_with_the_numbers_of_one_that_was_not(root: Path, tmp_path: Path) -> None:
-    recipe = LikelihoodLaptop(**TOY)
+    recipe = LikelihoodLaptop(**{**TOY, "seeds": 1})  # that seeds resume one by one is tested of Table S1
     whole = recipe.run(_context(tmp_path / "whole", root)[0])
     with pytest.raises(Stopped):
-        recipe.run(_context(tmp_path / "cut", root, stop="seed 1: images")[0])
+        recipe.run(_context(tmp_path / "cut", root, stop="seed 0: images")[0])
     context, _ = _context(tmp_path / "cut", root)
     resumed = recipe.run(context)
     assert [cell for cell in resumed.cells if cell.unit != "min"] == [
