@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     images = _images(given.images, given.count or (8 if given.what == "check" else 512))
     print(f"{device} ({_name(device)}), {len(images)} images, torch {torch.__version__}")
     if given.what == "precision":
-        show_precision(images, device, compiled=given.compile or device.startswith("cuda"))
+        if len(images) < 4:
+            parser.error(f"precision needs 4 images or more, for a distance between their halves, got {len(images)}")
+        compiled = given.compile or device.startswith("cuda")
+        show_precision(images, device, compiled=compiled, speed=not given.no_speed)
         return 0
     apart = check(cases(images, device), device)
     if not given.no_speed:
@@ -148,7 +151,12 @@ def _batches_per_second(some: Callable[[int], None]) -> float:
 # ------------------------------------------------------------------ lower precision, torch.compile
 
 
-def show_precision(images: list[np.ndarray], device: str, *, compiled: bool) -> None:
+PRECISION = """  EfficientNet-Lite0 in each precision, by each engine, against float32 by PyTorch (the first line):
+  - features: how far those of an image are away, relative to their length; median and largest over the images;
+  - FD: the Frechet distance between the halves of the images; away: of that of float32, relative to it."""
+
+
+def show_precision(images: list[np.ndarray], device: str, *, compiled: bool, speed: bool = True) -> None:
     """The error of features and of the FD between two halves of the images, against float32, and the speed."""
     from genaudit.metrics.frechet import frechet_distance
 
@@ -160,7 +168,9 @@ def show_precision(images: list[np.ndarray], device: str, *, compiled: bool) -> 
     kinds += [(precision, "torch.compile") for precision in ("float32", "bfloat16")] if compiled else []
     kinds += [("float32", "openvino")] if device == "cpu" and _installed("openvino") else []
     exact = None
-    print(f"  {'':<24} {'features: median':>17} {'largest':>9} {'FD of halves':>14} {'error':>9} {'images/s':>9}")
+    print(PRECISION)
+    head = f"  {'':<24} {'features, median':>17} {'largest':>9} {'FD of halves':>14} {'FD away':>9}"
+    print(f"{head} {'images/s':>9}" if speed else head)
     for precision, engine in kinds:
         measure = Embedding(model)
         measure.engine = engine
@@ -169,12 +179,9 @@ def show_precision(images: list[np.ndarray], device: str, *, compiled: bool) -> 
         errors = np.linalg.norm(rows - exact, axis=1) / np.linalg.norm(exact, axis=1)
         distance = frechet_distance(rows[:half], rows[half:])
         error = abs(distance / frechet_distance(exact[:half], exact[half:]) - 1)
-        speed = images_per_second(measure, device, precision)
-        print(
-            f"  {precision + ', ' + engine:<24} {np.median(errors):>17.1e} {errors.max():>9.1e} {distance:>14.6g} "
-            f"{error:>9.1e} {speed:>9.1f}",
-            flush=True,
-        )
+        line = f"  {precision + ', ' + engine:<24} {np.median(errors):>17.1e} {errors.max():>9.1e} {distance:>14.6g}"
+        line += f" {error:>9.1e}"
+        print(f"{line} {images_per_second(measure, device, precision):>9.1f}" if speed else line, flush=True)
 
 
 def _rows(measure: Any, prepared: np.ndarray, device: str, precision: str) -> np.ndarray:

@@ -190,6 +190,7 @@ METRICS: dict[str, Callable[[Rows], Any]] = {
     "swd": _features("swd", directions=100),
     "mind": _features("mind", directions=100),
     "prdc": _features("prdc"),
+    "cdc": _features("cdc"),
     "realism": _features("realism"),
     "rarity": _features("rarity"),
     "vendi": _features("vendi"),

@@ -98,8 +98,7 @@ def compare(arguments: argparse.Namespace, table: str, index: int) -> dict[str, 
             "theirs": value,
             "ours": sides["ours"]["values"][name],
             "difference": peers.relative_difference(value, sides["ours"]["values"][name]),
-            "allowed": comparison.allowed,
-            "why": comparison.why,
+            **allowed(comparison, name, sides["ours"]["values"]),
         }
         for name, value in sides["theirs"]["values"].items()
     }
@@ -113,6 +112,14 @@ def compare(arguments: argparse.Namespace, table: str, index: int) -> dict[str, 
         "within": all(each["difference"] <= each["allowed"] for each in numbers.values()),
         **{f"{what}_{side}": sides[side][what] for side in sides for what in ("seconds", "mebibytes")},
     }
+
+
+def allowed(comparison: peers.Comparison, name: str, ours: dict[str, float]) -> dict[str, Any]:
+    """The relative difference that a value may have, and why."""
+    if name == "kd" and comparison.network:
+        share = peers_whole.FLOAT32_KERNELS * ours[peers_whole.MEANS] / abs(ours[name])
+        return {"allowed": comparison.allowed + share, "why": peers_whole.CANCELS}
+    return {"allowed": comparison.allowed, "why": comparison.why}
 
 
 def in_a_process(arguments: argparse.Namespace, table: str, index: int, side: str) -> dict[str, Any]:

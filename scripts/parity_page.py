@@ -18,9 +18,10 @@ ROWS = """## Equal features: {rows:,} rows of {dimensions} a role
 
 WHOLE = """## Equal images and weights: {images:,} images of {size} pixels a role
 
-FID's Inception with random weights, drawn once; genaudit runs with `feature_model=fid_inception` and the peer's
-`feature_model.preprocessing`. With no more images than features the covariances are singular: see below for what that
-does to peers. genaudit's own preprocessing filters as clean-fid does, but rounds to whole levels: its FIDs differ from
+FID's Inception with random weights, drawn once; genaudit runs with the peer's preset (`preset=torch_fidelity`,
+`pytorch_fid`, `clean_fid`; for torchmetrics `feature_model.preprocessing=torchmetrics`). With no more images than
+features the covariances are singular: see below for what that does to peers.
+genaudit's own preprocessing filters as clean-fid does, but rounds to whole levels: its FIDs differ from
 all of them.
 
 """
@@ -35,6 +36,11 @@ Each is a minimal example whose right value is known; `scripts/peer_defects.py` 
 
 CHOICES = """## Deviations that are choices, and limits
 
+- Presets without a row: the code of `adm` (a TensorFlow script), `edm2`, `dgm_eval`, `dinov2`, `cmmd` and `fdr6` is in
+  no package that could be installed here. `tests/test_presets.py`, `tests/backbones` and
+  `tests/tasks/test_reference_files.py` hold networks, resizes, settings and the row of ADM's tables against arithmetic
+  of the authors' definitions; what is done otherwise by design
+  stands in [metrics.md](metrics.md#presets-other-tools-and-papers-numbers).
 - Resizing. pytorch-fid and torch-fidelity take the four nearest pixels, so that images larger than 299 pixels alias;
   clean-fid filters with a cubic, torchmetrics with a triangle (Parmar et al. 2022), so that torchmetrics' FID is not
   torch-fidelity's although it runs its network. `feature_model.preprocessing` takes any of them.
@@ -73,28 +79,28 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _table(document: dict[str, Any], table: str) -> str:
-    text = "| metric | peer | value | peer's | genaudit's | difference | allowed | seconds | memory (MiB) |\n"
-    text += "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |\n"
+    """Two lines a cell where both sides have a number: narrow enough for a page."""
+    text = "| metric, peer | value | peer's, genaudit's | difference | allowed | seconds | MiB |\n"
+    text += "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
     reasons: list[str] = []
     for entry in document["comparisons"]:
         if entry["table"] != table:
             continue
-        heads = [
-            entry["metric"] + (f" ({entry['knows']})" if entry["knows"] else ""),
-            f"{entry['peer']} {entry['version']}",
-        ]
+        metric = entry["metric"] + (f" ({entry['knows']})" if entry["knows"] else "")
+        head = f"{metric}<br>{entry['peer']} {entry['version']}"
         costs = [_pair(entry, "seconds", ".2f"), _pair(entry, "mebibytes", ".0f")]
         for name, each in entry["values"].items():
             reason = f"{each['allowed']:.0e}: {each['why']}"
             reasons += [] if reason in reasons else [reason]
             beyond = "" if each["difference"] <= each["allowed"] else " **beyond**"
-            numbers = [f"{each['theirs']:.10g}", f"{each['ours']:.10g}", f"{each['difference']:.1e}{beyond}"]
-            allowed = f"{each['allowed']:.0e}"
-            text += f"| {' | '.join([*heads, name, *numbers, allowed, *costs])} |\n"
-            heads, costs = ["", ""], ["", ""]
-    return f"{text}\nAllowed: {'; '.join(reasons)}. Seconds and memory: the peer's / genaudit's.\n"
+            numbers = [f"{each['theirs']:.10g}<br>{each['ours']:.10g}", f"{each['difference']:.1e}{beyond}"]
+            numbers.append(f"{each['allowed']:.0e}")
+            text += f"| {' | '.join([head, name, *numbers, *costs])} |\n"
+            head, costs = "", ["", ""]
+    listed = "\n".join(f"- {reason}" for reason in reasons)
+    return f"{text}\nSeconds and memory: the peer's, then genaudit's. Allowed:\n\n{listed}\n"
 
 
 def _pair(entry: dict[str, Any], what: str, form: str) -> str:
     costs = [entry[f"{what}_{side}"] for side in ("theirs", "ours")]
-    return " / ".join("–" if cost is None else f"{cost:{form}}" for cost in costs)
+    return "<br>".join("–" if cost is None else f"{cost:{form}}" for cost in costs)

@@ -19,6 +19,11 @@ from peers import Comparison, quiet
 
 NETWORK = 1e-4
 THROUGH = "float32 network: batch normalisation folded, other kernels and orders of summation"
+# KD is what is left of three means of kernels that nearly cancel. torch-fidelity and clean-fid form kernels and means
+# in float32, genaudit in float64: a mean is known to 8 roundings of itself there (the product of 2,048 terms, the cube,
+# pairwise sums), however small the distance. So a part of the means is allowed beside that of the network.
+FLOAT32_KERNELS = 8 * 2.0**-24
+CANCELS = f"{THROUGH}; and 8 roundings in float32 of the kernels' means, which nearly cancel in KD"
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,11 @@ class Pictures:
     @property
     def reference(self) -> str:
         return str(self.folder / "reference")
+
+    @property
+    def splits(self) -> int:
+        """Of the Inception Score: the ten of the tools and of their presets, where there are two images for each."""
+        return 10 if len(os.listdir(self.generated)) >= 20 else 1
 
     @property
     def weights(self) -> Path:
@@ -101,7 +111,8 @@ def random_inception(path: Path, seed: int = 0) -> None:
 PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
 
 
-NAMES = ("fd", "kd", "precision", "recall")
+MEANS = "kernel means"  # of genaudit's side, for what KD's difference is allowed to be; compared with nothing
+NAMES = ("inception_score", "fd", "kd", "precision", "recall")
 
 
 def genaudit_keys(pictures: Pictures, preprocessing: str) -> dict[str, Any]:
@@ -125,9 +136,13 @@ def _evaluate(preprocessing: str, metrics: list[str], engine: str = "torch") -> 
             keys = genaudit_keys(pictures, preprocessing) | {"store": store, "device": "cpu", "progress": False}
             keys |= {"engine": engine}
             keys |= {"metric.prdc.fn.k": 3} if "prdc" in metrics else {}
+            keys |= {"metric.is.fn.splits": pictures.splits} if "is" in metrics else {}
             report = genaudit.evaluate(pictures.generated, pictures.reference, metrics=metrics, **keys)
-        values = {name: each.value for entry in report.metrics.values() for name, each in entry.values.items()}
-        return {name: values[name] for name in NAMES if name in values}
+            values = {name: each.value for entry in report.metrics.values() for name, each in entry.values.items()}
+            found = {name: values[name] for name in NAMES if name in values}
+            if "kd" in found:
+                found[MEANS] = kernel_means(pictures, preprocessing, Path(store), engine)
+        return found
 
     return run
 
@@ -139,6 +154,8 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
         input1=pictures.generated,
         input2=pictures.reference,
         cuda=False,
+        isc=True,
+        isc_splits=pictures.splits,
         fid=True,
         kid=True,
         prc=True,
@@ -152,6 +169,7 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
         verbose=False,
     )
     names = {
+        "inception_score": "inception_score_mean",
         "fd": "frechet_inception_distance",
         "kd": "kernel_inception_distance_mean",
         "precision": "precision",
@@ -194,12 +212,13 @@ def clean_fid_network(pictures: Pictures) -> Any:
 
 def _whole_clean_fid(pictures: Pictures) -> dict[str, float]:
     import torch
-    from cleanfid.fid import fid_from_feats, get_folder_features
+    from cleanfid.fid import fid_from_feats, get_folder_features, kernel_distance
 
     network = clean_fid_network(pictures)
     keys = {"model": network, "num_workers": 0, "batch_size": 32, "device": torch.device("cpu"), "verbose": False}
     rows = [get_folder_features(folder, mode="clean", **keys) for folder in (pictures.generated, pictures.reference)]
-    return {"fd": float(quiet(fid_from_feats, *rows))}
+    fd, kd = quiet(fid_from_feats, *rows), kernel_distance(*rows, num_subsets=1, max_subset_size=len(rows[0]))
+    return {"fd": float(fd), "kd": float(kd)}
 
 
 def _whole_torchmetrics(pictures: Pictures) -> dict[str, float]:
@@ -261,17 +280,29 @@ def _features_clean_fid(pictures: Pictures) -> np.ndarray:
     return rows
 
 
-def own_features(pictures: Pictures, preprocessing: str, store: Path) -> np.ndarray:
-    """genaudit's rows (N, 2048) of the generated images."""
+def kernel_means(pictures: Pictures, preprocessing: str, store: Path, engine: str) -> float:
+    """The sum of the means of kernels that KD adds and subtracts, of rows that the store holds."""
+    folders = (pictures.generated, pictures.reference)
+    x, y = (own_features(pictures, preprocessing, store, folder, engine) for folder in folders)
+    means = [((a.astype(np.float64) @ b.T / a.shape[1] + 1) ** 3).mean() for a, b in ((x, x), (y, y), (x, y))]
+    return float(means[0] + means[1] + 2 * means[2])
+
+
+def own_features(
+    pictures: Pictures, preprocessing: str, store: Path, folder: str = "", engine: str = "torch"
+) -> np.ndarray:
+    """genaudit's rows (N, 2048) of the generated images, or of another folder's."""
     from genaudit.backbones.fid_inception import FidInception
     from genaudit.data import ImageSet, open_images
     from genaudit.measures.embedding import Embedding
     from genaudit.store import Engine, Store
 
-    images = open_images(pictures.generated)
+    images = open_images(folder or pictures.generated)
     assert isinstance(images, ImageSet)
     model = FidInception(preprocessing=preprocessing, checkpoint=str(pictures.weights))
-    return np.asarray(Store(store).measure(images, Embedding(model), Engine()).rows)
+    measure = Embedding(model)
+    measure.engine = engine
+    return np.asarray(Store(store).measure(images, measure, Engine()).rows)
 
 
 def _features_torchmetrics(pictures: Pictures) -> np.ndarray:
@@ -293,16 +324,14 @@ FEATURES = {
 }
 WHOLE = (
     Comparison(
-        "FID, KID, PR of folders",
+        "IS, FID, KID, PR of folders",
         "torch-fidelity",
         "torch-fidelity",
         _whole_torch_fidelity,
-        _evaluate("torch-fidelity", ["fd", "kd", "prdc"]),
+        _evaluate("torch-fidelity", ["is", "fd", "kd", "prdc"]),
         NETWORK,
         THROUGH,
         network=True,
-        # KD is what is left of terms that nearly cancel, which the peer sums in float32: kernels of about 3, with 2^-24
-        # of themselves in rounding each, over a distance of about 5e-3, make 4e-5
     ),
     Comparison(
         "FID of folders",
@@ -315,11 +344,11 @@ WHOLE = (
         network=True,
     ),
     Comparison(
-        "FID of folders",
+        "FID, KID of folders",
         "clean-fid",
         "clean-fid",
         _whole_clean_fid,
-        _evaluate("clean-fid", ["fd"]),
+        _evaluate("clean-fid", ["fd", "kd"]),
         NETWORK,
         THROUGH,
         network=True,
@@ -342,7 +371,7 @@ if importlib.util.find_spec("openvino"):
             "torch-fidelity",
             "torch-fidelity",
             _whole_torch_fidelity,
-            _evaluate("torch-fidelity", ["fd", "kd", "prdc"], "openvino"),
+            _evaluate("torch-fidelity", ["is", "fd", "kd", "prdc"], "openvino"),
             NETWORK,
             THROUGH,
             network=True,

@@ -28,6 +28,39 @@ def test_cpu_against_cpu_is_within_what_is_allowed(capsys: pytest.CaptureFixture
     assert "BEYOND" not in said
 
 
+def test_precision_is_compared_with_float32_of_pytorch_and_its_cost_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_device = _script("check_device")
+    monkeypatch.setattr(check_device, "SECONDS", 0.0)
+    assert check_device.main(["precision", "--device", "cpu", "--count", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "against float32 by PyTorch (the first line)" in said
+    lines = [line.rsplit(maxsplit=5) for line in said.splitlines() if line.strip().startswith(("float", "bfloat"))]
+    found = {kind.strip(): [float(each) for each in numbers] for kind, *numbers in lines}
+    exact, half, brain = (found[f"{precision}, torch"] for precision in ("float32", "float16", "bfloat16"))
+    assert exact[:2] == [0, 0]
+    assert exact[3] == 0
+    # 10 and 7 bits of mantissa: 5e-4 and 4e-3 a rounding, of which a network has some fifty
+    assert 1e-5 < half[0] < 2e-2
+    assert 1e-4 < brain[0] < 2e-1
+    assert half[0] < brain[0]
+    for numbers in (half, brain):
+        assert numbers[0] <= numbers[1]
+        assert numbers[2] == pytest.approx(exact[2] * (1 + numbers[3]), rel=0.1) or numbers[2] < exact[2]
+        assert numbers[3] > 0
+    assert all(each[4] > 0 for each in found.values())
+    if "float32, openvino" in found:
+        assert 0 < found["float32, openvino"][1] < 5e-5
+
+
+def test_without_speed_none_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    check_device = _script("check_device")
+    monkeypatch.setattr(check_device, "images_per_second", None)
+    check_device.main(["precision", "--device", "cpu", "--count", "4", "--no-speed"])
+    assert "images/s" not in capsys.readouterr().out
+
+
 def test_a_device_that_computes_something_else_is_found_out(capsys: pytest.CaptureFixture[str]) -> None:
     check_device = _script("check_device")
     case = _script("device_cases").Case

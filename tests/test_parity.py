@@ -117,7 +117,7 @@ def test_the_page_holds_every_number() -> None:
         "defects": [{"shown": "Wrong.", "how": "So.", "right": 1.0, "theirs": {"peer": 2.0}, "ours": 1.0}],
     }
     text = parity_page.page(document)
-    assert "| FD | peer 1.2 | fd | 1.5 | 1.5000001 | 6.7e-08 | 1e-06 | 2.00 / 1.00 | 30 / 20 |" in text
+    assert "| FD<br>peer 1.2 | fd | 1.5<br>1.5000001 | 6.7e-08 | 1e-06 | 2.00<br>1.00 | 30<br>20 |" in text
     assert "5.0e-01 **beyond**" in text
     assert text.count("1e-06: because") == 1
     assert "| Wrong. So. | 1 | peer 2 | 1 |" in text

@@ -20,21 +20,22 @@ from genaudit.tasks.run.presets import preset_warnings
 
 FILES = {path.stem: path for path in (config_folder() / "preset").glob("*.yaml")}
 TF1 = RecipeOfTool(299, "torch-fidelity")  # TensorFlow 1's resize
+EDM2 = ("vit_large_patch14_dinov2.lvd142m", RecipeOfTool(224, "edm2"))
 DINO = ("vit_large_patch14_dinov2.lvd142m", ResizeRecipe(224))
 CLIP = ("vit_large_patch14_clip_quickgelu_336.openai", ResizeRecipe(336, fit="cut"))
 # FD of ImageNet's validation images, Yang et al. 2026
 PUBLISHED = {
-    **{"fid_inception": 1.68, "convnextv2_b": 56.87, "dinov2_l14": 14.19},
-    **{"mae_vit_l16": 0.04, "siglip2_so400m": 0.60, "clip_vit_l14": 5.60},
+    **{"fid_inception": 1.68, "fdr_convnextv2_b": 56.87, "fdr_dinov2_l14": 14.19},
+    **{"fdr_mae_l16": 0.04, "fdr_siglip2_so400m": 0.60, "fdr_clip_l14": 5.60},
 }
 # written from the authors' code: networks with their preprocessing, metrics, settings that are not genaudit's defaults
 AUTHORS: dict[str, tuple[list[tuple[str, Any]], list[str], dict[str, Any]]] = {
     "adm": (
         [("fid_inception", TF1)],
         ["is", "fd", "sfd", "prdc"],
-        {"prdc.k": 3, "is.shuffle_seed": None, "is.splits": 10},
+        {"prdc.k": 3, "is.shuffle_seed": None, "is.splits": None, "is.split_size": 5000},
     ),
-    "edm2": ([("fid_inception", TF1), DINO], ["fd@fid_inception", "fd@dinov2_l14"], {}),
+    "edm2": ([("fid_inception", TF1), EDM2], ["fd@fid_inception", "fd@dinov2_l14"], {}),
     "pytorch_fid": ([("fid_inception", RecipeOfTool(299, "pytorch-fid"))], ["fd"], {}),
     "torch_fidelity": ([("fid_inception", TF1)], ["is", "fd", "kd"], {"is.splits": 10, "is.shuffle_seed": 2020}),
     "clean_fid": ([("fid_inception", RecipeOfTool(299, "clean-fid"))], ["fd", "kd"], {}),
@@ -44,11 +45,11 @@ AUTHORS: dict[str, tuple[list[tuple[str, Any]], list[str], dict[str, Any]]] = {
     "fdr6": (
         [
             ("fid_inception", TF1),
-            ("convnextv2_base.fcmae_ft_in22k_in1k", ResizeRecipe(224)),
-            DINO,
-            ("vit_large_patch16_224.mae", ResizeRecipe(224)),
-            ("vit_so400m_patch16_siglip_256.v2_webli", ResizeRecipe(256)),
-            ("vit_large_patch14_clip_quickgelu_224.openai", ResizeRecipe(224)),
+            ("convnextv2_base.fcmae_ft_in22k_in1k", RecipeOfTool(224, "edm2")),
+            ("vit_large_patch14_dinov2.lvd142m", RecipeOfTool(256, "edm2")),
+            ("vit_large_patch16_224.mae", RecipeOfTool(224, "edm2")),
+            ("vit_so400m_patch16_siglip_256.v2_webli", RecipeOfTool(224, "edm2")),
+            ("vit_large_patch14_clip_224.openai", RecipeOfTool(256, "edm2")),
         ],
         [*(f"fd@{name}" for name in PUBLISHED), "fdr"],
         {"fdr.published": PUBLISHED},

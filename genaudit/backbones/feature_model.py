@@ -63,6 +63,8 @@ class FeatureModel:
         fit: "squash" resizes the whole image to the square, "crop" resizes the shorter side and cuts the centre,
             "cut" cuts the central square and resizes it.
         crop_pct: with "crop", the share of the central square's side that is kept.
+        preprocessing: "genaudit", or the resize of another tool ("clean-fid", "edm2", "pytorch-fid", "torch-fidelity",
+            "torchmetrics") in place of `interpolation`, `fit` and `crop_pct`.
         checkpoint: a local weight file (safetensors, or a torch file of tensors) in place of the usual weights.
         offline: never ask the network for weights.
         as_validated: whether the authors of the anomaly score validated it on this model (Hwang et al. 2024).
@@ -78,6 +80,7 @@ class FeatureModel:
         interpolation: str = "bicubic",
         fit: Fit = "squash",
         crop_pct: Share = 1.0,
+        preprocessing: str = "genaudit",
         checkpoint: str | None = None,
         offline: bool = False,
         as_validated: bool = False,
@@ -88,6 +91,11 @@ class FeatureModel:
         except ValueError as error:
             raise UserError(f"feature_model {name}: {error}") from None
         self.recipe: ResizeRecipe | RecipeOfTool = default
+        if preprocessing != "genaudit":
+            try:
+                self.recipe = RecipeOfTool(int(size), preprocessing)  # type: ignore[arg-type]
+            except ValueError as error:
+                raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
         self.mean = tuple(float(v) for v in mean)
         self.std = tuple(float(v) for v in std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:

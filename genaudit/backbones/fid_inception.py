@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import FeatureModel, Output, Weights
-from genaudit.data.resize import Fit, RecipeOfTool
+from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.torch_state import seeded
 
@@ -68,14 +68,10 @@ class FidInception(FeatureModel):
             std=(middle,) * 3,
             interpolation=interpolation,
             fit=fit,
+            preprocessing=preprocessing,
             checkpoint=checkpoint,
             offline=offline,
         )
-        if preprocessing != "genaudit":
-            try:
-                self.recipe = RecipeOfTool(299, preprocessing)  # type: ignore[arg-type]
-            except ValueError as error:
-                raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
 
     def find_weights(self) -> str | None:
         if not self.pretrained:

@@ -39,6 +39,20 @@ def pooled_stage(network: nn.Module, stage: int) -> nn.Module:
     return nn.Sequential(stem, norm, *list(blocks.children())[:stage], _Mean())
 
 
+class MapAverage(nn.Module):
+    """The last map of a convolutional timm network, averaged over positions without the head's norm: (N, C)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.network.forward_features(x)  # type: ignore[operator]
+        if maps.ndim != 4:
+            raise UserError("feature_model.pooling=map is for convolutional networks; this one gives tokens")
+        return maps.mean((2, 3))
+
+
 class _Intermediate(nn.Module):
     """A timm network up to one of its stages."""
 

@@ -37,7 +37,12 @@ class TimmModel(FeatureModel):
             projection. timm keeps the projection where a classifier would stand.
         position_embedding: how position embeddings of another image size are resampled: "timm" (bicubic, antialiased,
             on the given grid), as DINOv2's models with registers do, or "dinov2", as those without do.
-        size, mean, std, interpolation, fit, crop_pct, checkpoint, offline, as_validated: see `FeatureModel`.
+        pooling: "head" as the network's head pools, with the norm that stands there, or "map": the average of its last
+            feature map, without that norm.
+        other_activation: take GELU for weights that were trained with QuickGELU, as those do who load them by a name
+            that means GELU. Without it such a name is refused.
+        size, mean, std, interpolation, fit, crop_pct, preprocessing, checkpoint, offline, as_validated: see
+            `FeatureModel`.
 
     Raises:
         UserError: timm knows no such model, or the weights were trained with another activation.
@@ -53,11 +58,14 @@ class TimmModel(FeatureModel):
         interpolation: str | None = None,
         fit: Fit = "squash",
         crop_pct: Share = 1.0,
+        preprocessing: str = "genaudit",
         pretrained: bool = True,
         weight_seed: int = 0,
         kwargs: Mapping[str, Any] | None = None,
         projection: bool = False,
         position_embedding: Literal["timm", "dinov2"] = "timm",
+        pooling: Literal["head", "map"] = "head",
+        other_activation: bool = False,
         checkpoint: str | None = None,
         offline: bool = False,
         as_validated: bool = False,
@@ -67,12 +75,15 @@ class TimmModel(FeatureModel):
         self.weight_seed = int(weight_seed)
         self.kwargs = dict(kwargs or {})
         self.projection, self.position_embedding = bool(projection), str(position_embedding)
-        if self.pretrained:
+        self.pooling = str(pooling)
+        if self.pretrained and not other_activation:
             _refuse_other_activation(name)
         if self.projection and not (_is_clip(name) and self.pretrained):
             raise UserError(f"feature_model.projection=true is for CLIP models with their weights, not for {name}")
         if self.position_embedding not in ("timm", "dinov2"):
             raise UserError(f"feature_model.position_embedding must be timm or dinov2, got {position_embedding}")
+        if self.pooling not in ("head", "map") or (self.pooling == "map" and self.projection):
+            raise UserError(f"feature_model.pooling must be head, or map without a projection, got {pooling}")
         super().__init__(
             name,
             size=size or self.facts.input_size[-1],
@@ -81,6 +92,7 @@ class TimmModel(FeatureModel):
             interpolation=interpolation or self.facts.interpolation,
             fit=fit,
             crop_pct=crop_pct,
+            preprocessing=preprocessing,
             checkpoint=checkpoint,
             offline=offline,
             as_validated=as_validated,
@@ -95,9 +107,19 @@ class TimmModel(FeatureModel):
             options["projection"] = True
         if self.position_embedding != "timm":
             options["position_embedding"] = self.position_embedding
+        if self.pooling != "head":
+            options["pooling"] = self.pooling
         return options
 
     def build(self) -> torch.nn.Module:
+        network = self._build()
+        if self.pooling == "head":
+            return network
+        from genaudit.backbones.spatial import MapAverage
+
+        return MapAverage(network)
+
+    def _build(self) -> torch.nn.Module:
         if not self.weights.trained:
             return copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
         model, classes = self._with_classifier()
@@ -138,7 +160,7 @@ class TimmModel(FeatureModel):
     def build_spatial(self) -> torch.nn.Module:
         from genaudit.backbones.spatial import stage_of_stride_16
 
-        return stage_of_stride_16(self.build(), self.name)
+        return stage_of_stride_16(self._build(), self.name)
 
     def _with_classifier(self) -> tuple[torch.nn.Module, int]:
         """The network with the classifier that its weights have, and how many classes that has (0: none)."""

@@ -17,7 +17,7 @@ from genaudit.stats.bounds import positive_int
 
 Interpolation = Literal["bicubic", "bilinear", "box", "lanczos", "nearest"]
 Fit = Literal["squash", "crop", "cut"]
-Tool = Literal["clean-fid", "pytorch-fid", "torch-fidelity", "torchmetrics"]
+Tool = Literal["clean-fid", "edm2", "pytorch-fid", "torch-fidelity", "torchmetrics"]
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -26,7 +26,11 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
-_FILTERS_OF_TOOLS = {"clean-fid": Image.Resampling.BICUBIC, "torchmetrics": Image.Resampling.BILINEAR}
+_FILTERS_OF_TOOLS = {
+    "clean-fid": Image.Resampling.BICUBIC,
+    "edm2": Image.Resampling.BICUBIC,
+    "torchmetrics": Image.Resampling.BILINEAR,
+}
 # Pillow resamples 8-bit images in two passes with fixed-point coefficients and an 8-bit result in between. To be
 # bumped should a Pillow ever give other pixels; a test pins some.
 _ALGORITHM = "pillow-resample/1"
@@ -103,7 +107,8 @@ class ResizeRecipe:
 class RecipeOfTool:
     """The resize of another tool, to get the numbers that it gives: float32 pixels in [0, 255], not rounded.
 
-    clean-fid is Pillow's antialiased bicubic filter on each channel in floating point, torchmetrics (with its default
+    clean-fid is Pillow's antialiased bicubic filter on each channel in floating point, EDM2 (before DINOv2) the same
+    without cutting what the filter throws beyond [0, 255], torchmetrics (with its default
     `antialias=True`; otherwise torch-fidelity's) the antialiased bilinear one. pytorch-fid and torch-fidelity
     interpolate between the four nearest pixels without antialiasing, so that downsampled images alias (Parmar et al.
     2022): pytorch-fid with pixels' centres aligned, torch-fidelity with their corners, as TensorFlow 1 did for the
@@ -121,12 +126,13 @@ class RecipeOfTool:
             raise ValueError(f"tool must be one of {', '.join(get_args(Tool))}, not {self.tool!r}")
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """`(H, W, 3)` uint8 to `(S, S, 3)` float32 in [0, 255]."""
+        """`(H, W, 3)` uint8 to `(S, S, 3)` float32 in [0, 255], and a little beyond with edm2."""
         if self.tool in _FILTERS_OF_TOOLS:
             planes = [Image.fromarray(plane) for plane in image.astype(np.float32).transpose(2, 0, 1)]
             side, kind = (self.size, self.size), _FILTERS_OF_TOOLS[self.tool]
             resized = [np.asarray(plane.resize(side, kind)) for plane in planes]
-            return np.stack(resized, axis=2).clip(0, 255)
+            stacked = np.stack(resized, axis=2)
+            return stacked if self.tool == "edm2" else stacked.clip(0, 255)
         rows, columns = (_between(length, self.size, self.tool == "pytorch-fid") for length in image.shape[:2])
         pixels = image.astype(np.float32)
         pixels = _mixed(pixels, columns, axis=1)

@@ -20,14 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from genaudit.metrics.result import SHARE, Caution, Unavailable, per_image, value
+from genaudit.metrics.result import SHARE, Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count
+from genaudit.stats.subsampling import NOTHING, Spread, cut_interval, over_parts, share_interval
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,17 @@ class CDCResult:
     copies_break: ClassVar[dict[str, str]] = {
         "reference": "balls around copies are narrower, so that clipped coverage is too low",
     }
-    clipped_density: float = value("higher", label="realistic samples, equivalent share", range=SHARE)
-    clipped_coverage: float = value("higher", label="covered real images, equivalent share", range=SHARE)
+    clipped_density: Estimate = value("higher", label="realistic samples, equivalent share", range=SHARE)
+    clipped_coverage: Estimate = value("higher", label="covered real images, equivalent share", range=SHARE)
     k: int
     n_generated: int
     n_reference: int
     density_of_real: float
     coverage_uncalibrated: float
-    interval: str = "none: no interval of these values has been simulated"
+    interval: str = (
+        "over new generated and reference images in these numbers, of values that are cut at 1: from random parts, in "
+        "Wilson's form"
+    )
     real_neighbourhoods: np.ndarray | None = per_image()
     cautions: tuple[Caution, ...] = ()
 
@@ -106,13 +111,26 @@ def clipped(reference: Any, generated: Any, *, k: int = 5, device: str = "cpu") 
     return _values(of_reference, _membership(a, b, of_reference, k, device), len(a), k)
 
 
-def judge(*, generated: Any, reference: Any, k: Count = 5, device: str = "cpu") -> CDCResult:
-    """Clipped density and clipped coverage of generated images, with each image's share of the density.
+def judge(
+    *,
+    generated: Any,
+    reference: Any,
+    k: Count = 5,
+    confidence: float = 0.95,
+    seed: int = 0,
+    device: str = "cpu",
+) -> CDCResult:
+    """Clipped density and clipped coverage of generated images, with intervals and each image's share of the density.
+
+    The intervals say how each value varies over new images of both sets in the same numbers: the spread of what is cut
+    at 1 over random parts of both sets, in Wilson's form, then the expectation that the cut leaves of either end.
 
     Args:
         generated: rows (M, D).
         reference: rows (N, D).
         k: the neighbour whose distance is an image's radius.
+        confidence: of the intervals, in (0, 1).
+        seed: of the parts.
         device: where the matrix products run.
 
     Raises:
@@ -122,17 +140,18 @@ def judge(*, generated: Any, reference: Any, k: Count = 5, device: str = "cpu") 
     a, b = as_rows(reference, "reference"), as_rows(generated, "generated")
     if len(a) <= k:
         raise Unavailable(f"its balls with k = {k} need more than {k} reference images, not {len(a)}")
-    of_reference = _balls(a, k, device)
-    found = _membership(a, b, of_reference, k, device)
-    summary = _values(of_reference, found, len(a), k)
+    members = balls.Members(balls.spare_neighbours(a, k, device=device), k, len(b))
+    of_reference = _balls(a, k, device, radii=members.neighbours.distances[:, k - 1])
+    found = _membership(a, b, of_reference, k, device, members=members)
+    density, coverage = _intervals(of_reference, found, _spread(members, k, seed), k, confidence)
     flat = int(np.count_nonzero(of_reference.radii == 0))
     message = (
         f"{flat:,} of {len(a):,} reference images have {k} copies or more (in features): their balls have radius 0 and "
         "hold only copies, so that clipped coverage is too low."
     )
     return CDCResult(
-        clipped_density=summary.clipped_density,
-        clipped_coverage=summary.clipped_coverage,
+        clipped_density=density,
+        clipped_coverage=coverage,
         k=k,
         n_generated=len(b),
         n_reference=len(a),
@@ -172,10 +191,11 @@ def expected_filling(n: int, m: int, k: int) -> np.ndarray:
     return filling
 
 
-def _balls(reference: RowsLike, k: int, device: str) -> _Balls:
+def _balls(reference: RowsLike, k: int, device: str, radii: np.ndarray | None = None) -> _Balls:
+    """The reference's balls; `radii` where they are known."""
     if not 1 <= k < len(reference):
         raise ValueError(f"k must be at least 1 and below the number of reference images ({len(reference)}), not {k}")
-    radii = balls.radii(reference, k, device=device)
+    radii = balls.radii(reference, k, device=device) if radii is None else radii
     middle = float(np.median(radii))
     if middle == 0:
         raise ValueError(f"half of the reference images have {k} copies or more (in features): all balls have radius 0")
@@ -192,7 +212,15 @@ def _closed(radii: np.ndarray) -> np.ndarray:
     return wider
 
 
-def _membership(reference: RowsLike, generated: RowsLike, own: _Balls, k: int, device: str) -> _Found:
+def _membership(
+    reference: RowsLike,
+    generated: RowsLike,
+    own: _Balls,
+    k: int,
+    device: str,
+    members: balls.Members | None = None,
+) -> _Found:
+    """Who lies in which ball; `members` takes the pairs for the errors."""
     n, m = len(reference), len(generated)
     if reference.shape[1] != generated.shape[1]:
         raise ValueError(
@@ -203,10 +231,60 @@ def _membership(reference: RowsLike, generated: RowsLike, own: _Balls, k: int, d
     for tile in balls.tiles(reference, generated, names=("reference", "generated"), device=device):
         balls_of += np.bincount(tile.points_inside(own.closed)[1], minlength=m)
         held += np.bincount(tile.points_inside(own.radii)[0], minlength=n)
+        tile.add_members(members)
     return _Found(np.minimum(balls_of, k) / k, float(np.minimum(held, k).mean()) / k)
 
 
 def _values(own: _Balls, found: _Found, n: int, k: int) -> ClippedValues:
     m = len(found.shares)
-    good = np.searchsorted(expected_filling(n, m - 1, k), found.filled - 1e-12)  # f(m) itself is m / M
-    return ClippedValues(min(float(found.shares.mean()) / own.density_of_real, 1.0), float(good) / m)
+    coverage = _calibrated(found.filled, expected_filling(n, m, k))
+    return ClippedValues(min(float(found.shares.mean()) / own.density_of_real, 1.0), coverage)
+
+
+def _calibrated(filled: float, filling: np.ndarray) -> float:
+    """g of the module's head, by f(0), ..., f(M)."""
+    good = np.searchsorted(filling[:-1], filled - 1e-12)  # f(m) itself is m / M
+    return float(good) / (len(filling) - 1)
+
+
+def _spread(members: balls.Members, k: int, seed: int) -> dict[str, Spread]:
+    """Errors, over new images of both sets, of the density before it is cut at 1 and of the filling."""
+    if not members.complete:
+        return dict.fromkeys(("density", "filled"), NOTHING)
+    sizes = {"reference": len(members.widest), "generated": members.points}
+    return over_parts(partial(values_of_part, members, k), sizes, halves=0, seed=seed)
+
+
+def values_of_part(members: balls.Members, k: int, reference: np.ndarray, generated: np.ndarray) -> dict[str, float]:
+    """Density before it is cut at 1, and filling, of the images that two masks (N,) and (M,) keep."""
+
+    def filling(at: np.ndarray, kept: np.ndarray) -> float:
+        return float(np.minimum(np.bincount(at, minlength=len(kept))[kept], k).mean()) / k
+
+    neighbours, radii = members.neighbours, members.radii(reference)
+    middle = float(np.median(radii[reference]))
+    narrow = np.minimum(radii, middle)[:, None]
+    inside = (neighbours.distances <= narrow) & reference[neighbours.indices] & reference[:, None]
+    real = filling(neighbours.indices[inside], reference)
+    made = filling(members.inside(reference, middle)[1], generated)
+    centre, point = members.inside(reference)
+    return {
+        "density": made / real if real else float("nan"),
+        "filled": filling(centre[generated[point]], reference),
+    }
+
+
+def _intervals(
+    own: _Balls, found: _Found, spread: dict[str, Spread], k: int, confidence: float
+) -> tuple[Estimate, Estimate]:
+    """Clipped density and clipped coverage with their intervals."""
+    n, m, real = len(own.radii), len(found.shares), own.density_of_real
+    density, filled = spread["density"], spread["filled"]
+    shares = share_interval(
+        float(found.shares.mean()), Spread(density.error * real, density.mean * real), m, confidence
+    )
+    filling = expected_filling(n, m, k)
+    places = share_interval(found.filled, filled, n, confidence)
+    cut = cut_interval(places, filled.error, filling[-1])
+    density_of = cut_interval(shares.map(lambda share: share / real), density.error, 1.0)
+    return density_of, cut.map(lambda filled: _calibrated(filled, filling))

@@ -73,7 +73,12 @@ def inception_score(logits: Any, *, splits: int = 1, shuffle_seed: int | None = 
 
 
 def judge(
-    *, generated: Any, splits: Count = 10, shuffle_seed: Natural | None = SHUFFLE_SEED, confidence: float = 0.95
+    *,
+    generated: Any,
+    splits: Count | None = 10,
+    split_size: Count | None = None,
+    shuffle_seed: Natural | None = SHUFFLE_SEED,
+    confidence: float = 0.95,
 ) -> InceptionScoreResult:
     """Inception Score of generated images from their class logits, split and unsplit.
 
@@ -82,19 +87,21 @@ def judge(
 
     Args:
         generated: logits (N, C).
-        splits: parts whose scores are averaged; 10 is usual.
+        splits: parts whose scores are averaged; 10 is usual. None: `split_size` says how many.
+        split_size: images a part, the last of which holds what is left; ADM takes 5,000. None: `splits` says it.
         shuffle_seed: of the shuffle before the split; 2020 is torch-fidelity's; None splits in order, as ADM does.
         confidence: of the intervals, in (0, 1).
 
     Raises:
         Unavailable: fewer than two images a split.
+        ValueError: both or neither of `splits` and `split_size`.
     """
     rows = as_rows(generated, "generated")
     n, classes = rows.shape
-    positive_int("splits", splits)
+    splits = _number_of_splits(n, splits, split_size)
     if n < 2 * splits:
         raise Unavailable(f"{splits} splits need at least {2 * splits} images, not {n}; fewer splits need fewer")
-    scores, _ = _scores(rows, "generated", _split_of(n, splits, shuffle_seed), splits)
+    scores, _ = _scores(rows, "generated", _split_of(n, splits, shuffle_seed, split_size), splits)
     whole, marginals = _scores(rows, "generated", np.zeros(n, np.int64), 1)
     mean, unsplit, half = float(scores.mean()), float(whole[0]), None
     if splits > 1:
@@ -123,12 +130,18 @@ def judge(
     )
 
 
-def _split_of(n: int, splits: int, shuffle_seed: int | None) -> np.ndarray:
-    """The split of every image (N,)."""
+def _number_of_splits(n: int, splits: int | None, split_size: int | None) -> int:
+    if (splits is None) == (split_size is None):
+        raise ValueError(f"one of splits and split_size must be null, got {splits} and {split_size}")
+    return positive_int("splits", splits) if split_size is None else -(-n // positive_int("split_size", split_size))
+
+
+def _split_of(n: int, splits: int, shuffle_seed: int | None, split_size: int | None = None) -> np.ndarray:
+    """The split of every image (N,): splits of as equal sizes as can be, or of `split_size` but for the last."""
     if not 1 <= splits <= n:
         raise ValueError(f"splits must be between 1 and the {n} images there are, not {splits}")
     order = np.arange(n) if shuffle_seed is None else np.random.RandomState(shuffle_seed).permutation(n)
-    ends = np.arange(1, splits + 1) * n // splits
+    ends = np.arange(1, splits + 1) * (n if split_size is None else splits * split_size) // splits
     split_of = np.empty(n, np.int64)
     split_of[order] = np.searchsorted(ends, np.arange(n), side="right")
     return split_of

@@ -47,7 +47,10 @@ class AnswerText:
 
 @dataclass(frozen=True)
 class WarningGroup:
-    """The warnings of one code: the metrics that they name, the first sentence of the first, all messages."""
+    """The warnings of one code: the metrics that they name, the first sentence of the first, each message once.
+
+    `messages` are the metrics that a message is about (None where it names none) and the message.
+    """
 
     code: str
     metrics: tuple[str, ...]
@@ -81,7 +84,10 @@ def comparable_text(verdict: Mapping[str, Any] | None) -> str:
 
 
 def grouped(warnings: Sequence[ReportWarning]) -> list[WarningGroup]:
-    """One group a code, in the order in which the codes come first."""
+    """One group a code, in the order in which the codes come first.
+
+    What is true of several metrics, or of one on several networks, is said once, after their names.
+    """
     by_code: dict[str, list[ReportWarning]] = {}
     for each in warnings:
         by_code.setdefault(each.code, []).append(each)
@@ -90,10 +96,18 @@ def grouped(warnings: Sequence[ReportWarning]) -> list[WarningGroup]:
             code=code,
             metrics=tuple(dict.fromkeys(each.metric for each in found if each.metric)),
             lead=first_sentence(found[0].message),
-            messages=tuple((each.metric, each.message) for each in found),
+            messages=tuple((", ".join(names) or None, message) for message, names in _by_message(found).items()),
         )
         for code, found in by_code.items()
     ]
+
+
+def _by_message(warnings: Sequence[ReportWarning]) -> dict[str, list[str]]:
+    """Message => the metrics that it is about."""
+    found: dict[str, list[str]] = {}
+    for each in warnings:
+        found.setdefault(each.message, []).extend([each.metric] if each.metric else [])
+    return found
 
 
 def first_sentence(message: str) -> str:

@@ -25,7 +25,7 @@ CENTRE_TILE, POINT_TILE = 2048, 4096  # products of a tile take 32 MiB, its list
 PAIR_BYTES = 64 << 20  # float64 differences formed at a time
 
 
-MOST_PAIRS = 1 << 23  # pairs inside the widest balls that are held: 72 MiB
+MOST_PAIRS = 1 << 23  # pairs inside the widest balls that are held: 96 MiB
 
 
 def radii(rows: RowsLike, k: int, *, device: str = "cpu") -> np.ndarray:
@@ -57,11 +57,7 @@ class Members:
         if not self.complete:
             self._found = []
             return
-        own = np.square(self.neighbours.distances).astype(np.float32)
-        level = np.zeros(len(at_centre), np.uint8)
-        for column in own.T:
-            level += column[at_centre] <= squares
-        self._found.append((at_centre.astype(np.int32), at_point.astype(np.int32), level))
+        self._found.append((at_centre.astype(np.int32), at_point.astype(np.int32), squares))
 
     @property
     def complete(self) -> bool:
@@ -70,17 +66,17 @@ class Members:
 
     @cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centres, points and levels (P,): the point lies in all balls of the (level + 1)-th neighbour on."""
+        """Centres, points and their squared distances (P,)."""
         parts = zip(*self._found, strict=True) if self._found else ([np.empty(0, np.int32)],) * 3
-        centre, point, level = (np.concatenate(list(part)) for part in parts)
-        return centre, point, level
+        centre, point, squares = (np.concatenate(list(part)) for part in parts)
+        return centre, point, squares
 
-    def inside(self, kept_centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The pairs (centre, point) in the balls that the kept centres have among themselves."""
-        centre, point, level = self.pairs
-        place = kth_kept(self.neighbours.indices, kept_centres, self.k) + 1
-        place[~kept_centres] = 0  # no level is below
-        chosen = level < place.astype(np.uint8)[centre]
+    def inside(self, kept_centres: np.ndarray, most: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs (centre, point) in the balls that the kept centres have among themselves, none above `most`."""
+        centre, point, squares = self.pairs
+        limits = np.square(np.minimum(self.radii(kept_centres), most)).astype(np.float32)
+        limits[~kept_centres] = -np.inf
+        chosen = squares < limits[centre]
         return centre[chosen], point[chosen]
 
     def radii(self, kept_centres: np.ndarray) -> np.ndarray:

@@ -136,6 +136,31 @@ def share_interval(share: float, spread: Spread, n: int, confidence: float) -> E
     return Estimate(share, *wilson_interval(share * trials, trials, confidence).ends)
 
 
+def cut_interval(of_uncut: Estimate, error: float, most: float) -> Estimate:
+    """The interval of E min(X, most) that one of E X says, for a value X that is reported cut at `most`.
+
+    The cut lowers the expectation where X scatters about `most`: of a normal X of mean m and standard deviation s
+
+        E min(X, c) = m - (m - c) P(Z < t) - s p(t),  t = (m - c) / s,  p and Z of the standard normal law
+
+    which rises with m, so that ends go through it. It holds the value itself, also one that is `most`.
+
+    >>> cut_interval(Estimate(1.0, 0.9, 1.1), 0.05, 1.0).map(lambda end: round(end, 4))
+    Estimate(1.0, 0.8996, 1.0)
+    """
+    value = min(of_uncut.value, most)
+    if of_uncut.lower is None or of_uncut.upper is None:
+        return Estimate(value)
+
+    def expected(mean: float) -> float:
+        if error == 0:
+            return min(mean, most)
+        t = (mean - most) / error
+        return float(mean - (mean - most) * special.ndtr(t) - error * np.exp(-t * t / 2) / np.sqrt(2 * np.pi))
+
+    return Estimate(value, min(expected(of_uncut.lower), value), max(expected(of_uncut.upper), value))
+
+
 def neighbours_for(k: int) -> int:
     """How many neighbours must be listed for the k-th among a half to be one of them but once in a thousand times."""
     return 2 * k + int(np.ceil(4 * np.sqrt(2 * k)))

@@ -166,7 +166,7 @@ def _as_real_or_not(found: Sequence[Vote], silent: Mapping[str, str], what: str)
     if within and not low:
         sentence = (
             f"As real images: {words.listed(found)}. A shortfall of {MARGIN:.0%} would have shown in "
-            f"{', '.join(each.voter.says for each in within)}."
+            f"{', '.join(each.says for each in within)}."
         )
         return Answer("as_real", sentence + words.silent(silent), _names(found))
     needed = max(each.needed for each in low) if low else min(each.needed for each in graded)

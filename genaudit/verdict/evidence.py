@@ -55,6 +55,12 @@ class Vote:
     from_parts: bool = False
 
     @property
+    def says(self) -> str:
+        """What it is, in words; on which network, where the run has several."""
+        network = self.name.partition("@")[2].rpartition(".")[0]
+        return f"{self.voter.says} on {network}" if network else self.voter.says
+
+    @property
     def worse(self) -> bool:
         if self.voter.kind == "copies":
             return self.corrected <= LEVEL and self.ours >= NEAR_COPIES

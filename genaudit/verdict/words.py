@@ -16,7 +16,7 @@ NEEDS = {
 
 def listed(found: Sequence[Vote]) -> str:
     """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas; from parts of how many images, where it is so."""
-    told = [f"{each.voter.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found]
+    told = [f"{each.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found]
     sizes = sorted({each.n for each in found if each.from_parts})
     if not sizes:
         return ", ".join(told)

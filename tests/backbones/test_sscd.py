@@ -115,6 +115,7 @@ def test_the_generalised_mean_is_between_mean_and_maximum_and_of_equal_values_th
     assert (x.mean(dim=(2, 3)) < pooled).all()
     assert (pooled < x.amax(dim=(2, 3))).all()
     assert GeneralisedMean(3.0)(torch.full((1, 1, 2, 2), 0.7)).item() == pytest.approx(0.7, rel=1e-6)
+    assert GeneralisedMean(3.0)(torch.full((1, 1, 2, 2), -0.7)).item() == pytest.approx(1e-6, rel=1e-4)
 
 
 def test_its_yaml_prepares_images_as_its_authors() -> None:

@@ -114,6 +114,23 @@ def recorded_peers() -> Any:
     return importlib.import_module("recorded_peers")
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (64, 64), (40, 500), (224, 224), (512, 512)])
+def test_edm2s_resize_before_dinov2_is_pytorchs_in_floating_point(shape: tuple[int, int]) -> None:
+    """Antialiased bicubic, neither rounded to levels nor cut to [0, 255]: EDM2's calculate_metrics.py."""
+    import torch
+
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None].double()  # float32 errs by 3e-4
+    expected = torch.nn.functional.interpolate(batch, (224, 224), mode="bicubic", antialias=True)
+    ours = RecipeOfTool(224, "edm2").apply(image)
+    assert ours.dtype == np.float32
+    # Pillow keeps a float32 image between the two directions: 255·2^-24 of rounding a pixel, of sums of a few dozen
+    assert np.abs(ours - expected[0].permute(1, 2, 0).numpy()).max() < 1e-3
+    edge = np.where(np.arange(shape[1])[None, :, None] < shape[1] // 2, 0, 255) * np.ones((*shape, 3))
+    edged = RecipeOfTool(224, "edm2").apply(edge.astype(np.uint8))
+    assert (edged.min() < 0) == (edged.max() > 255) == (shape[1] != 224)
+
+
 @pytest.mark.parametrize("shape", [(32, 32), (40, 500), (299, 299), (512, 301)])
 def test_tools_resizes_are_theirs(shape: tuple[int, int]) -> None:
     import torch

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
 from genaudit.backbones.timm_model import TimmModel
+from genaudit.measures import runners
 from genaudit.measures.embedding import Embedding
-from genaudit.measures.measure import features_fingerprint, fingerprint
+from genaudit.measures.measure import EngineRefused, features_fingerprint, fingerprint
 from genaudit.stats.torch_state import exact_float32, neutral, tf32
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float64")
@@ -96,3 +98,44 @@ def test_tf32_holds_inside_and_the_caller_has_its_own_again(caller: str) -> None
         assert torch.get_float32_matmul_precision() == caller
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_only_a_run_in_tf32_takes_tf32(images: torch.Tensor) -> None:
+    seen: list[list[object]] = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(_flags())
+            return x.mean((2, 3))
+
+    with exact_float32("cuda"):
+        for precision in ("float32", "tf32", "bfloat16"):
+            runners.pytorch_runner(Watching(), "cpu", precision)(images, DIGESTS)
+        exact = _flags()
+        with tf32():
+            assert seen == [exact, _flags(), exact]
+
+
+@pytest.mark.parametrize(("away", "taken"), [(1e-5, True), (1e-4, False)])
+def test_openvinos_rows_may_differ_from_pytorchs_by_rounding_alone(
+    away: float, taken: bool, model: TimmModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import genaudit.backbones.openvino_network as openvino
+
+    probe = np.full((2, 3, 4, 4), 100, np.uint8)
+
+    def compiled(network: torch.nn.Module, example: np.ndarray, threads: int) -> object:
+        return lambda batch: [np.full((len(batch), 3), 100 / 255 * (1 + away), np.float32)]
+
+    class Mean(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))
+
+    monkeypatch.setattr(openvino, "CompiledNetwork", compiled)
+    if taken:
+        rows = runners.openvino_runner(Mean(), probe, [Embedding(model)])(torch.from_numpy(probe), DIGESTS)
+        assert isinstance(rows, torch.Tensor)
+        assert rows.shape == (2, 3)
+    else:
+        with pytest.raises(EngineRefused, match=r"differ from PyTorch's by 0\.0001"):
+            runners.openvino_runner(Mean(), probe, [Embedding(model)])

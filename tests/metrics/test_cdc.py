@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from genaudit.metrics.cdc import ClippedValues, clipped, expected_filling, judge, prepared
-from genaudit.metrics.result import Unavailable
+from genaudit.metrics.cdc import ClippedValues, clipped, expected_filling, judge, prepared, values_of_part
+from genaudit.metrics.result import Estimate, Unavailable
+from genaudit.stats.balls import Members, spare_neighbours, tiles
+from genaudit.stats.subsampling import cut_interval
 
 Sets = tuple[np.ndarray, np.ndarray]
 
@@ -150,3 +153,45 @@ def test_copies_are_said_and_too_few_images_have_no_value() -> None:
         clipped(reference, generated, k=40)
     with pytest.raises(ValueError, match="equally many features"):
         clipped(reference, generated[:, :1])
+
+
+def test_the_values_of_a_part_are_those_of_its_images_alone() -> None:
+    reference, generated = _sets(3, 120, 90, 3, shift=0.4)
+    rng = np.random.default_rng(0)
+    for share in (1.0, 0.75):
+        kept, made = (np.isin(np.arange(n), rng.permutation(n)[: int(share * n)]) for n in (120, 90))
+        members = Members(spare_neighbours(reference, 5), 5, 90)
+        for tile in tiles(reference, generated, names=("reference", "generated")):
+            tile.add_members(members)
+        found = values_of_part(members, 5, kept, made)
+        alone = judge(generated=generated[made], reference=reference[kept])
+        assert alone.real_neighbourhoods is not None
+        assert found["density"] == pytest.approx(alone.real_neighbourhoods.mean() / alone.density_of_real, rel=1e-12)
+        assert found["filled"] == pytest.approx(alone.coverage_uncalibrated, rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 3.0, 40.0])
+def test_an_interval_holds_its_value_and_stays_between_0_and_1(shift: float) -> None:
+    reference, generated = _sets(5, 150, 130, 4, shift=shift)
+    result = judge(generated=generated, reference=reference)
+    for each in (result.clipped_density, result.clipped_coverage):
+        assert each.lower is not None
+        assert each.upper is not None
+        assert 0 <= each.lower <= each <= each.upper <= 1
+        assert each.lower < each.upper
+    wider = judge(generated=generated, reference=reference, confidence=0.99)
+    assert wider.clipped_density.lower <= result.clipped_density.lower  # type: ignore[operator]
+    few = judge(generated=generated[:9], reference=reference)
+    assert few.clipped_density.ends == few.clipped_coverage.ends == (None, None)
+
+
+@pytest.mark.parametrize(("mean", "error"), [(0.4, 0.1), (0.95, 0.1), (1.0, 0.05), (1.2, 0.1), (3.0, 0.2)])
+def test_a_cut_interval_is_the_expectation_of_the_cut_normal_law(mean: float, error: float) -> None:
+    law = stats.norm(mean, error)
+    expected = law.expect(lambda x: min(x, 1.0), lb=mean - 9 * error, ub=mean + 9 * error, points=[1.0])
+    cut = cut_interval(Estimate(mean, mean, mean), error, 1.0)
+    assert cut.value == min(mean, 1.0)
+    assert cut.lower == pytest.approx(min(expected, cut.value), abs=1e-6)
+    assert cut.upper == cut.value  # which the expectation lies below
+    assert cut_interval(Estimate(mean), error, 1.0).ends == (None, None)
+    assert cut_interval(Estimate(0.9, 0.8, 1.3), 0.0, 1.0).ends == (0.8, 1.0)

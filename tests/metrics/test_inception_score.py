@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import special
 
 from genaudit.metrics.inception_score import inception_score, judge
 from genaudit.metrics.result import Unavailable
@@ -39,6 +40,23 @@ def test_it_equals_torch_fidelitys_on_equal_logits(n: int, splits: int) -> None:
     assert result.inception_score == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
     assert result.splits_deviation == pytest.approx(theirs["inception_score_std"], abs=1e-11)
     assert result.inception_score_unsplit == pytest.approx(inception_score(logits), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "size", "splits"), [(23, 5, 5), (20, 5, 4), (20, 50, 1), (21, 10, 3)])
+def test_parts_of_a_size_are_cut_in_the_images_order_and_the_last_holds_what_is_left(
+    n: int, size: int, splits: int
+) -> None:
+    """ADM's evaluator: parts of 5,000."""
+    logits = _logits(n, 4)
+    p = special.softmax(logits.astype(np.float64), axis=1)
+    parts = [p[start : start + size] for start in range(0, n, size)]
+    scores = [np.exp(special.rel_entr(part, part.mean(0)).sum(1).mean()) for part in parts]
+    result = judge(generated=logits, splits=None, split_size=size, shuffle_seed=None)
+    assert result.splits == len(parts) == splits
+    assert result.inception_score == pytest.approx(np.mean(scores), rel=1e-12)
+    for wrong in ({"splits": None}, {"splits": 10, "split_size": 5}):
+        with pytest.raises(ValueError, match="one of splits and split_size must be null"):
+            judge(generated=logits, **wrong)
 
 
 def test_it_does_not_depend_on_constants_order_or_where_the_rows_lie(on_disk) -> None:

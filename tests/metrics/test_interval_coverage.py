@@ -30,7 +30,7 @@ def script() -> ModuleType:
 
 
 @pytest.mark.parametrize("law", ["equal", "collapsed"])
-@pytest.mark.parametrize("metric", ["prdc", "rarity", "realism", "authpct", "ct", "fld"])
+@pytest.mark.parametrize("metric", ["prdc", "cdc", "rarity", "realism", "authpct", "ct", "fld"])
 def test_intervals_hold_the_expectation_over_new_sets_of_all_roles(script: ModuleType, metric: str, law: str) -> None:
     found = script.coverage(metric, law, 100, 8, SIMULATIONS)
     shown = {name: each["coverage"] for name, each in found.items() if each["shown"] > 0.5}

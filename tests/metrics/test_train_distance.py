@@ -69,6 +69,14 @@ def test_of_one_content_the_ratio_is_1_and_equidistant_images_are_two() -> None:
     assert l2_ratios(nearest(generated, train, k=2), generated, train) == pytest.approx([1.0, 1 / 3])
 
 
+def test_a_sample_three_times_nearer_to_one_training_image_than_to_the_next_is_memorised() -> None:
+    train, held_out = np.array([[0.0], [10.0], [100.0]]), np.array([[5.0], [4.0]])
+    generated = np.array([[2.4], [2.6], [9.0], [55.0]])  # ratios 0.32, 0.35, 0.11, 1
+    result = judge(generated=generated, reference=held_out, train=train)
+    assert result.l2_memorised == 50.0
+    assert result.l2_memorised_reference == 0.0
+
+
 def test_the_share_below_a_third_is_that_of_copies_and_stands_beside_held_out_images() -> None:
     rng = np.random.default_rng(1)
     train, reference, generated = (rng.normal(size=(400, 8)) for _ in range(3))

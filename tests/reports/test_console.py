@@ -12,6 +12,7 @@ from rich.console import Console
 from genaudit.metrics.result import RealFloor
 from genaudit.reports import console
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
+from genaudit.reports.first_screen import grouped
 from genaudit.reports.html import block
 from genaudit.reports.report import MetricEntry, Report, ReportWarning
 
@@ -44,6 +45,17 @@ def test_markup_and_terminal_codes_in_names_are_shown_and_not_obeyed():
     report.warnings = [ReportWarning("code", None, "[bold red]\x1b[31mname\x07[/] [link=x]y[/link]")]
     text = printed(report, force_terminal=True, color_system=None)
     assert "[bold red]\\x1b[31mname\\x07[/] [link=x]y[/link] [code]" in text
+
+
+def test_what_is_true_of_several_metrics_is_said_once():
+    warnings = [
+        ReportWarning("code", name, "Both are." if name < "c" else "This one is.") for name in ("a@x", "a@y", "c")
+    ]
+    (group,) = grouped(warnings)
+    assert group.messages == (("a@x, a@y", "Both are."), ("c", "This one is."))
+    assert group.metrics == ("a@x", "a@y", "c")
+    (of_none,) = grouped([ReportWarning("code", None, "Of the run.")])
+    assert (of_none.metrics, of_none.messages) == ((), ((None, "Of the run."),))
 
 
 def test_metrics_that_saw_different_images_say_so_in_their_rows():

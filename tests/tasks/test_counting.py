@@ -19,8 +19,10 @@ from PIL import Image
 
 from genaudit import DiversityGate
 from genaudit.cli import main
+from genaudit.data.features import feature_set
 from genaudit.errors import DONE, USER, UserError
 from genaudit.tasks.gate.checkpoints import find_sets
+from genaudit.tasks.run.counting import subset_warnings
 
 PIXELS = ("feature_model=pixels", "feature_model.size=3", "progress=false")
 
@@ -70,7 +72,7 @@ def test_a_limit_of_sorted_classes_keeps_all_classes_and_the_other_roles(
     assert "<b>40</b> generated of 120" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_limits_of_other_roles_are_their_own_and_said_of_every_metric_that_takes_them(
+def test_limits_of_other_roles_are_their_own_and_said_once_with_every_metric_that_takes_them(
     make_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     roles = [f"{role}={make_images(role, 20, seed=seed)}" for seed, role in enumerate(("reference", "train"))]
@@ -79,10 +81,21 @@ def test_limits_of_other_roles_are_their_own_and_said_of_every_metric_that_takes
     assert {role: images["count"] for role, images in document["images"].items()} == {
         "generated": 15, "reference": 12, "train": 11
     }  # fmt: skip
-    said = [(each["metric"], each["message"]) for each in document["warnings"] if each["code"] == "limited"]
-    assert {metric for metric, message in said if "limit_reference=12" in message} == {"fd", "prdc", "vendi", "authpct"}
-    assert {metric for metric, message in said if "limit_train=11" in message} == {"authpct"}
-    assert "train: a random 11 of 20 images (limit_train=11): the value is defined by these" in dict(said)["authpct"]
+    assert [each["message"] for each in document["warnings"] if each["code"] == "limited"] == [
+        "reference: a random 12 of 20 images (limit_reference=12): the values of fd, prdc, vendi, authpct are defined "
+        "by these, and not comparable with others.",
+        "train: a random 11 of 20 images (limit_train=11): the values of authpct are defined by these, and not "
+        "comparable with others.",
+    ]
+
+
+def test_a_limit_is_said_once_for_several_networks() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    roles = {"reference": feature_set(rows, "rows.npz", "rows.npz", "reference").limited(12, seed=0)}
+    takes = {f"{metric}@{network}": {"reference": True} for network in ("a", "b") for metric in ("fd", "kd")}
+    (said,) = subset_warnings(roles, takes)
+    assert said.metric is None
+    assert "the values of fd, kd are defined by these" in said.message
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import linalg, special
+from scipy.spatial import distance
 
 from genaudit.backbones import fid_inception
 from genaudit.backbones.parts import Parts
 from genaudit.cli import main
+from genaudit.data import open_images
 from genaudit.errors import DONE, USER
-from genaudit.metrics.frechet import frechet_distance_from_moments
+from genaudit.measures.embedding import Embedding
+from genaudit.measures.logits import Logits
+from genaudit.measures.spatial import SpatialFeatures
 from genaudit.store import Engine, Store
 
 WIDTH, SPATIAL = 6, 12
@@ -46,14 +51,16 @@ class _Small(fid_inception.FidInception):
             def forward(inner, x: torch.Tensor) -> torch.Tensor:
                 return x.mean((2, 3))
 
-        return {"spatial": Map(), "features": Pool(), "logits": torch.nn.Linear(WIDTH, 4, bias=False)}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            classes = torch.nn.Linear(WIDTH, 4, bias=False)
+        classes.weight.data *= 100  # sure of some images
+        return {"spatial": Map(), "features": Pool(), "logits": classes}
 
     def _until(self, output: Any) -> torch.nn.Module:
         from genaudit.backbones.spatial import FirstChannels
 
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            parts: Any = self.build_parts()
+        parts: Any = self.build_parts()
 
         class One(torch.nn.Module):
             def __init__(self) -> None:
@@ -104,44 +111,77 @@ def adm(tmp_path: Path) -> dict[str, Path]:
     rng = np.random.default_rng(0)
     files = {name: tmp_path / f"{name}.npz" for name in ("samples", "VIRTUAL_x")}
     (mu, sigma), (mu_s, sigma_s) = _moments(WIDTH), _moments(4 * WIDTH)
-    images = [rng.integers(0, 256, (count, 10, 10, 3), dtype=np.uint8) for count in (30, 24)]
-    np.savez(files["samples"], images[0])
+    images = [rng.integers(0, 256, (count, 10, 10, 3), dtype=np.uint8) for count in (30, 40)]
+    np.savez(files["samples"], images[0], rng.integers(0, 1000, 30))  # arr_1: labels, as ADM's sampler writes them
     np.savez(files["VIRTUAL_x"], arr_0=images[1], mu=mu, sigma=sigma, mu_s=mu_s, sigma_s=sigma_s)
     return files
 
 
-@pytest.mark.usefixtures("small")
-def test_adms_row_is_the_definitions_on_equal_features(adm: dict[str, Path], tmp_path: Path) -> None:
-    from genaudit.data import open_images
-    from genaudit.measures.embedding import Embedding
-    from genaudit.measures.spatial import SpatialFeatures
-    from genaudit.metrics.prdc import prdc
+def _frechet(rows: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> float:
+    """|m - mu|^2 + tr(C + S - 2 (C S)^(1/2)) by SciPy's matrix square root."""
+    covariance = np.cov(rows, rowvar=False)
+    root = linalg.sqrtm(covariance @ sigma).real
+    return float(np.square(rows.mean(0) - mu).sum() + np.trace(covariance + sigma - 2 * root))
 
-    words = ["evaluate", str(adm["samples"]), f"reference={adm['VIRTUAL_x']}", "preset=adm", "metric.is.fn.splits=1"]
+
+def _inside(points: np.ndarray, centres: np.ndarray, k: int) -> float:
+    """The share of points within the distance of any centre to its k-th other centre."""
+    radii = np.sort(distance.cdist(centres, centres), axis=1)[:, k]  # column 0 is the centre itself
+    return float((distance.cdist(points, centres) <= radii).any(axis=1).mean())
+
+
+def _inception_score(logits: np.ndarray) -> float:
+    """exp(E KL(p(y|x) || p(y))) of fewer images than a part of 5,000 holds."""
+    p = special.softmax(logits, axis=1)
+    return float(np.exp(special.rel_entr(p, p.mean(0)).sum(axis=1).mean()))
+
+
+def _adms_row(samples: dict[str, np.ndarray], real: dict[str, np.ndarray], stored: Any) -> dict[str, float]:
+    """The row of ADM's tables in float64 NumPy and SciPy."""
+    return {
+        "inception_score": _inception_score(samples["logits"]),
+        "fd": _frechet(samples["embedding"], stored["mu"], stored["sigma"]),
+        "sfd": _frechet(samples["spatial features"], stored["mu_s"], stored["sigma_s"]),
+        "precision": _inside(samples["embedding"], real["embedding"], 3),
+        "recall": _inside(real["embedding"], samples["embedding"], 3),
+    }
+
+
+@pytest.mark.usefixtures("small")
+def test_adms_row_of_one_command_is_the_definitions_on_equal_features(adm: dict[str, Path], tmp_path: Path) -> None:
+    words = ["evaluate", str(adm["samples"]), f"reference={adm['VIRTUAL_x']}", "preset=adm"]
     assert main([*words, "progress=false", f"out={tmp_path / 'out'}"]) == DONE
     document = json.loads((tmp_path / "out" / "report.json").read_text())
+    values = {name: each["value"] for entry in document["metrics"].values() for name, each in entry["values"].items()}
     store, engine, network = Store(tmp_path / "rows"), Engine(), _Small(preprocessing="torch-fidelity")
-    rows: dict[str, np.ndarray] = {}
-    for role, file in adm.items():
-        images: Any = open_images(str(file), role="generated")
-        for kind in (Embedding, SpatialFeatures):
-            rows[f"{role} {kind.kind}"] = np.asarray(store.measure(images, kind(network), engine).rows, np.float64)
-    for metric, kind, names in (("fd", "embedding", ("mu", "sigma")), ("sfd", "spatial features", ("mu_s", "sigma_s"))):
-        own = rows[f"samples {kind}"]
-        stored = np.load(adm["VIRTUAL_x"])
-        expected = frechet_distance_from_moments(
-            own.mean(0), np.cov(own, rowvar=False), stored[names[0]], stored[names[1]]
-        )
-        assert _value(document, metric, metric) == pytest.approx(expected, rel=1e-6)
-    expected_pr = prdc(rows["VIRTUAL_x embedding"], rows["samples embedding"], k=3)
-    assert _value(document, "prdc", "precision") == expected_pr.precision
-    assert _value(document, "prdc", "recall") == expected_pr.recall
+    samples, real = (
+        {
+            kind.kind: np.asarray(store.measure(open_images(str(adm[name])), kind(network), engine).rows, np.float64)
+            for kind in (Embedding, SpatialFeatures, Logits)
+        }
+        for name in ("samples", "VIRTUAL_x")
+    )
+    expected = _adms_row(samples, real, np.load(adm["VIRTUAL_x"]))
+    for name, value in expected.items():
+        assert values[name] == pytest.approx(value, rel=1e-6), name
+    # the moments of the reference's images, the sets exchanged, k = 5: all are other rows
+    moments = {
+        f"{what}{end}": of(real[kind])
+        for end, kind in (("", "embedding"), ("_s", "spatial features"))
+        for what, of in (("mu", lambda rows: rows.mean(0)), ("sigma", lambda rows: np.cov(rows, rowvar=False)))
+    }
+    other, exchanged = _adms_row(samples, real, moments), _adms_row(real, samples, moments)
+    for name, wrong in (("fd", other), ("sfd", other), ("inception_score", exchanged), ("fd", exchanged)):
+        assert wrong[name] != pytest.approx(expected[name], rel=1e-3), name
+    assert values["precision"] != values["recall"]
+    assert _inside(samples["embedding"], real["embedding"], 5) != expected["precision"]
     (said,) = [each["message"] for each in document["warnings"] if each["code"] == "stored-moments"]
     assert "fd, sfd took the moments and prdc the images" in said
     assert "counts-of-preset" in {each["code"] for each in document["warnings"]}
-    # nothing is measured that moments stand for
+    # nothing is measured that moments stand for, and the reference's images are not asked for their classes
     assert document["measures"]["spatial features fid_inception"]["computed"] == 30
-    assert document["measures"]["embedding fid_inception"]["computed"] == 54
+    assert document["measures"]["logits fid_inception"]["computed"] == 30
+    assert document["measures"]["embedding fid_inception"]["computed"] == 70
 
 
 @pytest.mark.usefixtures("small")
@@ -150,7 +190,7 @@ def test_another_network_takes_the_images_and_a_subset_too(adm: dict[str, Path],
     words = ["evaluate", *sets, "feature_model=[fid_inception,pixels]", "feature_model.pixels.size=2", "metric=[fd]"]
     assert main([*words, "progress=false", f"out={tmp_path / 'out'}"]) == DONE
     document = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert document["metrics"]["fd@pixels"]["n"] == {"generated": 30, "reference": 24}
+    assert document["metrics"]["fd@pixels"]["n"] == {"generated": 30, "reference": 40}
     (said,) = [each["message"] for each in document["warnings"] if each["code"] == "stored-moments"]
     assert "fd@fid_inception took the moments and fd@pixels the images" in said
     some = _run(tmp_path / "some", *sets, "metric=[fd]", "limit_reference=20")

@@ -54,6 +54,17 @@ def test_real_numbers_are_as_real_and_a_verdict_names_its_rule() -> None:
     assert document["quality"]["evidence"] == ["precision", "density"]
 
 
+def test_with_several_networks_a_sentence_says_which_number_is_whose() -> None:
+    document = report({"precision": 0.6})
+    document["metrics"] = {
+        f"{name}@{network}": entry for name, entry in document["metrics"].items() for network in ("a", "b")
+    }
+    sentence = verdict(document).answers["quality"].sentence
+    assert "recision on a 0.600 (real images" in sentence
+    assert "recision on b 0.600 (real images" in sentence
+    assert " on " not in verdict(report({"precision": 0.6})).answers["quality"].sentence
+
+
 def test_a_shortfall_is_worse_where_it_is_sure_and_not_negligible() -> None:
     assert answers({"recall": 0.9 * (1 - NEGLIGIBLE) - 0.001})["diversity"] == "worse"
     assert answers({"recall": 0.9 * (1 - NEGLIGIBLE) + 0.001})["diversity"] == "as_real"

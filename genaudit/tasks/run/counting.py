@@ -8,7 +8,7 @@ from typing import Any
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.data.audit import Finding
 from genaudit.data.audit.copies import duplicates, same_images
-from genaudit.metrics.result import ROLES
+from genaudit.metrics.result import ROLES, base_name
 from genaudit.reports.report import ReportWarning
 from genaudit.tasks.run.auditing import concerned_by
 from genaudit.tasks.run.roles import Role
@@ -40,18 +40,19 @@ def counted_roles(roles: Mapping[str, Role]) -> dict[str, ImageSet | FeatureSet]
 def subset_warnings(
     roles: Mapping[str, ImageSet | FeatureSet], takes: Mapping[str, Mapping[str, bool]]
 ) -> list[ReportWarning]:
-    """A subset of the generated images is fewer samples; one of another role changes what a value is defined by."""
+    """A subset of the generated images is fewer samples; one of another role changes what a value is defined by.
+
+    One warning a role, whatever the number of metrics and networks.
+    """
     warnings = []
     for name, role in roles.items():
         if role.available is None:
             continue
         what = f"{name}: a random {len(role):,} of {role.available:,} {_noun(role)} ({LIMIT_KEYS[name]}={len(role)})"
-        users = [metric for metric, taken in takes.items() if name in taken]
-        if name == "generated" or not users:
-            warnings.append(ReportWarning("limited", None, f"{what}."))
-            continue
-        message = f"{what}: the value is defined by these, and is not comparable with that of other {name} images."
-        warnings += [ReportWarning("limited", metric, message) for metric in users]
+        users = list(dict.fromkeys(base_name(metric) for metric, taken in takes.items() if name in taken))
+        if name != "generated" and users:
+            what += f": the values of {', '.join(users)} are defined by these, and not comparable with others"
+        warnings.append(ReportWarning("limited", None, f"{what}."))
     return warnings
 
 

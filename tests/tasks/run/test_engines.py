@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import genaudit.tasks.run.engines as engines
+from genaudit.backbones.module_model import ModuleModel
+from genaudit.backbones.timm_model import TimmModel
 from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError
+from genaudit.measures.embedding import Embedding
+from genaudit.measures.measure import EngineRefused
+from genaudit.store import Store
 from genaudit.tasks.run.compose import compose
-from genaudit.tasks.run.engines import chosen
+from genaudit.tasks.run.engines import EngineChoice, chosen
 from genaudit.tasks.run.settings import Settings
 
 HERE = importlib.util.find_spec("openvino") is not None
@@ -104,12 +110,12 @@ def _values(report: dict[str, Any]) -> dict[str, float]:
 def test_a_run_by_openvino_gives_pytorchs_values_under_a_fingerprint_of_its_own(
     command: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch, openvino = command("torch", "engine=torch"), command("openvino", "engine=openvino")
+    plain, openvino = command("torch", "engine=torch"), command("openvino", "engine=openvino")
     assert "run by OpenVINO" in capsys.readouterr().out
     assert "run by OpenVINO" in (tmp_path / "openvino" / "report.html").read_text()
     # the distance of nine images is a difference of sums of a hundred variances, each within 2·1e-6
-    assert _values(openvino) == pytest.approx(_values(torch), rel=1e-4)
-    ((name, ours),), (theirs,) = openvino["measures"].items(), torch["measures"].values()
+    assert _values(openvino) == pytest.approx(_values(plain), rel=1e-4)
+    ((name, ours),), (theirs,) = openvino["measures"].items(), plain["measures"].values()
     assert ours["fingerprint"] != theirs["fingerprint"]
     assert ours["computed"] == 18
     assert ours["about"]["engine"] == "openvino"
@@ -139,6 +145,29 @@ def test_a_network_that_openvino_does_not_take_is_run_by_pytorch_and_tried_once(
     again = command("again", "engine=auto")
     assert len(refusing) == 1
     assert next(iter(again["measures"].values()))["reused"] == 18
+
+
+def test_another_version_of_openvino_is_asked_again(
+    refusing: list[int], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("first", "engine=auto", "metric=[kd]")
+    monkeypatch.setattr(engines.metadata, "version", lambda name: "2")
+    command("second", "engine=auto", "metric=[kd]")
+    assert len(refusing) == 2
+
+
+def test_a_network_of_the_users_is_run_by_pytorch_unless_openvino_is_named(there: None, tmp_path: Path) -> None:
+    """Its forward may depend on what the images show, which a trace of one batch cannot know."""
+    network = torch.nn.AdaptiveAvgPool2d(1)
+    model = ModuleModel(network, size=8, mean=[0.5] * 3, std=[0.5] * 3)
+    measures, told = [Embedding(model), Embedding(TimmModel("test_resnet", pretrained=False))], []
+    EngineChoice(_settings("engine=auto"), Store(tmp_path), told.append).assign(measures)
+    assert [each.engine for each in measures] == ["torch", "openvino"]
+    assert "network of yours" in measures[0].engine_note
+    (said,) = told
+    assert "is run by PyTorch" in said
+    with pytest.raises(EngineRefused, match="network of yours"):
+        EngineChoice(_settings("engine=openvino"), Store(tmp_path)).assign(measures[:1])
 
 
 def test_openvino_by_name_with_a_network_that_it_does_not_take_is_an_error(
