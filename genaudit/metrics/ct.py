@@ -16,8 +16,8 @@ N held-out, M generated images, C cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,7 +33,9 @@ from genaudit.stats.subsampling import Spread, kth_kept, normal_interval, over_p
 
 MIN_GENERATED = 20  # in a cell: below, U is too far from normal (Meehan et al. 2020, section 4)
 LISTED = 4  # nearest training images of each image: the chance that none is in a part is 1/256
-INTERVAL = "over new generated, held-out and training images in these numbers, the cells held fixed: from random parts"
+INTERVAL = "over new generated, held-out and training images in these numbers: from random parts, and cells fitted anew"
+REFITS = 8  # of the cells, each to another half of the training images
+JUDGED = 2_000  # images a role that are judged in cells fitted anew
 FIT_ROWS = 20_000  # training images that k-means is fitted to: bounds its memory; all of them are assigned to cells
 
 
@@ -114,9 +116,10 @@ def judge(
 ) -> CTResult:
     """C_T of generated images, with an interval over images and a one-sided p-value for copying.
 
-    The p-value takes each Z as N(0, 1) and the cells as independent. The interval does not assume equal laws: U/(nm)
-    is an area under a ROC curve, whose variance is DeLong's; there is none where a cell's pairs all agree, since that
-    variance is then 0.
+    The p-value takes each Z as N(0, 1) and the cells as independent. The interval does not assume equal laws. Its error
+    is that of random parts of all sets in the cells as they are, and the scatter over cells that k-means finds in
+    halves of the training images: where modes outnumber cells, another training set of the same law gives others. There
+    is no interval where a cell's pairs all agree, since its error is then 0.
 
     Args:
         generated: rows (M, D).
@@ -149,7 +152,8 @@ def judge(
     weights /= weights.sum()
     statistic = float(weights @ [cell.z for cell in counted])
     spread = _spread(searched, {role: len(each) for role, each in rows.items()}, seed)
-    estimate = normal_interval(statistic, spread, confidence)
+    error = np.hypot(spread.error, _scatter_of_cells(rows, cells, min_generated, device, seed))
+    estimate = normal_interval(statistic, replace(spread, error=float(error)), confidence)
     if any(cell.farther in (0.0, 1.0) for cell in counted):
         estimate = Estimate(statistic)  # the parts agree as well, and show no error
     share = sum(cell.n_generated for cell in counted) / len(rows["generated"])
@@ -203,7 +207,7 @@ def prepared(
 
 
 def _search(
-    rows: dict[str, RowsLike], means: Any, min_generated: int, device: str
+    rows: Mapping[str, RowsLike], means: Any, min_generated: int, device: str
 ) -> tuple[list[Region], list[_Searched]]:
     """Every cell of the fitted k-means, and the neighbours of those that count."""
     cells = len(means.cluster_centers_)
@@ -224,8 +228,8 @@ def _search(
     return found, searched
 
 
-def _fit(train: RowsLike, cells: int, seed: int) -> Any:
-    """k-means of the training images."""
+def _fit(train: RowsLike, cells: int, seed: int, starts: int = 10) -> Any:
+    """k-means of the training images, the best of so many starts."""
     from sklearn.cluster import KMeans
 
     if len(train) > FIT_ROWS:
@@ -233,13 +237,13 @@ def _fit(train: RowsLike, cells: int, seed: int) -> Any:
         sample = np.asarray(train[chosen], dtype=np.float64)
     else:
         sample = np.concatenate([block for _, block in blocks(train, "train")])
-    return KMeans(n_clusters=cells, n_init=10, random_state=seed).fit(sample)
+    return KMeans(n_clusters=cells, n_init=starts, random_state=seed).fit(sample)
 
 
 class _Searched:
     """A cell's images and their nearest training images in the cell."""
 
-    def __init__(self, rows: dict[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
+    def __init__(self, rows: Mapping[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
         self.inside = inside
         training = Chosen(rows["train"], inside["train"])
         self.found = {
@@ -276,6 +280,34 @@ def _spread(cells: list[_Searched], sizes: dict[str, int], seed: int) -> Spread:
         return {"ct": float(held @ [_score(*pair)[0] for pair in pairs] / held.sum() / np.sqrt(share))}
 
     return over_parts(of_part, sizes, halves=0, seed=seed)["ct"]
+
+
+def _scatter_of_cells(rows: Mapping[str, RowsLike], cells: int, min_generated: int, device: str, seed: int) -> float:
+    """The standard deviation of C_T over cells fitted to random halves of the training images.
+
+    At most `JUDGED` images a role are judged. A Z grows with the square root of nm/(n + m), by which C_T of fewer
+    images is scaled up.
+    """
+    rng = np.random.default_rng((seed, REFITS))
+    size = {role: len(each) for role, each in rows.items()}
+    fitted = max(min(size["train"], FIT_ROWS) // 2, cells)
+    values = []
+    for refit in range(REFITS):
+        means = _fit(Chosen(rows["train"], _drawn(rng, size["train"], fitted)), cells, refit, starts=3)
+        judged = {role: Chosen(each, _drawn(rng, size[role], JUDGED)) for role, each in rows.items()}
+        n, m = len(judged["reference"]), len(judged["generated"])
+        _, searched = _search(judged, means, max(1, round(min_generated * m / size["generated"])), device)
+        if searched:
+            held = np.array([len(cell.inside["reference"]) for cell in searched], float)
+            whole = size["reference"] * size["generated"] / (size["reference"] + size["generated"])
+            mean = held @ [_score(*cell.distances())[0] for cell in searched] / held.sum()
+            values.append(mean * np.sqrt(whole * (n + m) / (n * m)))
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _drawn(rng: np.random.Generator, size: int, most: int) -> np.ndarray:
+    """The places of all, or of `most` drawn at random."""
+    return np.arange(size) if size <= most else np.sort(rng.permutation(size)[:most])
 
 
 def _score(made: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from genaudit.data import ImageSet, inspect, open_images
-from genaudit.data.ignored import HIDDEN, ONE_PICTURE, PAGES, SEVERAL, SYSTEM_COPY, is_loss
-from genaudit.tasks.run.measuring import skipped_images
+from genaudit.data.ignored import HIDDEN, NO_NAME, ONE_PICTURE, PAGES, SEVERAL, SYSTEM_COPY, is_loss
+from genaudit.tasks.run.measuring import skipped_images, source_warnings
 
 from .conftest import encode
 
@@ -154,3 +156,9 @@ def test_check_names_what_is_left_out(tmp_path: Path, pixels: np.ndarray, capsys
     assert "ignored    1: image format that is not read: .tga" in printed
     assert "ignored    1: beside the image of the same name: .mask.png" in printed
     assert inspect(tmp_path).count == 1
+
+
+def test_what_was_left_out_most_often_is_named_first() -> None:
+    images: Any = SimpleNamespace(ignored={HIDDEN: 1, NO_NAME: 3, SYSTEM_COPY: 9}, turned=0, notes=())
+    (warning,) = source_warnings("generated", images)
+    assert f"generated: 4 that may be images are not used (3: {NO_NAME}; 1: {HIDDEN})." == warning.message

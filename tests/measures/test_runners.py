@@ -77,6 +77,20 @@ def _flags() -> list[object]:
     return flags
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_cudnn_times_no_algorithms_inside_and_does_what_the_caller_asked_for_afterwards(asked: bool) -> None:
+    cudnn = torch.backends.cudnn
+    before, cudnn.benchmark = cudnn.benchmark, asked
+    try:
+        with exact_float32("cuda"):
+            assert not cudnn.benchmark
+        assert cudnn.benchmark is asked
+        with exact_float32("cpu"):
+            assert cudnn.benchmark is asked  # where it is of no consequence
+    finally:
+        cudnn.benchmark = before
+
+
 @pytest.mark.parametrize("caller", ["highest", "high"])
 def test_tf32_holds_inside_and_the_caller_has_its_own_again(caller: str) -> None:
     before = torch.get_float32_matmul_precision()

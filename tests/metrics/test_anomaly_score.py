@@ -130,7 +130,9 @@ def test_as_i_of_a_set_has_columns_errors_and_intervals() -> None:
     assert np.isnan(result.as_i[0])
     # Relative errors of 0.1 and 0.05 add in squares.
     np.testing.assert_allclose(result.as_i_se[1:], ratios * np.hypot(0.1, 0.05))
-    np.testing.assert_array_equal(result.complexity, made[:, 0])
+    columns = (result.complexity, result.vulnerability, result.complexity_se, result.vulnerability_se)
+    for column, place in zip(columns, (0, 1, 3, 4), strict=True):
+        np.testing.assert_array_equal(column, made[:, place])
     one_direction = judge_images(generated=np.where(np.arange(5) < 3, made, np.nan))
     assert one_direction.complexity_se is None
     assert one_direction.as_i_se is None

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import spatial, stats
 
-from genaudit.metrics.ct import ct, judge
+from genaudit.metrics.ct import _scatter_of_cells, ct, judge
 from genaudit.metrics.result import Unavailable
+from genaudit.stats.subsampling import quantile
 
 
 def _nearest(a: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -50,6 +51,46 @@ def test_cells_are_weighted_by_their_held_out_images_and_search_only_their_own_t
     assert fewer.ct == pytest.approx(z[1], rel=1e-10)
     assert [caution.code for caution in fewer.cautions] == ["cells-left-out"]
     assert fewer.share_generated_in_cells == pytest.approx(35 / 50)
+
+
+def _z(train: np.ndarray, held_out: np.ndarray, made: np.ndarray) -> float:
+    """A cell's Z by SciPy, over all pairs."""
+    nearest = [spatial.distance.cdist(rows, train).min(1) for rows in (made, held_out)]
+    n, m = len(held_out), len(made)
+    u = stats.mannwhitneyu(*nearest).statistic
+    return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+
+
+def test_the_interval_counts_how_c_t_moves_between_cells_that_are_as_good() -> None:
+    """Two cells of four modes on a square lie side by side or one above the other, as the training images fell."""
+    rng = np.random.default_rng(6)
+    corners = 10.0 * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
+
+    def drawn(scales: tuple[float, ...]) -> np.ndarray:
+        return np.stack(
+            [corner + scale * rng.normal(size=(40, 2)) for corner, scale in zip(corners, scales, strict=True)]
+        )
+
+    rows = {
+        "train": drawn((0.02, 0.02, 0.4, 0.4)),
+        "reference": drawn((0.02, 0.02, 0.4, 0.4)),
+        "generated": drawn((0.2, 0.2, 0.2, 0.2)),
+    }
+
+    def c_t(*cells: tuple[int, int]) -> float:
+        return float(np.mean([_z(*(np.concatenate(each[list(cell)]) for each in rows.values())) for cell in cells]))
+
+    apart = c_t((0, 1), (2, 3)) - c_t((0, 2), (1, 3))
+    assert abs(apart) > 0.5
+    flat = {role: np.concatenate(each) for role, each in rows.items()}
+    scatter = _scatter_of_cells(flat, 2, 20, "cpu", seed=0)
+    ratio = scatter**2 * 56 / apart**2
+    assert ratio == pytest.approx(round(ratio), rel=1e-9)
+    assert round(ratio) in (7, 12, 15, 16)  # k (8 - k): k of eight fits lie one way, the others the other way
+    # one cell is the same whatever training images it is fitted to
+    assert _scatter_of_cells(flat, 1, 20, "cpu", seed=0) == pytest.approx(0, abs=1e-12)
+    found = judge(**flat, cells=2).ct
+    assert (found.upper - found.lower) / 2 / quantile(0.95) > scatter
 
 
 def test_copies_are_far_below_zero_and_distant_images_far_above() -> None:

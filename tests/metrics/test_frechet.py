@@ -22,6 +22,18 @@ def _correlated(
     return rng.normal(size=(n, dimensions)) @ mixing * scale + shift
 
 
+def test_moments_that_were_rounded_to_float32_are_taken_and_impossible_ones_refused() -> None:
+    mean, flat = np.zeros(2), np.diag([1.0, 0.0])
+    # a negative eigenvalue within a thousandth of the largest stands for 0
+    rounded = frechet_distance_from_moments(mean, np.diag([1.0, -5e-4]), mean, flat)
+    assert rounded == pytest.approx(0.0, abs=1e-9)
+    for impossible in (np.diag([1.0, -2e-3]), -np.eye(2)):
+        with pytest.raises(ValueError, match="negative eigenvalue"):
+            frechet_distance_from_moments(mean, impossible, mean, flat)
+    with pytest.raises(ValueError, match="not symmetric"):
+        frechet_distance_from_moments(mean, np.array([[1.0, 0.1], [0.0, 1.0]]), mean, flat)
+
+
 def test_means_one_apart_in_every_one_of_2048_dimensions_give_2048() -> None:
     identity = np.eye(2048)
     # The traces, 4096 in all, cancel to their rounding.

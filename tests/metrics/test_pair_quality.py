@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,12 @@ def test_the_measure_carries_its_numbers_to_float32() -> None:
         assert rows[-1][0] == np.float32(mean_squared_error(x, y))
     assert rows[0][1] == np.float32(ssim(*noisy_pair(1)))
     assert np.isnan(rows[1][1])  # ten rows are fewer than the window
+
+
+def test_psnr_of_equal_images_is_infinite_and_no_reason_to_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert psnr([0.0, 255.0**2]).tolist() == [np.inf, 0.0]
 
 
 def test_identical_pairs_and_small_images_are_left_out_of_the_means_and_said() -> None:

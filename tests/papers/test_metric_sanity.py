@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genaudit.metrics.fkea import fkea
+from genaudit.metrics.prdc import prdc
+from genaudit.metrics.vendi import vendi_score
 from genaudit.recipe import Context
+from genaudit.stats.neighbours import nearest
 from genaudit.stats.occupancy import expected_distinct
 from genaudit_papers.published import published
-from genaudit_papers.raisa2025 import checks
+from genaudit_papers.raisa2025 import checks, metric_sanity
 from genaudit_papers.raisa2025.checks import CHECKS, applies, desiderata, together
 from genaudit_papers.raisa2025.metric_sanity import DESIDERATA, KINDS, PUBLISHED, MetricSanity, k_of_coverage
 from genaudit_papers.raisa2025.simulations import Grid
@@ -35,6 +39,47 @@ def test_shapes_are_told_from_each_other() -> None:
     assert not checks.settles(X, _curve(1, 1, 1, 1, 0.9))
     either = checks.low_or_high(checks.bell(0), checks.rises)
     assert [either(X, each) for each in (hill, slope[::-1], line)] == ["low", "high", False]
+
+
+def test_a_fall_does_not_rise_again_before_or_after_it() -> None:
+    assert not checks.falls()(X, _curve(1, 0.5, 0, 0.6, 0.7))
+    assert not checks.falls()(X, _curve(0.7, 1, 0.5, 0.3, 0))
+    assert checks.falls()(X, _curve(0.95, 1, 0.5, 0, 0.05))
+
+
+def test_scores_are_the_metrics_with_the_papers_k_and_relative_to_real_samples() -> None:
+    rng = np.random.default_rng(0)
+    real, synthetic = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 0.5
+    apart = metric_sanity.distances(real, synthetic)
+    floors = {name: each / 4 for name, each in apart.items()} | {"kd": -0.1, "fd": 2 * apart["fd"]}
+    floors |= {"retrieved": 20.0, "vendi": 2.0, "sigma": 1.0, "fkea": 5.0}
+    found = metric_sanity.scores(real, synthetic, floors)
+    narrow, wide = prdc(real, synthetic, k=3), prdc(real, synthetic, k=k_of_coverage(60))
+    assert (found["precision"], found["recall"]) == (narrow.precision, narrow.recall)
+    assert (found["density"], found["coverage"]) == (wide.density, wide.coverage)
+    assert narrow.coverage != wide.coverage
+    assert found["vendi"] == vendi_score(synthetic) / 2
+    assert found["fkea"] == fkea(synthetic, sigma=1.0, frequencies=metric_sanity.FREQUENCIES) / 5
+    assert found["irs_relative"] == len(np.unique(nearest(synthetic, real).indices)) / 20
+    # a distance below its floor is as real, one of four floors a quarter, and nothing is as near as a floor below 0
+    assert (found["fd"], found["kd"]) == (1.0, 0.0)
+    assert [found[name] for name in ("cmmd", "swd", "mind")] == pytest.approx([0.25] * 3, rel=1e-12)
+
+
+def test_samples_are_standardised_by_the_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def scores(real: np.ndarray, synthetic: np.ndarray, floors: dict[str, float]) -> dict[str, float]:
+        seen.append((real, synthetic))
+        return dict.fromkeys(KINDS, 1.0)
+
+    monkeypatch.setattr(metric_sanity, "scores", scores)
+    monkeypatch.setattr(metric_sanity, "_floor", lambda *_: {})
+    metric_sanity.curves("Gaussian Std. Deviation Difference", SMALL, (0, 0))
+    for real, _ in seen:
+        np.testing.assert_allclose(real.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(real.std(axis=0), 1, rtol=1e-12)
+    assert max(synthetic.std() for _, synthetic in seen) > 2
 
 
 def test_a_bell_may_have_one_end_above_the_minimum_and_none_may_be_in_the_middle() -> None:

@@ -22,6 +22,7 @@ import torch
 
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
+from genaudit.store import Store
 
 ALL = "metric=[as,as_i,irs,fd,kd,prdc,vendi,authpct,ct]"
 
@@ -144,7 +145,15 @@ def test_a_users_own_metric_runs_without_touching_genaudit(
     out = tmp_path / "out"
     document = _run(out, *sets, *tiny, "--config-dir", str(own.parent), "metric=[spread,shift,fd]")
     assert set(document["metrics"]) == {"spread", "shift", "fd"}
-    assert document["metrics"]["shift"]["values"]["shift"]["value"] is not None
+    (use,) = document["measures"].values()
+    generated, reference = (
+        np.asarray(Store(tmp_path / "store").rows_of(document["images"][role]["digest"], use["fingerprint"]))
+        for role in ("generated", "reference")
+    )
+    values = {name: document["metrics"][name]["values"][name]["value"] for name in ("shift", "spread")}
+    rounding = float(1e-6 * np.abs(generated).max())  # of float32 sums of some thousand features
+    assert values["shift"] == pytest.approx(float(generated.mean() - reference.mean()), abs=rounding)
+    assert values["spread"] == pytest.approx(float(generated.std() ** 2 - reference.std() ** 2), rel=1e-4)
 
 
 def test_a_killed_run_resumes_and_reports_the_same(

@@ -130,7 +130,9 @@ def test_a_network_takes_its_weights_by_address(
     assert found[0]["measures"].keys() == found[1]["measures"].keys()
     for measure in found[0]["measures"]:
         assert found[0]["measures"][measure]["weights_sha256"] == found[1]["measures"][measure]["weights_sha256"]
-    assert found[1]["measures"]["embedding test_resnet"]["reused"] > 0  # the same weights: rows of the same fingerprint
+    # the same weights: rows of the same fingerprint, of both roles' eight images
+    use = found[1]["measures"]["embedding test_resnet"]
+    assert (use["computed"], use["reused"]) == (0, 16)
 
 
 def test_an_address_with_a_question_is_no_setting(tmp_path: Path) -> None:
