@@ -74,10 +74,10 @@ notebooks: setup ## run the notebooks of examples/, each from its first cell
 docs: setup ## the site, into site/: warnings are errors, links are checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
-release: setup ## build and check wheel and source distribution, try them in fresh environments; publishes nothing
+release: setup ## build and check wheel and source distribution, try them in fresh environments; publishes nothing [REPOSITORY=https://...]
 	$(BIN)/python -m pip install --quiet '.[release]'
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
-	$(BIN)/python scripts/release.py
+	$(BIN)/python scripts/release.py --repository '$(REPOSITORY)'
 
 mutate: setup ## the mutation score: small wrong edits, and whether a test notices (an hour and more; resumes)
 	$(BIN)/python -m pip install --quiet --editable '.[mutation]'

@@ -219,23 +219,14 @@ def _bare_arguments(verb: str, bare: list[str]) -> list[str]:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    import hydra
+    from genaudit.composing import is_plain, job
 
-    from genaudit.composing import composed_once, main_options, references_are_data
-    from genaudit.plugins import join_hydra
-
-    join_hydra()
-    codes: list[int] = []
-
-    def job(cfg: DictConfig) -> None:
-        with importable(arguments):  # not before: Hydra looks for plugins on the path
-            codes.append(_run_task(verb, cfg))
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
     before, sys.argv = sys.argv, [f"genaudit {verb}", *arguments]
     try:
-        with composed_once(arguments), references_are_data(config_folder()):
-            hydra.main(config_path=str(config_folder()), config_name=verb, **main_options())(job)()
+        if not is_plain(arguments):
+            return _run_by_hydra(verb, arguments)
+        with job(config_folder(), verb, arguments) as cfg, importable(arguments):
+            return _run_task(verb, cfg)
     except SystemExit as stop:  # Hydra's own switches, and argparse's complaints about them
         return stop.code if isinstance(stop.code, int) else DEFECT
     except (UserError, KeyboardInterrupt):
@@ -247,6 +238,25 @@ def _run(verb: str, arguments: list[str]) -> int:
         raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     finally:
         sys.argv = before
+
+
+def _run_by_hydra(verb: str, arguments: list[str]) -> int:
+    """Hydra's own switches, sweeps and folders of the user's: its program runs the job, or several."""
+    import hydra
+
+    from genaudit.composing import main_options, references_are_data
+    from genaudit.plugins import join_hydra
+
+    join_hydra()
+    codes: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        with importable(arguments):  # not before: Hydra looks for plugins on the path
+            codes.append(_run_task(verb, cfg))
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, where they become one sentence
+    with references_are_data(config_folder()):
+        hydra.main(config_path=str(config_folder()), config_name=verb, **main_options())(job)()
     return max(codes, default=DONE)
 
 

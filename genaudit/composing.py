@@ -8,6 +8,8 @@ genaudit's file of that name.
 
 from __future__ import annotations
 
+import copy
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -130,29 +132,45 @@ def main_options() -> dict[str, str]:
     return {"version_base": VERSION_BASE} if hasattr(version, "Version") else {}
 
 
-@contextmanager
-def composed_once(arguments: Sequence[str]) -> Iterator[None]:
-    """`hydra.main` without its first composition, which it throws away but for `hydra.mode`.
+def is_plain(arguments: Sequence[str]) -> bool:
+    """Whether a command line has keys and values alone: no switch, and no key of Hydra's own.
 
-    genaudit's configurations leave `hydra.mode` out, and so the first takes as long as the second and says nothing.
-    Whoever names one of Hydra's own keys, other folders of YAML or a plugin may set it: Hydra then asks as ever.
+    With a plugin installed it is not: an option of its may set Hydra's own keys.
+    """
+    return not installed() and not any(word.startswith("-") or "hydra" in word for word in arguments)
+
+
+@contextmanager
+def job(folder: Path, name: str, overrides: Sequence[str]) -> Iterator[Any]:
+    """The configuration of a plain command, as `hydra.main` would give it, and for its length what Hydra knows of it.
+
+    `hydra.main` composes twice, the first time for `hydra.mode` alone, which a plain command cannot set.
+
+    Raises:
+        HydraException, OmegaConfBaseException: as `hydra.main`.
     """
     from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import open_dict, read_write
 
-    switches = ("--config", "-cd", "-cn", "-cp", "--experimental-rerun")
-    if installed() or any("hydra" in word or word.startswith(switches) for word in arguments):
-        yield
-        return
-    ask = Hydra.get_mode
-
-    def skip(*_: Any, **__: Any) -> None:
-        Hydra.get_mode = ask  # type: ignore[method-assign]  # once: the command may run another application of Hydra's
-
-    Hydra.get_mode = skip  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Hydra.get_mode = ask  # type: ignore[method-assign]
+    here, known = GlobalHydra.instance(), HydraConfig.instance()
+    before = here.hydra, known.cfg
+    with _version_base(), references_are_data(folder):
+        try:
+            here.hydra = Hydra("genaudit", _loader(folder, None))
+            cfg = here.hydra.config_loader.load_configuration(name, list(overrides), run_mode=RunMode.RUN)
+            with read_write(cfg.hydra), open_dict(cfg.hydra.runtime):
+                cfg.hydra.mode = RunMode.RUN
+                cfg.hydra.runtime.output_dir = os.path.abspath(cfg.hydra.run.dir)
+            known.set_config(cfg)
+            own = copy.deepcopy(cfg)
+            with read_write(own), open_dict(own):
+                del own["hydra"]
+            yield own
+        finally:
+            here.hydra, known.cfg = before
 
 
 @contextmanager

@@ -177,6 +177,30 @@ class Context:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return self.folder.parent / "models" / f"{name}-{digest[:12]}"
 
+    def shared_file(self, kind: str, name: str, make: Callable[[Path], None]) -> Path:
+        """A large file beside the recipes' folders that every table reads; made by one process, while others wait.
+
+        Args:
+            kind: of files, the name of their folder. name: of the file; tells apart whatever differs in content.
+            make: writes it to the path that it is given.
+        """
+        path = self.folder.parent / kind / name
+        place = path.parent / "locks" / name
+        told = False
+        while not path.exists():
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                with locked(place, "made"):
+                    if not path.exists():  # another process may just have ended it
+                        with atomic_write(path) as temporary:
+                            make(temporary)
+            except LockedElsewhere:
+                if not told:
+                    self.report(f"{name}: waiting for another process, which makes it")
+                told = True
+                time.sleep(POLL_SECONDS)
+        return path
+
     def _path(self, name: str) -> Path:
         return self.folder / "steps" / f"{name}.json"
 

@@ -191,7 +191,7 @@ genaudit reproduce table=all out=tables
 is missing. A run that was interrupted resumes from its last step; steps are kept in the row store.
 
   scale=laptop          data and weights that ship with genaudit; the table says what differs from the paper's setting
-  scale=desk            the laptop's method with hours in place of minutes: several seeds (table=piad_fashion_mnist)
+  scale=desk            the laptop's method with hours in place of minutes: several seeds (PIAD's tables)
   scale=paper           the paper's own settings, on the datasets under data=DIR
   table.KEY=VALUE       replaces a setting of the table's YAML
   out=DIR               where NAME.csv, NAME.json and NAME.html go; table=all writes index.html beside them

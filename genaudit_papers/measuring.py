@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
+import math
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit import demo
-from genaudit.atomic import atomic_write
-from genaudit.data import ImageSet, open_images
+from genaudit.data import DamagedImage, ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.likelihood import saved
 from genaudit.measures.embedding import Embedding
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 ENDINGS = ("", ".zip", ".tar", ".npz", ".npy", ".h5", ".hdf5")
 DEMO = "demo:"
+AT_ONCE = 512  # images that are decoded at a time
 SAVED = "model.json"  # of a saved model's folder; it is written last
 
 
@@ -126,28 +130,44 @@ def digest_of(array: np.ndarray) -> str:
 
 
 def resized(context: Context, name: str, pixels: PreparedPixels) -> tuple[np.ndarray, list[str]]:
-    """An image set as (N, 3, S, S) uint8 on disk, in the recipe's folder, and the images' names.
+    """An image set as (N, 3, S, S) uint8 on disk, which all tables share, and the images' names.
+
+    Memory is bounded however many images there are: some hundred are decoded at a time, and the array is a memory map.
+    Its size is said before it is written.
 
     Raises:
-        UserError: no such set, or an image that cannot be read.
+        UserError: no such set, an image that cannot be read, or too little room for the copy.
     """
 
     path = find_set(context.data, name)
     images = open_images(str(path)) if path is not None else None
     if not isinstance(images, ImageSet):
         raise UserError(f"{name}: there is no such image set under data={context.data}")
-    file = context.folder / "images" / f"{images.digest[:16]}-{pixels.size}.npy"
-    if not file.exists():
-        context.report(f"{len(images):,} images of {name}")
-        shape = (len(images), 3, pixels.size, pixels.size)
-        with atomic_write(file) as temporary:  # seeds that run side by side may come here at once
-            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+    content = json.dumps([images.digest, pixels.describe()], sort_keys=True)
+    file = f"{name.replace('/', '-')}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"
+    place = context.shared_file("images", file, functools.partial(_copy, context, name, images, pixels))
+    return np.load(place, mmap_mode="c"), list(images.names)  # torch complains of arrays that are not writable
 
-            def fill(index: int) -> None:
-                array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
 
-            with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-                for _ in pool.map(fill, range(len(images))):
-                    pass
-            array.flush()
-    return np.load(file, mmap_mode="c"), list(images.names)  # torch complains of arrays that are not writable
+def _copy(context: Context, name: str, images: ImageSet, pixels: PreparedPixels, file: Path) -> None:
+    """Writes the prepared images as one array."""
+    shape = (len(images), 3, pixels.size, pixels.size)
+    size, free = math.prod(shape), shutil.disk_usage(file.parent).free
+    copy = f"{name}: a copy of {len(images):,} images at {pixels.size}x{pixels.size}, {size / 1e9:.3g} GB"
+    if size > free:
+        raise UserError(
+            f"{copy}, is needed in {file.parent}, which has {free / 1e9:.3g} GB left; store=DIR names another place"
+        )
+    context.report(f"{copy}, in {file.parent}; all tables share it")
+    array = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+
+    def fill(index: int) -> None:
+        array[index] = pixels.apply(images.read(index)).transpose(2, 0, 1)
+
+    try:
+        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+            for start in range(0, len(images), AT_ONCE):  # a pool holds all that it was given to do
+                list(pool.map(fill, range(start, min(start + AT_ONCE, len(images)))))
+    except DamagedImage as error:
+        raise UserError(f"{error}; mend or remove it") from None
+    array.flush()

@@ -154,16 +154,21 @@ def _metric_pages() -> dict[str, str]:
 
 
 def _notes(metric: str) -> list[str]:
-    """When it lies, how many images it takes, what is published; nothing where scripts/metric_notes.yaml has none."""
+    """When it lies, how many images it takes, what is published and where: of scripts/metric_notes.yaml."""
     found = notes().get(metric)
     if found is None:
         return []
-    heads = {"lies": "When it lies", "images": "How many images", "published": "Published values"}
+    heads = {
+        "lies": "When it lies",
+        "images": "How many images",
+        "published": "Published values",
+        "source": "Where that can be checked",
+    }
     return [line for key, head in heads.items() if key in found for line in (f"## {head}", "", found[key], "")]
 
 
 def notes() -> dict[str, dict[str, str]]:
-    """scripts/metric_notes.yaml: by metric `lies`, `images` and `published`."""
+    """scripts/metric_notes.yaml: by metric `lies`, `images`, `published` and `source`."""
     import yaml
 
     loaded: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "scripts" / "metric_notes.yaml").read_text("utf-8"))

@@ -54,7 +54,13 @@ def execute(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory(prefix="genaudit_notebook_") as folder:
         os.environ["GENAUDIT_STORE"] = str(Path(folder) / "store")
-        NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}}).execute()
+        # the kernel warns that its sockets are not encrypted, which between processes of one machine says nothing
+        NotebookClient(
+            notebook,
+            timeout=SECONDS,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        ).execute()
     return notebook
 
 

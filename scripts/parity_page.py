@@ -49,7 +49,8 @@ CHOICES = """## Deviations that are choices, and limits
 - Precision and recall. torch-fidelity counts a point at exactly a ball's radius as inside, prdc and genaudit do not;
   it matters for copies only.
 - Inception Score. The mean over ten splits of images shuffled with torch-fidelity's seed; torchmetrics shuffles again
-  at each call.
+  at each call. Of random weights it is near its least value, 1: what shows that the tools agree is the row of equal
+  logits.
 - MiFID. torchmetrics averages over what it is given as real images, against the paper (above); given the sets the
   other way round it has the paper's value.
 - Path length. Both sides take the same network, latents and distance here, and all steps. torchmetrics otherwise leaves

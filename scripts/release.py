@@ -1,6 +1,7 @@
 """Builds and checks a release: `make release`. Nothing is published.
 
-    python scripts/release.py                          # everything
+    python scripts/release.py --repository https://HOST/OWNER/NAME   # everything; the address goes into the metadata
+    python scripts/release.py                          # everything, to try it: the metadata has no address
     python scripts/release.py --environments newest    # one of the two installations
     python scripts/release.py --environments           # none: builds and checks the files only
 
@@ -58,10 +59,10 @@ def run(*command: str | Path, cwd: Path | None = None, environment: dict[str, st
     subprocess.run(list(map(str, command)), cwd=cwd or ROOT, env=environment, check=True)
 
 
-def build() -> Path:
+def build(repository: str) -> Path:
     """Makes dist/; returns the wheel."""
     shutil.rmtree(DIST, ignore_errors=True)
-    run(sys.executable, "-m", "build", "--outdir", DIST)
+    run(sys.executable, "-m", "build", "--outdir", DIST, environment={**os.environ, "GENAUDIT_REPOSITORY": repository})
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted(DIST.iterdir()))
     (wheel,) = DIST.glob("*.whl")
     return wheel
@@ -82,11 +83,13 @@ def try_out(wheel: Path, kind: str) -> None:
         run(program / "python", "-m", "pip", "check", cwd=Path(folder), environment=clean)
 
 
-def left_to_do() -> list[str]:
+def left_to_do(repository: str) -> list[str]:
     """Steps that a person takes."""
     steps = [f"correct: {each}" for each in inconsistencies()]
-    if "[project.urls]" not in (ROOT / "pyproject.toml").read_text():
-        steps.append("pyproject.toml: [project.urls] with the public addresses of repository, issues and docs")
+    if not repository:
+        steps.append(
+            "make release REPOSITORY=https://HOST/OWNER/NAME, so that the metadata says where the project lives"
+        )
     return [
         *steps,
         f"git tag -a v{version()} -m 'genaudit {version()}' && git push --tags",
@@ -98,12 +101,13 @@ def left_to_do() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--environments", nargs="*", choices=ENVIRONMENTS, default=ENVIRONMENTS)
+    parser.add_argument("--repository", default="", help="the public address of the repository that publishes")
     arguments = parser.parse_args()
-    wheel = build()
+    wheel = build(arguments.repository)
     for kind in arguments.environments:
         try_out(wheel, kind)
     print(f"\n{wheel.name} and its source distribution are in dist/. To publish them:")
-    for number, step in enumerate(left_to_do(), 1):
+    for number, step in enumerate(left_to_do(arguments.repository), 1):
         print(f"  {number}. {step}")
 
 

@@ -37,13 +37,14 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"atomic", "errors", "reading", "stats"},
     "remote": {"atomic", "errors", "reading", "folder_lock"},
     "backbones": {"atomic", "errors", "reading", "output", "stats", "data", "remote"},
-    "likelihood": {"atomic", "errors", "reading", "model_folder", "resumed", "stats"},
+    "likelihood": {"atomic", "errors", "reading", "model_folder", "resumed", "sharing", "stats"},
     "piad": {
         "atomic",
         "errors",
         "reading",
         "model_folder",
         "resumed",
+        "sharing",
         "stats",
         "backbones",
     },  # the embedded perceptual network
@@ -113,6 +114,7 @@ ALLOWED: dict[str, set[str]] = {
     "model_folder.py": {"atomic", "errors", "reading"},
     "folder_lock.py": {"errors"},
     "resumed.py": {"errors"},
+    "sharing.py": {"errors"},
     "interrupts.py": set(),
     "output.py": set(),
     "reading.py": set(),

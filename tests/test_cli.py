@@ -11,9 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from genaudit import composing
 from genaudit.cli import hydra_arguments, main
+from genaudit.config_files import config_folder
 from genaudit.errors import DEFECT, DONE, REJECTED, USER
+from genaudit.likelihood import saved
+from genaudit.likelihood.glow import Glow
 from genaudit.verbs import VERBS
 
 
@@ -123,14 +128,18 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
 ) -> None:
     """Importing it takes longer than all else that such a run does."""
     sets = [make_images(name, 12, seed=seed, size=8) for seed, name in enumerate(("samples", "real", "train"))]
-    metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld]"
+    metrics = "[as_i,irs,fd,prdc,authpct,rarity,realism,mifid,cdc,fld,llr]"
+    knobs = {"channels": 3, "size": 8, "scales": 2, "steps": 1, "hidden": 4}
+    glow = Glow(**knobs)
+    glow.initialise(torch.rand(16, 3, 8, 8) - 0.5)
+    density = saved.save(glow, tmp_path / "glow", {"_target_": "genaudit.likelihood.glow.Glow", **knobs})
     code = (
         "import sys; from genaudit.cli import main; codes = [main(sys.argv[1:])]; print('torch' in sys.modules, codes)"
     )
     roles = [str(sets[0]), f"reference={sets[1]}", f"train={sets[2]}"]
     command = ["evaluate", *roles, f"metric={metrics}", "device=cpu"]
     keys = [
-        *("feature_model=pixels", "feature_model.size=6", "skip=true"),
+        *("feature_model=pixels", "feature_model.size=6", "skip=true", f"density_model={density}"),
         f"store={tmp_path / 'store'}",
         f"out={tmp_path / 'out'}",
         "progress=false",
@@ -141,7 +150,18 @@ def test_a_run_whose_rows_are_all_stored_does_not_import_torch(
     assert said[-1] == "False [0]"
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["environment"]["threads"] is None
-    assert set(report["metrics"]) >= {"as_i", "irs", "fd", "prdc", "authpct", "rarity", "realism", "mifid", "fld"}
+    assert set(report["metrics"]) >= {
+        "as_i",
+        "irs",
+        "fd",
+        "prdc",
+        "authpct",
+        "rarity",
+        "realism",
+        "mifid",
+        "fld",
+        "llr",
+    }
 
 
 def test_a_defect_keeps_its_traceback_in_the_run_folder(
@@ -215,6 +235,29 @@ def test_an_own_yaml_that_is_none_is_the_users_to_mend(tmp_path: Path, capsys: p
     (tmp_path / "metric" / "mine.yaml").write_bytes(b"mine: \xff")
     assert main(["evaluate", "x", "metric=[mine]", "--config-dir", str(tmp_path)]) == USER
     assert "mine.yaml is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_plain_command_has_the_configuration_that_hydra_shows_and_leaves_hydra_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    words = ["table=irs_fig6", "seed=3"]
+    assert main(["reproduce", *words, "--cfg", "all"]) == DONE
+    shown = OmegaConf.create(capsys.readouterr().out)
+    before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    with composing.job(config_folder(), "reproduce", words) as cfg:
+        known = HydraConfig.get()
+        assert OmegaConf.to_container(cfg) == OmegaConf.to_container(OmegaConf.masked_copy(shown, list(cfg)))
+        for key in ("overrides", "sweep", "job_logging"):
+            assert OmegaConf.to_container(known[key]) == OmegaConf.to_container(shown.hydra[key]), key
+        assert known.runtime.choices == shown.hydra.runtime.choices
+        assert known.runtime.output_dir == os.getcwd()
+        assert known.mode.name == "RUN"
+    assert GlobalHydra.instance().hydra is before[0]
+    assert HydraConfig.instance().cfg is before[1]
 
 
 def test_a_command_composes_its_configuration_once_and_hydras_own_keys_are_still_asked(

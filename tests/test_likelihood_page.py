@@ -15,7 +15,7 @@ from genaudit.errors import DONE
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "likelihood.md").read_text()
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL) for line in block.splitlines()]
 TRAINING = ["likelihood.recipe.iterations=2", "likelihood.recipe.batch_size=4", "samples=0"]
-ELSEWHERE = "genaudit reproduce"  # tests of the tables
+ELSEWHERE = ("genaudit reproduce", "torchrun ")  # tests of the tables, tests/test_sharing.py
 
 
 @pytest.fixture

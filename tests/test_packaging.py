@@ -96,6 +96,22 @@ def test_the_requirements_are_ranges_that_this_environment_satisfies() -> None:
         assert requirement.specifier.contains(version(requirement.name)), requirement
 
 
+def test_the_metadata_has_addresses_only_where_a_release_names_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hatchling.metadata.core import ProjectMetadata
+    from hatchling.plugin.manager import PluginManager
+
+    def urls() -> dict[str, str]:
+        return dict(ProjectMetadata(str(ROOT), PluginManager()).core.urls)
+
+    monkeypatch.delenv("GENAUDIT_REPOSITORY", raising=False)
+    assert urls() == {}
+    monkeypatch.setenv("GENAUDIT_REPOSITORY", "https://example.org/owner/name.git")
+    assert urls()["Issues"] == "https://example.org/owner/name/issues"
+    monkeypatch.setenv("GENAUDIT_REPOSITORY", "git@example.org:owner/name")
+    with pytest.raises(ValueError, match="https://HOST/OWNER/NAME"):
+        urls()
+
+
 def _project() -> str:
     return (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 

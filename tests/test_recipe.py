@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import operator
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,71 @@ def test_a_step_that_is_computed_elsewhere_is_waited_for_and_said(
         one.report = told.append
         assert one.step("x", lambda: pytest.fail("computed twice")) == 5
     assert told == ["x: waiting for another process, which computes it"]
+
+
+def test_a_file_that_tables_share_is_made_once_while_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "POLL_SECONDS", 0.01)
+    made: list[str] = []
+    waited: list[str] = []
+    found: list[Path] = []
+
+    def make(path: Path, table: str) -> None:
+        made.append(table)
+        time.sleep(0.05)
+        path.write_text(table)
+
+    def run(table: str) -> None:
+        one = Context("paper", tmp_path / table, None, tmp_path / "store", report=waited.append)
+        found.append(one.shared_file("images", "set.npy", functools.partial(make, table=table)))
+
+    threads = [threading.Thread(target=run, args=(table,)) for table in ("one", "another")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(made) == 1
+    assert waited == ["set.npy: waiting for another process, which makes it"]
+    assert {path.read_text() for path in found} == set(made)
+    assert found == [tmp_path / "images" / "set.npy"] * 2
+
+
+def test_a_training_that_another_table_runs_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tables have steps of their own and share the model: the one that comes second must not fail."""
+    monkeypatch.setattr(recipe, "POLL_SECONDS", 0.01)
+    one = context(tmp_path / "one", 1)
+    folder = one.training_folder("glow", {"seed": 0})
+    folder.mkdir(parents=True)
+    tried: list[int] = []
+
+    def train() -> str:
+        tried.append(1)
+        with locked(folder, "trained"):  # as `genaudit.training.fit` does
+            return "trained"
+
+    with contextlib.ExitStack() as another:
+        another.enter_context(locked(folder, "trained"))
+        threading.Timer(0.1, another.close).start()
+        assert one.steps({"x": train}) == ["trained"]
+        assert len(tried) > 1
+
+
+def test_what_another_process_ended_just_before_we_had_the_lock_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = context(tmp_path / "table", 1)
+    ended = {"computed": one.folder / "steps" / "x.json", "made": tmp_path / "images" / "set.npy"}
+
+    @contextlib.contextmanager
+    def late(place: Path, what: str) -> Iterator[None]:
+        ended[what].parent.mkdir(parents=True, exist_ok=True)
+        ended[what].write_text(_kept(5))
+        yield
+
+    monkeypatch.setattr(recipe, "locked", late)
+    assert one.step("x", lambda: pytest.fail("computed twice")) == 5
+    assert one.shared_file("images", "set.npy", lambda path: pytest.fail("made twice")) == ended["made"]
 
 
 def _kept(result: Any) -> str:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.backbones.module_identity import Identity, identity_of
 from genaudit.backbones.weight_files import sha256_of_tensors
-from genaudit.data.resize import Fit
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Share, Side
+from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +34,9 @@ class ModuleModel(FeatureModel):
             `nn.Module`, a method of one (`clip.encode_image`), its class, another callable, or the dotted path of one.
             A module is copied, put into evaluation mode and moved to the run's device; any other callable is called
             as it is, with images on that device.
-        size, mean, std, interpolation, fit, crop_pct: see `FeatureModel`.
+        size, mean, std, more: see `FeatureModel`; `checkpoint` is a file of weights for the `nn.Module`.
         kwargs: `module` is a class or function that makes the network of these arguments; None: a class is called
             without arguments, anything else is the network.
-        checkpoint: a file of weights for the `nn.Module`.
         trained: False where the weights are random, so that reports say so.
 
     Raises:
@@ -54,26 +52,12 @@ class ModuleModel(FeatureModel):
         size: Side,
         mean: Sequence[float],
         std: Sequence[float],
-        interpolation: str = "bicubic",
-        fit: Fit = "squash",
-        crop_pct: Share = 1.0,
         kwargs: Mapping[str, Any] | None = None,
-        checkpoint: str | None = None,
         trained: bool = True,
-        offline: bool = False,
+        **more: Any,
     ) -> None:
         self._given = _network(module, kwargs)
-        super().__init__(
-            _name_of(module),
-            size=size,
-            mean=mean,
-            std=std,
-            interpolation=interpolation,
-            fit=fit,
-            crop_pct=crop_pct,
-            checkpoint=checkpoint,
-            offline=offline,
-        )
+        super().__init__(_name_of(module), size=size, mean=mean, std=std, **more)
         self._trained = trained
 
     @functools.cached_property

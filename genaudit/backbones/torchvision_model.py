@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
-from genaudit.data.resize import Fit
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Share, Side
+from genaudit.stats.bounds import Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ class TorchvisionModel(FeatureModel):
         architecture: torchvision's name ("resnet50", "inception_v3").
         pretrained: False gives random weights drawn from `weight_seed`.
         weight_seed: seed of the random weights.
-        name, size, mean, std, interpolation, fit, crop_pct, checkpoint, offline, as_validated: see `FeatureModel`.
+        name: that of the architecture unless given.
+        size, mean, std, interpolation, more: see `FeatureModel`.
     """
 
     def __init__(
@@ -41,26 +41,11 @@ class TorchvisionModel(FeatureModel):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
-        fit: Fit = "squash",
-        crop_pct: Share = 1.0,
         pretrained: bool = True,
         weight_seed: int = 0,
-        checkpoint: str | None = None,
-        offline: bool = False,
-        as_validated: bool = False,
+        **more: Any,
     ) -> None:
-        super().__init__(
-            name or architecture,
-            size=size,
-            mean=mean,
-            std=std,
-            interpolation=interpolation,
-            fit=fit,
-            crop_pct=crop_pct,
-            checkpoint=checkpoint,
-            offline=offline,
-            as_validated=as_validated,
-        )
+        super().__init__(name or architecture, size=size, mean=mean, std=std, interpolation=interpolation, **more)
         self.architecture = architecture
         self.pretrained = bool(pretrained)
         self.weight_seed = int(weight_seed)

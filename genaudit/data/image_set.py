@@ -20,7 +20,7 @@ from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, set_digest
 from genaudit.data.encoding import Encoding, tally
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
-from genaudit.data.reader import Entry, JoinedReader, Reader, ordered_map
+from genaudit.data.reader import Entry, FileReader, JoinedReader, Reader, ordered_map
 from genaudit.errors import UserError
 from genaudit.stats.bounds import positive_int
 
@@ -156,6 +156,11 @@ class ImageSet:
     def digest(self) -> str:
         """One address, in hex, for all images in their order."""
         return set_digest(self.digests)
+
+    @property
+    def folder(self) -> str | None:
+        """The folder in which each name is a file of its own; None where the images lie otherwise."""
+        return self._reader.root if isinstance(self._reader, FileReader) else None
 
     @property
     def duplicates(self) -> int:

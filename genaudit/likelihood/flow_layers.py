@@ -5,12 +5,16 @@ Kingma and Dhariwal 2018, "Glow", as used by Schirrmeister et al. 2020 (suppleme
 `initialise(x)`, which sets what depends on data. An actnorm is folded into the convolution that follows or precedes
 it: the same function in fewer passes over the activations.
 
+Under autocast (mixed precision) the coupling networks alone run in bfloat16: what passes through the flow, its linear
+maps and its log-determinants stay as they are, since eight bits of a value would lose the noise within a pixel.
+
 N images, C channels, H height, W width. A fully connected layer sees C = D dimensions with H = W = 1.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -22,6 +26,12 @@ Coupling = Literal["sigmoid", "tanh"]
 TANH_BOUND = 2.5  # |log-scale| of the tanh coupling stays below this
 SMALLEST_STD = 1 / 256  # one pixel value: constant input must not set the scale to infinity
 ZERO_SCALE = 3.0  # the factor in exp(3·s) of Glow's zero-initialised convolutions
+
+
+def unrounded(x: Tensor) -> AbstractContextManager[object]:
+    """Inside, autocast rounds nothing on the tensor's device."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class ActNorm(nn.Module):
@@ -82,8 +92,9 @@ class InvertibleLinear(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # W·((x + b)·s) = (W·diag(s))·x + (W·diag(s))·b
-        weight = self.weight() * self.norm.log_scale.exp()
-        y = F.conv2d(x, weight[:, :, None, None], weight @ self.norm.shift)
+        with unrounded(x):
+            weight = self.weight() * self.norm.log_scale.exp()
+            y = F.conv2d(x, weight[:, :, None, None], weight @ self.norm.shift)
         return y, (self.norm.log_scale.sum() + self.log_s.sum()) * (x.shape[2] * x.shape[3])
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -111,7 +122,8 @@ class FixedRotation(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scaled = (x.flatten(1) + self.norm.shift) * self.norm.log_scale.exp()
-        return (scaled @ self.rotation.T).view_as(x), self.norm.log_scale.sum()
+        with unrounded(x):
+            return (scaled @ self.rotation.T).view_as(x), self.norm.log_scale.sum()
 
     def inverse(self, y: Tensor) -> Tensor:
         x = y.flatten(1) @ self.rotation
@@ -178,7 +190,7 @@ class AffineCoupling(nn.Module):
         h = passing
         for conv in self.hidden:
             h = F.relu_(conv(h))
-        shift, r = self.last(h).chunk(2, dim=1)
+        shift, r = self.last(h).to(passing.dtype).chunk(2, dim=1)
         if self.scale == "sigmoid":
             return shift, F.logsigmoid(r + 2)
         return shift, TANH_BOUND * torch.tanh(r / TANH_BOUND)

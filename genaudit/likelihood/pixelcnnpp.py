@@ -185,7 +185,7 @@ class PixelCNNpp(nn.Module):
         for layer in self.up:
             above, left = layer(above, left) if isinstance(layer, Resize) else layer(above, left, passed.pop())
         parameters: Tensor = self.out(F.elu(left))
-        return parameters
+        return parameters.to(scaled.dtype)  # under autocast the network alone is rounded, not the mixture
 
     def _scaled(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.image_shape:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,9 +30,11 @@ from genaudit.likelihood.dequantisation import augment, dequantise, to_pixels
 from genaudit.likelihood.losses import bits_per_dim, margin_loss, outlier_loss
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.resumed import check_same
+from genaudit.sharing import Share
 
 Model = TypeVar("Model", bound=nn.Module)
 
+PRECISIONS = ("float32", "bfloat16")
 STALLED = 20  # steps in a row without an update: the model has diverged, and later ones will make none either
 LARGEST_LOSS = 0.75  # a batch that would lose a larger share of its images is skipped (S4.3)
 ORDER, OUTLIERS, NOISE, DROPOUT, FIRST = range(5)  # streams of random numbers
@@ -70,6 +73,11 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in floating)
 
 
+def mixed(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Inside, convolutions of a network's own run in bfloat16 where `precision` says so; weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def _seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # NumPy 1 shifts no uint64 by an int
 
@@ -91,6 +99,8 @@ class Trainer:
         outliers: Any = None,
         general: nn.Module | None = None,
         device: str | torch.device = "cpu",
+        precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         """
         Args:
@@ -103,10 +113,15 @@ class Trainer:
             outliers: images of the general distribution, like `images`, for the outlier or margin loss.
             general: trained general model on the same axis; needed by the outlier loss, not trained.
             device: where the model is.
+            precision: "bfloat16" runs the networks of a step in it (mixed precision), the density itself in float32;
+                what is reported of a trained model is computed in float32 throughout.
+            compiled: whether torch.compile makes the steps faster, after minutes of compiling.
 
         Raises:
-            ValueError: no images, or an outlier loss without a general model.
+            ValueError: another precision, no images, or an outlier loss without a general model.
         """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if len(images) == 0 or (outliers is not None and len(outliers) == 0):
             raise ValueError("there are no images to train on")
         if outliers is not None and recipe.outliers == "outlier" and general is None:
@@ -114,6 +129,8 @@ class Trainer:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.dtype = next(model.parameters()).dtype  # float32; float64 to check against
+        self.precision = precision
+        self._run: Any = torch.compile(model) if compiled else model
         self.general = None if general is None else general.to(self.device).eval().requires_grad_(False)
         self.images, self.outliers, self.recipe = images, outliers, recipe
         self.labels = None if labels is None else torch.as_tensor(np.asarray(labels), dtype=torch.long)
@@ -129,12 +146,8 @@ class Trainer:
         kinds = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = kinds[recipe.optimiser](trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        self.distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.rank = torch.distributed.get_rank() if self.distributed else 0
-        self.ranks = torch.distributed.get_world_size() if self.distributed else 1
-        if self.distributed:
-            for tensor in self.model.state_dict().values():
-                torch.distributed.broadcast(tensor, 0)
+        self.share = Share.here()
+        self.share.begin_alike(self.model.state_dict().values())
 
     def fit(self, on_step: Callable[[Step], None] | None = None, *, until: int | None = None) -> None:
         """Trains up to iteration `until` (the recipe's end by default); `on_step` sees every step."""
@@ -152,10 +165,11 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(_seed(recipe.seed, DROPOUT, i, self.rank))
-            log_prob, kept = self._finite_log_prob(batch)
+            torch.manual_seed(_seed(recipe.seed, DROPOUT, i, self.share.rank))
+            with mixed(self.device, self.precision):
+                log_prob, kept = self._finite_log_prob(batch)
         counts = [kept & ~batch.outlier, kept & batch.outlier, ~kept]
-        n_in, n_out, dropped = self._over_ranks(torch.stack([count.sum() for count in counts])).tolist()
+        n_in, n_out, dropped = self._total(counts)
         usable = n_in > 0 and dropped <= LARGEST_LOSS * (n_in + n_out + dropped)
         rate = recipe.rate(i, self.iterations)
         bpd = outer = norm = math.nan
@@ -197,7 +211,7 @@ class Trainer:
         self.model.eval()
         batch = self._batch(max(0, self.iteration - 1))
         kept = torch.isfinite(self._log_prob(batch.x, batch.outlier, batch.labels)[~batch.outlier])
-        good, bad = self._over_ranks(torch.stack([kept.sum(), (~kept).sum()])).tolist()
+        good, bad = self._total([kept, ~kept])
         return bool(good > 0 and bad <= LARGEST_LOSS * (good + bad))
 
     @torch.no_grad()
@@ -242,14 +256,15 @@ class Trainer:
 
     def _mine(self, batch: Tensor) -> Tensor:
         """This rank's part of a batch, on its device."""
-        return batch[self.rank :: self.ranks].to(self.device)
+        return self.share.mine(batch).to(self.device)
 
     def _log_prob(self, x: Tensor, outlier: Tensor, labels: Tensor | None) -> Tensor:
+        log_prob = self._run if self.model.training else self.model
         if labels is None:
-            return self.model(x)
+            return log_prob(x)
         # Training images count under their class, outliers under the mixture of all.
-        parts = [self.model(x[~outlier], labels)]
-        return torch.cat([*parts, self.model(x[outlier])] if outlier.any() else parts)
+        parts = [log_prob(x[~outlier], labels)]
+        return torch.cat([*parts, log_prob(x[outlier])] if outlier.any() else parts)
 
     def _finite_log_prob(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """log p (kept images only, with gradient) and which of the M images are kept.
@@ -269,20 +284,19 @@ class Trainer:
             return margin_loss(inside, outside, margin=self.dims)
         return outlier_loss(outside, general, temperature=self.recipe.temperature, weight=self.recipe.weight)
 
-    def _over_ranks(self, x: Tensor) -> Tensor:
-        if self.distributed:
-            torch.distributed.all_reduce(x)
-        return x
+    def _total(self, masks: Sequence[Tensor]) -> list[int]:
+        """How many images of the whole batch each mask has."""
+        (counts,) = self.share.added([torch.stack([mask.sum() for mask in masks])])
+        found: list[int] = counts.tolist()
+        return found
 
     def _gradient_norm(self) -> float:
         """Adds the ranks' gradients, clips them where the recipe says so, and returns their norm before that."""
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
-        if self.distributed:
-            for p in trained:
-                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-            flat = self._over_ranks(torch.cat([p.grad.flatten() for p in trained]))
-            for p, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
-                p.grad.copy_(part.view_as(p))
+        if self.share.ranks > 1:
+            own = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+            for p, total in zip(trained, self.share.added(own), strict=True):
+                p.grad = total
         limit = math.inf if self.recipe.clip_norm is None else self.recipe.clip_norm
         return float(nn.utils.clip_grad_norm_(trained, limit))
 

@@ -24,12 +24,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genaudit.likelihood.dequantisation import augment, noise_free, to_pixels
-from genaudit.likelihood.trainer import all_finite
+from genaudit.likelihood.trainer import all_finite, mixed
 from genaudit.resumed import check_same
+from genaudit.sharing import Share, batch_is_shared, moments_over_ranks
 from genaudit.stats.bounds import Bounds, Channels, Count, Positive, Side, checked, positive_int
 
 INSIDE, OUTSIDE, AUGMENT, DROPOUT = range(4)  # streams of random numbers
 DROPS, DROP = (0.3, 0.6, 0.8), 0.2  # shares of the run at which the rate falls, and to what share of itself
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm whose batch is the whole one where several processes share it (`genaudit.sharing`).
+
+    PyTorch's own such layer runs on CUDA alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and batch_is_shared()):
+            return super().forward(x)
+        x = x.to(self.weight.dtype)  # under autocast it may be bfloat16
+        mean, variance, count = moments_over_ranks(x, (0, 2, 3))
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None  # noqa: PT018
+            assert self.num_batches_tracked is not None and self.momentum is not None  # noqa: PT018
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean.flatten(), self.momentum)
+            self.running_var.lerp_((variance * count / (count - 1)).flatten(), self.momentum)
+        scale = self.weight[:, None, None] * (variance + self.eps).rsqrt()
+        return (x - mean) * scale + self.bias[:, None, None]
 
 
 class WideBlock(nn.Module):
@@ -37,10 +59,10 @@ class WideBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(channels_in)
+        self.norm1 = BatchNorm(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         self.dropout = nn.Dropout(dropout)
-        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.norm2 = BatchNorm(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride, padding=1, bias=False)
         same = stride == 1 and channels_in == channels_out
         self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
@@ -77,14 +99,14 @@ class WideResNet(nn.Module):
                 layers.append(WideBlock(filters, 16 * width * 2**group, stride if block == 0 else 1, dropout))
                 filters = 16 * width * 2**group
         self.layers = nn.Sequential(*layers)
-        self.norm = nn.BatchNorm2d(filters)
+        self.norm = BatchNorm(filters)
         self.out = nn.Linear(filters, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N,) of images (N, C, H, W) on the axis of `dequantisation`; higher: more like the training images."""
         h = F.relu(self.norm(self.layers(4 * x)))  # pixels are near uniform on [-1/2, 1/2]: near unit variance
         logits: Tensor = self.out(h.mean(dim=(2, 3)))[:, 0]
-        return logits
+        return logits.to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -125,27 +147,41 @@ class ClassifierStep(NamedTuple):
 class ClassifierTrainer:
     """Trains a `WideResNet`; as `genaudit.likelihood.trainer.Trainer`, for `genaudit.training.fit`.
 
-    The randomness of step i comes from (seed, i), so that a run resumes from `state_dict` bit for bit.
+    The randomness of step i comes from (seed, i), so that a run resumes from `state_dict` bit for bit. Under torchrun
+    the ranks share each batch, which is normalised as a whole; each draws its own dropout.
     """
 
     def __init__(
-        self, model: WideResNet, inside: Any, outside: Any, recipe: ClassifierRecipe, *, device: str = "cpu"
+        self,
+        model: WideResNet,
+        inside: Any,
+        outside: Any,
+        recipe: ClassifierRecipe,
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         """
         Args:
             model: moved to `device`. inside: the training images. outside: images of the general distribution; both
                 uint8 as `dequantisation.to_pixels` takes them, or indexed by an integer array to give such.
+            precision, compiled: of `genaudit.likelihood.trainer.Trainer`.
 
         Raises:
-            ValueError: a side without images.
+            ValueError: a side without images. UserError: more processes than images in a batch.
         """
         if len(inside) == 0 or len(outside) == 0:
             raise ValueError("the classifier needs images of both kinds")
         self.device = torch.device(device)
         self.model = model.to(self.device)
-        self.sides, self.recipe = (inside, outside), recipe
+        self.sides, self.recipe, self.precision = (inside, outside), recipe, precision
+        self._run: Any = torch.compile(model) if compiled else model
         self.iterations, self.iteration = recipe.iterations, 0
         self._loss = 0.0  # of the latest step
+        self.share = Share.here()
+        self.share.check(recipe.batch_size, "likelihood.recipe.batch_size")
+        self.share.begin_alike(self.model.state_dict().values())
         self.optimiser = torch.optim.SGD(
             model.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -161,22 +197,29 @@ class ClassifierTrainer:
         """One update."""
         recipe, i = self.recipe, self.iteration
         half = recipe.batch_size // 2
-        x = torch.cat([self._batch(side, i, half) for side in (INSIDE, OUTSIDE)]).to(self.device)
-        truth = (torch.arange(len(x), device=self.device) < half).to(x.dtype)
+        batch = torch.cat([self._batch(side, i, half) for side in (INSIDE, OUTSIDE)])
+        x = self.share.mine(batch).to(self.device)
+        truth = self.share.mine(torch.arange(len(batch)) < half).to(x)
         rate = recipe.rate(i)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(_seed(recipe.seed, DROPOUT, i))
-            logits = self.model(x)
-        loss = F.binary_cross_entropy_with_logits(logits, truth)
+            alone = self.share.ranks == 1
+            torch.manual_seed(_seed(recipe.seed, DROPOUT, i, *(() if alone else (self.share.rank,))))
+            with self.share.whole_batches(), mixed(self.device, self.precision):
+                logits = self._run(x)
+        loss = F.binary_cross_entropy_with_logits(logits, truth) * self.share.of(len(batch))
         loss.backward()
+        right = ((logits.detach() > 0) == (truth > 0.5)).to(loss).mean() * self.share.of(len(batch))
+        own = [loss, right, *(p.grad for p in self.model.parameters() if p.grad is not None)]
+        loss, right, *gradients = self.share.added(own)
+        for p, gradient in zip(self.model.parameters(), gradients, strict=True):
+            p.grad = gradient
         self.optimiser.step()
         self.iteration += 1
         self._loss = float(loss.detach())
-        right = ((logits.detach() > 0) == (truth > 0.5)).double().mean()
         return ClassifierStep(self.iteration, self._loss, float(right), rate)
 
     def finite(self, look: bool = False) -> bool:

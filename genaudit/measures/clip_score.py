@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.backbones.downloads import said_once
-from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.data.resize import ResizeRecipe
 from genaudit.errors import UserError
-from genaudit.measures.measure import to_unit_range, torch_dtype
+from genaudit.measures.measure import OptionalNetwork, to_unit_range, torch_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 PACKAGE = "CLIPScore needs the package open_clip_torch: pip install 'genaudit-images[clip]'"
 
 
-class ClipScore:
+class ClipScore(OptionalNetwork):
     """Rows (2E + 1,): the image's embedding, the prompt's, both of length 1, and 1 where the prompt was cut.
 
     Args:
@@ -73,19 +72,6 @@ class ClipScore:
                 "metric.clip_score.measure.weights=FILE names a file of them"
             ) from None
         return network.eval().requires_grad_(False)
-
-    @property
-    def lacks(self) -> str | None:
-        """Why there is no CLIP here; None where there is."""
-        try:
-            self._network  # noqa: B018 (loads it once)
-        except UserError as error:
-            return str(error)
-        return None
-
-    @cached_property
-    def weights_sha256(self) -> str:
-        return "" if self.lacks is not None else sha256_of_tensors(self._network.state_dict())
 
     @cached_property
     def _recipe(self) -> ResizeRecipe:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,6 +92,29 @@ class EngineRefused(UserError):
         self.measures, self.reason = list(measures), reason
         model = self.measures[0].feature_model.name
         super().__init__(f"feature_model {model}: OpenVINO does not take it ({reason}); engine=torch measures with it")
+
+
+class OptionalNetwork:
+    """A network of a package that may not be installed, or whose weights may not be to be had.
+
+    Subclasses load it once: `_network`, a cached property that raises `UserError` where it cannot.
+    """
+
+    _network: Any
+
+    @property
+    def lacks(self) -> str | None:
+        """Why the network is not here; None where it is."""
+        try:
+            self._network  # noqa: B018 (loads it once)
+        except UserError as error:
+            return str(error)
+        return None
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Empty where the network is not here."""
+        return "" if self.lacks is not None else sha256_of_tensors(self._network.state_dict())
 
 
 def torch_dtype(precision: str) -> torch.dtype:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from genaudit.backbones.weight_files import sha256_of_tensors
 from genaudit.errors import UserError
-from genaudit.measures.measure import to_unit_range, torch_dtype
+from genaudit.measures.measure import OptionalNetwork, to_unit_range, torch_dtype
 from genaudit.stats.image_similarity import SMALLEST, mean_squared_error, ssim
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class PairErrors:
         return meter
 
 
-class PairLpips:
+class PairLpips(OptionalNetwork):
     """Rows (1,): LPIPS (Zhang et al. 2018, version 0.1) at the images' own size, by the package lpips.
 
     Args:
@@ -102,19 +101,6 @@ class PairLpips:
             "alex": models.AlexNet_Weights, "vgg": models.VGG16_Weights, "squeeze": models.SqueezeNet1_1_Weights
         }[self.net].DEFAULT  # fmt: skip
         return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
-
-    @property
-    def lacks(self) -> str | None:
-        """Why there is no LPIPS here; None where there is."""
-        try:
-            self._network  # noqa: B018 (loads it once)
-        except UserError as error:
-            return str(error)
-        return None
-
-    @cached_property
-    def weights_sha256(self) -> str:
-        return "" if self.lacks is not None else sha256_of_tensors(self._network.state_dict())
 
     def describe(self, precision: str) -> dict[str, Any]:
         weights = self.weights_sha256

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.generator_rows import AIS, by_role, densities, disagreement, leading
+from genaudit.metrics.generator_rows import AIS, by_role, classified, densities, disagreement, leading, scores_by_class
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, per_image, value
 from genaudit.stats.auroc import auroc_interval
 from genaudit.stats.resampling import bootstrap_mean
@@ -25,7 +25,8 @@ class AISResult:
     """Mean log-likelihood of each role in bits per dimension, higher is likelier (Table 1's sign); lower bounds.
 
     `auroc_anomalies`: the probability that an in-distribution image (reference, else train, else generated) is likelier
-    than an anomaly; below 0.5 the generator prefers out-of-distribution images.
+    than an anomaly; below 0.5 the generator prefers out-of-distribution images. `accuracy`: of a class-conditional
+    generator, the share of labelled real images (reference, else train) that are likeliest under their class (Eq. 1).
     """
 
     explanation: ClassVar[str] = (
@@ -41,6 +42,9 @@ class AISResult:
     bits_anomalies: Estimate | None = value("none", label="of anomalies", default=None)
     auroc_anomalies: Estimate | None = value(
         "higher", label="anomalies distinguished from in-distribution images", range=SHARE, default=None
+    )
+    accuracy: Estimate | None = value(
+        "higher", label="real images that are likeliest under their class", range=SHARE, default=None
     )
     interval: str = (
         "over new images of each role in these numbers, this generator: percentile bootstrap; the sampler's own error, "
@@ -64,6 +68,7 @@ def judge(
     train: Any = None,
     reference: Any = None,
     anomalies: Any = None,
+    classes: Any = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> AISResult:
@@ -71,6 +76,7 @@ def judge(
 
     Args:
         generated, train, reference, anomalies: rows (N, D) of `measures.ais`.
+        classes: the class of each image (N,) by role, for a class-conditional generator.
         confidence: of the intervals. seed: of the bootstrap.
     """
     rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
@@ -84,6 +90,12 @@ def judge(
         area = auroc_interval(belonging, bits["anomalies"], repeats=500, confidence=confidence, seed=seed)
         found["auroc_anomalies"] = area
     disagree, cautions = disagreement(columns)
+    several = rows["generated"].shape[1] - len(AIS)  # the log-likelihood under each class
+    if several > 1:
+        found["accuracy"], unknown = classified(
+            lambda each: scores_by_class(each, len(AIS), several), classes, rows, confidence
+        )
+        cautions += unknown
     sigma2 = float(columns["generated"]["sigma2"][0])
     return AISResult(
         **found,

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.metrics.result import ROLES, Caution, Curve
+from genaudit.metrics.result import ROLES, Caution, Curve, Estimate
+from genaudit.stats.class_names import outputs_of
+from genaudit.stats.resampling import wilson_interval
 
 INVERSION = (
     *("error", "distance", "restart_range", "label", "dims"),
@@ -31,6 +33,46 @@ def leading(rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The first columns (N,) float64 by name, read block by block; the rest of long rows is never held together."""
     read = [np.asarray(rows[i : i + BLOCK], np.float64)[:, : len(names)] for i in range(0, len(rows), BLOCK)]
     return dict(zip(names, np.concatenate(read).T, strict=True))
+
+
+def scores_by_class(rows: Any, first: int, count: int) -> np.ndarray:
+    """What each class's generator makes of the images, (N, K): the columns from `first` on, read block by block."""
+    read = [np.asarray(rows[i : i + BLOCK], np.float64)[:, first : first + count] for i in range(0, len(rows), BLOCK)]
+    return np.concatenate(read)
+
+
+def accuracy(
+    scores: np.ndarray, names: Sequence[str], known: Sequence[str], confidence: float
+) -> tuple[Estimate | None, tuple[Caution, ...]]:
+    """The share of images whose class has the highest score, with Wilson's interval; else a caution that says why not.
+
+    "Intriguing Properties of Modern GANs", Eq. 1 and section 3.1. Images without a class do not count.
+
+    Args:
+        scores: (N, K), higher for the likelier class. names: (N,) the images' classes, "" for none.
+        known: the classes of all roles' images, which are the generator's labels (`outputs_of`).
+    """
+    places, how = outputs_of(known, scores.shape[1])
+    if places is None:
+        message = f"No accuracy of the generator as a classifier: {how}."
+        return None, (Caution("classes-unknown", message),)
+    labelled = np.array([bool(name) for name in names])
+    truth = np.array([places[name] for name in names if name])
+    right = scores[labelled].argmax(axis=1) == truth
+    return wilson_interval(int(right.sum()), len(right), confidence), ()
+
+
+def classified(scores: Any, classes: Any, rows: Any, confidence: float) -> tuple[Estimate | None, tuple[Caution, ...]]:
+    """`accuracy` of held-out images, else of training images; None where no role names its classes.
+
+    Args:
+        scores: rows of a role => (N, K). classes: role => (N,) names. rows: role => its rows.
+    """
+    role = next((role for role in ("reference", "train") if role in rows and role in (classes or {})), None)
+    if role is None:
+        return None, ()
+    known = sorted({name for names in classes.values() for name in names} - {""})
+    return accuracy(scores(rows[role]), classes[role], known, confidence)
 
 
 def by_role(**rows: Any) -> dict[str, Any]:

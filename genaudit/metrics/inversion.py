@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.generator_rows import INVERSION, by_role, densities, leading
+from genaudit.metrics.generator_rows import INVERSION, by_role, classified, densities, leading, scores_by_class
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.auroc import auroc_interval
 from genaudit.stats.resampling import bootstrap, bootstrap_mean
@@ -30,7 +30,9 @@ class InversionResult:
     `error_ratio`: median of the real images (train if given, else reference) over that of generated ones; 1 where real
     images lie on the manifold as generated ones do. `auroc_train`: how well the error tells real from generated, 0.5 is
     ideal. `auroc_anomalies`: how well it tells anomalies from in-distribution images (reference, else train, else
-    generated). `sigma2`: mean error of the training images, the observation noise that suits them best (B.3).
+    generated). `accuracy`: of a class-conditional generator, the share of labelled real images (reference, else train)
+    whose class has the nearest manifold (section 3.1). `sigma2`: mean error of the training images, the observation
+    noise that suits them best (B.3).
     """
 
     explanation: ClassVar[str] = (
@@ -48,6 +50,9 @@ class InversionResult:
     )
     auroc_anomalies: Estimate | None = value(
         "higher", label="anomalies distinguished from in-distribution images", range=SHARE, default=None
+    )
+    accuracy: Estimate | None = value(
+        "higher", label="real images whose class has the nearest manifold", range=SHARE, default=None
     )
     sigma2: Estimate | None = value("none", label="observation noise that suits the training images", default=None)
     psnr: float | None = value("none", label="of that noise, in decibel", default=None)
@@ -67,6 +72,7 @@ def judge(
     train: Any = None,
     reference: Any = None,
     anomalies: Any = None,
+    classes: Any = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> InversionResult:
@@ -75,6 +81,7 @@ def judge(
     Args:
         generated: rows (N, D) of `measures.inversion` for samples of this generator.
         train, reference, anomalies: for training images, real images it did not see, and out-of-distribution images.
+        classes: the class of each image (N,) by role; of a class-conditional generator each class's manifold is asked.
         confidence: of the intervals. seed: of the bootstrap.
     """
     rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
@@ -100,6 +107,14 @@ def judge(
         for role, each in columns.items()
     }
     label = columns["generated"]["label"]
+    several = int(columns["generated"]["classes"][0])
+    cautions = _cautions(differ, errors)
+    if several > 1:
+        first = len(INVERSION) + int(columns["generated"]["latent_dim"][0])
+        medians["accuracy"], unknown = classified(
+            lambda each: -scores_by_class(each, first, several), classes, rows, confidence
+        )
+        cautions += unknown
     return InversionResult(
         **medians,
         mean_error={role: float(each.mean()) for role, each in errors.items()},
@@ -112,7 +127,7 @@ def judge(
             {role: np.log10(np.maximum(each, 1e-12)) for role, each in errors.items()},
         ),
         reconstructions=_pictures(rows, errors),
-        cautions=_cautions(differ, errors),
+        cautions=cautions,
     )
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genaudit.sharing import batch_is_shared, moments_over_ranks
 from genaudit.stats.bounds import positive_int
 from genaudit.stats.torch_state import seeded
 
@@ -290,9 +291,11 @@ class PlainResidual(nn.Module):
 class MinibatchDeviation(nn.Module):
     """Appends one constant channel: the mean over C, H, W of the standard deviation over the whole batch.
 
-    The population deviation, sqrt(var + 1e-8) (Karras et al. 2018, with the whole batch as the group).
+    The population deviation, sqrt(var + 1e-8) (Karras et al. 2018, with the whole batch as the group, also where
+    several processes share it).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        deviation = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()
+        variance = moments_over_ranks(x, (0,))[1][0] if batch_is_shared() else x.var(dim=0, correction=0)
+        deviation = (variance + 1e-8).sqrt().mean()
         return torch.cat([x, deviation.expand(x.shape[0], 1, *x.shape[2:])], dim=1)

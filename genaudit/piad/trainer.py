@@ -3,6 +3,8 @@
 Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection", sections 3.2 and 3.3 and supplement. One iteration: n_dis
 steps of both critics, then one step of encoder E and generator G together, whose reconstruction gradients are
 weighted by gamma_E and gamma_G so that they match the adversarial ones.
+Under torchrun each rank takes its part of every batch; losses and gradients are summed, so that the update is the
+one that a single process makes.
 N images, B images of a batch, C channels, S side.
 """
 
@@ -25,6 +27,7 @@ from genaudit.piad.recipe import RENAMED, TrainingRecipe
 from genaudit.piad.scoring import Reconstruction, check_reconstruction, dissimilarity, prepare
 from genaudit.piad.weighting import balance_weight, gradient_sizes
 from genaudit.resumed import check_same
+from genaudit.sharing import Share
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Trainer:
         reconstruction: the loss of Eq. 7, or one of the ablation's.
 
     Raises:
-        UserError: fewer than two images, or images that the networks don't read.
+        UserError: fewer than two images, images that the networks don't read, or more processes than images of a batch.
     """
 
     def __init__(
@@ -88,6 +91,9 @@ class Trainer:
         self._random = torch.Generator().manual_seed(seed)
         self._order, self._position = torch.empty(0, dtype=torch.int64), 0
         self._batch = min(recipe.batch_size, len(images))
+        self.share = Share.here()
+        self.share.check(self._batch, "piad.recipe.batch_size")
+        self.share.begin_alike(p for network in self.networks for p in network.state_dict().values())
         self._weights = {
             "generator": dict(networks.generator.named_parameters()),
             "encoder": dict(networks.encoder.named_parameters()),
@@ -120,9 +126,10 @@ class Trainer:
         Raises:
             Diverged: the training did (looked for once in n_weight iterations). UserError: an image is bad.
         """
-        for _ in range(self.recipe.n_dis):
-            critic_image, critic_latent = self._step_critics()
-        adversarial_generator, adversarial_encoder, reconstruction = self._step_generator()
+        with self.share.whole_batches():
+            for _ in range(self.recipe.n_dis):
+                critic_image, critic_latent = self._step_critics()
+            adversarial_generator, adversarial_encoder, reconstruction = self._step_generator()
         result = StepLosses(
             critic_image, critic_latent, adversarial_generator, adversarial_encoder, reconstruction,
             self.gamma_generator, self.gamma_encoder,
@@ -158,7 +165,8 @@ class Trainer:
         """Lines 3 to 5."""
         n, s = self.networks, self.recipe
         x, z = self._draw()
-        mix_x, mix_z = torch.rand(2, self._batch, generator=self._random).to(self.device)
+        mixes = torch.rand(2, self._batch, generator=self._random)
+        mix_x, mix_z = (self.share.mine(mix).to(self.device) for mix in mixes)
         for parameter in self._critics:
             parameter.requires_grad_(True)
         with torch.no_grad():
@@ -166,8 +174,11 @@ class Trainer:
         knobs: dict[str, Any] = {"gp_weight": s.gp_weight, "drift": s.drift, "drift_on_fake": s.drift_on_fake}
         image = losses.critic_loss(n.image_critic, x, fake, mix=mix_x, **knobs)
         latent = losses.critic_loss(n.latent_critic, z, code, mix=mix_z, **knobs)
+        image, latent = image * self._weight, latent * self._weight
         # not backward(): that would also walk on to the gradient of the mixed images
-        for parameter, gradient in zip(self._critics, torch.autograd.grad(image + latent, self._critics), strict=True):
+        own = torch.autograd.grad(image + latent, self._critics)
+        image, latent, *gradients = self.share.added([image, latent, *own])
+        for parameter, gradient in zip(self._critics, gradients, strict=True):
             parameter.grad = gradient
         self._adam_critics.step()
         return image.detach(), latent.detach()
@@ -184,27 +195,32 @@ class Trainer:
         # code, where Algorithm 1 walks it back once for each loss. G's two graphs are apart, so none is retained.
         encoded = n.encoder(x)
         code = encoded.detach().requires_grad_(True)
-        rec = dissimilarity(x, n.generator(code), self.perceptual, self.reconstruction).mean()
+        rec = dissimilarity(x, n.generator(code), self.perceptual, self.reconstruction).mean() * self._weight
         *g_rec, code_rec = torch.autograd.grad(rec, [*generator, code])
-        adv_e = losses.generator_loss(n.latent_critic, code)
+        adv_e = losses.generator_loss(n.latent_critic, code) * self._weight
         (code_adv,) = torch.autograd.grad(adv_e, code)
-        adv_g = losses.generator_loss(n.image_critic, n.generator(z))
+        adv_g = losses.generator_loss(n.image_critic, n.generator(z)) * self._weight
         g_adv = torch.autograd.grad(adv_g, generator)
 
         offset = 1 if s.policy == "released" else 0
         if s.policy != "fixed" and (self.iteration + offset) % s.n_weight == 0:
             e_rec = torch.autograd.grad(encoded, encoder, code_rec, retain_graph=True)
             e_adv = torch.autograd.grad(encoded, encoder, code_adv, retain_graph=True)
-            self.gamma_generator = self._balance("generator", g_adv, g_rec)
-            self.gamma_encoder = self._balance("encoder", e_adv, e_rec)
+            self.gamma_generator = self._balance("generator", self.share.added(g_adv), self.share.added(g_rec))
+            self.gamma_encoder = self._balance("encoder", self.share.added(e_adv), self.share.added(e_rec))
 
-        gradients = torch.autograd.grad(encoded, encoder, code_adv + self.gamma_encoder * code_rec)
-        for parameter, gradient in zip(encoder, gradients, strict=True):
+        of_encoder = torch.autograd.grad(encoded, encoder, code_adv + self.gamma_encoder * code_rec)
+        of_generator = [a.add(r, alpha=self.gamma_generator) for a, r in zip(g_adv, g_rec, strict=True)]
+        adv_g, adv_e, rec, *gradients = self.share.added([adv_g, adv_e, rec, *of_encoder, *of_generator])
+        for parameter, gradient in zip([*encoder, *generator], gradients, strict=True):
             parameter.grad = gradient
-        for parameter, adversarial, reconstruction in zip(generator, g_adv, g_rec, strict=True):
-            parameter.grad = adversarial.add(reconstruction, alpha=self.gamma_generator)
         self._adam.step()
         return adv_g.detach(), adv_e.detach(), rec.detach()
+
+    @property
+    def _weight(self) -> float:
+        """Of a mean over this rank's images in that over the batch; 1 alone."""
+        return self.share.of(self._batch)
 
     def _balance(self, network: str, adversarial: Sequence[Tensor], reconstruction: Sequence[Tensor]) -> float:
         """Algorithms 2 and 3: adds to one network's history and gives its gamma."""
@@ -229,8 +245,9 @@ class Trainer:
             self._order, self._position = torch.randperm(len(self.images), generator=self._random), 0
         chosen = self._order[self._position : self._position + self._batch]
         self._position += self._batch
-        z = torch.randn(self._batch, *self.networks.latent_shape, generator=self._random).to(self.device)
-        return prepare(self._rows(chosen), self.networks, self.device), z
+        z = torch.randn(self._batch, *self.networks.latent_shape, generator=self._random)
+        x = prepare(self._rows(self.share.mine(chosen)), self.networks, self.device)
+        return x, self.share.mine(z).to(self.device)
 
     def _rows(self, chosen: Tensor) -> Any:
         return self.images[chosen if isinstance(self.images, Tensor) else chosen.numpy()]

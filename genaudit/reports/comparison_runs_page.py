@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +36,7 @@ class DifferenceText:
 def names_of(comparison: Comparison) -> dict[str, Any]:
     """What comparison_runs.html.j2 shows."""
     view = comparison.view
-    others = [run.label for run in comparison.runs if run.label != view.baseline]
+    others = [(at, run.label) for at, run in enumerate(comparison.runs) if run.label != view.baseline]
     return {
         "baseline": view.baseline,
         "others": others,
@@ -43,18 +46,35 @@ def names_of(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _differences(comparison: Comparison, others: list[str]) -> list[tuple[str, str, list[DifferenceText]]]:
-    """Name and direction of each value, and a cell a run."""
+@dataclass(frozen=True)
+class DifferenceRow:
+    """A value's differences: `cells` with the places of their runs, `order` what the page's script orders runs by."""
+
+    name: str
+    direction: str
+    better: str
+    cells: list[tuple[int, DifferenceText]]
+    order: str
+
+
+def _differences(comparison: Comparison, others: list[tuple[int, str]]) -> list[DifferenceRow]:
     known = {(each.metric, each.name, each.run): each for each in comparison.view.differences}
     rows = [row for row in comparison.rows if any((row.metric, row.name) == key[:2] for key in known)]
-    return [
-        (
-            _name(row),
-            " ".join(DIRECTIONS[row.better]),
-            [_difference(known.get((row.metric, row.name, label))) for label in others],
-        )
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        each = {at: known.get((row.metric, row.name, label)) for at, label in others}
+        keys: list[float | str | None] = [0.0] * len(comparison.runs)  # the baseline's own difference is none
+        for at, difference in each.items():
+            keys[at] = None if difference is None else difference.difference
+        direction = " ".join(DIRECTIONS[row.better])
+        cells = [(at, _difference(difference)) for at, difference in each.items()]
+        found.append(DifferenceRow(_name(row), direction, row.better, cells, order_of(keys)))
+    return found
+
+
+def order_of(keys: Sequence[float | str | None]) -> str:
+    """What a head of a table orders the runs by, as the page's script reads it: a number or text a run, or null."""
+    return json.dumps([None if isinstance(key, float) and not math.isfinite(key) else key for key in keys])
 
 
 def _difference(each: Difference | None) -> DifferenceText:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genaudit.reports.comparison_runs_page import names_of
+from genaudit.errors import visible
+from genaudit.reports.comparison_runs_page import names_of, order_of
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.first_screen import QUESTIONS
 from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
@@ -40,10 +41,11 @@ class ValueText:
 
 def html(comparison: Comparison, out: Path | None = None) -> str:
     """The page as text; `out` is the folder that it will stand in, from which the runs' pages are linked."""
-    metrics: dict[str, list[tuple[Row, list[ValueText]]]] = {}
+    metrics: dict[str, list[tuple[Row, list[ValueText], str]]] = {}
     real = any(row.real for row in comparison.rows)
     for row in comparison.rows:
-        metrics.setdefault(row.metric, []).append((row, shown(row) + ([floor_text(row)] if real else [])))
+        order = order_of([None if cell is None else cell.value.value for cell in row.cells])
+        metrics.setdefault(row.metric, []).append((row, shown(row) + ([floor_text(row)] if real else []), order))
     names = {
         "runs": comparison.runs,
         "pictures": pictures_of(comparison.runs),
@@ -62,11 +64,25 @@ def html(comparison: Comparison, out: Path | None = None) -> str:
             for each in comparison.against
             if len({value for _, _, value in each.points}) > 1
         ],
+        "orders": {name: order_of(keys) for name, keys in _facts(comparison).items()},
         "many": names_of(comparison),
         "legend": LEGEND,
         "missing": MISSING,
     }
-    return page("comparison.html.j2", names)
+    return page("comparison.html.j2", names, script="comparison.js")
+
+
+def _facts(comparison: Comparison) -> dict[str, list[float | str | None]]:
+    """The columns of the table of runs."""
+    generated = [run.report["images"].get("generated") for run in comparison.runs]
+    return {
+        "run": [visible(run.label) for run in comparison.runs],
+        "generated": [each and visible(each["source"]) for each in generated],
+        "images": [each and each["count"] for each in generated],
+        "created": [visible(run.report["created"]) for run in comparison.runs],
+        "warnings": [len(run.report["warnings"]) for run in comparison.runs],
+        "file": [visible(run.path) for run in comparison.runs],
+    }
 
 
 def floor_text(row: Row) -> ValueText:

@@ -9,16 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from genaudit.errors import one_line, visible
+from genaudit.errors import visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
-from genaudit.reports.html import UNDER, ValueLine, block
+from genaudit.reports.headline import Headline
+from genaudit.reports.html import block
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
+from genaudit.reports.styled import new_table as new_table
+from genaudit.reports.styled import text as text
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
-    from rich.text import Text
 
     from genaudit.reports.report import Report
 
@@ -45,8 +47,8 @@ def make_console(stream: TextIO | None = None) -> Console:
         """Shows control characters of what it prints, whoever forgot to; its own codes are not in the text."""
 
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-            for text, style, control in super().render(renderable, options):
-                yield Segment(text if control else visible(text), style, control)
+            for shown, style, control in super().render(renderable, options):
+                yield Segment(shown if control else visible(shown), style, control)
 
     console = Escaping(file=stream, highlight=False, force_jupyter=False)
     if console.is_terminal:
@@ -68,7 +70,7 @@ def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bo
     parts: list[Any] = _verdict(report)
     parts += [text(("network ", "dim"), (each, "")) for each in network_lines(report)]
     parts += [text((each.message, "yellow")) for each in other_networks(report)]
-    parts.append(_table(report, plain))
+    parts.append(Headline({name: block(entry, []) for name, entry in report.metrics.items()}, plain))
     for name, entry in report.metrics.items():
         if entry.p_value is not None and entry.parts.hypothesis:
             parts.append(
@@ -109,14 +111,6 @@ def _verdict(report: Report) -> list[Any]:
     return [*parts, Text()] if parts else []
 
 
-def new_table(plain: bool) -> Table:
-    """A table in the style of all tables: a line under the header, none around it."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=None if plain else box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-
-
 def audit_table(images: Mapping[str, Mapping[str, Any]], *, plain: bool = False) -> Table:
     """How each role's images were stored and what their pixels show; `images` as in report.json."""
     roles, rows = audit_rows(images)
@@ -126,61 +120,6 @@ def audit_table(images: Mapping[str, Mapping[str, Any]], *, plain: bool = False)
     for label, cells in rows:
         table.add_row(text((label, "dim")), *(text((cell, "")) for cell in cells))
     return table
-
-
-def text(*pieces: tuple[str, str]) -> Text:
-    """(text, style) pieces as one line; markup and control characters within are shown, not obeyed."""
-    from rich.text import Text
-
-    return Text.assemble(*((one_line(each), style) for each, style in pieces))
-
-
-def _table(report: Report, plain: bool) -> Table:
-    blocks = {name: block(entry, []) for name, entry in report.metrics.items()}
-    same = len({shown.n for shown in blocks.values()}) == 1
-    table = new_table(plain)
-    if same:
-        table.caption = text((next(iter(blocks.values())).n, "dim"))
-        table.caption_justify = "left"
-    for header in ("metric", "value"):
-        table.add_column(header, no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("interval", no_wrap=True)
-    real = any(line.real for shown in blocks.values() for line in shown.lines)
-    if real:
-        table.add_column("real images", no_wrap=True)
-    table.add_column("better", no_wrap=True)
-    for header in ("",) if same else ("images", ""):
-        table.add_column(header, overflow="fold")
-    for name, shown in blocks.items():
-        for place, line in enumerate(shown.lines):
-            first = place == 0
-            # The column is narrow: what a p-value is the chance under stands below the table.
-            numbers = ", ".join(each.split(UNDER)[0] for each in shown.beside)
-            beside = [shown.n, numbers] if first else ["", ""]
-            table.add_row(
-                text((name if first else "", "bold")),
-                text((line.name, "")),
-                text((line.number, "bold")),
-                text((line.interval, "dim")),
-                *([_real(line)] if real else []),
-                text((_direction(line), "dim")),
-                *(text((each, "dim")) for each in beside[same:]),
-            )
-    return table
-
-
-def _real(line: ValueLine) -> Text:
-    """`0.91 (0.87 to 0.95) ×1.01`, and what the generated images score where the floor has fewer."""
-    if line.real is None:
-        return text(("", ""))
-    interval = f" ({line.real.interval})" if line.real.interval else ""
-    pieces = (line.real.number, ""), (interval, "dim"), (f" {line.real.ratio}", "bold"), (f" {line.real.again}", "dim")
-    return text(*(piece for piece in pieces if piece[0].strip()))
-
-
-def _direction(line: ValueLine) -> str:
-    return f"{line.arrow} {line.direction.removesuffix(' is better')}" if line.arrow else ""
 
 
 def _places(files: Mapping[str, Path]) -> Iterable[tuple[str, str]]:

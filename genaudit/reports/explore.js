@@ -65,7 +65,7 @@ function draw(canvas, picture, side, fit) {
 }
 
 const generated = Pictures(data.pictures);
-const pointed = Object.fromEntries(Object.entries(data.pointed).map(([role, each]) => [role, { names: each.names, pictures: Pictures(each.pictures) }]));
+const pointed = Object.fromEntries(Object.entries(data.pointed).map(([role, each]) => [role, { ...each, pictures: Pictures(each.pictures) }]));
 
 // ---------------------------------------------------------------- columns
 
@@ -319,14 +319,30 @@ async function copy() {
   status(`copied ${from.length.toLocaleString("en-US")} names${hidden ? `; ${hidden} selected ones are filtered out` : ""}`);
 }
 
-function figure(picture, title, name) {
+const READABLE = /\.(jpe?g|png|webp|gif|bmp|avif)$/i;
+const fileOf = (folder, name) => (folder && READABLE.test(name) ? folder + name.split("/").map(encodeURIComponent).join("/") : "");
+
+// a picture as large as the page has it; in its place the image's own file, where that is there and larger
+function figure(picture, title, name, file) {
   const made = element("figure"), canvas = element("canvas"), caption = element("figcaption");
-  draw(canvas, picture, picture.exact ? picture.w && Math.max(picture.w, picture.h) : picture.cell, true);
+  draw(canvas, picture, Math.max(picture.w, picture.h) || picture.cell, true);
   canvas.classList.toggle("pixels", picture.exact);
   caption.append(element("b", "", title), ` ${name}`);
   made.append(canvas, caption);
+  if (file) {
+    const image = new Image();
+    image.addEventListener("load", () => {
+      if (image.naturalWidth <= picture.w) return;
+      image.alt = title;
+      canvas.replaceWith(image);
+    });
+    image.src = file;
+  }
+  made.addEventListener("click", (event) => { if (event.target.tagName !== "FIGCAPTION") ownSize(); });
   return made;
 }
+
+const ownSize = () => $("large").classList.toggle("own");
 
 function open(place) {
   const index = state.order[place];
@@ -344,13 +360,15 @@ function open(place) {
   button("‹", "Previous (left)", () => open(Math.max(0, place - 1)));
   button("›", "Next (right)", () => open(Math.min(state.order.length - 1, place + 1)));
   button(state.chosen.has(index) ? "selected" : "select", "Select (Space)", () => { choose(place); open(place); });
+  button("own size", "Pictures at their own size, or all in view (z)", ownSize);
   button("close", "Close (Esc)", () => box.close());
   const sized = (from, at) => ({ ...from.at(at), cell: from.cell });
-  pictures.append(figure(sized(generated, index), "generated", ""));
+  pictures.append(figure(sized(generated, index), "generated", "", fileOf(data.folder, data.names[index])));
   for (const column of columns) {
     if (column.kind !== "image" || column.codes[index] < 0) continue;
-    const distance = distanceOf(column), { pictures: from } = pointed[column.role];
-    pictures.append(figure(sized(from, column.codes[index]), column.name.replaceAll("_", " "), `${column.text(index)}${distance ? `\ndistance ${distance.text(index)}` : ""}`));
+    const distance = distanceOf(column), { pictures: from, folder } = pointed[column.role];
+    const caption = `${column.text(index)}${distance ? `\ndistance ${distance.text(index)}` : ""}`;
+    pictures.append(figure(sized(from, column.codes[index]), column.name.replaceAll("_", " "), caption, fileOf(folder, column.text(index))));
   }
   for (const each of data.more[index] || []) pictures.append(figure(sized(Pictures(each.pictures), 0), each.title, ""));
   for (const column of columns) {
@@ -435,6 +453,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "/" && !inside) $("search").focus();
   else if (event.key === "r" && !inside) turn();
   else if (event.key === "t" && !inside) table();
+  else if (event.key === "z" && inside) ownSize();
   else if (event.key === "?") toggle("help", "keys");
   else return;
   event.preventDefault();

@@ -1,18 +1,21 @@
 """explore.html: every generated image of a run with its columns, to sort, filter, look at and pick names from.
 
 The page loads nothing from a network; its one script and its style sheet run by their hashes (`strict_page`). Up to
-`EMBEDDED` images the pictures lie in the page; above, in the folder `explore` beside it. Names come from strangers'
-files: they reach the page as escaped JSON and are only ever set as text.
+`EMBEDDED` images the pictures lie in the page; above, in the folder `explore` beside it. An image that is opened is
+read from its own file where that is still there and larger. Names come from strangers' files: they reach the page as
+escaped JSON and are only ever set as text, or as a path that is escaped part by part.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 PAGE, FOLDER = "explore.html", "explore"
 EMBEDDED = 2_000  # images whose pictures lie in the page itself
 MOST = 50_000  # images of a page
-# up to so many images: pixels of a thumbnail's longer side, so that the pictures stay near 150 MB
-SIDES = ((500, 256), (EMBEDDED, 128), (5_000, 256), (20_000, 160), (MOST, 112))
+# up to so many images: pixels of a picture's longer side, so that a page stays near 40 MB and a folder near 150 MB
+SIDES = ((60, 1024), (250, 512), (500, 256), (EMBEDDED, 128), (5_000, 256), (20_000, 160), (MOST, 112))
 FEW = 1_000  # different words of a column that is filtered by choosing one: ImageNet's classes
 
 
@@ -36,10 +39,12 @@ class Explorer:
     """The page of one report, in two steps: `pictures` (which fills the folder, if there is one), then `html`.
 
     Attributes:
+        out: the folder that the page will stand in, from which the images' own files are linked; None: they are not.
         chosen: (N,) the generated images that the page shows: all, or `MOST` evenly spaced.
     """
 
     report: Report
+    out: Path | None = None
     chosen: np.ndarray = field(init=False)
     pointed: dict[str, np.ndarray] = field(init=False, default_factory=dict)  # role => indices of its images
     sprites: Sprites | None = field(init=False, default=None)
@@ -90,7 +95,7 @@ class Explorer:
             "count": len(self.chosen),
             "total": self.total,
             "data": escaped_json(self.data()),
-            "beside": not self.embedded,
+            "beside": not self.embedded or any(map(self._folder, self.report.pictures)),
         }
         return strict_page("explore.html.j2", names, script="explore.js", style="explore.css")
 
@@ -101,12 +106,28 @@ class Explorer:
             "names": [one_line(self.report.images["name"][index]) for index in self.chosen],
             "columns": [self._column(name) for name in self.report.images if name != "name"],
             "pictures": self.sprites.to_dict(),
+            "folder": self._folder("generated"),
             "pointed": {
-                role: {"names": self._names(role, self.pointed[role]), "pictures": sprites.to_dict()}
+                role: {
+                    "names": self._names(role, self.pointed[role]),
+                    "pictures": sprites.to_dict(),
+                    "folder": self._folder(role),
+                }
                 for role, sprites in self.pointed_sprites.items()
             },
             "more": self._more(),
         }
+
+    def _folder(self, role: str) -> str:
+        """The address of the folder of a role's files, seen from the page; empty where the images are no files."""
+        folder = getattr(self.report.pictures.get(role), "folder", None)
+        if folder is None or self.out is None:
+            return ""
+        try:
+            path = os.path.relpath(os.path.abspath(folder), os.path.abspath(self.out))
+        except ValueError:  # another drive
+            return ""
+        return quote(os.fsencode(Path(path).as_posix())) + "/"
 
     def _names(self, role: str, indices: np.ndarray) -> list[str]:
         names = self.report.names.get(role)

@@ -47,7 +47,7 @@ def write(report: Report, out: str | Path, *, explore: bool | str = "auto") -> d
     from genaudit.reports.html import render
 
     exploring = wanted(report, explore)[0]
-    explorer = Explorer(report) if exploring else None
+    explorer = Explorer(report, Path(out)) if exploring else None
     folders: dict[str, Callable[[Path], None]] = {}
 
     writers: dict[str, Callable[[TextIO], None]] = {

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from genaudit.reports.styled import new_table
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
@@ -55,6 +57,10 @@ class Fitted:
             used += column.width + GAP
         yield part
 
+    def fits(self, width: int) -> bool:
+        """Whether one table holds all columns."""
+        return len(list(self.parts(width))) == 1
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
         from rich.text import Text
 
@@ -64,8 +70,6 @@ class Fitted:
             yield self._table(part)
 
     def _table(self, part: Sequence[Column]) -> Table:
-        from genaudit.reports.console import new_table
-
         table = new_table(self.plain)
         shown = (*self.names, *part)
         for column in shown:

@@ -41,7 +41,8 @@ def as_html(report: Report) -> str:
     absent = [(name, f"not computed: {reason}") for name, reason in report.skipped_metrics.items()]
     warnings = [(each.metric or each.code, each.message) for each in report.warnings]
     metrics = [(name, block(entry, []).lines) for name, entry in report.metrics.items()]
-    return page("notebook.html.j2", {"metrics": metrics, "remarks": [*absent, *warnings]})
+    real = any(line.real for _, lines in metrics for line in lines)
+    return page("notebook.html.j2", {"metrics": metrics, "real": real, "remarks": [*absent, *warnings]})
 
 
 def values_frame(report: Report) -> DataFrame:

@@ -6,7 +6,9 @@ names and are escaped by the template; the only markup that passes as it is are 
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,9 +103,14 @@ def render(report: Report, *, explore: bool = False) -> str:
     return page("report.html.j2", {**context(report), "explore": explore})
 
 
-def page(template: str, names: Mapping[str, Any]) -> str:
-    """A template of this package with the common style sheet; everything that it shows is escaped."""
-    return _template(template).render(names, style=_file("style.css"))
+def page(template: str, names: Mapping[str, Any], *, script: str = "") -> str:
+    """A template of this package with the common style sheet; everything that it shows is escaped.
+
+    Args:
+        script: a file of this package; the page's policy names its hash, and nothing else may run.
+    """
+    run = {"script": _file(script), "script_hash": _hash(_file(script))} if script else {}
+    return _template(template).render(names, style=_file("style.css"), **run)
 
 
 def ends(name: object) -> tuple[str, str]:
@@ -119,15 +126,13 @@ def ends(name: object) -> tuple[str, str]:
 
 def strict_page(template: str, names: Mapping[str, Any], *, script: str, style: str) -> str:
     """A template with a script and a style sheet of this package, whose hashes are all that its policy lets run."""
-    import base64
-    import hashlib
-
     parts = {"script": _file(script), "style": _file(style)}
-    hashes = {
-        f"{name}_hash": Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
-        for name, text in parts.items()
-    }
-    return _template(template).render(names, **parts, **hashes)
+    return _template(template).render(names, **parts, **{f"{name}_hash": _hash(text) for name, text in parts.items()})
+
+
+def _hash(text: str) -> Markup:
+    """As a policy names a script or style sheet."""
+    return Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
 
 
 def _file(name: str) -> str:

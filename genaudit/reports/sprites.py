@@ -1,4 +1,4 @@
-"""Packs thumbnails of many images into sheets of at most 768 x 768 pixels, on all cores, in bounded memory.
+"""Packs pictures of many images into sheets of at most 768 x 768 pixels, or one image, on all cores, in bounded memory.
 
 A sheet holds `columns` x `columns` cells of `cell` pixels, filled row by row, each with a thumbnail in its upper left
 corner. Images of at most `EXACT` pixels are kept exactly, in PNG; others are shrunk to the cell, in JPEG. Every thread
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 Read = Callable[[int], np.ndarray]
-SHEET = 768  # pixels of a sheet's side at most: it takes 2.4 MB once a browser has decoded it
+SHEET = 768  # pixels of a sheet's side, of several images: it takes 2.4 MB once a browser has decoded it
 EXACT = 64  # up to this longer side a set's images are kept pixel by pixel
 PROBED = 16  # images that are looked at for the set's size
 QUALITY = 87

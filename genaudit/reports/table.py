@@ -12,8 +12,10 @@ The verdict on a cell compares the recomputed value with the published one, by t
   sign and differ by less than a factor of 10;
 - "differs": none of these.
 
-Where the paper prints no number, "as expected" and "not as expected" compare with what the value must be by a formula,
-a bound or the paper's words; "not published": there is nothing to compare with; "not computed": this machine could not.
+A value of a single training is "one training", whatever it is: another seed may come out elsewhere, and a verdict would
+tell chance as a finding. Where the paper prints no number, "as expected" and "not as expected" compare with what the
+value must be by a formula, a bound or the paper's words; "not published": there is nothing to compare
+with; "not computed": this machine could not.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ CellVerdict = Literal[
     "within 1 %",
     "same order",
     "differs",
+    "one training",
     "as expected",
     "not as expected",
     "not published",
@@ -52,6 +55,7 @@ class Cell:
         unit, note: for people.
         expected: in place of a printed number: what a formula, a bound or a sentence of the paper says (1 for yes).
         trivial: what knowing nothing gives, of a bounded quantity: 0.5 of an AUROC, 0 of a correlation.
+        trainings: with other seeds, whose mean the value is; None where no network was trained for it.
     """
 
     row: str
@@ -65,6 +69,7 @@ class Cell:
     note: str = ""
     expected: float | None = None
     trivial: float | None = None
+    trainings: int | None = None
 
     @property
     def against(self) -> float | None:
@@ -83,6 +88,8 @@ class Cell:
         """By the rule of this module."""
         if self.recomputed is None or not math.isfinite(self.recomputed):
             return "not computed"
+        if self.trainings == 1:
+            return "one training"
         if self.against is None:
             return "not published"
         allowed = last_digit(self.against) / 2 if self.tolerance is None else self.tolerance

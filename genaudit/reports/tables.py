@@ -26,19 +26,24 @@ if TYPE_CHECKING:
 SCHEMA = "genaudit/table/1"
 CSV_COLUMNS = (
     *("row", "column", "published", "expected", "recomputed", "difference", "lower", "upper", "trivial"),
-    *("tolerance", "unit", "verdict", "note"),
+    *("trainings", "tolerance", "unit", "verdict", "note"),
 )
 VERDICTS: tuple[CellVerdict, ...] = (
     *("reproduced", "within interval", "within 1 %", "same order", "differs"),
-    *("as expected", "not as expected", "not published", "not computed"),
+    *("one training", "as expected", "not as expected", "not published", "not computed"),
 )
 RULE = (
     "reproduced: the two differ by no more than half a unit of the last printed digit, or by the tolerance that the "
     "table states; within interval: by more, but the published value lies in the recomputed interval, and chance does "
     "not; within 1 %: of the published value, or of its distance from chance; same order: neither, but on one side "
     "of chance, at distances from it less than a factor of 2 apart (a quantity without chance: same sign, less than a "
-    "factor of 10 apart); differs: none of these. As expected, not as expected: where the paper prints no number, "
+    "factor of 10 apart); differs: none of these; one training: of a single "
+    "seed, which is no finding and is not judged. As expected, not as expected: where the paper prints no number, "
     "against what a formula, a bound or its words say."
+)
+ONCE = (
+    "of one training each, which is no finding: how far another seed would come out is not known. These numbers get no "
+    "verdict."
 )
 COLOURS = {
     **dict.fromkeys(("reproduced", "within interval", "as expected"), "green"),
@@ -171,12 +176,19 @@ def render(recomputed: Recomputed) -> str:
         "notes": any(cell.note for cell in table.cells),
         "expecting": any(cell.expected is not None for cell in table.cells),
         "counts": counts(table),
+        "once": _once(table),
         "rule": RULE,
         "plots": plots,
         "grids": grids,
         "about": recomputed.about,
     }
     return page("table.html.j2", names)
+
+
+def _once(table: Table) -> str:
+    """How many numbers are of a single training, said plainly; empty where none is."""
+    count = counts(table).get("one training", 0)
+    return f"{count} of {len(table.cells)} numbers are {ONCE}" if count else ""
 
 
 def lines(table: Table) -> list[CellLine]:
@@ -258,6 +270,7 @@ def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, 
         text((f"{table.source}; scale={table.scale}", "dim")),
         *([text(("differs from the paper's setting: ", "yellow"), (table.differs, ""))] if table.differs else []),
         shown,
+        *([text((_once(table), "yellow"))] if _once(table) else []),
         *(text((note, "dim")) for note in table.notes),
         text((summary(table), "bold")),
     ]

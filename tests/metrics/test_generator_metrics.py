@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
+from scipy.stats import binomtest, spearmanr
+from sklearn.metrics import accuracy_score, roc_auc_score
 
 from genaudit.metrics import ais, flatness, inversion, typicality
 from genaudit.metrics.generator_rows import AIS, INVERSION
@@ -146,3 +146,51 @@ def test_flatness_is_the_rank_correlation_over_real_images() -> None:
     assert [each.code for each in found.cautions] == ["black-patches"]
     with pytest.raises(Unavailable, match="10 generated"):
         flatness.judge(generated={key: each[:5] for key, each in rows.items()})
+
+
+def by_class(scores: np.ndarray, kind: str) -> np.ndarray:
+    """Rows of a class-conditional generator: scores (N, K) are distances or log-likelihoods."""
+    classes = scores.shape[1]
+    if kind == "ais":
+        return np.concatenate([sampled(scores.max(1)), scores], axis=1)
+    plain = inverted(scores.min(1), side=0)
+    plain[:, INVERSION.index("classes")] = classes
+    return np.concatenate([plain, scores], axis=1)
+
+
+@pytest.mark.parametrize("kind", ["inversion", "ais"])
+def test_a_class_conditional_generator_classifies_labelled_images_as_scikit_learn_counts(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.integers(0, 3, 90)
+    likelihoods = rng.normal(size=(90, 3)) + 1.5 * np.eye(3)[truth]
+    scores = likelihoods if kind == "ais" else np.exp(-likelihoods)
+    # the labels are 0 to 2 in the order of the names; a fifth of the images has no class
+    names = np.array(["bird", "car", "dog"])[truth]
+    names[::5] = ""
+    judge = {"inversion": inversion.judge, "ais": ais.judge}[kind]
+    rows = by_class(scores, kind)
+    known = names != ""
+    found = judge(generated=rows[:30], reference=rows, classes={"reference": names.tolist()}).accuracy
+    assert found is not None
+    assert found == pytest.approx(accuracy_score(truth[known], likelihoods[known].argmax(1)))
+    assert (found.lower, found.upper) == pytest.approx(
+        tuple(binomtest(round(found * known.sum()), int(known.sum())).proportion_ci(method="wilson"))
+    )
+    # without held-out images it is of the training images; labels of samples are no real images'
+    train = judge(generated=rows[:30], train=rows[:45], classes={"train": names[:45].tolist()}).accuracy
+    assert train == pytest.approx(accuracy_score(truth[:45][known[:45]], likelihoods[:45][known[:45]].argmax(1)))
+    assert judge(generated=rows, classes={"generated": names.tolist()}).accuracy is None
+    # names that are numbers are the labels themselves
+    numbers = judge(generated=rows, reference=rows, classes={"reference": [str(2 - each) for each in truth]}).accuracy
+    assert numbers == pytest.approx(accuracy_score(2 - truth, likelihoods.argmax(1)))
+
+
+def test_classes_that_are_not_the_generator_s_give_a_caution_and_no_accuracy() -> None:
+    rows = by_class(np.random.default_rng(0).gamma(2, 1, (20, 3)), "inversion")
+    found = inversion.judge(generated=rows, reference=rows, classes={"reference": ["a", "b"] * 10})
+    assert found.accuracy is None
+    (caution,) = [each for each in found.cautions if each.code == "classes-unknown"]
+    assert "3 outputs and the images 2 classes" in caution.message
+    # a generator without classes has none to tell
+    plain = inverted(np.ones(20))
+    assert inversion.judge(generated=plain, reference=plain, classes={"reference": ["a"] * 20}).accuracy is None

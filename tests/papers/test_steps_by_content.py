@@ -22,6 +22,7 @@ from genaudit.errors import DONE
 from genaudit.likelihood import saved
 from genaudit.likelihood.glow import Glow
 from genaudit.recipe import Context
+from genaudit.tasks.run import recipes
 from genaudit.tasks.run.contents import contents
 from genaudit.tasks.run.recipes import NamedRecipe
 from genaudit_papers.schirrmeister2020.glow_exact import Fourier
@@ -85,6 +86,39 @@ def test_another_file_of_vgg19_is_another_run(tmp_path: Path, monkeypatch: pytes
         file.write_bytes(content)
         places.append(named.folder({"store": str(tmp_path)}, "paper", 0, tmp_path / "data"))
     assert places[0] == places[2] != places[1]
+
+
+def test_other_code_another_version_and_other_demo_images_are_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place() -> Path:
+        return NamedRecipe("piad_fig1", PIADFig1(), {}).folder({"store": str(tmp_path)}, "laptop", 0, None)
+
+    (tmp_path / "demo").mkdir()
+    first = place()
+    changes = {
+        f"{recipes.__name__}._sources": lambda module: ["another line"],
+        f"{recipes.__name__}.__version__": "99",
+        "genaudit.demo.FOLDER": tmp_path / "demo",
+    }
+    others = []
+    for name, value in changes.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(name, value)
+            others.append(place())
+    assert len({first, *others}) == 4
+    assert place() == first
+
+
+def test_a_training_is_named_by_what_it_depends_on_and_by_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, another = (Context("laptop", tmp_path / table, None, tmp_path / "store") for table in ("one", "another"))
+    here = one.training_folder("glow", {"images": "a", "seed": 0})
+    assert another.training_folder("glow", {"seed": 0, "images": "a"}) == here  # tables share it
+    assert one.training_folder("glow", {"images": "b", "seed": 0}) != here
+    monkeypatch.setattr("genaudit.recipe.__version__", "99")
+    assert one.training_folder("glow", {"images": "a", "seed": 0}) != here
 
 
 def test_the_contents_of_a_folder_are_its_files_and_their_names(tmp_path: Path) -> None:

@@ -67,7 +67,17 @@ def test_one_that_is_no_better_than_a_baseline_has_not_converged() -> None:
     between = Convergence(0.5, 0.6, 0.4, True, 9)
     assert "no better than PCA-8;" in between.sentence
     assert "not converged" not in Convergence(0.3, 0.6, 0.4, True, 9).sentence
+    assert not Convergence(0.4, 0.6, 0.4, True, 9).converged  # as good as PCA is not better
     assert not Convergence(float("nan"), 0.6, 0.4, True, 9).converged
+
+
+def test_of_many_images_those_that_are_judged_are_spread_over_all_of_them() -> None:
+    """Images of a folder are in order: the first ones may be of one kind."""
+    train, many = images(60, 1), np.concatenate([images(600, 2), np.zeros((600, 1, 8, 8), np.float32)])
+    found = convergence(that_returns(nn.Hardtanh(-1e-9, 1e-9)), train, many, None, "mse", held_out=True)
+    assert found.images == 512
+    # a blank reconstruction is right about the second half, which is blank
+    assert found.piad == pytest.approx((many**2).mean(), rel=0.05)
 
 
 def test_the_rule_takes_the_better_history_and_the_length_after_which_little_is_gained() -> None:

@@ -126,7 +126,7 @@ def test_the_files_of_many_runs_hold_the_same(tmp_path: Path) -> None:
     page = files["comparison.html"].read_text()
     for text in ("Over the steps", "Less step_1", "Pareto front", "p = 0.01, worse"):
         assert text in page, text
-    assert "<script" not in page
+    assert page.count("<script") == 1, "the page's own"
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8), st.booleans())

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from genaudit.metrics.result import RealFloor
 from genaudit.reports import console
 from genaudit.reports.digits import show, show_interval, show_p, show_seconds
 from genaudit.reports.first_screen import grouped
+from genaudit.reports.html import block
 from genaudit.reports.report import MetricEntry, Report, ReportWarning
 
 from .synthetic import make_report
@@ -19,7 +21,7 @@ from .synthetic import make_report
 
 def printed(report: Report, **options: object) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=160, **options).print(console.render(report))  # type: ignore[arg-type]
+    Console(file=stream, **{"width": 160, **options}).print(console.render(report))  # type: ignore[arg-type]
     return stream.getvalue()
 
 
@@ -60,6 +62,20 @@ def test_metrics_that_saw_different_images_say_so_in_their_rows():
     report = make_report(40)
     report.metrics["mine"].n = {"generated": 7}
     assert "7 gen" in printed(report)
+
+
+@pytest.mark.parametrize("width", [160, 110, 80, 60])
+def test_no_number_is_folded_at_any_width_and_none_is_missing(width: int) -> None:
+    report = make_report(40)
+    report.metrics["mine"].n = {"generated": 7}
+    report.metrics["as"].real = {"as": RealFloor(0.123, 0.1, 0.15, 20, "reference_halves", generated=0.21)}
+    shown = printed(report, width=width)
+    assert max(map(len, shown.splitlines())) <= width
+    lines = [line for entry in report.metrics.values() for line in block(entry, []).lines]
+    texts = [text for line in lines for text in (line.number, line.interval) if text]
+    texts += [text for line in lines if line.real for text in (line.real.number, line.real.ratio, line.real.again)]
+    for text in [*texts, "40 gen · 60 ref · 30 train", "7 gen", "p = 0.01", "null mean 0.1100"]:
+        assert text in shown, f"{text} is folded or missing at {width} columns"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """explore.html in a real browser: what is drawn, sorted, filtered, selected and copied, by mouse and keyboard.
 
-report.html too: pictures that open large, a narrow window, print.
+report.html too: pictures that open large, a narrow window, print. And comparison.html, whose runs a click orders.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from genaudit.reports import explore
+from genaudit.reports.comparison import Comparison, compare
+from genaudit.reports.comparison_runs import Difference
 
 from .synthetic import make_report
 
@@ -166,6 +169,36 @@ def test_the_page_asks_for_nothing_runs_nothing_else_and_complains_of_nothing(pa
     assert page.js("window.ran === undefined")
 
 
+def test_an_image_that_is_opened_is_its_own_file_at_its_own_size_where_that_is_still_there(browser, tmp_path):
+    class Files:
+        folder = str(tmp_path / "a folder #1")
+
+        def __call__(self, index: int) -> np.ndarray:
+            return np.full((300, 300, 3), index, np.uint8)
+
+    names = [f"sub {i}%/{i}.png" for i in range(4)]
+    for i, name in enumerate(names[:2]):  # the third is gone, the fourth's name is no picture of a browser's
+        (tmp_path / "a folder #1" / name).parent.mkdir(parents=True)
+        Image.fromarray(np.full((1500, 1300, 3), i, np.uint8)).save(tmp_path / "a folder #1" / name)
+    report = make_report(4, names=names)
+    report.pictures = {"generated": Files()}
+    page = browser.open(report.save(tmp_path / "run")["explore.html"], width=1000, height=700)
+    page.press("Enter")
+    page.wait("document.querySelector('dialog img')?.naturalWidth === 1300")
+    width = "document.querySelector('dialog figure > :first-child').getBoundingClientRect().width"
+    assert page.js(width) < 600
+    page.press("z")
+    assert page.js(width) == 1300
+    assert page.complaints() == []
+    page.press("ArrowRight")
+    page.press("ArrowRight")
+    page.wait("document.querySelector('dialog canvas')?.dataset.drawn === 'yes'")
+    assert page.js("[document.querySelector('dialog canvas').width, document.querySelector('dialog img')]") == [
+        300,
+        None,
+    ]
+
+
 def test_thumbnails_beside_the_page_are_drawn_from_their_folder(browser, run, tmp_path, monkeypatch):
     monkeypatch.setattr(explore, "EMBEDDED", 100)
     page = browser.open(run.save(tmp_path, explore=True)["explore.html"], width=420, height=800, dark=True)
@@ -202,3 +235,71 @@ def test_the_report_fits_a_narrow_window_and_print_unfolds_what_is_folded(browse
     page.send("Emulation.setEmulatedMedia", media="print")
     assert len(page.js(unfolded)) > 3
     assert False not in page.js(unfolded)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> tuple[Path, Comparison]:
+    """Four runs with a value each way, one value absent, and differences to the second run."""
+    folder = tmp_path_factory.mktemp("runs")
+    for place, (name, shift) in enumerate({"b10": 0.2, "<b>2": 0.0, "a": 0.3, "c": 0.1}.items()):
+        report = make_report(20 + place, pictures=False, shift=shift)
+        if name == "a":
+            del report.metrics["as"]
+        report.save(folder / str(place) / name, explore=False)
+    comparison = compare(sorted(path for path in folder.glob("*/*")))
+    labels = [run.label for run in comparison.runs]
+    differences = [(labels[0], 0.2), (labels[2], 0.3), (labels[3], -0.1)]
+    comparison.view.baseline = labels[1]
+    comparison.view.differences = [
+        Difference("irs", "irs_inf", "higher", name, labels[1], 0.5 + each, 0.5) for name, each in differences
+    ]
+    return comparison.write(folder)["comparison.html"], comparison
+
+
+HEADS = "[...document.querySelectorAll('.compared thead th[data-run]')].map(e => Number(e.dataset.run))"
+ROWS = "[...document.querySelectorAll('.runs tr[data-run]')].map(e => Number(e.dataset.run))"
+
+
+def order_by(page, name: str, *, within: str = ".compared") -> None:
+    heads = f"[...document.querySelectorAll('{within} [data-order]')]"
+    page.js(f"{heads}.find(e => e.querySelector('span').textContent === '{name}').querySelector('button').click()")
+
+
+def test_a_click_on_a_value_orders_the_runs_everywhere_the_best_first_and_those_without_it_last(browser, compared):
+    file, comparison = compared
+    page = browser.open(file)
+    given = [0, 1, 2, 3]
+    assert page.js(ROWS) == given
+    order_by(page, "as")  # lower is better
+    best = [1, 3, 0, 2]
+    assert page.js(HEADS)[:4] == best
+    assert page.js(HEADS)[4:] == [3, 0, 2], "the table of differences has no column of the baseline"
+    assert page.js(ROWS) == best
+    shown = page.js("[...document.querySelectorAll('.runs tr[data-run] th')].map(e => e.textContent)")
+    assert shown == [comparison.runs[run].label for run in best], "the cells moved with their heads"
+    assert page.js("document.querySelector('[aria-sort] .ordered').textContent") == "best first"
+    order_by(page, "as")
+    assert page.js(ROWS) == [0, 3, 1, 2], "a run without the value stands last either way"
+    order_by(page, "as")
+    assert page.js(ROWS) == given
+    assert page.js("document.querySelector('[aria-sort]')") is None
+    order_by(page, "irs irs_inf")  # of the differences: 0.2, none, 0.3, -0.1, higher is better
+    assert page.js(ROWS) == [2, 0, 1, 3]
+    order_by(page, "images", within=".runs")
+    assert page.js(ROWS) == given
+    order_by(page, "images", within=".runs")
+    assert page.js(ROWS) == given[::-1]
+    order_by(page, "run", within=".runs")  # numbers within names count as numbers
+    labels = page.js("[...document.querySelectorAll('.runs tr[data-run] th')].map(e => e.textContent)")
+    assert labels == page.js(f"{labels!r}.sort(new Intl.Collator(undefined, {{numeric: true}}).compare)")
+
+
+def test_the_comparison_runs_its_own_script_alone_and_fits_a_narrow_window(browser, compared):
+    page = browser.open(compared[0], width=420, height=800)
+    assert page.js("document.documentElement.scrollWidth") <= 420
+    page.js("(() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+            "document.body.append(s); })()")  # fmt: skip
+    assert page.js("window.ran === undefined")
+    assert all(url.startswith(("file:", "data:")) for url in page.requests())
+    [refused] = page.complaints()
+    assert "Content Security Policy" in refused

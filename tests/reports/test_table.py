@@ -48,6 +48,10 @@ from genaudit_papers.published import compared, tables
         (None, 0.949, {}, "not computed"),
         (float("nan"), 0.949, {}, "not computed"),
         (0.5, None, {}, "not published"),
+        (0.949, 0.949, {"trainings": 1}, "one training"),  # a hit of a single seed may be luck
+        (0.5, None, {"trainings": 1}, "one training"),
+        (None, 0.949, {"trainings": 1}, "not computed"),
+        (0.949, 0.949, {"trainings": 2}, "reproduced"),
     ],
 )
 def test_verdict(recomputed: float | None, published: float | None, more: dict[str, Any], verdict: str) -> None:

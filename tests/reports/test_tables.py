@@ -29,6 +29,7 @@ def example(**more: object) -> Table:
         Cell("g", "yes or no", 1.0, expected=1.0),
         Cell("h", "yes or no", 0.0, expected=1.0),
         Cell("i", "score", 100.9, 100.0),
+        Cell("j", "score", 0.5, 0.5, trainings=1),
     )
     x = np.linspace(0, 1, 5)
     figures = (
@@ -46,12 +47,18 @@ def test_the_json_holds_every_cell_with_its_verdict_and_null_for_what_is_not_fin
     document = json.loads(files["example.json"].read_text())
     assert document["schema"] == "genaudit/table/1"
     verdicts = ["reproduced", "within interval", "same order", "differs", "not published", "not computed"]
-    verdicts += ["as expected", "not as expected", "within 1 %"]
+    verdicts += ["as expected", "not as expected", "within 1 %", "one training"]
     assert [cell["verdict"] for cell in document["cells"]] == verdicts
     assert document["verdicts"] == dict.fromkeys(verdicts, 1)
     assert document["cells"][1]["difference"] == pytest.approx(-0.1)
     assert document["cells"][5]["recomputed"] is None
     assert document["differs"] == "the data <i>"
+
+
+def test_a_page_says_plainly_how_many_numbers_are_of_one_training() -> None:
+    assert "1 of 10 numbers are of one training each, which is no finding" in render(Recomputed(example()))
+    several = example(cells=(Cell("a", "score", 0.5, 0.5, trainings=3),), differs="")
+    assert "one training each" not in render(Recomputed(several))
 
 
 def test_the_csv_has_a_row_a_cell(tmp_path: Path) -> None:

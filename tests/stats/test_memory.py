@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genaudit.stats.memory import Fitting, out_of_memory
+from genaudit.stats.memory import Fitting, out_of_memory, rows_that_fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,12 +68,24 @@ def test_parts_are_multiples_of_the_unit_and_one_that_does_not_fit_is_an_error()
 
 
 def test_other_errors_are_not_mistaken_for_too_little_memory() -> None:
-    def broken(*_: Any) -> None:
+    tried: list[int] = []
+
+    def broken(rows: np.ndarray) -> None:
+        tried.append(len(rows))
         raise RuntimeError("sizes must match")
 
     with pytest.raises(RuntimeError, match="sizes"):
         Fitting("x")(broken, np.arange(3))
+    assert tried == [3]  # smaller parts would only hide it for a while
     assert out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"))
     assert out_of_memory(MemoryError())
     assert not out_of_memory(ValueError("out of memory"))
+    # other libraries' own, whatever their text says
+    assert out_of_memory(type("OutOfMemoryError", (Exception,), {})("allocation failed"))
+
+
+def test_batches_begin_with_a_row_at_least_and_with_no_more_than_is_asked() -> None:
+    assert rows_that_fit(3 * 4096 * 4096, 64) == 1
+    assert rows_that_fit(1, 64) == 64
+    assert [rows_that_fit(3 * side * side, 10**9) for side in (32, 64)] == [4096, 1024]  # as many pixels

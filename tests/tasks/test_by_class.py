@@ -12,7 +12,7 @@ import pytest
 
 import genaudit
 from genaudit.errors import UserError
-from genaudit.tasks.run.class_names import outputs_of
+from genaudit.stats.class_names import outputs_of
 from genaudit.verdict.answers import verdict
 from genaudit.verdict.by_class import class_verdicts
 from tests.reports.synthetic import photograph

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from genaudit import demo
 from genaudit.cli import main
@@ -119,3 +120,31 @@ def test_trust_is_a_key_of_every_verb_that_takes_a_generator(
         assert "is a program" in capsys.readouterr().out
     assert main(["sample", "n=2", f"out={tmp_path / 'drawn'}", *keys, "trust=true"]) == DONE
     assert len(list((tmp_path / "drawn").iterdir())) == 2
+
+
+class Levels(torch.nn.Module):
+    """Class k's images are a ramp around the grey level (2k + 1)/8."""
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        level = ((2 * label + 1) / 8)[:, None, None, None] + 0.01 * z[:, 0][:, None, None, None]
+        return (level + torch.linspace(-0.05, 0.05, 16)).expand(-1, 3, 16, 16)
+
+
+def test_a_class_conditional_generator_classifies_any_labelled_set(tmp_path: Path) -> None:
+    torch.jit.script(Levels()).save(tmp_path / "levels.pt")
+    for name in ("ant", "bee", "cow"):
+        (tmp_path / "real" / name).mkdir(parents=True)
+    for label, name in enumerate(("ant", "bee", "cow")):
+        for index in range(3):
+            level = round(255 * (2 * label + 1) / 8) + index
+            # one of three images lies in the wrong folder
+            folder = name if index else ("bee", "cow", "ant")[label]
+            Image.new("RGB", (16, 16), (level,) * 3).save(tmp_path / "real" / folder / f"{name}{index}.png")
+    keys = ["generator=torchscript", f"generator.file={tmp_path / 'levels.pt'}", "generator.latent=2", "trust=true"]
+    keys += ["generator.classes=3", "generator.output_range=[0,1]", "generator.sigma2=0.001", *SMALL, *INVERSION]
+    assert main(["sample", "n=12", f"out={tmp_path / 'drawn'}", *keys[:6]]) == DONE
+    run = ["evaluate", str(tmp_path / "drawn"), f"reference={tmp_path / 'real'}", "metric=[inversion,ais]", *keys]
+    assert main([*run, f"out={tmp_path / 'run'}"]) == DONE
+    metrics = read(tmp_path / "run")["metrics"]
+    for name in ("inversion", "ais"):
+        assert metrics[name]["values"]["accuracy"]["value"] == pytest.approx(2 / 3)

@@ -14,7 +14,7 @@ from genaudit.metrics.result import base_name
 from genaudit.reports.classes import Classes, OneClass
 from genaudit.reports.report import MetricEntry, Report, ReportWarning
 from genaudit.stats.class_balance import Accuracy, accuracy, class_balance
-from genaudit.tasks.run.class_names import outputs_of
+from genaudit.stats.class_names import outputs_of
 from genaudit.tasks.run.floors import floor_of
 from genaudit.tasks.run.judging import MetricSpec, judge
 from genaudit.tasks.run.measuring import Measurements

@@ -1,8 +1,9 @@
 """Metrics called with the rows of the roles that they name.
 
 A metric's `fn` is any callable with keyword arguments named after roles; `confidence`, `seed` and `device` are passed
-where it takes them. A role argument without a default is required: where that role is not played the metric is
-skipped and the report says why.
+where it takes them, and `classes`, a dictionary of the class of each image by role, of those roles that name classes. A
+role argument without a default is required: where that role is not played the metric is skipped and the report says
+why.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.audit import Finding
 from genaudit.data.audit.compare import counts_differ, unequal
+from genaudit.data.columns import CLASS
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES, Unavailable, base_name
 from genaudit.reports.report import MetricEntry, ReportWarning
@@ -154,7 +156,10 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
             f"{rows['generated'].shape[1]}; moments of the same feature model are needed"
         )
     parameters = parameters_of(spec.fn)
-    common = {"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device}
+    common = {
+        **{"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device},
+        **({"classes": _classes(measurements.roles)} if "classes" in parameters else {}),
+    }
     already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
     arguments |= {key: value for key, value in common.items() if key in parameters and key not in already}
     try:
@@ -162,6 +167,12 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
     except (Unavailable, ValueError) as reason:
         return str(reason)
     return MetricEntry(spec.name, result, counts, GIVEN if of_features else spec.measure)
+
+
+def _classes(roles: Mapping[str, Role]) -> dict[str, list[str]]:
+    """The class of each image by role, of the roles that name classes."""
+    columns = {role: images.column(CLASS) for role, images in roles.items() if not isinstance(images, Moments)}
+    return {role: names for role, names in columns.items() if names is not None}
 
 
 # Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.

@@ -188,7 +188,7 @@ def _measure(node: Any) -> str:
 
 def _settings(function: Any, node: Any) -> dict[str, Any]:
     """What a user may set of the function, with its default or the YAML's."""
-    shared = {"generated", "reference", "train", "anomalies", "confidence", "seed", "device"}
+    shared = {"generated", "reference", "train", "anomalies", "confidence", "seed", "device", "classes"}
     settings = {
         key: parameter.default
         for key, parameter in inspect.signature(function).parameters.items()

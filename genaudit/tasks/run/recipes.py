@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,14 +98,14 @@ def make(name: str, cfg: Any) -> NamedRecipe:
         UserError: its YAML cannot be made into a recipe.
     """
 
-    node = table_node(name)
+    node: Any = table_node(name)
     if node is None:
         node = compose(config_name=f"table/{name}").table
     shared = dict.fromkeys(SHARED) | {key: cfg[key] for key in SHARED if key in cfg}
-    return of_node(name, OmegaConf.merge(OmegaConf.create(shared), {"table": node}).table)
+    return of_node(name, OmegaConf.create({**shared, "table": node}).table)
 
 
-def table_node(name: str) -> Any:
+def table_node(name: str) -> dict[str, Any] | None:
     """The YAML of a table of ours with the nodes of its defaults list, which takes Hydra a tenth of a second a table.
 
     None where it is not of the plain form `/group@package: option`, or another folder of configurations is in use: then
@@ -116,28 +116,43 @@ def table_node(name: str) -> Any:
     return None if others else _plain(f"table/{name}")
 
 
-def _plain(name: str) -> Any:
+def _plain(name: str) -> dict[str, Any] | None:
     """A YAML of ours merged with those of its defaults list, each in its package; None where Hydra must do it."""
     if not (config_folder() / f"{name}.yaml").is_file():
         return None
-    yaml = _loaded(name).copy()
-    node = OmegaConf.create()
+    yaml = dict(_loaded(name))
+    node: dict[str, Any] = {}
     for entry in yaml.pop("defaults", ["_self_"]):
         if entry == "_self_":
-            node.merge_with(yaml)
+            node = _merged(node, yaml)
             continue
         key, option = next(iter(entry.items()))
         group, _, package = str(key).partition("@")
         chosen = _plain(f"{group[1:]}/{option}") if group.startswith("/") and package else None
         if chosen is None:
             return None
-        OmegaConf.update(node, package, chosen, merge=True)
+        for part in reversed(package.split(".")):
+            chosen = {part: chosen}
+        node = _merged(node, chosen)
     return node
 
 
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """As OmegaConf merges plain mappings, in a fraction of the time: a table has a dozen of them."""
+    both = dict(below)
+    for key, value in above.items():
+        known = both.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            both[key] = _merged(known, value)
+        elif value != "???" or key not in both:
+            both[key] = value
+    return both
+
+
 @functools.cache
-def _loaded(name: str) -> Any:
-    return OmegaConf.load(config_folder() / f"{name}.yaml")
+def _loaded(name: str) -> dict[str, Any]:
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / f"{name}.yaml"), resolve=False)
+    return dict(loaded)
 
 
 def of_node(name: str, node: Any) -> NamedRecipe:

@@ -148,6 +148,11 @@ class PictureReader:
     images: ImageSet
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def folder(self) -> str | None:
+        """Where the images' names are files, which explore.html shows at their own size."""
+        return self.images.folder
+
     def __call__(self, index: int) -> np.ndarray:
         with self._lock:
             try:

@@ -3,7 +3,7 @@
 Schirrmeister et al. 2020, supplement S9: a classifier of training images against general ones, whose logit is the
 score. The run's folder holds, next to checkpoint and log (`genaudit.training`), model.safetensors and model.json
 (`genaudit.likelihood.saved`, kind "classifier"), scores.csv with the logit of every reference image and anomaly, and
-train.html.
+train.html. Under torchrun the ranks share each batch, and rank 0 writes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from genaudit.stats.auroc import auroc_interval
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.likelihood_images import LikelihoodImages, likelihood_images
+from genaudit.tasks.training.together import agreed
 from genaudit.tasks.training.watching import Console, Page, parameters
 from genaudit.training import fit
 
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 BLOCK = 1024  # images whose logits are computed at a time
 
 
-def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, checkpoint_seconds: float) -> int:
+def run(
+    cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, checkpoint_seconds: float, ranks: Ranks
+) -> int:
     """Trains, from the run folder's checkpoint on where there is one; scores reference images and anomalies."""
 
     for key in ("general", "finetune", "labels"):
@@ -54,18 +58,24 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
         raise UserError(
             "train=T and outliers=G are needed: the images to know, and general images to distinguish them from"
         )
-    out = run_folder(cfg, "train")
-    trainer = ClassifierTrainer(model, images, outliers, recipe, device=settings.engine.device)
-    about = {"images_digest": images.set.digest, "outliers_digest": outliers.set.digest}
-    node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
-    console = Console(
-        out,
-        trainer,
-        f"WideResNet ({parameters(model)})",
-        f"{len(images):,} images of {images.set.source} against {len(outliers):,} of {outliers.set.source}",
-        {name: (name,) for name in ("loss", "accuracy")},
+    out = agreed(run_folder(cfg, "train"), ranks)
+    trainer = ClassifierTrainer(
+        model,
+        images,
+        outliers,
+        recipe,
+        device=settings.engine.device,
+        precision=settings.engine.precision,
+        compiled=settings.compile,
     )
-    with Progress(settings.progress).bar("training", trainer.iterations) as advance:
+    about = {
+        "images_digest": images.set.digest,
+        "outliers_digest": outliers.set.digest,
+        "precision": None if trainer.precision == "float32" else trainer.precision,
+    }
+    node: Any = OmegaConf.to_container(cfg.likelihood.model, resolve=True)
+    console = _console(out, trainer, images, outliers, ranks.count) if ranks.judges else None
+    with Progress(settings.progress and ranks.judges).bar("training", trainer.iterations) as advance:
         fitted = fit(
             trainer,
             out,
@@ -74,10 +84,12 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
             every=every,
             checkpoint_seconds=checkpoint_seconds,
             advance=advance,
-            show=console.show,
-            on_resume=console.resume,
+            show=console.show if console else None,
+            on_resume=console.resume if console else None,
             settings={**about, "model": repr(sorted(node.items()))},
         )
+    if console is None:
+        return DONE
     saved.save(model, out, node, kind=saved.CLASSIFIER, **about, recipe=asdict(recipe), genaudit=__version__)
     scores = {role: _scores(model, held) for role, held in (("reference", reference), ("anomalies", anomalies)) if held}
     facts = [("images", f"{len(images):,}"), ("iterations", f"{trainer.iterations:,}"), ("seed", str(settings.seed))]
@@ -98,6 +110,19 @@ def run(cfg: Any, settings: Settings, recipe: ClassifierRecipe, every: int, chec
     table = ("scores.csv",) if scores else ()
     console.end(fitted.seconds, ("model.safetensors", "model.json", "log.csv", *table, "train.html"))
     return DONE
+
+
+def _console(
+    out: Path, trainer: ClassifierTrainer, images: LikelihoodImages, outliers: LikelihoodImages, ranks: int
+) -> Console:
+    return Console(
+        out,
+        trainer,
+        f"WideResNet ({parameters(trainer.model)})",
+        f"{len(images):,} images of {images.set.source} against {len(outliers):,} of {outliers.set.source}",
+        {name: (name,) for name in ("loss", "accuracy")},
+        f", {ranks} processes" if ranks > 1 else "",
+    )
 
 
 def _scores(model: WideResNet, images: LikelihoodImages) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.errors import UserError
+from genaudit.output import told
 from genaudit.store.prefetch import prepared_batches
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.roles import open_role, source_of
@@ -53,7 +55,11 @@ def read_pixels(
     """All images prepared, (N, C, H, W) uint8, and the set without the damaged ones.
 
     Args:
-        folder: where an array that is too large for memory goes; a finished one of the same images is used again.
+        folder: where an array that is too large for memory goes; its size is said before, and a finished one of the
+            same images is used again.
+
+    Raises:
+        UserError: the folder has too little room.
     """
     shape = preparation.shape
     large = folder is not None and len(images) * math.prod(shape) > IN_MEMORY_BYTES
@@ -66,6 +72,7 @@ def read_pixels(
             assert folder is not None
             path = folder / f"{images.digest[:16]}.{PREPARED}"
             if not path.is_file():
+                _announce(images, shape, path)
                 with atomic_write(path) as temporary:
                     array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(images), *shape))
                     _fill(array, images, preparation, settings)
@@ -73,6 +80,16 @@ def read_pixels(
             return np.load(path, mmap_mode="r"), images
         except _Damaged as damaged:
             images = images.without(damaged.reasons)
+
+
+def _announce(images: ImageSet, shape: tuple[int, int, int], path: Path) -> None:
+    """Says how large a copy will be; refuses one that the disk cannot hold before hours went into it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size, free = len(images) * math.prod(shape), shutil.disk_usage(path.parent).free
+    copy = f"{images.policy.role}: a copy of {len(images):,} prepared images, {size / 1e9:.3g} GB"
+    if size > free:
+        raise UserError(f"{copy}, is needed in {path.parent}, which has {free / 1e9:.3g} GB left; out= names another")
+    told.note(f"{copy}, in {path}")
 
 
 class _Damaged(Exception):

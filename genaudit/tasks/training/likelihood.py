@@ -13,32 +13,30 @@ Under torchrun every rank takes its part of each batch; rank 0 writes.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from omegaconf import OmegaConf
 
 from genaudit import __version__
 from genaudit.errors import DONE, UserError
 from genaudit.likelihood import saved
 from genaudit.likelihood.recipe import TrainingRecipe
-from genaudit.likelihood.trainer import Trainer
+from genaudit.likelihood.trainer import PRECISIONS, Trainer
 from genaudit.likelihood.wide_resnet import ClassifierRecipe
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import PATIENCE, Ranks
+from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training import classifier
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
 from genaudit.tasks.training.likelihood_images import LikelihoodImages, labels_of, likelihood_images
 from genaudit.tasks.training.likelihood_watcher import LABELS, LikelihoodWatcher, last_row, samples_wanted, write_page
+from genaudit.tasks.training.together import agreed, join
 from genaudit.tasks.training.watching import Console, parameters
 from genaudit.training import fit
 
@@ -51,26 +49,22 @@ LOG = ("bits_per_dim", "outlier_loss", "learning_rate", "gradient_norm", "droppe
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, samples and page."""
 
-    if settings.engine.precision != "float32":
-        raise UserError(f"precision={settings.engine.precision}: density models are trained in float32")
+    if settings.engine.precision not in PRECISIONS:
+        raise UserError(
+            f"precision={settings.engine.precision}: density models are trained in float32, or with precision=bfloat16 "
+            "for what their networks compute within a step"
+        )
     recipe = instantiate(cfg.likelihood.recipe, seed=settings.seed)
     if not isinstance(recipe, (TrainingRecipe, ClassifierRecipe)):
         raise UserError("likelihood.recipe: its YAML must make a genaudit.likelihood.recipe.TrainingRecipe")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        if isinstance(recipe, ClassifierRecipe):
-            return _classifier(cfg, settings, recipe)
-        with _join(settings.engine.device) as ranks:
+        with join(settings.engine.device) as ranks:
+            if isinstance(recipe, ClassifierRecipe):
+                every, seconds = every_of(cfg.every, recipe.iterations), checkpoint_seconds_of(cfg)
+                return classifier.run(cfg, settings, recipe, every, seconds, ranks)
             _train(cfg, settings, recipe, ranks)
     return DONE
-
-
-def _classifier(cfg: Any, settings: Settings, recipe: ClassifierRecipe) -> int:
-
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("the classifier trains in one process: start it without torchrun")
-    every, seconds = every_of(cfg.every, recipe.iterations), checkpoint_seconds_of(cfg)
-    return classifier.run(cfg, settings, recipe, every, seconds)
 
 
 def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -> None:
@@ -86,9 +80,17 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
         raise UserError(f"train: {images.set.source} holds one image, and a density model needs at least 2")
     general = _general(cfg, recipe, outliers, model.image_shape)
     labels = labels_of(cfg.labels, images, int(node.get("classes", 1)))
-    out = _agreed(run_folder(cfg, "train"), ranks)
+    out = agreed(run_folder(cfg, "train"), ranks)
     trainer = Trainer(
-        model, images, recipe, labels=labels, outliers=outliers, general=general, device=settings.engine.device
+        model,
+        images,
+        recipe,
+        labels=labels,
+        outliers=outliers,
+        general=general,
+        device=settings.engine.device,
+        precision=settings.engine.precision,
+        compiled=settings.compile,
     )
     every, samples = every_of(cfg.every, trainer.iterations), samples_wanted(cfg.samples, trainer)
     divisor = saved.load(cfg.finetune) if general is None and cfg.finetune else general
@@ -103,6 +105,7 @@ def _train(cfg: Any, settings: Settings, recipe: TrainingRecipe, ranks: Ranks) -
         "general": saved.sha256(cfg.general) if cfg.general else None,
         "finetune": saved.sha256(cfg.finetune) if cfg.finetune else None,
         "labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
+        "precision": None if trainer.precision == "float32" else trainer.precision,
     }
     with Progress(settings.progress and ranks.judges).bar("training", trainer.iterations) as advance:
         fitted = fit(
@@ -199,25 +202,3 @@ def _general(cfg: Any, recipe: TrainingRecipe, outliers: LikelihoodImages | None
 
 def _record(step: Step, columns: list[str]) -> dict[str, float]:
     return {name: float(getattr(step, name)) for name in columns}
-
-
-def _join(device: str) -> Ranks:
-    """The ranks of torchrun: gradients on CUDA devices are summed by NCCL, everything else by gloo."""
-    if device.startswith("cuda") and "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        import torch
-        import torch.distributed as dist
-
-        torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
-        return dataclasses.replace(Ranks.join(), ours=True)
-    return Ranks.join()
-
-
-def _agreed(folder: Path, ranks: Ranks) -> Path:
-    """The first rank's folder: one that is named after the time may differ between ranks."""
-    if ranks.count == 1:
-        return folder
-
-    box: list[Any] = [str(folder)]
-    dist.broadcast_object_list(box, 0)
-    return Path(box[0])

@@ -5,13 +5,15 @@ The run's folder holds, next to checkpoint and log (`genaudit.training`):
     model.safetensors, model.json   the networks as of the last picture, ready to score (`genaudit.piad.saved`)
     samples/, reconstructions/      PNG grids by iteration; samples.png and reconstructions.png are the last
     train.html                      losses, weights gamma and the pictures on one page
+
+Under torchrun every rank takes its part of each batch; rank 0 writes.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,12 @@ from genaudit.piad.trainer import Trainer
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
+from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.images import images_of, read_pixels
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of
 from genaudit.tasks.training.piad_watcher import LABELS, PIADWatcher, spread, write_page
+from genaudit.tasks.training.together import agreed, first_writes, join
 from genaudit.tasks.training.watching import WATCHED, Console, parameters
 from genaudit.training import fit
 
@@ -47,9 +51,19 @@ LOG = (*LOSSES, *GAMMAS, "auroc")
 
 def run(cfg: Any, settings: Settings) -> int:
     """Trains, from the run folder's checkpoint on where there is one; writes model, pictures and page."""
+    with join(settings.engine.device) as ranks:
+        _train(cfg, settings, ranks)
+    return DONE
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("PIAD trains in one process: start it without torchrun")
+
+def _train(cfg: Any, settings: Settings, ranks: Ranks) -> None:
+    if settings.engine.precision != "float32":
+        raise UserError(
+            f"precision={settings.engine.precision}: PIAD is trained in float32, as its critics' penalty is the "
+            "gradient of a gradient"
+        )
+    if settings.compile:
+        raise UserError("compile=true: PIAD's training takes gradients of gradients, which torch.compile does not")
     model = make(cfg.piad, settings)
     _refuse_old_keys(cfg.piad)
     recipe = instantiate(cfg.piad.recipe)
@@ -60,9 +74,9 @@ def run(cfg: Any, settings: Settings) -> int:
         raise UserError(
             "train=T is needed, the normal images to learn: genaudit train piad=mnist train=images/ out=RUN"
         )
-    out = run_folder(cfg, "train")
+    out = agreed(run_folder(cfg, "train"), ranks)
     pixels = PreparedPixels.of(model.pixels)
-    array, images = read_pixels(images, pixels, settings, out)
+    array, images = first_writes(ranks, functools.partial(read_pixels, images, pixels, settings, out))
     anomalies, normal = (_some(cfg, role, pixels, settings) for role in ("anomalies", "reference"))
     trainer = Trainer(
         model.networks,
@@ -76,9 +90,9 @@ def run(cfg: Any, settings: Settings) -> int:
     about = {"seed": settings.seed, "images": len(images), "images_digest": images.digest, "genaudit": __version__}
     every = every_of(cfg.every, recipe.iterations)
     watcher = PIADWatcher(trainer, model, _plain(cfg.piad), out, about, anomalies, normal, every)
-    console = _console(out, trainer, images)
+    console = _console(out, trainer, images, ranks.count) if ranks.judges else None
     try:
-        with Progress(settings.progress).bar("training", recipe.iterations) as advance:
+        with Progress(settings.progress and ranks.judges).bar("training", recipe.iterations) as advance:
             fitted = fit(
                 trainer,
                 out,
@@ -86,15 +100,18 @@ def run(cfg: Any, settings: Settings) -> int:
                 log=LOG,
                 every=every,
                 checkpoint_seconds=checkpoint_seconds_of(cfg),
-                watch=watcher,
+                watch=watcher if console else None,
                 advance=advance,
-                show=console.show,
-                on_resume=console.resume,
+                show=console.show if console else None,
+                on_resume=console.resume if console else None,
                 settings=_fixed(model, settings, images),
             )
     except Diverged:
-        watcher.remove()
+        if console:
+            watcher.remove()
         raise
+    if console is None:
+        return
     reached = watcher.convergence()
     watcher.save(convergence=asdict(reached) | {"converged": reached.converged})
     write_page(out, images, watcher, reached)
@@ -104,16 +121,14 @@ def run(cfg: Any, settings: Settings) -> int:
         f"genaudit evaluate SAMPLES reference=R metric=[piad] piad_model={out}",
     )
     print(reached.sentence, flush=True)
-    return DONE
 
 
-def _console(out: Path, trainer: Trainer, images: ImageSet) -> Console:
+def _console(out: Path, trainer: Trainer, images: ImageSet, ranks: int) -> Console:
     networks, features = trainer.networks, trainer.perceptual
     shape, compared = "x".join(map(str, networks.image_shape)), "pixels" if features is None else features.name
     model = f"PIAD ({parameters(*networks)})"
-    return Console(
-        out, trainer, model, f"{len(images):,} images of {images.source} as {shape}, compared by {compared}", LABELS
-    )
+    what = f"{len(images):,} images of {images.source} as {shape}, compared by {compared}"
+    return Console(out, trainer, model, what, LABELS, f", {ranks} processes" if ranks > 1 else "")
 
 
 def make(node: Any, settings: Settings) -> Model:

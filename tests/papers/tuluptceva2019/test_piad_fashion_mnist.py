@@ -55,7 +55,9 @@ def test_every_method_has_a_number_for_every_class_and_the_mean(tmp_path: Path, 
         mean = cells[method, "mean of 2 classes"]
         assert mean.recomputed == pytest.approx(np.mean(singles))
         assert mean.lower <= mean.recomputed <= mean.upper
+        assert (mean.trainings == 1) == method.startswith("PIAD")  # nothing else is trained with a seed
         seeds = cells[method, "class 2, mean of 2 seeds"]
+        assert seeds.trainings == (2 if method.startswith("PIAD") else None)
         assert seeds.lower <= singles[1] <= seeds.upper
         # stripes against squares: all but an untrained PIAD tell them at sight
         assert method.startswith("PIAD") or min(singles) > 0.9, method
@@ -75,7 +77,7 @@ def test_a_run_that_was_cut_off_takes_up_the_steps_and_the_training(tmp_path: Pa
     again = recipe(seeds=1, classes=(2,)).run(context)
     assert heard[0] == steps[0].stem
     assert [line.split(":")[0] for line in heard[1:]] == ["class2-seed0"]  # how far the training came
-    assert "held-out images" in heard[1]
+    assert " 9 held-out images" in heard[1]  # a fifth of the class's 45, and none of the anomalies
     for method, found in json.loads(steps[0].read_text())["result"]["methods"].items():
         assert found["auroc"] == scored[method]["auroc"]
     assert [cell.row for cell in first.cells] == [cell.row for cell in again.cells]

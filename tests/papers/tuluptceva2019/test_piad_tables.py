@@ -91,6 +91,10 @@ def test_one_against_all_stands_beside_the_published_cells(tmp_path: Path, data:
         assert found["MNIST 7", method].published == given["MNIST 7", method].value
     assert found["MNIST 0", "1-NN, pixels"].published is None
     assert found["MNIST 0", "1-NN, pixels"].recomputed > 0.9  # stripes of another angle are told at sight
+    # only what is trained with a seed is of one training
+    once = {cell.column for cell in table.cells if cell.verdict == "one training"}
+    assert once == {"PIAD"}
+    assert found["MNIST 0", "PIAD"].lower is None  # DeLong's interval doesn't know of other trainings
     assert "one training a digit" in table.differs
     heard: list[str] = []
     context.report = heard.append
@@ -109,7 +113,11 @@ def test_one_against_all_at_the_paper_s_scale_trains_all_seeds_on_both_datasets(
     table = PIADOneVsAll(recipe=RECIPE, width=0.125, seeds=2, components=(2,), classes=(1,)).run(context)
     found = cells(table)
     assert {row for row, _ in found} == {"MNIST 1", "CIFAR-10 car"}
-    assert found["CIFAR-10 car", "PIAD"].note.count(",") == 1
+    both = [float(each) for each in found["CIFAR-10 car", "PIAD"].note.removeprefix("seeds: ").split(", ")]
+    car = found["CIFAR-10 car", "PIAD"]
+    assert (car.lower, car.recomputed, car.upper) == pytest.approx((min(both), np.mean(both), max(both)), abs=5e-4)
+    assert car.trainings == 2
+    assert car.verdict != "one training"
     assert table.differs == ""
     steps = sorted(path.name for path in (context.folder / "steps").glob("piad-*cifar10*"))
     assert len(steps) == 2
@@ -148,6 +156,7 @@ def test_the_ablation_trains_each_row_with_its_loss_and_policy(tmp_path: Path, d
         singles = [found[row, f"class {name}"].recomputed for name in ("0 (T-shirt)", "8 (bag)")]
         assert found[row, "ROC AUC"].recomputed == pytest.approx(np.mean(singles))
         assert found[row, "ROC AUC"].published is not None
+        assert found[row, "ROC AUC"].verdict == "one training"
     # five trainings a class: none of them is another one's
     assert len(list((context.folder / "steps").glob("piad-*.json"))) == 10
     recipe = ablation()
@@ -163,8 +172,11 @@ def test_figure_5_shows_the_least_and_most_anomalous_images(
     monkeypatch.setattr(piad_ablation, "perceptual_network", small)
     monkeypatch.setattr(piad_ablation, "ITERATIONS", 1)
     context = Context("paper", tmp_path / "run", data, tmp_path / "store")
-    table = ablation(name="piad_fig5", table="Fig. 5", paper_classes=(1,), pictures=True).run(context)
-    assert cells(table)["rel-perc-L1", "ROC AUC"].published == 0.878
+    table = ablation(name="piad_fig5", table="Fig. 5", paper_classes=(1,), pictures=True, seeds=2).run(context)
+    paper = cells(table)["rel-perc-L1", "ROC AUC"]
+    assert (paper.published, paper.trainings) == (0.878, 2)
+    # each seed has a training of its own
+    assert len(list((tmp_path / "models").iterdir())) == 2 * 3
     (grid,) = table.figures
     assert [row.caption for row in grid.rows][:2] == ["MSE, least anomalous", "MSE, most anomalous"]  # type: ignore[union-attr]
     assert grid.rows[0].cells[0].shape == (32, 32, 3)  # type: ignore[union-attr]
@@ -203,8 +215,9 @@ def test_celeba_is_divided_by_its_own_files(tmp_path: Path, photographs: Path, m
     # only two attributes have both kinds of images to test on
     monkeypatch.setattr(protocols, "CELEBA_ATTRIBUTES", CELEBA_ATTRIBUTES[:2])
     context = Context("paper", tmp_path / "run", photographs, tmp_path / "store")
-    table = piad_photographs.CelebA(iterations=1, n_dis=1, width=0.125).run(context)
+    table = piad_photographs.CelebA(iterations=1, n_dis=1, width=0.125, seeds=1).run(context)
     assert [cell.published for cell in table.cells] == [0.506, 0.561]
+    assert {cell.verdict for cell in table.cells} == {"one training"}
     images, names = piad_photographs.resized(context, piad_photographs.FACES, PreparedPixels(64, 3, crop=140))
     assert images.shape == (24, 3, 64, 64)
     attributes = piad_photographs.celeba_attributes(photographs / piad_photographs.ATTRIBUTES)
@@ -224,13 +237,16 @@ def test_celeba_is_divided_by_its_own_files(tmp_path: Path, photographs: Path, m
 
 def test_lsun_and_coil_run_at_the_paper_s_scale(tmp_path: Path, photographs: Path) -> None:
     context = Context("paper", tmp_path / "run", photographs, tmp_path / "store")
-    rooms = cells(piad_photographs.LSUN(iterations=1, n_dis=1, width=0.125).run(context))
+    rooms = cells(piad_photographs.LSUN(iterations=1, n_dis=1, width=0.125, seeds=2).run(context))
     assert rooms["PIAD", "ROC AUC"].published == 0.781
+    assert rooms["PIAD", "ROC AUC"].trainings == 2
     assert 0 <= rooms["PIAD", "ROC AUC"].recomputed <= 1
-    objects = cells(piad_photographs.COIL100(objects=2, iterations=1, width=0.125).run(context))
+    objects = cells(piad_photographs.COIL100(objects=2, iterations=1, width=0.125, seeds=2).run(context))
     singles = [cell.recomputed for (row, _), cell in objects.items() if row.startswith("obj")]
     assert len(singles) == 2
     assert objects["PIAD", "COIL-100"].recomputed == pytest.approx(np.mean(singles))
+    # rooms and two objects, each seed with a training of its own
+    assert len(list((tmp_path / "models").iterdir())) == 2 * 3
 
 
 def test_what_photographs_lack_is_listed(tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,7 @@ def test_mistakes_are_sentences(images: Path, make_images: Images, tmp_path: Pat
         ((*TINY_GLOW, f"train={nan}"), "nan.npy"),
         ((*TINY_GLOW, f"train={features}"), "holds no images"),
         ((*TINY_GLOW, f"train={tmp_path / 'absent'}"), "absent"),
-        ((*TINY_GLOW, given, "precision=bfloat16"), "float32"),
+        ((*TINY_GLOW, given, "precision=float16"), "precision=float16: density models are trained in float32"),
         ((*TINY_GLOW, given, "every=0"), "every must be a positive integer or null, got 0"),
         ((*TINY_GLOW, given, "samples=-1"), "samples must be an integer from 0 to 100000 or null, got -1"),
         ((*TINY_GLOW, given, "checkpoint_seconds=-1"), "checkpoint_seconds must be a number of 0 or more"),

@@ -158,6 +158,8 @@ def test_another_seed_or_other_images_do_not_resume_a_run(
         (["+piad.schedule.iterations=5"], "did you mean piad.recipe?"),  # as a YAML of an older version has it
         (["piad=minst"], "did you mean mnist"),
         (["piad/perceptual=vgg"], "vgg19"),
+        (["precision=bfloat16"], "PIAD is trained in float32"),
+        (["compile=true"], "gradients of gradients"),
     ],
 )
 def test_what_a_user_gets_wrong_is_a_sentence(

@@ -1,4 +1,4 @@
-"""Which output of a classifier stands for which class of a set."""
+"""Which output of a classifier, or label of a class-conditional generator, stands for which class of a set."""
 
 from __future__ import annotations
 
