@@ -40,7 +40,7 @@ def test_what_is_repeated_has_a_most(group: str) -> None:
 
     What is not repeated is left out: seeds, and counts of images or of their neighbours, which the images bound.
     """
-    bounded_by_images = {"k", "cells", "min_generated", "smallest", "splits", "patch", "shown", "picture"}
+    bounded_by_images = {"k", "cells", "min_generated", "smallest", "splits", "split_size", "patch", "shown", "picture"}
     targets = set()
     for path in (config_folder() / group).glob("*.yaml"):
         targets |= set(re.findall(r"_target_: ([\w.]+)", path.read_text()))
