@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,7 +118,9 @@ def test_other_settings_code_data_or_weights_have_another_folder(tmp_path: Path)
 
 
 def test_the_folder_depends_on_the_helpers_that_a_recipe_imports() -> None:
-    code = "\n".join(_sources("genaudit_papers.tuluptceva2019.piad_fashion_mnist"))
+    module = "genaudit_papers.tuluptceva2019.piad_fashion_mnist"
+    importlib.import_module(module)  # as for every recipe that runs
+    code = "\n".join(_sources(module))
     assert "class PIADFashionMNIST" in code
     assert "def train_and_score" in code  # of a helper
     assert "def find_cifar10" in code  # of another one, through it or not
