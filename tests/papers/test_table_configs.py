@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import functools
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
