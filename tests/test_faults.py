@@ -233,7 +233,7 @@ def test_an_internal_error_says_so_where_its_traceback_can_be_kept_nowhere(
 def test_an_error_before_there_is_a_configuration_is_no_traceback(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hydra.main", lambda **_: 1 / 0)
+    monkeypatch.setattr("genaudit.composing._loader", lambda *_: 1 / 0)
     assert main(["evaluate", "gen"]) == DEFECT
     said = capfd.readouterr().err.strip()
     assert len(said.splitlines()) == 1
