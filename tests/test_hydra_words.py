@@ -93,7 +93,18 @@ def test_every_configuration_key_that_names_a_path_in_its_comment_is_known_to_na
     said = re.compile(r"(?m)^ *(\w+): (?:null|\?\?\?) *# .*\b(?:folder|file|path|root of|images|CSV)\b")
     found = {key for file in config_folder().rglob("*.yaml") for key in said.findall(file.read_text())}
     assert {"train", "data", "checkpoint", "column", "outliers"} <= found
-    no_paths = {"limit", "limit_reference", "limit_train", "pool", "n_samples", "samples", "piad", "prefix", "require", "sets"}
+    no_paths = {
+        "limit",
+        "limit_reference",
+        "limit_train",
+        "pool",
+        "n_samples",
+        "samples",
+        "piad",
+        "prefix",
+        "require",
+        "sets",
+    }
     assert found - no_paths <= PATH_NAMES
 
 
