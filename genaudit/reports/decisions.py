@@ -66,7 +66,8 @@ def by_intervals(values: Sequence[Value], confidences: Sequence[float]) -> float
     for value, confidence in zip(values, confidences, strict=True):
         if value.lower is None or value.upper is None:
             return float("nan")
-        variance += ((value.upper - value.lower) / 2 / NormalDist().inv_cdf(0.5 + confidence / 2)) ** 2
+        error = (value.upper - value.lower) / 2 / NormalDist().inv_cdf(0.5 + confidence / 2)
+        variance += error * error  # infinite where it is too large for a float; error ** 2 would raise
     away = abs(values[0].value - values[1].value)
     if variance == 0:
         return 1.0 if away == 0 else 0.0

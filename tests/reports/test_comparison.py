@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from genaudit.errors import UserError
 from genaudit.reports.comparison import Comparison, compare
-from genaudit.reports.decisions import why_unrankable
+from genaudit.reports.decisions import by_intervals, why_unrankable
 from genaudit.reports.files import json_text
 
 from .synthetic import make_report, photograph
@@ -265,3 +266,9 @@ def test_the_first_difference_comes_before_what_explains_the_table(tmp_path):
     page = compare(folders).write(tmp_path / "out")["comparison.html"].read_text()
     assert page.index("</summary>") < page.index("The reference images differ"), "warnings are folded"
     assert page.index('class="compared"') < page.index("Best in bold")
+
+
+def test_an_interval_too_wide_for_the_square_of_its_error_tells_nothing_apart() -> None:
+    """A report of somebody else's may hold any numbers."""
+    wide, narrow = (SimpleNamespace(value=0.0, lower=-end, upper=end) for end in (1e200, 1.0))
+    assert by_intervals([wide, narrow], [0.95, 0.95]) == 1.0  # type: ignore[list-item]
