@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import spatial, stats
 
-from genaudit.metrics.ct import _scatter_of_cells, ct, judge
+from genaudit.metrics.ct import _fit, _scatter_of_cells, _search, _spread, ct, judge
 from genaudit.metrics.result import Unavailable
 from genaudit.stats.subsampling import quantile
 
@@ -90,7 +90,10 @@ def test_the_interval_counts_how_c_t_moves_between_cells_that_are_as_good() -> N
     # one cell is the same whatever training images it is fitted to
     assert _scatter_of_cells(flat, 1, 20, "cpu", seed=0) == pytest.approx(0, abs=1e-12)
     found = judge(**flat, cells=2).ct
-    assert (found.upper - found.lower) / 2 / quantile(0.95) > scatter
+    searched = _search(flat, _fit(flat["train"], 2, seed=0), 20, "cpu")[1]
+    in_these_cells = _spread(searched, {role: len(each) for role, each in flat.items()}, seed=0).error
+    error = (found.upper - found.lower) / 2 / quantile(0.95)
+    assert error == pytest.approx(np.hypot(in_these_cells, scatter), rel=1e-12)
 
 
 def test_copies_are_far_below_zero_and_distant_images_far_above() -> None:

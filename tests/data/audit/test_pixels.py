@@ -132,3 +132,25 @@ def test_images_of_any_size_have_finite_facts_that_depend_on_pixels_alone(shape:
 
 def test_no_whole_block_has_no_score() -> None:
     assert jpeg_lattice(np.ones((7, 20), np.float32)) == (0.0, 0)
+
+
+def test_periods_are_the_fourier_sums_of_the_second_differences() -> None:
+    """Sums over all pixels, in double precision; slow waves make the periods above 16 pixels the strong ones."""
+    rng = np.random.default_rng(3)
+    wave = 40 * np.sin(2 * np.pi * np.arange(64) / 24) ** 3
+    grey = np.clip(128 + wave[:, None] + wave[None] + rng.normal(scale=6, size=(64, 64)), 0, 255).astype(np.uint8)
+    luma = grey.astype(float)
+    strength = np.zeros(4)
+    for lines in (luma, luma.T):
+        profile = np.abs(np.diff(lines, n=2, axis=1)).mean(axis=0)
+        profile = (profile - profile.mean()) * np.hanning(len(profile) + 2)[1:-1]
+
+        def power(frequency: float, profile: np.ndarray = profile) -> float:
+            return float(abs(np.exp(-2j * np.pi * frequency * np.arange(len(profile))) @ profile) ** 2)
+
+        n = len(profile)
+        typical = np.median([power(k / n) for k in range(n // 16, n // 2 + 1)])
+        strength += [power(1 / period) / (typical + 1e-4) / 2 for period in (3, 4, 5, 2.5)]
+    found = pixel_facts(np.repeat(grey[..., None], 3, axis=2))[6:]
+    # the facts are float32, and so is the luminance they are of
+    assert found == pytest.approx(np.log10(strength + 1e-3), abs=1e-3)
