@@ -10,6 +10,7 @@ from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import FeatureModel, Output, Weights
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
+from genaudit.stats.bounds import Seed
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class FidInception(FeatureModel):
         interpolation: str = "bicubic",
         fit: Fit = "squash",
         pretrained: bool = True,
-        weight_seed: int = 42,
+        weight_seed: Seed = 42,
         checkpoint: str | None = None,
         offline: bool = False,
     ) -> None:

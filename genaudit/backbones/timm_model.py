@@ -19,7 +19,7 @@ from genaudit.backbones.timm_facts import facts_of
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Share, Side
+from genaudit.stats.bounds import Seed, Share, Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TimmModel(FeatureModel):
         crop_pct: Share = 1.0,
         preprocessing: str = "genaudit",
         pretrained: bool = True,
-        weight_seed: int = 0,
+        weight_seed: Seed = 0,
         kwargs: Mapping[str, Any] | None = None,
         projection: bool = False,
         position_embedding: Literal["timm", "dinov2"] = "timm",

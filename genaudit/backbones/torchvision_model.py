@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.errors import UserError
-from genaudit.stats.bounds import Side
+from genaudit.stats.bounds import Seed, Side
 from genaudit.stats.torch_state import seeded
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TorchvisionModel(FeatureModel):
         std: tuple[float, ...] = IMAGENET_STD,
         interpolation: str = "bilinear",
         pretrained: bool = True,
-        weight_seed: int = 0,
+        weight_seed: Seed = 0,
         **more: Any,
     ) -> None:
         super().__init__(name or architecture, size=size, mean=mean, std=std, interpolation=interpolation, **more)

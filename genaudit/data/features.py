@@ -16,6 +16,7 @@ from genaudit.data.copies import duplicates, random_subset
 from genaudit.data.digest import DIGEST_BYTES, array_digest, set_digest
 from genaudit.data.file_rows import verified
 from genaudit.errors import UserError
+from genaudit.stats.arrays import out_of_range
 
 _BLOCK = 4096  # feature rows checked at once
 
@@ -124,6 +125,8 @@ def feature_set(features: np.ndarray, label: str, source: str, role: str) -> Fea
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise UserError(f"{role}: features of {source} hold NaN or infinity in row {row}.")
+        if fault := out_of_range(block, whole=len(block) == len(features)):
+            raise UserError(f"{role}: {source} {fault}.")
         for i, row_values in enumerate(block):
             digests[start + i] = np.frombuffer(array_digest(row_values), dtype=np.uint8)
     held: Any = verified(features, digests, array_digest, f"{role}: {source}")
@@ -153,6 +156,8 @@ def moments(
     mu, sigma = np.array(mu, dtype=np.float64), np.array(sigma, dtype=np.float64)
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"{role}: mu or sigma of {source} holds NaN or infinity.")
+    if fault := out_of_range(np.sqrt(np.abs(sigma))) or out_of_range(mu):
+        raise UserError(f"{role}: mu or the root of sigma of {source} {fault}.")
     scale = float(np.abs(sigma).max())
     # float32 covariances computed blockwise are symmetric to a few units of 6e-8 relative to the largest entry
     if float(np.abs(sigma - sigma.T).max()) > 1e-4 * scale or float(sigma.diagonal().min()) < -1e-6 * scale:

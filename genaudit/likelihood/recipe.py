@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from genaudit.stats.bounds import Seed
+
 
 @dataclass(frozen=True)
 class TrainingRecipe:
@@ -36,7 +38,7 @@ class TrainingRecipe:
     temperature: float = 1000.0
     weight: float = 6000.0
     initial_images: int = 256
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         choices_of = {

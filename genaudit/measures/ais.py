@@ -17,7 +17,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.likelihood.ais import ais, log_likelihood_bits
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import Repeats, positive_int
+from genaudit.stats.bounds import Repeats, Seed, positive_int
 from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class AIS(MeasureOfGenerator):
         chains: Repeats = 4,
         leapfrog: Repeats = 10,
         schedule: Literal["sigmoidal", "power"] = "sigmoidal",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(generator)
         for key, number in (("temperatures", temperatures), ("chains", chains), ("leapfrog", leapfrog)):

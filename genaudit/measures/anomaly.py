@@ -17,7 +17,7 @@ import numpy as np
 
 from genaudit.errors import UserError
 from genaudit.measures.measure import START_RADIUS
-from genaudit.stats.bounds import MOST_REPEATS, Bounds, Positive, Repeats
+from genaudit.stats.bounds import MOST_REPEATS, Bounds, Positive, Repeats, Seed
 
 if TYPE_CHECKING:
     from genaudit.backbones.feature_model import FeatureModel
@@ -73,7 +73,7 @@ class Anomaly:
         radius: Positive | None = None,
         starts: Repeats = 1,
         start: Positive = START_RADIUS,
-        seed: int = 0,
+        seed: Seed = 0,
         precision: str = "auto",
         layer: Literal["auto", "last"] = "last",
     ) -> None:

@@ -18,7 +18,7 @@ from genaudit.backbones.generator import Generator
 from genaudit.errors import UserError
 from genaudit.likelihood.inversion import invert, mean_squared_error
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
-from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats
+from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats, Seed
 from genaudit.stats.memory import rows_that_fit
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Inverted(MeasureOfGenerator):
         steps: Annotated[int, Bounds(0, MOST_REPEATS)] = 500,
         learning_rate: Positive = 0.1,
         picture: Natural = 32,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(generator)
         if distance not in DISTANCES:

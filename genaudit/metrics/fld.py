@@ -28,7 +28,7 @@ import numpy as np
 from scipy import special
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
-from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.arrays import RowsLike, as_rows, blocks, out_of_range
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.equal_rows import first_of_each, row_keys
 from genaudit.stats.products import NumPyProducts, TorchProducts, products
@@ -207,8 +207,8 @@ class _Scale:
         parts = []
         for start in range(0, len(chosen), BLOCK):
             block = np.asarray(rows[chosen[start : start + BLOCK]], np.float64)
-            if not np.isfinite(block).all():
-                raise ValueError(f"{name} holds values that are not finite (NaN or infinity)")
+            if fault := out_of_range(block):
+                raise ValueError(f"{name} {fault}")
             parts.append(self.apply(block))
         return np.concatenate(parts)
 

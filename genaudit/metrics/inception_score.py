@@ -18,7 +18,7 @@ from scipy import special
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
-from genaudit.stats.bounds import Count, Natural, positive_int
+from genaudit.stats.bounds import Count, Seed, positive_int
 
 SHUFFLE_SEED = 2020  # torch-fidelity's: equal logits in equal order have equal scores
 
@@ -77,7 +77,7 @@ def judge(
     generated: Any,
     splits: Count | None = 10,
     split_size: Count | None = None,
-    shuffle_seed: Natural | None = SHUFFLE_SEED,
+    shuffle_seed: Seed | None = SHUFFLE_SEED,
     confidence: float = 0.95,
 ) -> InceptionScoreResult:
     """Inception Score of generated images from their class logits, split and unsplit.

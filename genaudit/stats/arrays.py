@@ -12,6 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+# Squared distances are shortlisted in float32: between these sizes neither they nor their sums over ten thousand
+# columns leave its range. No network gives features outside.
+MOST, LEAST = 1e15, 1e-15
+
 
 @runtime_checkable
 class RowsLike(Protocol):
@@ -48,8 +52,8 @@ def as_rows(x: Any, name: str, *, columns: int | None = None) -> RowsLike:
     if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):
         if rows.dtype.kind not in "fiub":
             raise ValueError(f"{name} must hold real numbers, not {rows.dtype}")
-        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-            raise ValueError(f"{name} holds values that are not finite (NaN or infinity)")
+        if fault := out_of_range(rows, whole=True):
+            raise ValueError(f"{name} {fault}")
     result: RowsLike = rows
     return result
 
@@ -62,6 +66,24 @@ def blocks(rows: RowsLike, name: str, *, size: int = 4096, dtype: Any = np.float
     """
     for start in range(0, rows.shape[0], size):
         block = np.asarray(rows[start : start + size], dtype=dtype)
-        if not np.isfinite(block).all():
-            raise ValueError(f"{name} holds values that are not finite (NaN or infinity)")
+        if fault := out_of_range(block):
+            raise ValueError(f"{name} {fault}")
         yield start, block
+
+
+def out_of_range(rows: np.ndarray, *, whole: bool = False) -> str:
+    """What is wrong with the values of rows (B, D), as it stands after the name of the set; "" where nothing is.
+
+    Args:
+        whole: these are all rows of a set, so that one value at least must be large enough.
+    """
+    largest = max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
+    if largest <= MOST and not (whole and 0 < largest < LEAST):
+        return ""
+    if not np.isfinite(largest):
+        return "holds values that are not finite (NaN or infinity)"
+    if largest > MOST:
+        limit, do = f"values of {largest:.2g} in size, and distances are computed up to {MOST:g}", "divide"
+    else:
+        limit, do = f"no value above {largest:.2g} in size, and distances need one of {LEAST:g}", "multiply"
+    return f"holds {limit}: {do} all sets by one number"

@@ -70,6 +70,9 @@ MOST_REPEATS = 100_000
 Repeats = Annotated[int, Bounds(1, MOST_REPEATS)]
 Side = Annotated[int, Bounds(1, 8192)]  # of a network's image, in pixels
 Natural = Annotated[int, Bounds(0)]
+# scikit-learn's generators take seeds of 32 bits, and a recipe counts several up from the run's
+MOST_SEED = 2**31 - 1
+Seed = Annotated[int, Bounds(0, MOST_SEED)]
 Positive = Annotated[float, Bounds(0, above=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Share = Annotated[float, Bounds(0, 1, above=True)]

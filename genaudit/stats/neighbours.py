@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genaudit.stats import shortlist
-from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.arrays import RowsLike, as_rows, blocks, out_of_range
 from genaudit.stats.shortlist import LAMBDA, Reference, SearchRows, Shortlist, kind
 
 Metric = Literal["euclidean", "cosine"]
@@ -209,8 +209,8 @@ class _Search:
 def _parts(rows: RowsLike, start: int, stop: int) -> Iterator[np.ndarray]:
     for first in range(start, stop, shortlist.REFERENCE_TILE):
         block = np.asarray(rows[first : min(first + shortlist.REFERENCE_TILE, stop)])
-        if not np.isfinite(block).all():
-            raise ValueError("query holds values that are not finite (NaN or infinity)")
+        if fault := out_of_range(block):
+            raise ValueError(f"query {fault}")
         yield block
 
 

@@ -24,6 +24,7 @@ from genaudit.verdict.rule import (
     TABLE,
     Question,
     Voter,
+    images_for,
 )
 
 CONFIDENCE = 0.95  # of the interval of a difference
@@ -86,12 +87,10 @@ class Vote:
         return self.shortfall + self.half < self.allowed
 
     @property
-    def needed(self) -> int:
-        """About how many images of each role would exclude it: the interval's width falls with their root."""
+    def needed(self) -> float:
+        """About how many images of each role would exclude it; infinite where real images score 0."""
         room = self.allowed - self.shortfall
-        if room <= 0:
-            room = self.allowed / 2
-        return math.ceil(self.n * (self.half / room) ** 2)
+        return images_for(self.n, self.half, room if room > 0 else self.allowed / 2)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from scipy import special
 
 from genaudit.verdict import words
-from genaudit.verdict.rule import LEVEL, MARGIN, MUCH
+from genaudit.verdict.rule import LEVEL, MARGIN, MUCH, images_for
 
 SAYS = {"auroc_ratio": "by the likelihood ratio", "auroc_raw": "by the likelihood itself"}
 OTHER_SETS = "The density model compared other images than reference and generated ones."
@@ -41,10 +41,10 @@ class Area:
     def highest(self) -> float:
         return self.value + (self.upper - self.value) * self._wider(LEVEL)
 
-    def needed(self, count: int) -> int:
+    def needed(self, count: int) -> float:
         """About how many images would exclude a shortfall beyond the margin."""
         room = 0.5 + MARGIN / 2 - self.value
-        return int(count * ((self.highest - self.value) / (room if room > 0 else MARGIN / 4)) ** 2) + 1
+        return images_for(count, self.highest - self.value, room if room > 0 else MARGIN / 4)
 
     def _wider(self, level: float) -> float:
         return float(special.ndtri(1 - level) / special.ndtri(0.5 + self.confidence / 2))

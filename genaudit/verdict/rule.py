@@ -14,6 +14,7 @@ t (`genaudit.verdict.evidence`). docs/verdict.md says the same in words; a test 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,3 +84,15 @@ COSTS_NO_VOTE = frozenset(
 )
 # Warnings of the run, of no metric, that cost the votes of these questions.
 OF_THE_RUN: dict[str, tuple[Question, ...]] = {"untrained-feature-model": ("quality", "diversity")}
+
+
+def images_for(count: int, half: float, room: float) -> float:
+    """About how many images make an interval of half width `half` at `count` images as narrow as `room`.
+
+    Its width falls with the root of the number. Infinite where no number does, or more than a float can say.
+    """
+    if room <= 0:
+        return math.inf
+    wider = half / room
+    needed = count * wider * wider  # `wider ** 2` would raise where this is infinite
+    return math.ceil(needed) if math.isfinite(needed) else math.inf

@@ -62,8 +62,10 @@ def missing(report: Mapping[str, Any], roles: Sequence[str]) -> tuple[str, str] 
     return f"Cannot tell without {needed}.", f"Give {needed}."
 
 
-def more_images(count: int) -> str:
+def more_images(count: float) -> str:
     """An estimate, to two digits."""
+    if count == math.inf:
+        return "No number of images would tell with these metrics: real images themselves score 0."
     step = 10 ** (math.floor(math.log10(max(count, 10))) - 1)
     return f"About {math.ceil(count / step) * step:,} images of each role would tell."
 

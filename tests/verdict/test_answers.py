@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from genaudit.verdict.answers import verdict
 from genaudit.verdict.evidence import votes
-from genaudit.verdict.rule import LEVEL, MARGIN, MUCH, NEGLIGIBLE, RULE, TABLE
+from genaudit.verdict.rule import LEVEL, MARGIN, MUCH, NEGLIGIBLE, RULE, TABLE, images_for
 
 GOOD = {"precision": 0.9, "density": 1.0, "kd": 0.0, "recall": 0.9, "coverage": 0.95, "irs_alpha": 0.4, "authpct": 70.0}
 ERRORS = {
@@ -95,6 +99,27 @@ def test_few_images_are_not_called_good_and_the_estimate_of_more_grows_with_the_
     # half a width of 2.09 errors of 0.2 must fall to a fifth of 0.9
     assert needed[0] == pytest.approx(400 * (2.09 * 0.2 / (MARGIN * 0.9)) ** 2, rel=0.25)
     assert needed[1] == pytest.approx(4 * needed[0], rel=0.3)
+
+
+def test_where_real_images_score_nothing_no_number_of_images_is_named() -> None:
+    document = report({"recall": 0.0, "coverage": 0.0, "irs_alpha": 0.0})
+    for name in ("recall", "coverage", "irs_alpha"):
+        real = document["metrics"][METRICS[name]]["values"][name]["real"]
+        document["metrics"][METRICS[name]]["values"][name]["real"] = real | {"value": 0.0, "lower": 0.0}
+    answer = verdict(document).diversity
+    assert answer.answer == "cannot_tell"
+    assert answer.next.startswith("No number of images")
+
+
+@given(st.integers(1, 10**9), st.floats(0, 1e308), st.floats(0, 1e308))
+def test_the_estimate_of_more_images_is_a_number_or_infinite(count: int, half: float, room: float) -> None:
+    """Against fractions: an interval of `half` at `count` images is as narrow as `room` at count (half / room)^2."""
+    needed = images_for(count, half, room)
+    exact = math.inf if room == 0 else count * (Fraction(half) / Fraction(room)) ** 2
+    assert needed >= count if half >= room else needed <= count + 1
+    assert needed == math.inf or exact < 1e308
+    if needed < 1e300:
+        assert needed == pytest.approx(float(exact), rel=1e-12, abs=1)
 
 
 def test_a_distance_alone_is_worse_quality_but_where_missing_diversity_explains_it() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from genaudit.errors import UserError
 from genaudit.metrics.gate import Gate, Mode
+from genaudit.stats.arrays import out_of_range
 from genaudit.tasks.gate.retrieval import RealRetrievals
 from genaudit.tasks.gate.samples import Samples
 from genaudit.tasks.gate.yardstick import Yardstick
@@ -34,8 +33,8 @@ class Judge:
 
     def retrieve(self, rows: Any) -> None:
         """Feeds the gate with the training images that rows (B, D) retrieve."""
-        if not np.isfinite(rows).all():
-            raise UserError("generated: features that are not finite; precision=float32 may mend it")
+        if fault := out_of_range(rows):
+            raise UserError(f"generated {fault}; precision=float32 may mend it")
         places, copies = self.retrieval.nearest(rows)
         before = self.gate.n_sampled
         self.gate.update(places)

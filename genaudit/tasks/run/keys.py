@@ -15,7 +15,7 @@ from omegaconf import ListConfig, OmegaConf
 
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES
-from genaudit.stats.bounds import MOST_REPEATS, Bounds
+from genaudit.stats.bounds import MOST_REPEATS, MOST_SEED, Bounds
 from genaudit.tasks.run.folder import run_folder, store_folder
 from genaudit.tasks.run.networks import refuse_merged
 from genaudit.tasks.run.places import STEPS, check_folder
@@ -35,6 +35,7 @@ def _is_path(value: Any) -> bool:
 
 
 COUNT, NATURAL = integer(Bounds(1)), integer(Bounds(0))
+SEED = integer(Bounds(0, MOST_SEED))
 REPEATS = integer(Bounds(1, MOST_REPEATS))
 AUTO = one_of("auto")
 PATH = Check("a path", _is_path)
@@ -45,7 +46,7 @@ WORDS = list_of(WORD)
 ANY = Check("anything", lambda value: True)
 
 MEASURING: dict[str, Check] = {
-    "seed": NATURAL,
+    "seed": SEED,
     "device": Check("auto, cpu, cuda, cuda:N or mps", _is_device),
     "precision": one_of(*PRECISIONS),
     "engine": one_of(*ENGINES),

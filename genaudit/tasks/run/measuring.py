@@ -14,6 +14,7 @@ from genaudit.errors import UserError
 from genaudit.measures.measure import Measure, features_fingerprint, fingerprint
 from genaudit.measures.runners import PYTORCH
 from genaudit.reports.report import MeasureUse, ReportWarning
+from genaudit.stats.arrays import out_of_range
 from genaudit.store import Engine, Rows, Store
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
@@ -144,6 +145,8 @@ def _checked(rows: Rows | np.ndarray, role: str, name: str) -> Any:
                 f"{role}: {name} gave features that are not finite for {count} images; "
                 "precision=float32 or a checkpoint with finite weights is needed"
             )
+        if columns is None and (fault := out_of_range(rows, whole=True)):
+            raise UserError(f"{role}: the features that {name} gave: the set {fault}")
     return rows
 
 

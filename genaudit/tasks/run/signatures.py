@@ -92,6 +92,15 @@ def mapping_of(each: Check) -> Check:
     )
 
 
+# what Hydra itself reads in a node with `_target_`
+OF_HYDRA = {
+    "_partial_": SWITCH,
+    "_recursive_": SWITCH,
+    "_convert_": one_of("none", "partial", "object", "all"),
+    "_args_": Check("a list", lambda value: isinstance(value, (list, tuple))),
+}
+
+
 def check_node(node: Any, prefix: str = "") -> None:
     """Checks the arguments of a node with `_target_` (a DictConfig or a dictionary); unknown targets are not judged.
 
@@ -101,12 +110,12 @@ def check_node(node: Any, prefix: str = "") -> None:
     target = _target(node)
     if target is None:
         return
-    hints = hints_of(target)
+    hints = {**hints_of(target), **OF_HYDRA}
     for key in list(node):
         value = node[key]
         if isinstance(value, Mapping) and "_target_" in value:
             check_node(value)
-        elif key in hints and not str(key).startswith("_"):
+        elif key in hints and (key in OF_HYDRA or not str(key).startswith("_")):
             hints[key].demand(_full_key(node, str(key), prefix), plain(value))
 
 
