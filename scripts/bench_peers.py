@@ -4,6 +4,7 @@
     python scripts/bench_peers.py --images 200 --rounds 1 --threads 1
     python scripts/bench_peers.py --only genaudit              # cold and warm without the peers
     python scripts/bench_peers.py network                      # the network alone: images and processor seconds
+    python scripts/bench_peers.py two --images 500             # Inception and VGG-16: one run, two of torch-fidelity
 
 Every command is a process of its own, timed from its start to its end; memory is its peak resident set. Cold has no
 stored rows; warm repeats the command. Ratios are taken within a round, one command after the other, so that a machine
@@ -44,7 +45,7 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="commands", choices=["commands", "network"])
+    parser.add_argument("what", nargs="?", default="commands", choices=["commands", "network", "two"])
     parser.add_argument("--images", type=int, default=2000, help="images a folder")
     parser.add_argument("--size", type=int, default=128, help="their side in pixels")
     parser.add_argument("--rounds", type=int, default=1)
@@ -59,6 +60,8 @@ def main() -> None:
         pictures = peers_whole.prepare(folder, arguments.images, arguments.size)
         if arguments.what == "network":
             bench_network(pictures, arguments.threads, arguments.rounds)
+        elif arguments.what == "two":
+            bench_two_networks(pictures, Path(temporary), arguments)
         else:
             bench_commands(pictures, Path(temporary), arguments)
 
@@ -92,18 +95,55 @@ def bench_commands(pictures: peers_whole.Pictures, scratch: Path, arguments: arg
             ratio(f"{name} cold / warm, seconds", runs[name, "cold"], theirs, lambda run: run.seconds)
 
 
+def bench_two_networks(pictures: peers_whole.Pictures, scratch: Path, arguments: argparse.Namespace) -> None:
+    """FD of Inception and of VGG-16's second hidden layer, cold: one command of genaudit, two of torch-fidelity."""
+    print(f"{arguments.images} images of {arguments.size} pixels a folder, {arguments.threads} threads, two networks")
+    weights = peers_whole.random_vgg16(pictures.folder / "vgg16.pth")
+    own: list[Run] = []
+    theirs: list[Run] = []
+    for each in range(arguments.rounds):
+        kept = scratch / str(each)
+        own.append(timed(genaudit_of_two(pictures, weights, kept), pictures))
+        both = [
+            timed(torch_fidelity(pictures, kept / network, network, str(path)), pictures)
+            for network, path in (("inception-v3-compat", pictures.weights), ("vgg16", weights))
+        ]
+        memory = max(run.mebibytes for run in both)
+        theirs.append(Run(sum(run.seconds for run in both), sum(run.processor for run in both), memory, ""))
+        said = "; ".join(run.said for run in both)
+        print(f"  genaudit, both        {own[-1].seconds:8.1f} s, {own[-1].mebibytes:6.0f} MiB   {own[-1].said}")
+        print(f"  torch-fidelity, twice {theirs[-1].seconds:8.1f} s, {memory:6.0f} MiB   {said}", flush=True)
+        shutil.rmtree(kept, ignore_errors=True)
+    ratio("genaudit / torch-fidelity twice, seconds", own, theirs, lambda run: run.seconds)
+    ratio("genaudit / torch-fidelity, memory", own, theirs, lambda run: run.mebibytes)
+
+
+def genaudit_of_two(pictures: peers_whole.Pictures, vgg16: Path, kept: Path) -> list[str]:
+    vgg = {"module": "peers_whole.vgg16_hidden", "kwargs": f"{{weights: '{vgg16}'}}", "size": 224}
+    vgg |= {"mean": "[0.485,0.456,0.406]", "std": "[0.229,0.224,0.225]", "interpolation": "bilinear"}
+    keys = {"feature_model": "[fid_inception,module]", "feature_model.fid_inception.checkpoint": pictures.weights}
+    keys |= {"feature_model.fid_inception.preprocessing": "torch-fidelity", "metric": "[fd]", "device": "cpu"}
+    keys |= {f"feature_model.module.{key}": value for key, value in vgg.items()}
+    return _evaluate(pictures, keys, kept)
+
+
 def genaudit(pictures: peers_whole.Pictures, kept: Path) -> list[str]:
-    keys = peers_whole.genaudit_keys(pictures, "torch-fidelity")
-    keys |= {"metric": "[fd]", "device": "cpu", "store": kept / "store", "out": kept / "out", "progress": "false"}
+    return _evaluate(pictures, peers_whole.genaudit_keys(pictures, "torch-fidelity") | {"metric": "[fd]"}, kept)
+
+
+def _evaluate(pictures: peers_whole.Pictures, keys: dict[str, Any], kept: Path) -> list[str]:
+    keys |= {"device": "cpu", "store": kept / "store", "out": kept / "out", "progress": "false"}
     given = [pictures.generated, f"reference={pictures.reference}"]
     return [sys.executable, "-m", "genaudit", "evaluate", *given, *(f"{key}={value}" for key, value in keys.items())]
 
 
-def torch_fidelity(pictures: peers_whole.Pictures, kept: Path) -> list[str]:
+def torch_fidelity(
+    pictures: peers_whole.Pictures, kept: Path, network: str = "inception-v3-compat", weights: str = ""
+) -> list[str]:
     command = [sys.executable, "-m", "torch_fidelity.fidelity", "--cpu", "--fid", "--silent", "-b", str(BATCH)]
     command += ["--input1", pictures.generated, "--input2", pictures.reference, "--cache-root", str(kept)]
     command += ["--input1-cache-name", "generated", "--input2-cache-name", "reference"]
-    command += ["--feature-extractor", "inception-v3-compat", "--feature-extractor-weights-path", str(pictures.weights)]
+    command += ["--feature-extractor", network, "--feature-extractor-weights-path", weights or str(pictures.weights)]
     return command
 
 
@@ -121,7 +161,9 @@ def timed(command: list[str], pictures: peers_whole.Pictures) -> Run:
     environment = {**os.environ, "TORCH_HOME": str(pictures.folder)}
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment, cwd=Path(__file__).parent
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

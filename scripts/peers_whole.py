@@ -108,6 +108,28 @@ def random_inception(path: Path, seed: int = 0) -> None:
     temporary.replace(path)
 
 
+def random_vgg16(path: Path) -> Path:
+    """A file of VGG-16's weights as torchvision draws them (He's law), and its path."""
+    import torch
+    import torchvision
+
+    if not path.exists():
+        torch.manual_seed(0)
+        torch.save(torchvision.models.vgg16(weights=None).state_dict(), path)
+    return path
+
+
+def vgg16_hidden(weights: str) -> Any:
+    """VGG-16 up to its second hidden layer of 4,096 after the ReLU, which torch-fidelity calls fc2_relu."""
+    import torch
+    import torchvision
+
+    network = torchvision.models.vgg16()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    network.classifier = network.classifier[:5]
+    return network.eval()
+
+
 PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
 
 
