@@ -436,8 +436,8 @@ def config(home: Path) -> Run:
         words = [*base, store, out, "workers=0", "progress=false"]
         if rng.random() < 0.2:
             verb = rng.choice(verbs)
-            # the twenty trials of explain take a minute on their own
-            words = [verb, samples, out, *(["trials=1"] if verb == "explain" else [])]
+            # the twenty trials of explain, of ten steps each, take a minute on their own
+            words = [verb, samples, out, *(["trials=1", "attack_steps=1"] if verb == "explain" else [])]
         for key in rng.sample(keys, rng.choice((1, 1, 2))):
             words.append(f"{key}={rng.choice(odd)}")
         if rng.random() < 0.1:
