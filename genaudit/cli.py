@@ -233,7 +233,7 @@ def _run(verb: str, arguments: list[str]) -> int:
         raise
     except Exception as error:
         from genaudit.hydra_errors import explain
-        from genaudit.tasks.run.result_names import metrics_with
+        from genaudit.tasks.run.finished import metrics_with
 
         raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     finally:
@@ -245,7 +245,7 @@ def _run_by_hydra(verb: str, arguments: list[str]) -> int:
     import hydra
 
     from genaudit.composing import main_options, references_are_data
-    from genaudit.plugins import join_hydra
+    from genaudit.config_files import join_hydra
 
     join_hydra()
     codes: list[int] = []

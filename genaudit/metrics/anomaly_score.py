@@ -26,9 +26,9 @@ from genaudit.metrics.anomaly_rows import (
 )
 from genaudit.metrics.result import SHARE, Caution, Cloud, Estimate, Unavailable, per_image, value
 from genaudit.stats.bounds import Repeats
-from genaudit.stats.contrast import Contrast, contrast
+from genaudit.stats.estimate import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
 from genaudit.stats.ks2d import Gap, ks2d_2samp
-from genaudit.stats.resampling import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
+from genaudit.stats.two_sets import Contrast, contrast
 
 LEVELS = 5
 

@@ -22,7 +22,7 @@ from scipy import linalg, special
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.one_core import one_core
+from genaudit.stats.process_state import one_core
 
 
 @dataclass(frozen=True)

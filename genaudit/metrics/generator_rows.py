@@ -13,7 +13,7 @@ import numpy as np
 
 from genaudit.metrics.result import ROLES, Caution, Curve, Estimate
 from genaudit.stats.class_names import outputs_of
-from genaudit.stats.resampling import wilson_interval
+from genaudit.stats.estimate import wilson_interval
 
 INVERSION = (
     *("error", "distance", "restart_range", "label", "dims"),

@@ -17,7 +17,7 @@ import numpy as np
 from genaudit.metrics.generator_rows import INVERSION, by_role, classified, densities, leading, scores_by_class
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.auroc import auroc_interval
-from genaudit.stats.resampling import bootstrap, bootstrap_mean
+from genaudit.stats.estimate import bootstrap, bootstrap_mean
 
 SHOWN = 4  # images a role beside their reconstructions, from the best recovered to the worst
 SEPARATE = 10.0  # an order of magnitude between the errors of real and of generated images

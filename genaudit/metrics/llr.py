@@ -35,7 +35,7 @@ from genaudit.metrics.result import (
 )
 from genaudit.stats.auroc import area_interval, auroc, bootstrap_areas, roc
 from genaudit.stats.bounds import Bounds, Repeats
-from genaudit.stats.resampling import percentile_interval
+from genaudit.stats.estimate import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
 POINTS = 401  # of a drawn curve

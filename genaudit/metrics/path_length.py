@@ -15,7 +15,7 @@ import numpy as np
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import as_rows, blocks
 from genaudit.stats.bounds import Bounds
-from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval
+from genaudit.stats.estimate import LEAST, bootstrap_indices, percentile_interval
 
 REPEATS = 500  # of the bootstrap
 Percent = Annotated[float, Bounds(0, 50, below=True)]

@@ -19,7 +19,7 @@ from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow,
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.bounds import Natural
-from genaudit.stats.resampling import bootstrap_mean
+from genaudit.stats.estimate import bootstrap_mean
 
 GRID = 200  # points of a drawn curve
 FRACTION = 8  # a heat map is drawn at least so many pixels a cell wide

@@ -17,30 +17,31 @@ from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
-from genaudit.tasks.moments import moments_warnings, stored_moments
-from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
+from genaudit.tasks.run.auditing import (
+    Audit,
+    audit_findings,
+    counted_roles,
+    counting_findings,
+    near_findings,
+    preset_warnings,
+    subset_warnings,
+    unequal_counts,
+)
 from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
-from genaudit.tasks.run.composed import judge_composed
-from genaudit.tasks.run.counting import counted_roles, counting_findings, subset_warnings
-from genaudit.tasks.run.definitions import definition_warnings
-from genaudit.tasks.run.engines import EngineChoice
 from genaudit.tasks.run.environment import command_line, environment, now, resolved
 from genaudit.tasks.run.floors import floor_of, measure_fresh
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.given import Given
-from genaudit.tasks.run.judging import judge, unequal_counts, why_not
-from genaudit.tasks.run.matching import check_entry, entry_of, other_moments
-from genaudit.tasks.run.measuring import Measurements, measure_roles, skipped_images, weights_warnings
-from genaudit.tasks.run.places import saving
-from genaudit.tasks.run.plan import WorkPlan
-from genaudit.tasks.run.presets import preset_warnings
+from genaudit.tasks.run.folder import run_folder, saving
+from genaudit.tasks.run.from_python import Given
+from genaudit.tasks.run.judging import judge, why_not
+from genaudit.tasks.run.measuring import Measurements, WorkPlan, measure_roles, skipped_images, weights_warnings
+from genaudit.tasks.run.moments import check_entry, entry_of, moments_warnings, other_moments, stored_moments
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, role_images, source_of
 from genaudit.tasks.run.rules import RunRules
-from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.settings import EngineChoice, Settings
 from genaudit.tasks.run.sources import named_warnings
-from genaudit.tasks.run.specs import metrics_of, roles_of
+from genaudit.tasks.run.specs import definition_warnings, judge_composed, metrics_of, roles_of
 from genaudit.tasks.run.views import add_paired, check_views, measure_views, view_of, why_no_view
 from genaudit.verdict.answers import verdict
 
@@ -77,7 +78,7 @@ def _evaluate_sets(
     from genaudit.reports.comparison import compare
     from genaudit.tasks.compare import show_and_save as show_comparison
     from genaudit.tasks.run.differences import tell_apart
-    from genaudit.tasks.run.rows import RunRows
+    from genaudit.tasks.run.finished import RunRows
 
     out = run_folder(cfg, "evaluate")
     settings = Settings.of(cfg)

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from genaudit import plugins
+from genaudit.config_files import installed
 from genaudit.network_words import as_typed
 from genaudit.tasks.run.settings import RULES, WHERE_AND_HOW, Settings
 
@@ -32,7 +32,7 @@ def environment(cfg: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         "processor": _processor(),
         "packages": {
             **{name: metadata.version(name) for name in PACKAGES if _installed(name)},
-            **{plugin.distribution: plugin.version for plugin in plugins.installed()},
+            **{plugin.distribution: plugin.version for plugin in installed()},
         },
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else _processor(),

@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Moments
-from genaudit.data.copies import originals, shared_mask
+from genaudit.data.digest import originals, shared_mask
 from genaudit.measures.measure import Measure
 from genaudit.metrics.result import RealFloor, Unavailable
 from genaudit.store import Store
-from genaudit.tasks.run.judging import MetricSpec, parameters_of, rows_of
+from genaudit.tasks.run.judging import MetricSpec, parameters_of, rows_of, values_of
 from genaudit.tasks.run.measuring import Measurements, measure_roles
-from genaudit.tasks.run.points import values_of
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import Settings
-from genaudit.verdict.pairing import pairing
-from genaudit.verdict.real_floor import distinct, real_floor
+from genaudit.verdict.real_floor import distinct, pairing, real_floor
 
 
 def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings, **options: Any) -> dict[str, RealFloor]:

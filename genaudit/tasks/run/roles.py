@@ -16,18 +16,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from genaudit.data import FeatureSet, ImageSet, Moments, Skipped, open_images
 from genaudit.data.audit.facts import SetFacts, described, facts_of
-from genaudit.data.copies import duplicates, shared
-from genaudit.data.digest import set_digest
+from genaudit.data.digest import duplicates, set_digest, shared
 from genaudit.data.objects import is_sampler
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES
 from genaudit.reports.report import RoleImages
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.references import meant
 from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
 from genaudit.tasks.run.sources import ROLE as REFERENCE
-from genaudit.tasks.run.sources import local
+from genaudit.tasks.run.sources import local, meant
 
 Role = ImageSet | FeatureSet | Moments
 
