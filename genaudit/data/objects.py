@@ -125,11 +125,6 @@ def draw(sample: Callable[..., Any], role: str, count: int | None, seed: int) ->
     return Listing([f"{label}[{i}]" for i in range(total)], SampledReader(images))
 
 
-def is_sampler(source: Any) -> bool:
-    """Whether `source` is a callable from which images are drawn."""
-    return callable(source) and not hasattr(source, "__getitem__") and not isinstance(source, type)
-
-
 def is_loader(source: Any) -> bool:
     """Whether `source` is a torch DataLoader; torch is not imported for the question."""
     torch = sys.modules.get("torch")

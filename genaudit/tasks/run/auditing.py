@@ -109,7 +109,9 @@ def near_findings(
 ) -> list[Finding]:
     """Near copies across roles, in the features of the run's first network; none where no metric takes features."""
     measures = [GIVEN, *(spec.measure for spec in specs if spec.of_features)]
-    rows = next((measurements.rows[name] for name in measures if name in measurements.rows), {})
+    rows = next((measurements.rows[name] for name in measures if name in measurements.rows), None)
+    if rows is None:
+        return []
     digests = {name: role.digests for name, role in measurements.roles.items() if not isinstance(role, Moments)}
     compared = {role: rows[role] for role in COMPARED if role in rows and role in digests}
     return near_copies(compared, digests, concerned_by(takes))

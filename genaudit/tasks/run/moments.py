@@ -21,21 +21,13 @@ from genaudit.measures.measure import Measure, features_fingerprint
 from genaudit.reports.report import ReportWarning
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.judging import MetricSpec
-from genaudit.tasks.run.sources import Entry, named
+from genaudit.tasks.run.sources import Entry
 from genaudit.tasks.run.specs import is_network
 
 Specs = Mapping[str, MetricSpec]
 
 
-def entry_of(source: Any) -> Entry | None:
-    """The registered reference behind a source, or behind what it was opened as."""
-    moments = source.moments if isinstance(source, ImageSet) else source
-    if isinstance(moments, Moments):
-        return named(moments.about.get("reference"))
-    return source if isinstance(source, Entry) else named(source)
-
-
-def check_entry(entry: Entry | None, specs: Specs, measures: Mapping[str, Any]) -> dict[str, MetricSpec]:
+def check_entry(entry: Entry, specs: Specs, measures: Mapping[str, Any]) -> dict[str, MetricSpec]:
     """Refuses a registered reference of other networks or preparations, before it is fetched; => the entries, those on
     one of its networks told so.
 
@@ -43,7 +35,7 @@ def check_entry(entry: Entry | None, specs: Specs, measures: Mapping[str, Any]) 
         UserError: says which words measure with the reference's network.
     """
     found = dict(specs)
-    if entry is None or "moments" not in entry.holds:
+    if "moments" not in entry.holds:
         return found
     others: list[str] = []
     matched = False
@@ -71,13 +63,13 @@ def check_entry(entry: Entry | None, specs: Specs, measures: Mapping[str, Any]) 
     return found
 
 
-def other_moments(role: Any, specs: Specs, measures: Mapping[str, Any]) -> dict[str, str]:
+def other_moments(role: Moments, specs: Specs, measures: Mapping[str, Any]) -> dict[str, str]:
     """The entries that the moments of a file of `genaudit moments` are not for, with reasons; others take them.
 
     Raises:
         UserError: they are for none, or their images were prepared otherwise.
     """
-    if not isinstance(role, Moments) or not role.about.get("fingerprint"):
+    if not role.about.get("fingerprint"):
         return {}
     reasons: dict[str, str] = {}
     takers = 0
@@ -197,15 +189,13 @@ def moments_warnings(
 
 
 def stored_moments(
-    reference: Any, takers: Mapping[str, tuple[str, Moments]], takes: Mapping[str, Mapping[str, bool]]
+    reference: ImageSet, takers: Mapping[str, tuple[str, Moments]], takes: Mapping[str, Mapping[str, bool]]
 ) -> list[ReportWarning]:
     """What each metric took of a reference that holds images and moments.
 
     Args:
         reference: the role. takers: as for `moments_warnings`. takes: metric => the roles that it takes.
     """
-    if not isinstance(reference, ImageSet) or reference.moments is None:
-        return []
     others = [name for name, roles in takes.items() if "reference" in roles and name not in takers]
     said = [f"{', '.join(takers)} took the moments" if takers else "no metric took the moments"]
     said += [f"{', '.join(others)} the images"] if others else []

@@ -293,6 +293,14 @@ def _described(moments: Moments, entry: Entry, fetched: Fetched | None) -> Momen
     return replace(moments, about=about, n=n, by_network=by_network, source=entry.name)
 
 
+def entry_of(source: Any) -> Entry | None:
+    """The registered reference behind a source, or behind what it was opened as."""
+    moments = source.moments if isinstance(source, ImageSet) else source
+    if isinstance(moments, Moments):
+        return named(moments.about.get("reference"))
+    return source if isinstance(source, Entry) else named(source)
+
+
 def named_warnings(role: Any) -> list[ReportWarning]:
     """What the report says of moments by name; of images their notes say it."""
     said = role.about.get("said") if isinstance(role, Moments) else None

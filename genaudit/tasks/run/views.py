@@ -30,11 +30,9 @@ NEEDS = {
 
 
 def add_paired(cfg: Any) -> None:
-    """Adds the metrics of pairs where paired=true asks for them; one that may be absent carries `optional`."""
+    """Adds the metrics of pairs, for which paired=true asks; one that may be absent carries `optional`."""
     from omegaconf import OmegaConf, open_dict
 
-    if not cfg.get("paired"):
-        return
     for name, optional in PAIRED.items():
         if name not in cfg.metric:
             node: Any = OmegaConf.load(config_folder() / "metric" / f"{name}.yaml")
@@ -49,13 +47,12 @@ def view_of(measure: Any) -> str:
 
 
 def check_views(cfg: Any, roles: Mapping[str, Role]) -> None:
-    """Whether every image has its partner, before anything is measured.
+    """Where paired=true, whether every image has its partner, before anything is measured.
 
     Raises:
         UserError: paired=true without images of both roles, or an image without its partner.
     """
-    if cfg.get("paired"):
-        _pairs(cfg, roles)
+    _pairs(cfg, roles)
 
 
 def why_no_view(measure: Any, cfg: Any, roles: Mapping[str, Role]) -> str | None:
