@@ -13,37 +13,26 @@ from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.metrics.result import ROLES, base_name
 from genaudit.output import told
-from genaudit.reports.entries import MetricEntry
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
-from genaudit.tasks.run.auditing import (
-    Audit,
-    audit_findings,
-    counted_roles,
-    counting_findings,
-    near_findings,
-    preset_warnings,
-    subset_warnings,
-    unequal_counts,
-)
+from genaudit.tasks.run.auditing import Audit, cautions
 from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
-from genaudit.tasks.run.environment import command_line, environment, now, resolved
-from genaudit.tasks.run.floors import floor_of, measure_fresh
+from genaudit.tasks.run.environment import Ranks, command_line, environment, now, resolved
+from genaudit.tasks.run.floors import judge_all, measure_fresh
 from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.from_python import Given
 from genaudit.tasks.run.instantiate import Instances
-from genaudit.tasks.run.judging import MetricSpec, judge, why_not
-from genaudit.tasks.run.measuring import Measurements, WorkPlan, measure_roles, skipped_images, weights_warnings
-from genaudit.tasks.run.moments import check_entry, moments_warnings, other_moments, stored_moments
+from genaudit.tasks.run.judging import MetricSpec, why_not
+from genaudit.tasks.run.measuring import Measurements, WorkPlan, measure_roles
+from genaudit.tasks.run.moments import check_entry, other_moments
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, role_images, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import EngineChoice, Settings
-from genaudit.tasks.run.sources import entry_of, named_warnings
-from genaudit.tasks.run.specs import definition_warnings, judge_composed, metrics_of, roles_of
+from genaudit.tasks.run.sources import entry_of
+from genaudit.tasks.run.specs import metrics_of, roles_of
 from genaudit.tasks.run.views import add_paired, check_views, measure_views, view_of, why_no_view
 from genaudit.verdict.answers import verdict
 
@@ -204,8 +193,9 @@ def evaluate(
     require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if rules is not None:
         rules.check(specs, reasons)
-    for name, reason in reasons.items() if notify is not None else ():
-        notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
+    if notify is not None:
+        for name, reason in reasons.items():
+            notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
     by_class = cfg.get("by") == "class"
     if by_class:
@@ -218,8 +208,9 @@ def evaluate(
     if measured is None:
         return None
     measurements, facts = measured
-    entries = _judge(runnable, measurements, measures, settings, reasons, progress)
+    entries = judge_all(runnable, measurements, measures, settings, reasons, progress)
     computed = {name: specs[name] for name in entries}
+    warnings, findings = cautions(cfg, computed, entries, wanted, measurements, facts, settings)
     report = Report(
         created=now(),
         command=command,
@@ -236,7 +227,8 @@ def evaluate(
         images=_image_columns(measurements.roles["generated"]) | (class_column(measurements.roles) if by_class else {}),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
         pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
-        **_cautions(cfg, computed, entries, wanted, measurements, facts, settings),
+        warnings=warnings,
+        findings=findings,
     )
     report.verdict = verdict(report.to_dict())
     if by_class:
@@ -314,8 +306,9 @@ def _measure(
     if ranks.judges:
         plan = WorkPlan.of(watched, wanted, needed, store, settings.engine)
         progress.plan.parts = plan.of_roles()
-        for line in plan.lines() if notify is not None else ():
-            progress.note(line)
+        if notify is not None:
+            for line in plan.lines():
+                progress.note(line)
 
     def rows() -> Measurements:
         measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
@@ -334,70 +327,6 @@ def _measure(
         if isinstance(role, ImageSet) and wanted:
             store.remember(role.digests, role.digest)
     return measurements, facts
-
-
-def _judge(
-    specs: Mapping[str, MetricSpec],
-    measurements: Measurements,
-    measures: Mapping[str, Any],
-    settings: Settings,
-    reasons: dict[str, str],
-    progress: Progress,
-) -> dict[str, MetricEntry]:
-    """Each metric's entry with what real images score; `reasons` takes why one could not be computed."""
-    entries: dict[str, MetricEntry] = {}
-    with progress.bar("judge", len(specs), unit="metrics") as advance:
-        for name, spec in sorted(specs.items(), key=lambda item: bool(item[1].of)):  # parts first
-            composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
-            entry = judge(spec, measurements, settings) if composed is None else composed
-            if isinstance(entry, str):
-                reasons[name] = entry
-            else:
-                entry.real = {} if spec.of else floor_of(spec, measurements, settings)
-                entries[name] = entry
-            advance(1)
-    return entries
-
-
-def _cautions(
-    cfg: Any,
-    specs: Mapping[str, MetricSpec],
-    entries: Mapping[str, MetricEntry],
-    measures: Mapping[str, Any],
-    measurements: Measurements,
-    facts: Mapping[str, SetFacts],
-    settings: Settings,
-) -> dict[str, list[Any]]:
-    """What the report says beside its numbers: `warnings`, and `findings` of the audit."""
-    roles = measurements.roles
-    reference = roles.get("reference")
-    takers = {
-        name: (spec.measure, taken)
-        for name, spec in specs.items()
-        if "reference" in spec.role_parameters and (taken := spec.moments_of(reference)) is not None
-    }
-    takes = {name: spec.role_parameters for name, spec in specs.items()}
-    used = {name: set(spec.measures.values()) for name, spec in specs.items()}
-    unequal, count_warnings = unequal_counts(entries)
-    warnings = [
-        *skipped_images(roles),
-        *preset_warnings(cfg, roles),
-        *subset_warnings(counted_roles(roles), takes),
-        *definition_warnings(specs, measures),
-        *weights_warnings(measures, used),
-        *(moments_warnings(measures, takers, settings.engine.precision) if takers else ()),
-        *count_warnings,
-        *named_warnings(reference),
-        *(stored_moments(reference, takers, takes) if isinstance(reference, ImageSet) and reference.moments else ()),
-        *measurements.warnings,
-    ]
-    findings = [
-        *audit_findings(facts, takes),
-        *counting_findings(roles, takes, {name: entry.result for name, entry in entries.items()}),
-        *near_findings(measurements, specs.values(), takes),
-        *unequal,
-    ]
-    return {"warnings": warnings, "findings": findings}
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

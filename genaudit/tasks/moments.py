@@ -25,12 +25,12 @@ from genaudit.measures.spatial import SpatialFeatures
 from genaudit.metrics.frechet import moments
 from genaudit.output import told
 from genaudit.store import Store
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.folder import expanded, run_folder, saving
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, weights_warnings
 from genaudit.tasks.run.moments import preparation_of
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import open_role, source_of
 from genaudit.tasks.run.settings import EngineChoice, Settings
 

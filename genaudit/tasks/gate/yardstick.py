@@ -20,10 +20,10 @@ from genaudit.tasks.gate.calibration import Gates
 from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.gate.retrieval import RealRetrievals, distinct_images
 from genaudit.tasks.run.auditing import copy_findings, counted_roles, subset_warnings
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role, open_role
 from genaudit.tasks.run.settings import EngineChoice, Settings
 

@@ -1,4 +1,4 @@
-"""The audit of a run's roles: facts of their pixels, images that occur twice, and how many images there are.
+"""What a report says beside its numbers; above all the audit of the roles: pixels, images that occur twice, counts.
 
 A cold run decodes every image for its networks; what the audit needs is taken from the same pixels. A warm run decodes
 none, and reads the facts of the sampled images back. Only what neither has is decoded for the audit.
@@ -25,10 +25,13 @@ from genaudit.metrics.result import ROLES, base_name
 from genaudit.reports.report import MetricEntry, ReportWarning
 from genaudit.store import Engine, Store
 from genaudit.tasks.run.judging import MetricSpec
-from genaudit.tasks.run.measuring import GIVEN, Measurements
+from genaudit.tasks.run.measuring import GIVEN, Measurements, skipped_images, weights_warnings
+from genaudit.tasks.run.moments import moments_warnings, stored_moments
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.roles import Role
-from genaudit.tasks.run.settings import LIMIT_KEYS
+from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
+from genaudit.tasks.run.sources import named_warnings
+from genaudit.tasks.run.specs import definition_warnings
 
 COMPARED = tuple(role for role in ROLES if role != "anomalies")  # out-of-distribution images differ by design
 # Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
@@ -97,6 +100,47 @@ class Audit:
         for _ in ordered_map(read, len(sample), self.engine.decode_workers):
             pass
         return rows | watch.rows
+
+
+def cautions(
+    cfg: Any,
+    specs: Mapping[str, MetricSpec],
+    entries: Mapping[str, MetricEntry],
+    measures: Mapping[str, Any],
+    measurements: Measurements,
+    facts: Mapping[str, SetFacts],
+    settings: Settings,
+) -> tuple[list[ReportWarning], list[Finding]]:
+    """What the report says beside its numbers: warnings, and findings of the audit."""
+    roles = measurements.roles
+    reference = roles.get("reference")
+    takers = {
+        name: (spec.measure, taken)
+        for name, spec in specs.items()
+        if "reference" in spec.role_parameters and (taken := spec.moments_of(reference)) is not None
+    }
+    takes = {name: spec.role_parameters for name, spec in specs.items()}
+    used = {name: set(spec.measures.values()) for name, spec in specs.items()}
+    unequal, count_warnings = unequal_counts(entries)
+    warnings = [
+        *skipped_images(roles),
+        *preset_warnings(cfg, roles),
+        *subset_warnings(counted_roles(roles), takes),
+        *definition_warnings(specs, measures),
+        *weights_warnings(measures, used),
+        *(moments_warnings(measures, takers, settings.engine.precision) if takers else ()),
+        *count_warnings,
+        *named_warnings(reference),
+        *(stored_moments(reference, takers, takes) if isinstance(reference, ImageSet) and reference.moments else ()),
+        *measurements.warnings,
+    ]
+    findings = [
+        *audit_findings(facts, takes),
+        *counting_findings(roles, takes, {name: entry.result for name, entry in entries.items()}),
+        *near_findings(measurements, specs.values(), takes),
+        *unequal,
+    ]
+    return warnings, findings
 
 
 def audit_findings(facts: Mapping[str, SetFacts], takes: Mapping[str, Mapping[str, Any]]) -> list[Finding]:

@@ -19,8 +19,8 @@ from genaudit.measures.runners import PYTORCH
 from genaudit.reports.report import MeasureUse, ReportWarning
 from genaudit.stats.arrays import out_of_range
 from genaudit.store import Engine, Rows, Store
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
 
 # Rows up to this size are handed to the metrics in memory, larger ones are read from disk block by block.

@@ -17,9 +17,9 @@ from genaudit.data.columns import PROMPT
 from genaudit.data.pairs import pairs, with_texts
 from genaudit.errors import UserError
 from genaudit.store import Engine, Store
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.measuring import Measurements, measure_roles
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
 
 PAIRED = {"pairs": False, "lpips": True}  # metrics that paired=true adds => whether they may be absent
