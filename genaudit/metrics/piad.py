@@ -78,8 +78,8 @@ def judge(
     Raises:
         ValueError: rows of another kind.
     """
-    given = {"generated": generated, "reference": reference, "anomalies": anomalies}
-    rows = {role: as_rows(each, role) for role, each in given.items() if each is not None}
+    by_role = {"generated": generated, "reference": reference, "anomalies": anomalies}
+    rows = {role: as_rows(each, role) for role, each in by_role.items() if each is not None}
     scores = {role: _scores(each, role) for role, each in rows.items()}
     mean = bootstrap_mean(scores["generated"], confidence=confidence, seed=seed)
     normal: str | None = None
