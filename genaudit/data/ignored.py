@@ -43,7 +43,7 @@ _TEXT = frozenset((
     *(".h5", ".hdf5", ".parquet", ".arrow", ".pkl", ".onnx", ".mat", ".ipynb", ".lock", ".db"),
 ))  # fmt: skip
 _ORDINARY = re.compile(r"\.[a-z][a-z0-9_]{0,9}|\.7z")
-_WORDS = frozenset((
+_COMPANIONS = frozenset((
     *("mask", "masks", "matte", "alpha", "seg", "segm", "segmentation", "label", "labels", "labelid", "labelids"),
     *("depth", "normal", "normals", "edge", "edges", "canny", "pose", "annotation", "annotations", "gt", "thumb"),
     *("thumbnail", "control", "condition", "conditioning", "flow"),
@@ -155,7 +155,7 @@ def leave_out_companions(names: Sequence[str], ignored: Counter[str]) -> tuple[l
 def _stem(key: str) -> str:
     """What stands before a last word like "mask", "" where there is none."""
     cut = max(key.rfind("_"), key.rfind("-"), key.rfind(" "))
-    return key[:cut].rstrip("-_ ") if cut > 0 and key[cut + 1 :].lower() in _WORDS else ""
+    return key[:cut].rstrip("-_ ") if cut > 0 and key[cut + 1 :].lower() in _COMPANIONS else ""
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -204,7 +204,7 @@ def _folders_of_masks(keys: Iterable[str]) -> tuple[Note, ...]:
     masks: dict[tuple[str, str], str] = {}
     others: set[tuple[str, str]] = set()
     split = [key.rpartition("/") for key in keys]
-    kinds = {folder: folder.rpartition("/")[2].lower() in _WORDS for folder in {folder for folder, _, _ in split}}
+    kinds = {folder: folder.rpartition("/")[2].lower() in _COMPANIONS for folder in {folder for folder, _, _ in split}}
     for folder, _, base in split if any(kinds.values()) else ():
         above, _, last = folder.rpartition("/")
         if kinds[folder]:

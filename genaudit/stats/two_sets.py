@@ -42,22 +42,22 @@ class Contrast:
     superiority: float
 
 
-def contrast(made: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
+def contrast(fake: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
     """Tests of one quantity, (M,) generated against (N,) reference; `expected` is "generated lower" or "higher"."""
     from scipy import stats  # half a second: when it is needed
 
-    m, n = len(made), len(real)
-    difference = made.mean() - real.mean()
-    superiority = float(stats.mannwhitneyu(made, real).statistic) / (m * n)
-    ratio = ((m - 1) * made.var(ddof=1) + (n - 1) * real.var(ddof=1)) / (m + n - 2)
-    means = float(made.mean()), float(real.mean()), expected
+    m, n = len(fake), len(real)
+    difference = fake.mean() - real.mean()
+    superiority = float(stats.mannwhitneyu(fake, real).statistic) / (m * n)
+    ratio = ((m - 1) * fake.var(ddof=1) + (n - 1) * real.var(ddof=1)) / (m + n - 2)
+    means = float(fake.mean()), float(real.mean()), expected
     if ratio == 0:  # two constants: no test
         nan = float("nan")
         return Contrast(*means, nan, nan, nan, nan, nan, nan, nan, superiority)
-    welch = stats.ttest_ind(made, real, equal_var=False)
+    welch = stats.ttest_ind(fake, real, equal_var=False)
     sign = 1 if expected == "generated higher" else -1
     one_sided = float(stats.t.sf(sign * welch.statistic, welch.df))
-    pooled = np.concatenate([made, real])
+    pooled = np.concatenate([fake, real])
     total = pooled.sum()
     generator = np.random.default_rng(seed)
     sums = np.array([generator.permutation(pooled)[:m].sum() for _ in range(permutations)])

@@ -41,8 +41,8 @@ ACCELERATORS = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/kfd", "/dev/
 # Keys that say where and how a run happens and not what its numbers are; they stand in the report's environment.
 WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", "offline", "explore")
 RULES = ("require", "baseline", "strict")  # keys that judge a report and are no part of it
-FOLDER = "engines"  # of the store: the networks that an engine did not take
-EXTRA = "pip install 'genaudit-images[openvino]'"
+ENGINES = "engines"  # of the store: the networks that an engine did not take
+OPENVINO_EXTRA = "pip install 'genaudit-images[openvino]'"
 T = TypeVar("T")
 
 
@@ -194,7 +194,7 @@ class EngineChoice:
 
     def _place(self, measure: Any) -> Path:
         key = f"{fingerprint(measure, self._settings.engine.precision)} {metadata.version(OPENVINO)}"
-        return self._store.root / FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+        return self._store.root / ENGINES / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
     def _remembered(self, measure: Any) -> str | None:
         try:
@@ -221,7 +221,7 @@ def chosen(settings: Settings, ranks: int = 1) -> str:
     fits = engine.device == "cpu" and engine.precision == "float32"
     if wanted == OPENVINO:
         if not _openvino_is_installed():
-            raise UserError(f"engine=openvino: OpenVINO is not installed; {EXTRA}")
+            raise UserError(f"engine=openvino: OpenVINO is not installed; {OPENVINO_EXTRA}")
         if not fits:
             raise UserError(
                 "engine=openvino runs on the CPU in float32 (device=cpu precision=float32), "
