@@ -10,17 +10,15 @@ N images.
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
-import pickletools
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from genaudit.data.plain_pickle import NotPlain, read_plain
 from genaudit.errors import UserError
 from genaudit.reading import gunzipped, read_bytes
 from genaudit.recipe import Need
@@ -128,7 +126,7 @@ def cifar10(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.ndar
     folder = find_cifar10(data)
     if folder is None:
         raise UserError(f"CIFAR-10 is not on this machine: {HOW_CIFAR10}")
-    parts = [_ArrayUnpickler.read(folder / name, b"labels") for name in CIFAR10_FILES[split]]
+    parts = [_cifar(folder / name, "labels") for name in CIFAR10_FILES[split]]
     images = np.concatenate([part for part, _ in parts])
     return images, np.concatenate([labels for _, labels in parts])
 
@@ -147,7 +145,7 @@ def cifar100(split: Split, data: Path | None = None) -> tuple[np.ndarray, np.nda
     folder = find_cifar100(data)
     if folder is None:
         raise UserError(f"CIFAR-100 is not on this machine: {HOW_CIFAR100}")
-    return _ArrayUnpickler.read(folder / split, b"fine_labels")
+    return _cifar(folder / split, "fine_labels")
 
 
 def find_svhn(data: Path | None) -> Path | None:
@@ -210,47 +208,20 @@ def photographs() -> list[np.ndarray]:
     return [np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS] + list(load_sample_images().images)
 
 
-_UNREADABLE = (
-    *(pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, OSError, IndexError),
-    *(OverflowError, MemoryError, RecursionError),
-)  # what a damaged file makes of pickle's reader
-
-
-def _check_memo(data: bytes) -> None:
-    """Raises ValueError where a pickle numbers an object beyond its bytes: its reader would make room for so many."""
-    for code, argument, _ in pickletools.genops(data):
-        if code.name.endswith("PUT") and int(argument or 0) > len(data):
-            raise ValueError("it numbers objects that it does not hold")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain values alone: a pickle may otherwise run any code."""
-
-    @classmethod
-    def read(cls, path: Path, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Images (N, 3, 32, 32) and the labels (N,) of that name."""
-        try:
-            data = read_bytes(path, MOST_BYTES)
-            _check_memo(data)
-            found = cls(io.BytesIO(data), encoding="bytes").load()
-            images, numbers = np.asarray(found[b"data"], np.uint8), np.asarray(found[labels], np.int64)
-            if images.ndim != 2 or images.shape[1] != 3072 or numbers.shape != images.shape[:1]:
-                raise ValueError(f"arrays of {images.shape} and {numbers.shape}")
-            return images.reshape(-1, 3, 32, 32), numbers
-        except _UNREADABLE as error:
-            raise UserError(f"{path} is not a file of CIFAR ({error})") from None
-
-    def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy._core", "numpy.core")
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.ndarray(0),  # its state follows
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # as Python 3 writes bytes for Python 2
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return allowed[module, name]
+def _cifar(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, 32, 32) and the labels (N,) of that name, of a pickle of Python 2's."""
+    try:
+        held = read_plain(read_bytes(path, MOST_BYTES))
+        if not isinstance(held, dict):
+            raise ValueError("it holds no dictionary")
+        images, numbers = (np.asarray(held[name] if name in held else held[name.encode()]) for name in ("data", labels))
+        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != 3072:
+            raise ValueError(f"images of type {images.dtype} and shape {images.shape}")
+        if numbers.dtype.kind not in "iu" or numbers.shape != images.shape[:1]:
+            raise ValueError(f"labels of type {numbers.dtype} and shape {numbers.shape} for {len(images):,} images")
+    except (NotPlain, ValueError, TypeError, KeyError, OverflowError, OSError) as error:
+        raise UserError(f"{path} is not a file of CIFAR ({error})") from None
+    return images.reshape(-1, 3, 32, 32), numbers.astype(np.int64)
 
 
 def _complete(folder: str, names: Sequence[str], data: Path | None) -> Path | None:

@@ -153,8 +153,8 @@ def _set(machine: _Machine, pairs: list[Any]) -> None:
     if len(pairs) % 2:
         raise NotPlain("a key has no value")
     for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-        if not isinstance(key, (str, int, float, bool, type(None))):
-            raise NotPlain("a key is neither text nor a number")
+        if not isinstance(key, (str, bytes, int, float, bool, type(None))):
+            raise NotPlain("a key is neither text nor bytes nor a number")
         target[key] = value
 
 

@@ -11,11 +11,10 @@ from omegaconf import OmegaConf
 
 from genaudit.errors import DONE, UserError
 from genaudit.reports.console import make_console
-from genaudit.tasks.reproduce import data_of
 from genaudit.tasks.run.config_folders import OURS, config_folders
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
-from genaudit.tasks.run.recipes import make, names
+from genaudit.tasks.run.recipes import data_of, make, names
 from genaudit.tasks.run.references import registered
 from genaudit_papers.published import recipes_time, tables
 
@@ -70,21 +69,25 @@ def _origins(group: str) -> dict[str, str]:
 def _group(name: str) -> Iterator[tuple[str, Any, str]]:
     """Name, configuration and leading comment of every YAML in a config group, those of --config-dir included."""
 
+    for stem, text in _texts(name):
+        yield stem, OmegaConf.create(text), _leading_comment(text)
+
+
+def _texts(name: str) -> Iterator[tuple[str, str]]:
+    """Name and text of every YAML in a config group."""
     files = {path.stem: path for _, folder in config_folders() for path in sorted((folder / name).glob("*.yaml"))}
     for stem, path in sorted(files.items()):
-        text = path.read_text(encoding="utf-8")
-        comment = " ".join(line.lstrip("# ").rstrip() for line in _leading_comment(text))
-        yield stem, OmegaConf.create(text), comment
+        yield stem, path.read_text(encoding="utf-8")
 
 
-def _leading_comment(text: str) -> list[str]:
+def _leading_comment(text: str) -> str:
     lines: list[str] = []
     for line in text.splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @package"):
-            lines.append(line)
-    return lines
+            lines.append(line.lstrip("# ").rstrip())
+    return " ".join(lines)
 
 
 def _presets() -> tuple[list[str], list[list[str]]]:
@@ -137,7 +140,7 @@ def _tables(cfg: Any) -> tuple[list[str], list[list[str]]]:
     """The papers' tables in the order of the papers, then recipes of nothing published (a user's own)."""
 
     data = data_of(cfg)
-    about = {name: comment.partition(" Source: ")[0] for name, _, comment in _group("table")}
+    about = {name: _leading_comment(text).partition(" Source: ")[0] for name, text in _texts("table")}
     here = set(names())
     of: dict[str, dict[str, list[str]]] = {}
     rows = []

@@ -20,7 +20,7 @@ from genaudit.reports.console import make_console, show_files
 from genaudit.tasks.run.environment import command_line, environment, now
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.places import saving
-from genaudit.tasks.run.recipes import ALL, NamedRecipe, changes, make, names, of_node
+from genaudit.tasks.run.recipes import ALL, NamedRecipe, changes, data_of, make, names, of_node
 from genaudit.tasks.run.settings import Settings
 
 SCALES = ("laptop", "desk", "paper")
@@ -96,16 +96,6 @@ def scale_of(cfg: Any) -> Scale:
     if cfg.scale not in SCALES:
         raise UserError(f"scale={cfg.scale}: laptop, desk or paper is needed")
     return cast(Scale, cfg.scale)
-
-
-def data_of(cfg: Any) -> Path | None:
-    """The key `data`, checked."""
-    if cfg.data is None:
-        return None
-    data = Path(str(cfg.data)).expanduser()
-    if not data.is_dir():
-        raise UserError(f"data={data}: there is no such folder")
-    return data
 
 
 def _all(cfg: Any, settings: Settings, scale: Scale, data: Path | None) -> int:

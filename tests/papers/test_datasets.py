@@ -89,6 +89,24 @@ def test_cifar10_is_read_as_written(tmp_path: Path) -> None:
         assert labels.tolist() == [0, 1, 9] * (len(images) // 3)
 
 
+def test_cifar_is_read_as_python_2_wrote_it(tmp_path: Path) -> None:
+    """The published files' instructions: text and the array's bytes are Python 2's strings."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (3, 3072), dtype=np.uint8)
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x03M\x00\x0c\x86"
+    kind = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    data = array + kind + b"\x89T" + struct.pack("<i", images.nbytes) + images.tobytes() + b"tb"
+    pickled = b"\x80\x02}(U\x04data" + data + b"U\x0bfine_labels](K\x00K\x01K\x63eu."
+    np.testing.assert_array_equal(pickle.loads(pickled, encoding="bytes")[b"data"], images)
+    (tmp_path / datasets.CIFAR100).mkdir()
+    for split in datasets.SPLITS:
+        (tmp_path / datasets.CIFAR100 / split).write_bytes(pickled)
+    for split in datasets.SPLITS:
+        found, labels = datasets.cifar100(split, tmp_path)
+        np.testing.assert_array_equal(found, images.reshape(3, 3, 32, 32))
+        assert labels.tolist() == [0, 1, 99]
+
+
 def test_cifar10_files_run_no_code(tmp_path: Path) -> None:
     _cifar10(tmp_path / datasets.CIFAR10)
     (tmp_path / datasets.CIFAR10 / "test_batch").write_bytes(pickle.dumps({b"data": Path, b"labels": [0]}))
@@ -158,10 +176,10 @@ def test_nothing_is_unpacked_beyond_what_one_file_may_hold(tmp_path: Path, monke
 
 
 def test_a_pickle_that_asks_for_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One number in it would make room for four thousand million objects."""
+    """One number in it would make Python's reader make room for four thousand million objects."""
     (tmp_path / datasets.CIFAR10).mkdir(parents=True)
     for names in datasets.CIFAR10_FILES.values():
         for name in names:
             (tmp_path / datasets.CIFAR10 / name).write_bytes(b"\x80\x02]r\xff\xff\xff\xff.")
-    with pytest.raises(UserError, match="numbers objects"):
+    with pytest.raises(UserError, match="it holds no dictionary"):
         datasets.cifar10("test", tmp_path)

@@ -18,8 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genaudit.data.audit.facts import SetFacts
-from genaudit.data.audit.two_sets import ALPHA, Difference, difference
-from genaudit.data.audit.wording import Differing, Told, told
+from genaudit.data.audit.finding import ALPHA, Difference, Differing, Told, difference, told
 
 COARSE = 1.0  # log10 of the power of images that have anything to lose
 PERIOD_ABOVE = 0.85  # the probability that an image of one side has more of a period than one of the other

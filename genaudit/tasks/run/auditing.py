@@ -15,9 +15,9 @@ import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet, Moments
 from genaudit.data.audit.compare import Concerned, compare
+from genaudit.data.audit.copies import near_copies
 from genaudit.data.audit.facts import SetFacts, Watch, facts_of, sample_of
 from genaudit.data.audit.finding import Finding
-from genaudit.data.audit.near import near_copies
 from genaudit.data.reader import ordered_map
 from genaudit.errors import UserError
 from genaudit.measures.pixel_facts import PixelFacts

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from genaudit.data import ImageSet, open_images
+from genaudit.data.audit.compare import usual_sides
 from genaudit.data.audit.enlarged import enlarged
 from genaudit.data.audit.facts import SetFacts, sample_of
-from genaudit.data.audit.stored import usual_sides
 from genaudit.errors import UserError
 from genaudit.store import Store
 from genaudit.tasks.run.instantiate import Instances

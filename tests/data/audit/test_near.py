@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genaudit.data.audit.near import near_copies
+from genaudit.data.audit.copies import near_copies
 
 
 def _digests(count: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from genaudit.data.audit.two_sets import ALPHA, difference, shares_differ
+from genaudit.data.audit.finding import ALPHA, difference, shares_differ
 
 
 @pytest.mark.parametrize(("n", "differs"), [(9, False), (10, True), (40, True)])
