@@ -42,7 +42,7 @@ def test_counts_that_change_places_have_the_mean_and_variance_of_exchangeable_on
 
     The slope is 1/2: F(m) = I (1 - (2I-m)(2I-m-1) / (2I (2I-1))), its central difference at m = I. So an item enters
     with 1/2 for a sample's image, with 1/2 for each kept block that draws it once, and with 0 for a block that draws it
-    twice. One of three values (v0, v1, v2) chosen at random, less their mean, times 3/2: mean 0, variance 9/4 of theirs.
+    twice. One of three values (v0, v1, v2) at random, less their mean, times 3/2: mean 0, variance 9/4 of theirs.
     """
     items, draws = 40, 20_000
     test = Relabelling(np.arange(int(share * items)) + 1000, np.repeat(np.arange(items), 2), share=share)

@@ -74,7 +74,9 @@ def test_the_bound_of_a_shortlists_errors_holds_and_scales_with_the_rows(scale: 
 
     scores, exact, error = searched(query, reference)
     assert (np.abs(scores - exact)[:, :3] <= error[:, None]).all()
-    np.testing.assert_array_equal(searched(query * np.float32(scale), reference * np.float32(scale))[2], error * scale**2)
+    np.testing.assert_array_equal(
+        searched(query * np.float32(scale), reference * np.float32(scale))[2], error * scale**2
+    )
 
 
 def test_results_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
