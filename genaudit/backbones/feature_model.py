@@ -96,8 +96,11 @@ class FeatureModel:
                 self.recipe = RecipeOfTool(int(size), preprocessing)  # type: ignore[arg-type]
             except ValueError as error:
                 raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
-        self.mean = tuple(float(v) for v in mean)
-        self.std = tuple(float(v) for v in std)
+        try:
+            self.mean = tuple(float(v) for v in mean)
+            self.std = tuple(float(v) for v in std)
+        except (TypeError, ValueError):
+            raise UserError(f"feature_model {name}: mean and std take three numbers each, got {mean}, {std}") from None
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise UserError(f"feature_model {name}: mean and std take three numbers each, and std must be positive")
         self.checkpoint = checkpoint

@@ -237,7 +237,18 @@ def _fit(train: RowsLike, cells: int, seed: int, starts: int = 10) -> Any:
         sample = np.asarray(train[chosen], dtype=np.float64)
     else:
         sample = np.concatenate([block for _, block in blocks(train, "train")])
-    return KMeans(n_clusters=cells, n_init=starts, random_state=seed).fit(sample)
+    return KMeans(n_clusters=min(cells, _distinct(sample, cells)), n_init=starts, random_state=seed).fit(sample)
+
+
+def _distinct(rows: np.ndarray, most: int) -> int:
+    """How many different rows there are, counted up to `most`: k-means has no more cells."""
+    if len(np.unique(rows[:, 0])) >= most:
+        return most
+    found = 0
+    while len(rows) and found < most:
+        rows = rows[(rows != rows[0]).any(axis=1)]
+        found += 1
+    return found
 
 
 class _Searched:

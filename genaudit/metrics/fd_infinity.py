@@ -115,6 +115,8 @@ def judge(
     if n < 20 or n - (smallest or 2) < points:
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
     given = frechet.given_moments(reference) is not None
+    if not given and len(as_rows(reference, "reference")) < 2:
+        raise Unavailable("the reference holds one image, and a covariance needs two or more")
     sizes = _sizes(n, points, smallest)
     line = _fit(rows, reference, sizes, seed, True)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)

@@ -108,10 +108,13 @@ def judge(
         raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
     if not rated.any():
         raise Unavailable("no generated image lies in the neighbourhood of a reference image: none has a rarity")
+    among = _smallest_balls(rows, radii, rows, device, others=True)
+    if np.isnan(among).all():
+        raise Unavailable("no reference image lies in the neighbourhood of another one: rarities mean nothing here")
     mean = float(found[rated].mean())
     return RarityResult(
         rarity_mean=positive_interval(mean, _spread(members, seed), confidence),
-        rarity_reference=float(np.nanmean(_smallest_balls(rows, radii, rows, device, others=True))),
+        rarity_reference=float(np.nanmean(among)),
         share_rated=float(rated.mean()),
         k=k,
         n_generated=len(made),
