@@ -170,7 +170,7 @@ class FeatureModel:
 
     def build_spatial(self) -> torch.nn.Module:
         """The network up to a convolutional feature map of stride 16, the first channels of it that make at most
-        2,048 numbers (`genaudit.backbones.spatial`), with weights: normalised (N, 3, S, S) => (N, h, w, c).
+        2,048 numbers (`genaudit.backbones.layers`), with weights: normalised (N, 3, S, S) => (N, h, w, c).
 
         Raises:
             UserError: the model has no such feature map.
@@ -246,7 +246,7 @@ class FeatureModel:
         Batch normalisation is folded into the convolutions before it where the graph proves that this is the
         same function (features equal to about 2e-6), and images are kept channels-last for convolutions.
         """
-        from genaudit.backbones.normalised import Normalised
+        from genaudit.backbones.layers import Normalised
 
         build = {"features": self.build, "logits": self.build_classifier, "spatial": self.build_spatial}[output]
         return self._ready(Normalised(build().eval(), self.mean, self.std), device, dtype)
@@ -255,9 +255,7 @@ class FeatureModel:
         self, outputs: Sequence[Output], device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     ) -> torch.nn.Module:
         """`network` with several of `outputs_together`, which come from one forward pass: => a tuple of (N, D)."""
-        from genaudit.backbones.normalised import NormalisedOutputs
-        from genaudit.backbones.parts import Parts
-        from genaudit.backbones.spatial import FirstChannels
+        from genaudit.backbones.layers import FirstChannels, NormalisedOutputs, Parts
 
         parts: dict[str, torch.nn.Module] = {str(name): part for name, part in self.build_parts().items()}
         network = Parts(parts, outputs, {"spatial": FirstChannels()})

@@ -138,11 +138,6 @@ def _sampled(sample: Callable[..., Any], n: int, generator: Any, name: str) -> A
     return sample(n, generator)
 
 
-def is_sampler(source: Any) -> bool:
-    """Whether `source` is a callable from which images are drawn."""
-    return callable(source) and not hasattr(source, "__getitem__") and not isinstance(source, type)
-
-
 def is_loader(source: Any) -> bool:
     """Whether `source` is a torch DataLoader; torch is not imported for the question."""
     torch = sys.modules.get("torch")

@@ -51,7 +51,7 @@ class BatchRows:
         by_name = isinstance(feature_model, str)
         keys = [f"metric=[{','.join(metrics)}]", "device=cpu", *([f"feature_model={feature_model}"] if by_name else [])]
         with guest():
-            from genaudit.tasks.run.compose import compose
+            from genaudit.tasks.run.from_python import compose
             from genaudit.tasks.run.instantiate import Instances
             from genaudit.tasks.run.settings import Settings
             from genaudit.tasks.run.specs import metrics_of
@@ -80,7 +80,7 @@ class BatchRows:
         """
         import torch
 
-        from genaudit.stats.torch_state import exact_float32, neutral
+        from genaudit.stats.process_state import exact_float32, neutral
         from genaudit.store.measuring import padded, repeated, running, to_device
 
         measure, place = self.measures[name], str(device)

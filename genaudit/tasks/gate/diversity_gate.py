@@ -26,8 +26,8 @@ from genaudit.tasks.gate.judge import Judge
 from genaudit.tasks.gate.result import gate_run
 from genaudit.tasks.gate.samples import SetSamples
 from genaudit.tasks.gate.yardstick import Yardstick
-from genaudit.tasks.run.compose import as_override, compose, described
 from genaudit.tasks.run.environment import now, resolved
+from genaudit.tasks.run.from_python import as_override, compose, described
 from genaudit.tasks.run.guest import guest
 from genaudit.tasks.run.roles import open_role
 
