@@ -168,5 +168,5 @@ def test_features_beyond_what_float32_can_square_twice_have_no_value() -> None:
     generated[0] *= 1e14
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(Unavailable, match="generated holds features .* standard deviations away"):
+        with pytest.raises(Unavailable, match=r"generated holds features .* standard deviations away"):
             judge(generated=generated, reference=reference, train=train)
