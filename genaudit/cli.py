@@ -164,7 +164,7 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
     switches: list[str] = []
     words = iter(arguments)
     configs = config_folder()
-    own = any(word.startswith(CONFIG_DIR) for word in arguments)
+    own_configs = any(word.startswith(CONFIG_DIR) for word in arguments)
     for word in words:
         if word in SWITCHES_WITH_VALUE:
             switches += [word, next(words, "")]
@@ -174,7 +174,7 @@ def hydra_arguments(verb: str, arguments: list[str]) -> list[str]:
             overrides.append(f"{word.lstrip('-')}=true")
         elif word.startswith("-") and word != "-":
             switches.append(word)
-        elif is_override(word, configs, verb, own_configs=own):
+        elif is_override(word, configs, verb, own_configs=own_configs):
             overrides.append(word)
         else:
             bare.append(word)
@@ -233,7 +233,7 @@ def _run(verb: str, arguments: list[str]) -> int:
         raise
     except Exception as error:
         from genaudit.hydra_errors import explain
-        from genaudit.tasks.run.result_names import metrics_with
+        from genaudit.tasks.run.finished import metrics_with
 
         raise UserError(explain(error, verb, arguments, config_folder(), metrics_with)) from error
     finally:
@@ -245,7 +245,7 @@ def _run_by_hydra(verb: str, arguments: list[str]) -> int:
     import hydra
 
     from genaudit.composing import main_options, references_are_data
-    from genaudit.plugins import join_hydra
+    from genaudit.config_files import join_hydra
 
     join_hydra()
     codes: list[int] = []
@@ -298,11 +298,11 @@ def _failed(error: Exception, verb: str = "", cfg: DictConfig | None = None) -> 
 
     if isinstance(error, OmegaConfBaseException):  # ${...} in a value that leads nowhere, or back to itself
         return _complain(f"the configuration cannot be resolved: {str(error).splitlines()[0]}")
-    kept = _keep_traceback("".join(traceback.format_exception(error)), verb, cfg)
-    where = f"Please report it with {kept}" if kept else "Please report it; its traceback could not be written anywhere"
-    told_of = f"genaudit: internal error ({type(error).__name__}: {one_line(error)}). {where}"
-    print(told_of, file=sys.stderr)
-    told.log(f"{told_of}\n")
+    path = _keep_traceback("".join(traceback.format_exception(error)), verb, cfg)
+    where = f"Please report it with {path}" if path else "Please report it; its traceback could not be written anywhere"
+    message = f"genaudit: internal error ({type(error).__name__}: {one_line(error)}). {where}"
+    print(message, file=sys.stderr)
+    told.log(f"{message}\n")
     return DEFECT
 
 

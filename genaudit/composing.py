@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genaudit.plugins import add_to, installed
+from genaudit.config_files import add_to, installed
 
 VERSION_BASE = "1.3"
 REFERENCE = "reference"  # a folder of the configuration, and the key of a role
@@ -100,7 +100,7 @@ def references_are_data(folder: Path) -> Iterator[None]:
     """Keeps `reference=real/` a key and a value where the configuration has a folder `reference`.
 
     Hydra takes every folder for a group of options and `reference=NAME` for the choice of one. What lies there is data
-    that the value is looked up in (`genaudit.tasks.run.references`). Configurations of other applications see no
+    that the value is looked up in (`genaudit.tasks.run.sources`). Configurations of other applications see no
     difference.
     """
     from hydra._internal.config_repository import ConfigRepository

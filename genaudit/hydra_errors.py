@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.composing import compose
-from genaudit.plugins import installed
+from genaudit.config_files import installed
 
 # keys of older versions: what they are called today
 RENAMED = {

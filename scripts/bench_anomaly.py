@@ -20,7 +20,7 @@ import torch
 
 from genaudit.backbones.embedded import EfficientNetLite0
 from genaudit.backbones.feature_model import FeatureModel
-from genaudit.backbones.normalised import Normalised
+from genaudit.backbones.layers import Normalised
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.measures import anomaly, complexity, vulnerability
 from genaudit.measures.anomaly import Anomaly

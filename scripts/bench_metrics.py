@@ -105,9 +105,8 @@ def _tasks(x: Any, y: Any) -> dict[str, Callable[[], float]]:
 
     def floor(name: str, module: Any) -> float:
         """The real floor, the second set in the place of the generated one: beside the metric with its interval."""
-        from genaudit.tasks.run.points import values_of
-        from genaudit.verdict.pairing import Pairing
-        from genaudit.verdict.real_floor import real_floor
+        from genaudit.tasks.run.judging import values_of
+        from genaudit.verdict.real_floor import Pairing, real_floor
 
         values = values_of(name, module.judge, {}, confidence=0.95, seed=0)
         pair, rows = Pairing("train", ("reference",), "train"), {"generated": x, "reference": x, "train": y}

@@ -26,7 +26,7 @@ from device_cases import Case, cases
 
 from genaudit.backbones.embedded import EfficientNetLite0
 from genaudit.measures.embedding import Embedding
-from genaudit.stats.torch_state import exact_float32, neutral
+from genaudit.stats.process_state import exact_float32, neutral
 from genaudit.store.measuring import running, to_device
 
 SECONDS = 4.0  # a speed is measured for, at least

@@ -25,11 +25,9 @@ import numpy as np
 
 from genaudit.metrics import authpct, irs, kernel, prdc
 from genaudit.metrics.frechet import frechet_distance
-from genaudit.tasks.run.judging import MetricSpec
-from genaudit.tasks.run.points import values_of
+from genaudit.tasks.run.judging import MetricSpec, values_of
 from genaudit.verdict.by_class import class_verdicts
-from genaudit.verdict.pairing import pairing
-from genaudit.verdict.real_floor import real_floor
+from genaudit.verdict.real_floor import pairing, real_floor
 
 COUNTS = (25, 50, 100, 200)
 FAULTS = ("none", "mixed", "modes", "copies")

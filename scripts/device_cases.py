@@ -29,7 +29,7 @@ from genaudit.measures.patches import Patches
 from genaudit.measures.path_length import PathLength
 from genaudit.measures.pixel_facts import PixelFacts
 from genaudit.measures.spatial import SpatialFeatures
-from genaudit.stats.torch_state import exact_float32, neutral
+from genaudit.stats.process_state import exact_float32, neutral
 
 # A float32 network sums some thousand products a layer, in another order on another device: about 1e-6 of a row. Fifty
 # times that is still far below an error of a kernel.

@@ -131,7 +131,7 @@ class Mirror:
         """Test files, in up to three stages."""
         *parent, stem = Path(mutant.file).with_suffix("").parts
         package = ".".join(parent)
-        imports = re.compile(rf"\b{package}\.{stem}\b|from {package} import [^\n]*\b{stem}\b")
+        imports = re.compile(rf"\b{package}\.{stem}\b|from {package} import (?:\([^)]*|[^\n]*)\b{stem}\b")
         stages = [
             self._mirrored(mutant.file),
             [test for test, text in self._tests.items() if imports.search(text)],

@@ -27,11 +27,9 @@ import numpy as np
 
 from genaudit.metrics import authpct, ct, frechet, irs, kernel, prdc, train_distance
 from genaudit.reports.values import describe
-from genaudit.tasks.run.judging import MetricSpec
-from genaudit.tasks.run.points import values_of
+from genaudit.tasks.run.judging import MetricSpec, values_of
 from genaudit.verdict.answers import verdict
-from genaudit.verdict.pairing import pairing
-from genaudit.verdict.real_floor import real_floor
+from genaudit.verdict.real_floor import pairing, real_floor
 
 METRICS = {
     **{"irs": irs, "fd": frechet, "kd": kernel, "prdc": prdc},

@@ -14,7 +14,7 @@ import pytest
 
 from genaudit.cli import main
 from genaudit.errors import DEFECT, DONE, USER, UserError, environment_fault
-from genaudit.tasks.run.places import check_folder, saving
+from genaudit.tasks.run.folder import check_folder, saving
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "device=cpu")
 
@@ -139,7 +139,7 @@ def test_a_store_that_holds_all_rows_may_be_read_only_and_one_that_lacks_some_is
     assert main(["evaluate", *sets, store, f"out={tmp_path / 'b'}"]) == DONE
     monkeypatch.undo()
     monkeypatch.setattr("genaudit.store.store.tempfile.TemporaryFile", Full)
-    monkeypatch.setattr("genaudit.tasks.run.places.check_folder", lambda *_: None)
+    monkeypatch.setattr("genaudit.tasks.run.folder.check_folder", lambda *_: None)
     monkeypatch.setattr("genaudit.tasks.run.keys.check_folder", lambda *_: None)
     monkeypatch.setattr("genaudit.store.store.fill", lambda *_: pytest.fail("it was measured"))
     capfd.readouterr()

@@ -80,6 +80,27 @@ def test_a_key_stays_while_the_lines_move_and_differs_between_edits_that_read_al
     assert [mutant.key for mutant in tool.mutants(tmp_path, "code.py")] == keys
 
 
+def test_a_test_file_is_found_by_any_way_to_import_the_module(tmp_path: Path) -> None:
+    imports = {
+        "tests/a/test_code.py": "",
+        "tests/b/test_whole.py": "import genaudit.a.code",
+        "tests/b/test_line.py": "from genaudit.a import other, code",
+        "tests/b/test_lines.py": "from genaudit.a import (\n    code,\n    other,\n)",
+        "tests/b/test_names.py": "from genaudit.a.code import f",
+        "tests/b/test_elsewhere.py": "from genaudit.a import (\n    other,\n)\ncode = 1",
+        "genaudit/a/code.py": "x = 1",
+        "genaudit/a/user.py": "from genaudit.a import code",
+        "tests/a/test_user.py": "",
+    }
+    for name, text in imports.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    mutant, *_ = tool.mutants(tmp_path, "genaudit/a/code.py")
+    stages = _script("mutate").Mirror(tmp_path, 3).tests(mutant, 20.0)
+    found = [f"tests/b/test_{name}.py" for name in ("line", "lines", "names", "whole")]
+    assert stages == [["tests/a/test_code.py"], found, ["tests/a/test_user.py"]]
+
+
 CODE = '''"""A module."""
 
 LIMIT = 10

@@ -10,7 +10,7 @@ from genaudit.cli import main
 from genaudit.config_files import config_folder
 from genaudit.errors import USER, UserError
 from genaudit.network_words import as_typed, with_networks
-from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.networks import entries_of, networks_of
 
 LISTS = [

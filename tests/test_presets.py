@@ -13,10 +13,10 @@ from genaudit.cli import main
 from genaudit.config_files import config_folder
 from genaudit.data.resize import RecipeOfTool, ResizeRecipe
 from genaudit.errors import DONE, UserError
-from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.auditing import preset_warnings
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.networks import entries_of, networks_of
-from genaudit.tasks.run.presets import preset_warnings
 
 FILES = {path.stem: path for path in (config_folder() / "preset").glob("*.yaml")}
 TF1 = RecipeOfTool(299, "torch-fidelity")  # TensorFlow 1's resize

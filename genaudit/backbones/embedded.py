@@ -112,14 +112,14 @@ class EfficientNetLite0(FeatureModel):
     def build(self) -> torch.nn.Module:
         model = self._loaded()
         if self.stage is not None:
-            from genaudit.backbones.spatial import pooled_stage
+            from genaudit.backbones.layers import pooled_stage
 
             return pooled_stage(model, self.stage)
         model.reset_classifier(0)  # type: ignore[operator]
         return model
 
     def build_spatial(self) -> torch.nn.Module:
-        from genaudit.backbones.spatial import stage_of_stride_16
+        from genaudit.backbones.layers import stage_of_stride_16
 
         return stage_of_stride_16(self._loaded(), self.name)
 

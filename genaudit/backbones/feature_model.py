@@ -96,8 +96,11 @@ class FeatureModel:
                 self.recipe = RecipeOfTool(int(size), preprocessing)  # type: ignore[arg-type]
             except ValueError as error:
                 raise UserError(f"feature_model.preprocessing={preprocessing}: genaudit, or: {error}") from None
-        self.mean = tuple(float(v) for v in mean)
-        self.std = tuple(float(v) for v in std)
+        try:
+            self.mean = tuple(float(v) for v in mean)
+            self.std = tuple(float(v) for v in std)
+        except (TypeError, ValueError):
+            raise UserError(f"feature_model {name}: mean and std take three numbers each, got {mean}, {std}") from None
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise UserError(f"feature_model {name}: mean and std take three numbers each, and std must be positive")
         self.checkpoint = checkpoint
@@ -167,7 +170,7 @@ class FeatureModel:
 
     def build_spatial(self) -> torch.nn.Module:
         """The network up to a convolutional feature map of stride 16, the first channels of it that make at most
-        2,048 numbers (`genaudit.backbones.spatial`), with weights: normalised (N, 3, S, S) => (N, h, w, c).
+        2,048 numbers (`genaudit.backbones.layers`), with weights: normalised (N, 3, S, S) => (N, h, w, c).
 
         Raises:
             UserError: the model has no such feature map.
@@ -243,7 +246,7 @@ class FeatureModel:
         Batch normalisation is folded into the convolutions before it where the graph proves that this is the
         same function (features equal to about 2e-6), and images are kept channels-last for convolutions.
         """
-        from genaudit.backbones.normalised import Normalised
+        from genaudit.backbones.layers import Normalised
 
         build = {"features": self.build, "logits": self.build_classifier, "spatial": self.build_spatial}[output]
         return self._ready(Normalised(build().eval(), self.mean, self.std), device, dtype)
@@ -252,9 +255,7 @@ class FeatureModel:
         self, outputs: Sequence[Output], device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     ) -> torch.nn.Module:
         """`network` with several of `outputs_together`, which come from one forward pass: => a tuple of (N, D)."""
-        from genaudit.backbones.normalised import NormalisedOutputs
-        from genaudit.backbones.parts import Parts
-        from genaudit.backbones.spatial import FirstChannels
+        from genaudit.backbones.layers import FirstChannels, NormalisedOutputs, Parts
 
         parts: dict[str, torch.nn.Module] = {str(name): part for name, part in self.build_parts().items()}
         network = Parts(parts, outputs, {"spatial": FirstChannels()})

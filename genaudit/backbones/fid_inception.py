@@ -11,7 +11,7 @@ from genaudit.backbones.feature_model import FeatureModel, Output, Weights
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Seed
-from genaudit.stats.torch_state import seeded
+from genaudit.stats.process_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +112,7 @@ class FidInception(FeatureModel):
         """The first 7 channels of `mixed_6/conv` (N, 17, 17, 7), as in sFID (Nash et al. 2021 and ADM's evaluator)."""
         import torch
 
-        from genaudit.backbones.spatial import FirstChannels
+        from genaudit.backbones.layers import FirstChannels
 
         layers = dict(self._extractor().named_children())
         before = list(layers)[: list(layers).index("Mixed_6d")]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit.backbones.generator import Generator, LoadedNetwork, _first_line
 from genaudit.backbones.weight_files import read_state_dict, sha256_of_file, sha256_of_tensors
 from genaudit.errors import UserError
-from genaudit.stats.shared import Shared, Undo
+from genaudit.stats.process_state import Shared, Undo
 
 if TYPE_CHECKING:
     import torch

@@ -98,6 +98,26 @@ class ModuleModel(FeatureModel):
         return _Checked(network, self.name)
 
 
+def checked_features(features: Any, count: int, name: str) -> torch.Tensor:
+    """What a network made of `count` images, where it is one row of real numbers an image: (N, D) or (N, ...).
+
+    Raises:
+        UserError: it is something else; says what.
+    """
+    import torch
+
+    expected = f"of {count} images; expected a tensor (N, D) of real numbers"
+    if not isinstance(features, torch.Tensor):
+        raise UserError(f"feature_model {name} returned a {type(features).__name__} {expected}")
+    shape = tuple(features.shape)
+    if len(shape) < 2 or shape[0] != count or 0 in shape:
+        raise UserError(f"feature_model {name} returned a tensor {shape} {expected}")
+    if features.is_complex() or features.is_meta:
+        kind = "complex numbers" if features.is_complex() else "a tensor of the device meta, without values,"
+        raise UserError(f"feature_model {name} returned {kind} {expected}")
+    return features if features.layout == torch.strided else features.to_dense()
+
+
 def _checked_class() -> type[torch.nn.Module]:
     """Made when torch is there: the package is imported without it."""
     import torch
@@ -111,14 +131,7 @@ def _checked_class() -> type[torch.nn.Module]:
             self.name = name
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            features = self.network(images)
-            if not isinstance(features, torch.Tensor) or features.ndim < 2 or len(features) != len(images):
-                shape = tuple(getattr(features, "shape", ()))
-                got = f"a tensor {shape}" if isinstance(features, torch.Tensor) else f"a {type(features).__name__}"
-                raise UserError(
-                    f"feature_model {self.name} returned {got} of {len(images)} images; expected a tensor (N, D)"
-                )
-            return features
+            return checked_features(self.network(images), len(images), self.name)
 
     return Checked
 

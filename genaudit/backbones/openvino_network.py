@@ -19,11 +19,12 @@ import torch
 from torch import nn
 
 from genaudit.backbones.folding import TRACING
-from genaudit.stats.shared import Shared, Undo
+from genaudit.stats.process_state import Shared, Undo
 
 # One reports every import and conversion to OpenVINO's makers. The other, where it is installed, adds a log handler
 # that closes the process's standard error when logging is set up again.
 UNWANTED = ("openvino_telemetry", "absl")
+_IMPORTING = threading.Lock()
 
 
 class Refused(Exception):
@@ -183,4 +184,3 @@ def _ignore_deprecation() -> Undo:
 
 
 _QUIET = Shared(_ignore_deprecation)
-_IMPORTING = threading.Lock()

@@ -20,7 +20,7 @@ from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Seed, Share, Side
-from genaudit.stats.torch_state import seeded
+from genaudit.stats.process_state import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ class TimmModel(FeatureModel):
         network = self._build()
         if self.pooling == "head":
             return network
-        from genaudit.backbones.spatial import MapAverage
+        from genaudit.backbones.layers import MapAverage
 
         return MapAverage(network)
 
@@ -143,7 +143,7 @@ class TimmModel(FeatureModel):
         import timm
         import torch
 
-        from genaudit.backbones.spatial import strides_of
+        from genaudit.backbones.layers import strides_of
 
         with torch.device("meta"):  # neither memory nor time
             network = timm.create_model(self.name, pretrained=False, num_classes=0, **self.kwargs)
@@ -158,7 +158,7 @@ class TimmModel(FeatureModel):
         return model if classes else super().build_classifier()
 
     def build_spatial(self) -> torch.nn.Module:
-        from genaudit.backbones.spatial import stage_of_stride_16
+        from genaudit.backbones.layers import stage_of_stride_16
 
         return stage_of_stride_16(self._build(), self.name)
 

@@ -15,7 +15,7 @@ from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
 from genaudit.errors import UserError
 from genaudit.stats.bounds import Seed, Side
-from genaudit.stats.torch_state import seeded
+from genaudit.stats.process_state import seeded
 
 if TYPE_CHECKING:
     import torch

@@ -22,8 +22,7 @@ import numpy as np
 from genaudit.data import tar_members, zip_members
 from genaudit.data.bad_image import BadImage
 from genaudit.data.columns import is_text, of_members
-from genaudit.data.companions import leave_out_companions
-from genaudit.data.ignored import LINK, SPECIAL, Note, why_ignored
+from genaudit.data.ignored import LINK, SPECIAL, Note, leave_out_companions, why_ignored
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import EncodedReader, PositionedFile, max_bytes
 from genaudit.data.tar_members import Member, label

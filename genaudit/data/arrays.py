@@ -21,6 +21,7 @@ from genaudit.data.ignored import ONE_PICTURE, Note
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import Entry, PixelReader
 from genaudit.errors import UserError
+from genaudit.stats.arrays import to_numpy
 
 Layout = Literal["HWC", "CHW"]
 
@@ -218,8 +219,8 @@ def rounding_of(row: Any, stored: str = "") -> float:
 
 def is_features(x: Any) -> bool:
     """Whether an array or tensor holds feature rows: two axes, floating point."""
-    kind = str(x.dtype).removeprefix("torch.")
-    return len(x.shape) == 2 and kind.startswith(("float", "bfloat"))
+    kind = getattr(x.dtype, "kind", "") or str(x.dtype).removeprefix("torch.")
+    return len(x.shape) == 2 and kind.startswith(("f", "bfloat"))
 
 
 def is_tensor(x: Any) -> bool:
@@ -228,10 +229,13 @@ def is_tensor(x: Any) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def to_numpy(x: Any) -> np.ndarray:
-    """A NumPy array or torch tensor (any device, any float type) as a NumPy array."""
-    if is_tensor(x):
-        x = x.detach().cpu()
-        x = x.float() if str(x.dtype) == "torch.bfloat16" else x
-        x = x.numpy()
-    return np.asarray(x)
+def numbers_of(x: Any, name: str) -> np.ndarray:
+    """An array or tensor as a NumPy array.
+
+    Raises:
+        UserError: it holds no values, or masks some; the sentence begins with `name`.
+    """
+    try:
+        return to_numpy(x)
+    except ValueError as error:
+        raise UserError(f"{name} {error}") from None

@@ -28,12 +28,11 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from genaudit.data.bad_image import BadImage as BadImage
-from genaudit.data.containers import BareFile, orientation, pixels_only
-from genaudit.data.encoding import Encoding, jpeg_quality, webp_format
+from genaudit.data.encoding import BareFile, Encoding, jpeg_quality, orientation, pixels_only, webp_format
 from genaudit.data.formats import EXTENSIONS, FORMATS
 from genaudit.data.memory import DECODING_BYTES, PIXELS
 from genaudit.data.tiff import Tiff, read_tiff
-from genaudit.stats.shared import Shared, Undo
+from genaudit.stats.process_state import Shared, Undo
 
 ROUNDING = 1 / 512  # half a level: a resize or a sampler in float32 leaves [0, 1] by far less, another scale by more
 _CONVERTED_BY_PILLOW = frozenset(("1", "L", "P", "PA", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"))

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.columns import Column, taken
-from genaudit.data.copies import duplicates, random_subset
-from genaudit.data.digest import DIGEST_BYTES, array_digest, set_digest
+from genaudit.data.digest import DIGEST_BYTES, array_digest, duplicates, random_subset, set_digest
 from genaudit.data.file_rows import verified
 from genaudit.errors import UserError
 from genaudit.stats.arrays import out_of_range

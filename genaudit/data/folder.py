@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from genaudit.data.columns import FileTexts, is_text, of_members
-from genaudit.data.companions import leave_out_companions
-from genaudit.data.ignored import extension, hidden, is_image_name, why_ignored
+from genaudit.data.ignored import extension, hidden, is_image_name, leave_out_companions, why_ignored
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import FileReader
 

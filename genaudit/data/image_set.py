@@ -16,8 +16,7 @@ import numpy as np
 from genaudit.data import columns as image_columns
 from genaudit.data.bad_image import BadImage
 from genaudit.data.columns import Column
-from genaudit.data.copies import duplicates, random_subset
-from genaudit.data.digest import DIGEST_BYTES, set_digest
+from genaudit.data.digest import DIGEST_BYTES, duplicates, random_subset, set_digest
 from genaudit.data.encoding import Encoding, tally
 from genaudit.data.ignored import ONE_PICTURE, PAGES, Note
 from genaudit.data.reader import Entry, FileReader, JoinedReader, Reader, ordered_map

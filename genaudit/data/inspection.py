@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data.audit.facts import SetFacts, Watch, facts_of, sample_of
-from genaudit.data.copies import originals
-from genaudit.data.digest import DIGEST_BYTES
+from genaudit.data.digest import DIGEST_BYTES, originals
 from genaudit.data.features import FeatureSet, Moments
 from genaudit.data.ignored import Note
 from genaudit.data.image_set import DamagedImage, ImageSet, Policy, Progress, Skipped

@@ -5,6 +5,7 @@ N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.data.arrays import Layout, canonical, is_tensor, picture_layout, rounding_of, to_numpy
+from genaudit.data.arrays import Layout, canonical, is_tensor, numbers_of, picture_layout, rounding_of
 from genaudit.data.bad_image import BadImage
 from genaudit.data.columns import CLASS, classes_of
 from genaudit.data.columns import KEYS as LABEL_KEYS
@@ -21,6 +22,7 @@ from genaudit.data.decode import seen
 from genaudit.data.image_set import Listing
 from genaudit.data.reader import PixelReader
 from genaudit.errors import UserError
+from genaudit.stats.arrays import to_numpy
 
 DEFAULT_SAMPLES = 1000
 KEYS = ("image", "img", "pixel_values", "png", "jpg", "jpeg", "webp")  # of an item's image, the first that it has
@@ -116,7 +118,7 @@ def draw(sample: Callable[..., Any], role: str, count: int | None, seed: int) ->
     while len(images) < total:
         n = min(_BATCH, total - len(images))
         with torch.no_grad():
-            batch = sample(n, generator)
+            batch = _sampled(sample, n, generator, f"{role}: {label}")
         shape = tuple(getattr(batch, "shape", ()))
         if len(shape) != 4 or shape[0] != n:
             got = f"shape {shape}" if shape else f"a {type(batch).__name__}"
@@ -125,9 +127,15 @@ def draw(sample: Callable[..., Any], role: str, count: int | None, seed: int) ->
     return Listing([f"{label}[{i}]" for i in range(total)], SampledReader(images))
 
 
-def is_sampler(source: Any) -> bool:
-    """Whether `source` is a callable from which images are drawn."""
-    return callable(source) and not hasattr(source, "__getitem__") and not isinstance(source, type)
+def _sampled(sample: Callable[..., Any], n: int, generator: Any, name: str) -> Any:
+    """What a callable draws; a mistake within it comes out as its own."""
+    try:
+        inspect.signature(sample).bind(n, generator)
+    except TypeError as error:
+        raise UserError(f"{name} must take (n, generator): {error}.") from None
+    except ValueError:  # a built-in function without a signature
+        pass
+    return sample(n, generator)
 
 
 def is_loader(source: Any) -> bool:
@@ -180,7 +188,7 @@ def _images_of(batch: Any, role: str, whence: str, start: int) -> list[tuple[np.
         if len(getattr(batch, "shape", ())) not in (3, 4):
             raise UserError(f"{role}: a batch {whence} is a {type(batch).__name__}; expected (B, C, H, W).")
         rounding = rounding_of(batch)
-        batch = to_numpy(batch) if is_tensor(batch) else np.asarray(batch)
+        batch = numbers_of(batch, f"{role}: a batch {whence}")
         usual: Layout = "CHW"
     images = []
     for place, row in enumerate(batch):
@@ -194,10 +202,12 @@ def _images_of(batch: Any, role: str, whence: str, start: int) -> list[tuple[np.
 def item_pixels(item: Any) -> tuple[np.ndarray, str]:
     """A dataset's item as `(H, W, 3)` uint8 and its mode; raises BadImage where it holds no image."""
     found = _image_of(item)
-    if is_tensor(found):
-        return canonical(to_numpy(found), "CHW", rounding_of(found))
-    if isinstance(found, np.ndarray):
-        return canonical(found, "HWC")
+    if is_tensor(found) or isinstance(found, np.ndarray):
+        try:
+            numbers = to_numpy(found)
+        except ValueError as error:
+            raise BadImage(str(error)) from None
+        return canonical(numbers, "CHW", rounding_of(found)) if is_tensor(found) else canonical(numbers, "HWC")
     if _is_picture(found):
         return seen(found)
     if isinstance(item, Mapping):

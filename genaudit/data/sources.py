@@ -16,7 +16,7 @@ import numpy as np
 
 from genaudit.data.archive import list_tar, list_zip
 from genaudit.data.array_files import ARRAY_EXTENSIONS, PICKLES, open_array_file
-from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, to_numpy
+from genaudit.data.arrays import Layout, is_features, is_tensor, list_array, numbers_of
 from genaudit.data.braces import expand, has_braces
 from genaudit.data.columns import Labelled
 from genaudit.data.features import FeatureSet, Moments, feature_set
@@ -138,7 +138,7 @@ def _find(source: Any, policy: Policy, draws: int | None, seed: int) -> Listing 
         raise UserError(f"{role}: labels belong to images or features, not to a {type(source.images).__name__}.")
     if isinstance(source, np.ndarray) or is_tensor(source):
         if is_features(source):
-            return feature_set(to_numpy(source), role, _describe(source), role)
+            return feature_set(numbers_of(source, role), role, _describe(source), role)
         return list_array(source, role, role, _usual(source))
     if isinstance(source, Sequence) and not source:
         raise UserError(f"{role}: the list of paths is empty, or that of images.")
@@ -146,7 +146,7 @@ def _find(source: Any, policy: Policy, draws: int | None, seed: int) -> Listing 
         return join(_listings([os.fspath(item) for item in source], policy))
     if isinstance(source, Sequence) and (axes := _common_axes(source)) is not None:
         if axes == 1:
-            return _find(np.stack([to_numpy(row) for row in source]), policy, draws, seed)
+            return _find(np.stack([numbers_of(row, role) for row in source]), policy, draws, seed)
         return join(("", list_array(each, f"{role}[{i}]", role, _usual(each))) for i, each in enumerate(source))
     if is_loader(source):
         return draw_loader(source, role)

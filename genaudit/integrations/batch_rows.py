@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genaudit.data.arrays import Layout, canonical, picture_layout, rounding_of, to_numpy
+from genaudit.data.arrays import Layout, canonical, picture_layout, rounding_of
 from genaudit.data.bad_image import BadImage
 from genaudit.data.digest import array_digest
 from genaudit.errors import UserError
+from genaudit.stats.arrays import to_numpy
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ class BatchRows:
         by_name = isinstance(feature_model, str)
         keys = [f"metric=[{','.join(metrics)}]", "device=cpu", *([f"feature_model={feature_model}"] if by_name else [])]
         with guest():
-            from genaudit.tasks.run.compose import compose
+            from genaudit.tasks.run.from_python import compose
             from genaudit.tasks.run.instantiate import Instances
             from genaudit.tasks.run.settings import Settings
             from genaudit.tasks.run.specs import metrics_of
@@ -79,7 +80,7 @@ class BatchRows:
         """
         import torch
 
-        from genaudit.stats.torch_state import exact_float32, neutral
+        from genaudit.stats.process_state import exact_float32, neutral
         from genaudit.store.measuring import padded, repeated, running, to_device
 
         measure, place = self.measures[name], str(device)
@@ -120,11 +121,13 @@ class ModuleFeatures:
     def open(self, device: str, precision: str) -> Meter:
         import torch
 
+        from genaudit.backbones.module_model import checked_features
+
         network = self.module.to(device).eval()
 
         @torch.no_grad()
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
-            features: torch.Tensor = network(images.contiguous())
+            features = checked_features(network(images.contiguous()), len(images), type(self.module).__name__)
             return features.flatten(1).float()
 
         return meter

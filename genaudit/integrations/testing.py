@@ -54,7 +54,7 @@ def assert_diverse(
     """
     from genaudit.tasks.gate.one_set import gate_set
     from genaudit.tasks.gate.yardstick import Yardstick
-    from genaudit.tasks.run.compose import as_override, compose, described
+    from genaudit.tasks.run.from_python import as_override, compose, described
 
     if undecided not in ("fail", "pass"):
         raise ValueError(f"undecided must be fail or pass, not {undecided!r}")

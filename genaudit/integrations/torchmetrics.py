@@ -109,6 +109,8 @@ class Audit(Metric):
         if not wanted:
             return
         pixels = pixels_of(images)
+        if not pixels:  # a batch of which a filter left nothing
+            return
         for index, name in wanted:
             self._take(index, role, self.plan.rows(name, pixels, self.device))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from genaudit.likelihood.dequantisation import dequantise, noise_free, to_pixels
 from genaudit.stats.bounds import positive_int
 from genaudit.stats.memory import Fitting
-from genaudit.stats.torch_state import exact_float32
+from genaudit.stats.process_state import exact_float32
 
 
 class DensityModel(Protocol):

@@ -46,9 +46,9 @@ class ClipScore(OptionalNetwork):
 
     def with_prompts(self, prompts: Sequence[str], digests: np.ndarray) -> ClipScore:
         """The measure for images of these addresses (N, 16) with these prompts (N,)."""
-        made = copy.copy(self)
-        made._by_digest = {digest.tobytes(): prompt for digest, prompt in zip(digests, prompts, strict=True)}
-        return made
+        measure = copy.copy(self)
+        measure._by_digest = {digest.tobytes(): prompt for digest, prompt in zip(digests, prompts, strict=True)}
+        return measure
 
     @property
     def name(self) -> str:
@@ -112,9 +112,9 @@ class ClipScore(OptionalNetwork):
         @torch.inference_mode()
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             prompts = [self._by_digest[digest] for digest in digests]
-            seen = network.encode_image((to_unit_range(images, dtype) - mean) / std, normalize=True)
-            read = network.encode_text(tokenise(prompts).to(images.device), normalize=True)
-            cut = (longer(prompts)[:, -1] != 0).to(seen.device, seen.dtype)[:, None]
-            return torch.cat([seen, read, cut], dim=1).float()
+            of_images = network.encode_image((to_unit_range(images, dtype) - mean) / std, normalize=True)
+            of_texts = network.encode_text(tokenise(prompts).to(images.device), normalize=True)
+            cut = (longer(prompts)[:, -1] != 0).to(of_images.device, of_images.dtype)[:, None]
+            return torch.cat([of_images, of_texts, cut], dim=1).float()
 
         return meter

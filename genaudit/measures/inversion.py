@@ -150,16 +150,16 @@ class Inverted(MeasureOfGenerator):
 
         return meter
 
-    def _rows(self, x: torch.Tensor, found: Sequence[Inversion]) -> torch.Tensor:
+    def _rows(self, x: torch.Tensor, inversions: Sequence[Inversion]) -> torch.Tensor:
         """(B, D) float32 of the inversions by class."""
         import torch
 
-        distances = torch.stack([each.distances for each in found], dim=1)  # (B, K)
+        distances = torch.stack([each.distances for each in inversions], dim=1)  # (B, K)
         best = distances.argmin(dim=1)
         place = torch.arange(len(x), device=x.device)
 
         def chosen(values: Callable[[Inversion], torch.Tensor]) -> torch.Tensor:
-            return torch.stack([values(each) for each in found], dim=1)[place, best]
+            return torch.stack([values(each) for each in inversions], dim=1)[place, best]
 
         labels = self.generator.labels
         of_label = torch.tensor([math.nan if label is None else label for label in labels], device=x.device)

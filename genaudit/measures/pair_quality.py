@@ -42,8 +42,8 @@ class PairErrors:
         """Computes here, where many pairs are prepared at a time; the numbers travel as the bytes of an image."""
         above, below = np.split(image, 2)
         similar = ssim(above, below) if min(above.shape[:2]) >= SMALLEST else np.nan
-        found = np.array([mean_squared_error(above, below), similar], np.float32)
-        return np.resize(found.view(np.uint8), (1, 3, 3))  # 8 bytes, and one that is not read
+        errors = np.array([mean_squared_error(above, below), similar], np.float32)
+        return np.resize(errors.view(np.uint8), (1, 3, 3))  # 8 bytes, and one that is not read
 
     def batch_size(self, device: str) -> int:
         return 64

@@ -99,12 +99,12 @@ class PathLength(MeasureOfGenerator):
         def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
             drawn = [self._draw(digest, len(labels)) for digest in digests]
             ends = torch.stack([ends for ends, _ in drawn]).to(device, dtype)
-            found = torch.empty(len(drawn), dtype=dtype, device=device)
+            lengths = torch.empty(len(drawn), dtype=dtype, device=device)
             for place, decoder in enumerate(decoders):
                 rows = torch.tensor([i for i, (_, chosen) in enumerate(drawn) if chosen == place], dtype=torch.long)
                 if len(rows):
-                    found[rows] = distance(decoder(ends[rows, 0]), decoder(ends[rows, 1])) / epsilon**2
-            return found[:, None].float()
+                    lengths[rows] = distance(decoder(ends[rows, 0]), decoder(ends[rows, 1])) / epsilon**2
+            return lengths[:, None].float()
 
         return meter
 

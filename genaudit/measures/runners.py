@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.measures.measure import EngineRefused, to_unit_range, torch_dtype
-from genaudit.stats.torch_state import tf32
+from genaudit.stats.process_state import tf32
 
 if TYPE_CHECKING:
     import torch

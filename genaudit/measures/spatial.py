@@ -1,6 +1,6 @@
 """Spatial features of an image: a feature map of stride 16 with its positions, (N, 3, S, S) => (N, h·w·c).
 
-c first channels of the map, h, w its sides; see `genaudit.backbones.spatial` for which map and how many channels.
+c first channels of the map, h, w its sides; see `genaudit.backbones.layers` for which map and how many channels.
 """
 
 from __future__ import annotations

@@ -161,8 +161,8 @@ class AbsoluteGate:
         return _shares(support, self, even)
 
     def boundary(self, at: np.ndarray) -> np.ndarray:
-        found = np.array([self.test.threshold(int(n)) for n in at], float)
-        return np.where(found > 1, found, np.nan)
+        thresholds = np.array([self.test.threshold(int(n)) for n in at], float)
+        return np.where(thresholds > 1, thresholds, np.nan)
 
     def expectation(self, at: np.ndarray) -> np.ndarray:
         return np.asarray(expected_distinct(at, self.test.s_target))

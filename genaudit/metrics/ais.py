@@ -17,7 +17,7 @@ import numpy as np
 from genaudit.metrics.generator_rows import AIS, by_role, classified, densities, disagreement, leading, scores_by_class
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, per_image, value
 from genaudit.stats.auroc import auroc_interval
-from genaudit.stats.resampling import bootstrap_mean
+from genaudit.stats.estimate import bootstrap_mean
 
 
 @dataclass(frozen=True, kw_only=True)

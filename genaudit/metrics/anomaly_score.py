@@ -26,9 +26,9 @@ from genaudit.metrics.anomaly_rows import (
 )
 from genaudit.metrics.result import SHARE, Caution, Cloud, Estimate, Unavailable, per_image, value
 from genaudit.stats.bounds import Repeats
-from genaudit.stats.contrast import Contrast, contrast
+from genaudit.stats.estimate import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
 from genaudit.stats.ks2d import Gap, ks2d_2samp
-from genaudit.stats.resampling import LEAST, bootstrap_indices, bootstrap_mean, percentile_interval
+from genaudit.stats.two_sets import Contrast, contrast
 
 LEVELS = 5
 
@@ -133,9 +133,9 @@ def anomaly_score(reference: Any, generated: Any, *, permutations: int = 999, se
     >>> anomaly_score([[0.0, 0.0], [1.0, 1.0]], [[5.0, 5.0], [6.0, 6.0]]).statistic
     1.0
     """
-    found = ks2d_2samp(reference, generated, pvalue="permutation", permutations=permutations, seed=seed)
+    test = ks2d_2samp(reference, generated, pvalue="permutation", permutations=permutations, seed=seed)
     asymptotic = ks2d_2samp(reference, generated, pvalue="asymptotic").pvalue
-    return AnomalyScoreTest(found.statistic, found.pvalue, asymptotic)
+    return AnomalyScoreTest(test.statistic, test.pvalue, asymptotic)
 
 
 def anomaly_score_i(rows: Any) -> np.ndarray:
@@ -188,47 +188,47 @@ def judge(
     """
     tables = {"generated": table_of(generated, "generated"), "reference": table_of(reference, "reference")}
     points = {role: table[np.isfinite(table[:, :2]).all(axis=1), :2] for role, table in tables.items()}
-    for role, kept in points.items():
-        if len(kept) < 2:
+    for role, rows in points.items():
+        if len(rows) < 2:
             raise Unavailable(
-                f"AS needs 2 or more {role} images with finite complexity and vulnerability, not {len(kept)}"
+                f"AS needs 2 or more {role} images with finite complexity and vulnerability, not {len(rows)}"
             )
-    made, real = points["generated"], points["reference"]
-    found = ks2d_2samp(real, made, pvalue="permutation", permutations=permutations, seed=seed)
-    asymptotic = ks2d_2samp(real, made, pvalue="asymptotic").pvalue
+    fake, real = points["generated"], points["reference"]
+    test = ks2d_2samp(real, fake, pvalue="permutation", permutations=permutations, seed=seed)
+    asymptotic = ks2d_2samp(real, fake, pvalue="asymptotic").pvalue
     repeats = np.array(
         [
-            ks2d_2samp(real[i], made[j], pvalue=None).statistic
-            for i, j in bootstrap_indices((len(real), len(made)), repeats=bootstraps, seed=seed)
+            ks2d_2samp(real[i], fake[j], pvalue=None).statistic
+            for i, j in bootstrap_indices((len(real), len(fake)), repeats=bootstraps, seed=seed)
         ]
     )
-    estimate = Estimate(found.statistic)
-    if min(len(made), len(real)) >= LEAST:
+    estimate = Estimate(test.statistic)
+    if min(len(fake), len(real)) >= LEAST:
         spread = percentile_interval(0.0, repeats - repeats.mean(), confidence)
-        estimate = spread.map(lambda offset: min(max(found.statistic + offset, 0.0), 1.0))
+        estimate = spread.map(lambda offset: min(max(test.statistic + offset, 0.0), 1.0))
     noise = {role: noise_share(table) for role, table in tables.items()}
     left_out = {role: len(table) - len(points[role]) for role, table in tables.items()}
     return AnomalyScoreResult(
         statistic=estimate,
-        pvalue=found.pvalue,
+        pvalue=test.pvalue,
         pvalue_asymptotic=asymptotic,
-        null_mean=found.null_mean,
-        null_95=found.null_95,
-        complexity=contrast(made[:, COMPLEXITY], real[:, COMPLEXITY], "generated lower", permutations, seed),
-        vulnerability=contrast(made[:, VULNERABILITY], real[:, VULNERABILITY], "generated higher", permutations, seed),
+        null_mean=test.null_mean,
+        null_95=test.null_95,
+        complexity=contrast(fake[:, COMPLEXITY], real[:, COMPLEXITY], "generated lower", permutations, seed),
+        vulnerability=contrast(fake[:, VULNERABILITY], real[:, VULNERABILITY], "generated higher", permutations, seed),
         noise_share_generated=noise["generated"],
         noise_share_reference=noise["reference"],
         left_out_generated=left_out["generated"],
         left_out_reference=left_out["reference"],
-        n_generated=len(made),
+        n_generated=len(fake),
         n_reference=len(real),
-        gap=_gap(found.gap),
+        gap=_gap(test.gap),
         cloud=Cloud(
             "Complexity against vulnerability",
             "complexity (rad)",
             "vulnerability (feature units)",
             dict(points),
-            marker=None if found.gap is None else (found.gap.x, found.gap.y),
+            marker=None if test.gap is None else (test.gap.x, test.gap.y),
             marker_label="the clouds differ most around here",
         ),
         cautions=cautions_of(noise, left_out, tables),
@@ -248,7 +248,7 @@ def judge_images(
     """
     table = table_of(generated, "generated")
     scores = anomaly_score_i(table)
-    known = scores[np.isfinite(scores)]
+    finite = scores[np.isfinite(scores)]
     beside = np.empty(0) if reference is None else anomaly_score_i(table_of(reference, "reference"))
     beside = beside[np.isfinite(beside)]
     errors = [column(table, index) for index in (COMPLEXITY_SE, VULNERABILITY_SE)]
@@ -258,7 +258,7 @@ def judge_images(
         score_error = scores * np.hypot(*relative)
     noise = noise_share(table)
     mean, median = (
-        bootstrap_mean(known, confidence=confidence, seed=seed, median=median) if len(known) else None
+        bootstrap_mean(finite, confidence=confidence, seed=seed, median=median) if len(finite) else None
         for median in (False, True)
     )
     return AnomalyScoreImagesResult(
@@ -267,7 +267,7 @@ def judge_images(
         as_i_mean_reference=float(beside.mean()) if len(beside) else None,
         as_i_median_reference=float(np.median(beside)) if len(beside) else None,
         n_generated=len(scores),
-        n_without_as_i=len(scores) - len(known),
+        n_without_as_i=len(scores) - len(finite),
         noise_share_generated=noise,
         complexity=table[:, COMPLEXITY],
         vulnerability=table[:, VULNERABILITY],
@@ -307,11 +307,11 @@ def levels_of(scores: np.ndarray, levels: int = LEVELS, beside: np.ndarray | Non
     >>> levels_of(np.array([1.0, 2.0, 3.0, np.nan]), levels=3)
     array([ 1.,  2.,  3., nan])
     """
-    known = np.concatenate([scores, np.empty(0) if beside is None else beside])
-    known = known[np.isfinite(known)]
-    if len(known) == 0:
+    finite = np.concatenate([scores, np.empty(0) if beside is None else beside])
+    finite = finite[np.isfinite(finite)]
+    if len(finite) == 0:
         return np.full(len(scores), np.nan)
-    low, high = np.quantile(known, (0.01, 0.99)) if len(known) >= 100 else (known.min(), known.max())
+    low, high = np.quantile(finite, (0.01, 0.99)) if len(finite) >= 100 else (finite.min(), finite.max())
     bounds = np.linspace(low, high, levels + 1)[1:-1]
-    found: np.ndarray = np.where(np.isfinite(scores), np.searchsorted(bounds, scores, side="right") + 1.0, np.nan)
-    return found
+    numbers: np.ndarray = np.where(np.isfinite(scores), np.searchsorted(bounds, scores, side="right") + 1.0, np.nan)
+    return numbers

@@ -98,8 +98,8 @@ def judge(
     rows = as_rows(train, "train")
     if len(rows) < 2:
         raise Unavailable("AuthPct compares with the distances between training images and needs at least 2 of them")
-    made = as_rows(generated, "generated")
-    flags, found, flat = _authentic(rows, made, device)
+    samples = as_rows(generated, "generated")
+    flags, neighbours, flat = _authentic(rows, samples, device)
     cautions = []
     if flat.any():
         message = (
@@ -108,7 +108,7 @@ def judge(
         )
         cautions.append(Caution("duplicates", message))
     share = float(flags.mean())
-    estimate = share_interval(share, _spread(rows, made, device, seed), len(flags), confidence)
+    estimate = share_interval(share, _spread(rows, samples, device, seed), len(flags), confidence)
     beside: float | None = None
     yardstick: float | None = None
     if reference is not None:
@@ -120,7 +120,7 @@ def judge(
         n_train=len(rows),
         authpct_reference=beside,
         authentic=flags,
-        nearest=Retrieval("train", found.indices[:, 0], found.distances[:, 0], yardstick),
+        nearest=Retrieval("train", neighbours.indices[:, 0], neighbours.distances[:, 0], yardstick),
         cautions=tuple(cautions),
     )
 
@@ -132,13 +132,13 @@ def prepared(*, train: Any, device: str = "cpu") -> Callable[[Any], dict[str, fl
 
 def _authentic(train: RowsLike, generated: RowsLike, device: str) -> tuple[np.ndarray, Neighbours, np.ndarray]:
     """Per generated image: authentic (M,), its nearest training image, and whether that one has a copy (M,)."""
-    found = nearest(generated, train, device=device)
-    retrieved, back = np.unique(found.indices[:, 0], return_inverse=True)
+    neighbours = nearest(generated, train, device=device)
+    retrieved, back = np.unique(neighbours.indices[:, 0], return_inverse=True)
     # Only the training images that were retrieved need their own neighbour: the second of two, since each is at
     # distance 0 from itself, and from its copies.
     own_distance = nearest(Chosen(train, retrieved), train, k=2, device=device).distances[:, 1]
-    flags: np.ndarray = found.distances[:, 0] > own_distance[back]
-    return flags, found, own_distance[back] == 0
+    flags: np.ndarray = neighbours.distances[:, 0] > own_distance[back]
+    return flags, neighbours, own_distance[back] == 0
 
 
 def _spread(train: RowsLike, generated: RowsLike, device: str, seed: int) -> Spread:
@@ -154,8 +154,8 @@ def _spread(train: RowsLike, generated: RowsLike, device: str, seed: int) -> Spr
     def of_part(generated: np.ndarray, train: np.ndarray) -> dict[str, float]:
         at = kth_kept(listed.indices, train, 1)[:, None]
         distances, image = (np.take_along_axis(each, at, 1)[:, 0] for each in (listed.distances, back))
-        kept = np.take_along_axis(own, kth_kept(neighbours, train, 1)[:, None], 1)[:, 0]
-        return {"share": float((distances > kept[image])[generated].mean())}
+        own_distance = np.take_along_axis(own, kth_kept(neighbours, train, 1)[:, None], 1)[:, 0]
+        return {"share": float((distances > own_distance[image])[generated].mean())}
 
     sizes = {"generated": len(generated), "train": len(train)}
     return over_parts(of_part, sizes, halves=0, seed=seed)["share"]

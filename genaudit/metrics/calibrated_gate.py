@@ -23,7 +23,7 @@ from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.held_out_test import Design, HeldOutTest, most_samples, real_needed, samples_needed
 from genaudit.stats.occupancy import estimate_support
 from genaudit.stats.rarefaction import Law, counts_of, rarefied, relative_distinct
-from genaudit.stats.sequential import Outcome
+from genaudit.stats.sequential import Outcome, saved_indices
 
 MOST_SAMPLES = 10_000_000  # no number of samples beyond this is recommended
 
@@ -197,8 +197,9 @@ class CalibratedGate:
         for name, own in self._settings().items():
             if state.get(name) != own:
                 raise ValueError(f"the saved gate has {name} = {state.get(name)!r}, this one {own!r}")
+        retrieved = saved_indices(state, self.n_train)
         self.test.start()
-        self.update(np.asarray(state["retrieved"], np.int64))
+        self.update(retrieved)
 
     def _settings(self) -> dict[str, Any]:
         names = ("irs_target", "alpha", "detect", "power")

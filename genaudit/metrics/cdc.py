@@ -142,8 +142,8 @@ def judge(
         raise Unavailable(f"its balls with k = {k} need more than {k} reference images, not {len(a)}")
     members = balls.Members(balls.spare_neighbours(a, k, device=device), k, len(b))
     of_reference = _balls(a, k, device, radii=members.neighbours.distances[:, k - 1])
-    found = _membership(a, b, of_reference, k, device, members=members)
-    density, coverage = _intervals(of_reference, found, _spread(members, k, seed), k, confidence)
+    membership = _membership(a, b, of_reference, k, device, members=members)
+    density, coverage = _intervals(of_reference, membership, _spread(members, k, seed), k, confidence)
     flat = int(np.count_nonzero(of_reference.radii == 0))
     message = (
         f"{flat:,} of {len(a):,} reference images have {k} copies or more (in features): their balls have radius 0 and "
@@ -156,8 +156,8 @@ def judge(
         n_generated=len(b),
         n_reference=len(a),
         density_of_real=of_reference.density_of_real,
-        coverage_uncalibrated=found.filled,
-        real_neighbourhoods=found.shares,
+        coverage_uncalibrated=membership.filled,
+        real_neighbourhoods=membership.shares,
         cautions=(Caution("duplicates", message),) if flat else (),
     )
 
@@ -168,8 +168,8 @@ def prepared(*, reference: Any, k: Count = 5, device: str = "cpu") -> Callable[[
     of_reference = _balls(a, k, device)
 
     def values_of(generated: Any) -> dict[str, float]:
-        found = _membership(a, as_rows(generated, "generated"), of_reference, k, device)
-        return vars(_values(of_reference, found, len(a), k))
+        membership = _membership(a, as_rows(generated, "generated"), of_reference, k, device)
+        return vars(_values(of_reference, membership, len(a), k))
 
     return values_of
 
@@ -235,10 +235,10 @@ def _membership(
     return _Found(np.minimum(balls_of, k) / k, float(np.minimum(held, k).mean()) / k)
 
 
-def _values(own: _Balls, found: _Found, n: int, k: int) -> ClippedValues:
-    m = len(found.shares)
-    coverage = _calibrated(found.filled, expected_filling(n, m, k))
-    return ClippedValues(min(float(found.shares.mean()) / own.density_of_real, 1.0), coverage)
+def _values(own: _Balls, membership: _Found, n: int, k: int) -> ClippedValues:
+    m = len(membership.shares)
+    coverage = _calibrated(membership.filled, expected_filling(n, m, k))
+    return ClippedValues(min(float(membership.shares.mean()) / own.density_of_real, 1.0), coverage)
 
 
 def _calibrated(filled: float, filling: np.ndarray) -> float:
@@ -275,16 +275,16 @@ def values_of_part(members: balls.Members, k: int, reference: np.ndarray, genera
 
 
 def _intervals(
-    own: _Balls, found: _Found, spread: dict[str, Spread], k: int, confidence: float
+    own: _Balls, membership: _Found, spread: dict[str, Spread], k: int, confidence: float
 ) -> tuple[Estimate, Estimate]:
     """Clipped density and clipped coverage with their intervals."""
-    n, m, real = len(own.radii), len(found.shares), own.density_of_real
+    n, m, real = len(own.radii), len(membership.shares), own.density_of_real
     density, filled = spread["density"], spread["filled"]
     shares = share_interval(
-        float(found.shares.mean()), Spread(density.error * real, density.mean * real), m, confidence
+        float(membership.shares.mean()), Spread(density.error * real, density.mean * real), m, confidence
     )
     filling = expected_filling(n, m, k)
-    places = share_interval(found.filled, filled, n, confidence)
+    places = share_interval(membership.filled, filled, n, confidence)
     cut = cut_interval(places, filled.error, filling[-1])
     density_of = cut_interval(shares.map(lambda share: share / real), density.error, 1.0)
     return density_of, cut.map(lambda filled: _calibrated(filled, filling))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, per_image, value
-from genaudit.stats.resampling import bootstrap_mean
+from genaudit.stats.estimate import bootstrap_mean
 
 SCALE = 100.0
 OF_PAPER = 2.5

@@ -97,14 +97,14 @@ def judge(
     """
     x, y = as_rows(generated, "generated"), as_rows(reference, "reference")
     check_pair(x, "generated", y, "reference")
-    found = mmd(x, y, gaussian_less_one(sigma, normalise), names=("generated", "reference"), diagonal=0.0)
-    error = None if found.error is None else SCALE * found.error
+    discrepancy = mmd(x, y, gaussian_less_one(sigma, normalise), names=("generated", "reference"), diagonal=0.0)
+    error = None if discrepancy.error is None else SCALE * discrepancy.error
     enough = error is not None and min(len(x), len(y)) >= LEAST
     half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
-    distance = SCALE * max(found.value, 0.0)  # rounding alone can make it negative
+    distance = SCALE * max(discrepancy.value, 0.0)  # rounding alone can make it negative
     return CMMDResult(
         cmmd=Estimate(distance) if half is None else Estimate(distance, max(distance - half, 0.0), distance + half),
-        cmmd_unbiased=SCALE * found.unbiased,
+        cmmd_unbiased=SCALE * discrepancy.unbiased,
         standard_error=error,
         sigma=float(sigma),
         n_generated=len(x),

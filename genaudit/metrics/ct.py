@@ -140,9 +140,9 @@ def judge(
     rows["generated"] = as_rows(generated, "generated", columns=dimensions)
     if not 1 <= cells <= len(rows["train"]):
         raise ValueError(f"cells must be between 1 and the number of training images, not {cells}")
-    found, searched = _search(rows, _fit(rows["train"], cells, seed), min_generated, device)
+    regions, searched = _search(rows, _fit(rows["train"], cells, seed), min_generated, device)
 
-    counted = [cell for cell in found if cell.z is not None]
+    counted = [cell for cell in regions if cell.z is not None]
     if not counted:
         raise Unavailable(
             f"none of the {cells} cells holds {min_generated} generated images and a held-out one: more images or "
@@ -174,7 +174,7 @@ def judge(
         n_generated=len(rows["generated"]),
         n_reference=len(rows["reference"]),
         n_train=len(rows["train"]),
-        cells=tuple(found),
+        cells=tuple(regions),
         interval="none: in some cell all pairs of a generated and a held-out image agree"
         if estimate.lower is None
         else INTERVAL,
@@ -200,8 +200,8 @@ def prepared(
         searched = _search(rows, means, min_generated, device)[1]
         if not searched:
             return {"ct": float("nan")}
-        held = np.array([len(each.inside["reference"]) for each in searched], float)
-        return {"ct": float(held @ [_score(*each.distances())[0] for each in searched] / held.sum())}
+        weights = np.array([len(each.inside["reference"]) for each in searched], float)
+        return {"ct": float(weights @ [_score(*each.distances())[0] for each in searched] / weights.sum())}
 
     return value_of
 
@@ -214,7 +214,7 @@ def _search(
     labels = {
         role: np.concatenate([means.predict(block) for _, block in blocks(those, role)]) for role, those in rows.items()
     }
-    found: list[Region] = []
+    regions: list[Region] = []
     searched: list[_Searched] = []
     for cell in range(cells):
         inside = {role: np.nonzero(labels[role] == cell)[0] for role in rows}
@@ -222,10 +222,10 @@ def _search(
         z = farther = None
         if m >= max(min_generated, 1) and n > 0 and len(inside["train"]) > 0:
             searched.append(_Searched(rows, inside, device))
-            made, held_out = searched[-1].distances()
-            z, farther = _score(made, held_out)
-        found.append(Region(len(inside["train"]), n, m, z, farther))
-    return found, searched
+            fake, held_out = searched[-1].distances()
+            z, farther = _score(fake, held_out)
+        regions.append(Region(len(inside["train"]), n, m, z, farther))
+    return regions, searched
 
 
 def _fit(train: RowsLike, cells: int, seed: int, starts: int = 10) -> Any:
@@ -237,7 +237,18 @@ def _fit(train: RowsLike, cells: int, seed: int, starts: int = 10) -> Any:
         sample = np.asarray(train[chosen], dtype=np.float64)
     else:
         sample = np.concatenate([block for _, block in blocks(train, "train")])
-    return KMeans(n_clusters=cells, n_init=starts, random_state=seed).fit(sample)
+    return KMeans(n_clusters=min(cells, _distinct(sample, cells)), n_init=starts, random_state=seed).fit(sample)
+
+
+def _distinct(rows: np.ndarray, most: int) -> int:
+    """How many different rows there are, counted up to `most`: k-means has no more cells."""
+    if len(np.unique(rows[:, 0])) >= most:
+        return most
+    found = 0
+    while len(rows) and found < most:
+        rows = rows[(rows != rows[0]).any(axis=1)]
+        found += 1
+    return found
 
 
 class _Searched:
@@ -258,13 +269,13 @@ class _Searched:
         if not kept:
             return self.found["generated"].distances[:, 0], self.found["reference"].distances[:, 0]
         training = kept["train"][self.inside["train"]]
-        made, held_out = (
+        fake, held_out = (
             np.take_along_axis(each.distances, kth_kept(each.indices, training, 1)[:, None], 1)[:, 0][
                 kept[role][self.inside[role]]
             ]
             for role, each in self.found.items()
         )
-        return made, held_out
+        return fake, held_out
 
 
 def _spread(cells: list[_Searched], sizes: dict[str, int], seed: int) -> Spread:
@@ -272,12 +283,12 @@ def _spread(cells: list[_Searched], sizes: dict[str, int], seed: int) -> Spread:
 
     def of_part(**kept: np.ndarray) -> dict[str, float]:
         pairs = [cell.distances(**kept) for cell in cells]
-        pairs = [(made, held_out) for made, held_out in pairs if len(made) and len(held_out)]
-        held = np.array([len(held_out) for _, held_out in pairs], float)
+        pairs = [(fake, held_out) for fake, held_out in pairs if len(fake) and len(held_out)]
+        weights = np.array([len(held_out) for _, held_out in pairs], float)
         share = np.mean([each.mean() for each in kept.values()])
         if not len(pairs):
             return {"ct": float("nan")}
-        return {"ct": float(held @ [_score(*pair)[0] for pair in pairs] / held.sum() / np.sqrt(share))}
+        return {"ct": float(weights @ [_score(*pair)[0] for pair in pairs] / weights.sum() / np.sqrt(share))}
 
     return over_parts(of_part, sizes, halves=0, seed=seed)["ct"]
 

@@ -115,6 +115,8 @@ def judge(
     if n < 20 or n - (smallest or 2) < points:
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
     given = frechet.given_moments(reference) is not None
+    if not given and len(as_rows(reference, "reference")) < 2:
+        raise Unavailable("the reference holds one image, and a covariance needs two or more")
     sizes = _sizes(n, points, smallest)
     line = _fit(rows, reference, sizes, seed, True)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
@@ -190,12 +192,12 @@ def _fit(rows: RowsLike, reference: Any, sizes: np.ndarray, seed: int, both: boo
     1/n, and the intercept is free of both. Moments stay as they are.
     """
     dimensions = rows.shape[1]
-    given = frechet.given_moments(reference)
-    real = None if given is not None else as_rows(reference, "reference")
-    frechet.check_dimensions(dimensions, len(given.mu) if given is not None else real.shape[1])  # type: ignore[union-attr]
+    moments = frechet.given_moments(reference)
+    real = None if moments is not None else as_rows(reference, "reference")
+    frechet.check_dimensions(dimensions, len(moments.mu) if moments is not None else real.shape[1])  # type: ignore[union-attr]
     fixed = None
-    if given is not None:
-        fixed = frechet.gaussian_of_moments(given.mu, given.sigma, "of the reference")
+    if moments is not None:
+        fixed = frechet.gaussian_of_moments(moments.mu, moments.sigma, "of the reference")
     elif not both:
         assert real is not None
         fixed, real = frechet.fit_gaussian(real, "reference"), None
@@ -206,10 +208,10 @@ def _fit(rows: RowsLike, reference: Any, sizes: np.ndarray, seed: int, both: boo
 
     distances = np.empty(len(sizes))
     for place, size in enumerate(sizes):
-        made = subset(rows, size, "generated")
+        part = subset(rows, size, "generated")
         target = fixed if real is None else subset(real, max(2, round(size / len(rows) * len(real))), "reference")
         assert target is not None
-        distances[place] = sum(frechet.distance_terms(made, target))
+        distances[place] = sum(frechet.distance_terms(part, target))
     design = np.stack([np.ones(len(sizes)), 1 / sizes], axis=1)
     (intercept, slope), *_ = np.linalg.lstsq(design, distances, rcond=None)
     residuals = distances - design @ [intercept, slope]

@@ -70,16 +70,16 @@ def judge(
     likelihood = {role: leading(rows["likelihood"], AIS) for role, rows in roles.items()}
     patches = {role: leading(rows["patches"], PATCHES) for role, rows in roles.items()}
     over = next(role for role in ("reference", "train", "generated") if role in roles)
-    known = {role: int(np.isfinite(each["patch_variation"]).sum()) for role, each in patches.items()}
-    if known[over] < LEAST:
-        raise Unavailable(f"needs {LEAST} {over} images that are not black, not {known[over]}")
+    finite = {role: int(np.isfinite(each["patch_variation"]).sum()) for role, each in patches.items()}
+    if finite[over] < LEAST:
+        raise Unavailable(f"needs {LEAST} {over} images that are not black, not {finite[over]}")
     points = {
         role: np.stack([patches[role]["patch_variation"], likelihood[role]["bits_per_dim"]], axis=1) for role in roles
     }
-    found = {
+    correlated = {
         role: correlations(*each.T, kinds=KINDS, repeats=500, confidence=confidence, seed=seed)
         for role, each in points.items()
-        if known[role] >= LEAST
+        if finite[role] >= LEAST
     }
     left_out = {role: float(each["left_out"].mean()) for role, each in patches.items()}
     _, cautions = disagreement(likelihood)
@@ -90,11 +90,12 @@ def judge(
         )
         cautions = (*cautions, Caution("black-patches", message))
     return FlatnessResult(
-        spearman=found[over]["spearman"],
-        pearson=found[over]["pearson"],
+        spearman=correlated[over]["spearman"],
+        pearson=correlated[over]["pearson"],
         over=over,
         by_role={
-            role: {"spearman": each["spearman"].value, "pearson": each["pearson"].value} for role, each in found.items()
+            role: {kind: estimates[kind].value for kind in ("spearman", "pearson")}
+            for role, estimates in correlated.items()
         },
         patches_left_out=left_out,
         patch_variation=patches["generated"]["patch_variation"],

@@ -22,7 +22,7 @@ from scipy import linalg, special
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.one_core import one_core
+from genaudit.stats.process_state import one_core
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,14 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     """
     rows = {"generated": as_rows(generated, "generated")}
     n_generated, dimensions = rows["generated"].shape
-    given = given_moments(reference)
-    if given is None:
+    moments = given_moments(reference)
+    if moments is None:
         rows["reference"] = as_rows(reference, "reference")
         n_reference: int | None = rows["reference"].shape[0]
         second = fit_gaussian(rows["reference"], "reference")
     else:
-        n_reference = given.n
-        second = gaussian_of_moments(given.mu, given.sigma, "of the reference")
+        n_reference = moments.n
+        second = gaussian_of_moments(moments.mu, moments.sigma, "of the reference")
     check_dimensions(dimensions, len(second.mean))
     for role, each in rows.items():
         if len(each) < 2:
@@ -164,7 +164,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     if all(count is None or count > max(2 * dimensions, 9) for count in counts.values()):
         mean_term, covariance_term, error = distance_terms_and_error(first, second, rows)
         note = "over new generated and reference images in these numbers: delta method, without the value's upward bias"
-        if given is not None:
+        if moments is not None:
             note = "over new generated images in this number, this reference (its moments count as fixed): delta "
             note += "method, without the value's upward bias"
     else:
@@ -199,11 +199,11 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
 
 def prepared(*, reference: Any) -> Callable[[Any], dict[str, float]]:
     """The value alone as a function of generated rows, with the reference's Gaussian fitted once."""
-    given = given_moments(reference)
+    moments = given_moments(reference)
     second = (
         fit_gaussian(as_rows(reference, "reference"), "reference")
-        if given is None
-        else gaussian_of_moments(given.mu, given.sigma, "of the reference")
+        if moments is None
+        else gaussian_of_moments(moments.mu, moments.sigma, "of the reference")
     )
     return lambda generated: {
         "fd": sum(distance_terms(fit_gaussian(as_rows(generated, "generated"), "generated"), second))

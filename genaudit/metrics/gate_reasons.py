@@ -15,41 +15,42 @@ REAL = {
 
 def reasons(verdict: Verdict) -> list[str]:
     """Sentences for people, the decision's own first."""
-    made = [_decision(verdict)]
+    sentences = [_decision(verdict)]
     if verdict.decision == "undecided":
-        made += _what_would_do(verdict)
+        sentences += _what_would_do(verdict)
     if verdict.calibration == "absolute":
-        made += _absolute(verdict)
+        sentences += _absolute(verdict)
     amplified = verdict.evenness.amplified
     if amplified is not None and amplified < verdict.question.alpha:
-        made.append(
+        sentences.append(
             "Bias is amplified: the samples favour some training images more than real images do "
             f"(p = {amplified:.2g})."
         )
-    return made
+    return sentences
 
 
 def _decision(verdict: Verdict) -> str:
     n, k = verdict.n_sampled, verdict.n_learned
-    seen = f"{n:,} samples retrieve {k:,} different training images"
+    retrieval = f"{n:,} samples retrieve {k:,} different training images"
     asked = _asked(verdict)
     if verdict.decision == "reject":
         return (
-            f"{seen}, fewer than the {verdict.threshold:,} that {asked} must retrieve (about "
+            f"{retrieval}, fewer than the {verdict.threshold:,} that {asked} must retrieve (about "
             f"{verdict.expected:,.0f} are expected of it); {_error(verdict)}."
         )
     if verdict.decision == "accept":
         if verdict.s_target is not None and k >= verdict.s_target:
-            return f"{seen}: as many as the target asks for, {asked}."
-        return f"{seen}: enough for {asked} ({verdict.threshold:,} or more are not rejected). {_worth(verdict)}"
+            return f"{retrieval}: as many as the target asks for, {asked}."
+        return f"{retrieval}: enough for {asked} ({verdict.threshold:,} or more are not rejected). {_worth(verdict)}"
     if verdict.calibration == "absolute" and not verdict.even and k < verdict.threshold:
         return (
-            f"{seen}, fewer than the {verdict.threshold:,} that {asked} must retrieve if it draws evenly. It does not: "
-            "the retrieval counts reject even draws, so that a perfect model may miss this target and nothing follows."
+            f"{retrieval}, fewer than the {verdict.threshold:,} that {asked} must retrieve if it draws evenly. It "
+            "does not: the retrieval counts reject even draws, so that a perfect model may miss this target and "
+            "nothing follows."
         )
     if verdict.horizon is not None and n < verdict.horizon and not verdict.stopped_early:
-        return f"{seen}; of {verdict.horizon:,} samples {verdict.horizon - n:,} are still to come."
-    return f"{seen}: not rejected as less than {asked}, but too few to accept it. {_worth(verdict)}"
+        return f"{retrieval}; of {verdict.horizon:,} samples {verdict.horizon - n:,} are still to come."
+    return f"{retrieval}: not rejected as less than {asked}, but too few to accept it. {_worth(verdict)}"
 
 
 def _asked(verdict: Verdict) -> str:

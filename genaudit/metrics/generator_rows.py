@@ -13,7 +13,7 @@ import numpy as np
 
 from genaudit.metrics.result import ROLES, Caution, Curve, Estimate
 from genaudit.stats.class_names import outputs_of
-from genaudit.stats.resampling import wilson_interval
+from genaudit.stats.estimate import wilson_interval
 
 INVERSION = (
     *("error", "distance", "restart_range", "label", "dims"),
@@ -82,14 +82,14 @@ def by_role(**rows: Any) -> dict[str, Any]:
 
 def densities(title: str, x_label: str, values: Mapping[str, np.ndarray]) -> Curve | None:
     """Histograms of several sets over one axis, as lines through the bins' middles; None where all values are equal."""
-    finite = {name: each[np.isfinite(each)] for name, each in values.items()}
+    finite = {name: sample[np.isfinite(sample)] for name, sample in values.items()}
     together = np.concatenate(list(finite.values()))
     if not len(together) or np.ptp(together) == 0:
         return None
     edges = np.linspace(together.min(), together.max(), BINS + 1)
     lines = {
-        name: np.histogram(each, edges, density=True)[0] if len(each) else np.zeros(BINS)
-        for name, each in finite.items()
+        name: np.histogram(sample, edges, density=True)[0] if len(sample) else np.zeros(BINS)
+        for name, sample in finite.items()
     }
     return Curve(title, x_label, "density", (edges[1:] + edges[:-1]) / 2, lines)
 
@@ -100,9 +100,9 @@ def disagreement(values: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[dict[s
     doubtful = [role for role, share in shares.items() if share > DOUBTFUL_SHARE]
     if not doubtful:
         return shares, ()
-    told = ", ".join(f"{shares[role]:.0%} of {role}" for role in doubtful)
+    listed = ", ".join(f"{shares[role]:.0%} of {role}" for role in doubtful)
     message = (
-        f"The chains of {told} images lie more than {DISAGREEMENT:g} nats apart: their log-likelihoods are loose lower "
-        "bounds, off by several nats. More temperatures (ais.temperatures) or a larger sigma2 tighten them."
+        f"The chains of {listed} images lie more than {DISAGREEMENT:g} nats apart: their log-likelihoods are loose "
+        "lower bounds, off by several nats. More temperatures (ais.temperatures) or a larger sigma2 tighten them."
     )
     return shares, (Caution("chains-disagree", message),)

@@ -168,8 +168,8 @@ def _scores(rows: RowsLike, name: str, split_of: np.ndarray, splits: int) -> tup
 def _divergences(rows: RowsLike, q: np.ndarray) -> np.ndarray:
     """KL(p_i || q) of every image (N,)."""
     log_q = np.log(np.maximum(q, np.finfo(np.float64).tiny))
-    found = []
+    divergences = []
     for _, block in blocks(rows, "generated"):
         log_p = special.log_softmax(block, axis=1)
-        found.append(np.einsum("ij,ij->i", np.exp(log_p), log_p - log_q))
-    return np.concatenate(found)
+        divergences.append(np.einsum("ij,ij->i", np.exp(log_p), log_p - log_q))
+    return np.concatenate(divergences)

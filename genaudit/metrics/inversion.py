@@ -17,7 +17,7 @@ import numpy as np
 from genaudit.metrics.generator_rows import INVERSION, by_role, classified, densities, leading, scores_by_class
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.auroc import auroc_interval
-from genaudit.stats.resampling import bootstrap, bootstrap_mean
+from genaudit.stats.estimate import bootstrap, bootstrap_mean
 
 SHOWN = 4  # images a role beside their reconstructions, from the best recovered to the worst
 SEPARATE = 10.0  # an order of magnitude between the errors of real and of generated images
@@ -93,9 +93,9 @@ def judge(
     }
     real = errors.get("train", errors.get("reference"))
     if real is not None:
-        made = errors["generated"]
-        medians["error_ratio"] = bootstrap(_ratio, real, made, repeats=500, **of_bootstrap)
-        medians["auroc_train"] = auroc_interval(real, made, repeats=500, **of_bootstrap)
+        fake = errors["generated"]
+        medians["error_ratio"] = bootstrap(_ratio, real, fake, repeats=500, **of_bootstrap)
+        medians["auroc_train"] = auroc_interval(real, fake, repeats=500, **of_bootstrap)
     if "anomalies" in errors:
         belonging = errors.get("reference", real if real is not None else errors["generated"])
         medians["auroc_anomalies"] = auroc_interval(errors["anomalies"], belonging, repeats=500, **of_bootstrap)
@@ -131,27 +131,27 @@ def judge(
     )
 
 
-def _ratio(real: np.ndarray, made: np.ndarray) -> float:
-    below = float(np.median(made))
+def _ratio(real: np.ndarray, fake: np.ndarray) -> float:
+    below = float(np.median(fake))
     return float(np.median(real)) / below if below > 0 else math.inf
 
 
 def _cautions(differ: dict[str, float], errors: dict[str, np.ndarray]) -> tuple[Caution, ...]:
-    found = []
+    cautions = []
     if differ["generated"] > 0.5:
         message = (
             f"For {differ['generated']:.0%} of the generated images some restart ended at more than twice the best "
             "one's distance: more steps (metric.inversion.measure.steps) are needed before errors mean something."
         )
-        found.append(Caution("inversion-not-converged", message))
+        cautions.append(Caution("inversion-not-converged", message))
     real = errors.get("train", errors.get("reference"))
     if real is not None and np.median(errors["generated"]) * SEPARATE > np.median(real):
         message = (
             "Generated images are not recovered an order of magnitude better than real ones. Either real images lie "
             "near the manifold, or the inversion stops short, or the generated images are not this generator's."
         )
-        found.append(Caution("generated-not-recovered", message))
-    return tuple(found)
+        cautions.append(Caution("generated-not-recovered", message))
+    return tuple(cautions)
 
 
 def _pictures(rows: dict[str, Any], errors: dict[str, np.ndarray]) -> Pictures | None:

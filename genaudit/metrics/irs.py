@@ -300,14 +300,14 @@ def prepared(
     def values_of(generated: Any) -> dict[str, float]:
         counts = retrieved(generated)
         n = int(counts.sum())
-        found = {"irs_alpha": len(counts) / n_train}
+        values = {"irs_alpha": len(counts) / n_train}
         if support:
-            found["irs_inf"] = estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train
-            found["irs_chao1"] = min(1.0, chao1(counts).value / n_train)
+            values["irs_inf"] = estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train
+            values["irs_chao1"] = min(1.0, chao1(counts).value / n_train)
         if real is not None:
             size = min(n, int(real.sum()))
-            found["irs_relative"] = float(rarefied(counts, [size])[0] / rarefied(real, [size])[0])
-        return found
+            values["irs_relative"] = float(rarefied(counts, [size])[0] / rarefied(real, [size])[0])
+        return values
 
     return values_of
 

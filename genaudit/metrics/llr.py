@@ -35,7 +35,7 @@ from genaudit.metrics.result import (
 )
 from genaudit.stats.auroc import area_interval, auroc, bootstrap_areas, roc
 from genaudit.stats.bounds import Bounds, Repeats
-from genaudit.stats.resampling import percentile_interval
+from genaudit.stats.estimate import percentile_interval
 
 FLOOR = -3e6  # nats, S4.5
 POINTS = 401  # of a drawn curve
@@ -125,8 +125,8 @@ def judge(
             "needs images to distinguish: anomalies= (out-of-distribution images), or "
             "reference= (in-distribution images, which the generated ones are distinguished from), or both"
         )
-    given = {"generated": generated, "reference": reference, "anomalies": anomalies}
-    roles = {role: _Scored(rows, role, floor) for role, rows in given.items() if rows is not None}
+    by_role = {"generated": generated, "reference": reference, "anomalies": anomalies}
+    roles = {role: _Scored(rows, role, floor) for role, rows in by_role.items() if rows is not None}
     inside = "reference" if reference is not None else "generated"
     outside = "anomalies" if anomalies is not None else "generated"
     ours, others = roles[inside].scores, roles[outside].scores
@@ -144,8 +144,8 @@ def judge(
             gain = numbers[f"auroc_{ratio}"] - numbers[f"auroc_{alone}"]
             gains[ratio] = percentile_interval(gain, areas[ratio] - areas[alone], confidence)
     grid = np.linspace(0, 1, POINTS)
-    shown = roles["generated"]
-    return _with_contributions(shown.contributions.shape[1])(
+    scored = roles["generated"]
+    return _with_contributions(scored.contributions.shape[1])(
         **numbers,  # type: ignore[arg-type]
         in_distribution=inside,
         out_of_distribution=outside,
@@ -153,11 +153,11 @@ def judge(
         n_out=len(roles[outside].log_prob),
         ratio_to="a general model" if control == "general" else "a code length",
         ratio_minus_control=(gains["ratio"].value, *gains["ratio"].ends),
-        llr=shown.scores["ratio"],
-        log_prob=shown.log_prob,
-        log_prob_general=shown.log_prob_general,
-        code_bits=shown.code[:, 1],
-        **{f"c_{i + 1}": column for i, column in enumerate(shown.contributions.T)},
+        llr=scored.scores["ratio"],
+        log_prob=scored.log_prob,
+        log_prob_general=scored.log_prob_general,
+        code_bits=scored.code[:, 1],
+        **{f"c_{i + 1}": column for i, column in enumerate(scored.contributions.T)},
         curves=Curve(
             f"{inside} images against {outside}",
             f"false positive rate: share of {outside} above the threshold",
@@ -210,10 +210,10 @@ class _Scored:
 def _matrix(rows: Rows, name: str, least: int, role: str) -> np.ndarray:
     if name not in rows:
         raise ValueError(f"{role}: the metric needs rows of the measure {name!r}")
-    found = np.asarray(rows[name][:], np.float64)
-    if found.ndim != 2 or found.shape[0] == 0 or found.shape[1] < least:
-        raise ValueError(f"{role}: rows of {name!r} must be (N, {least} or more), not {found.shape}")
-    return found
+    matrix = np.asarray(rows[name][:], np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] == 0 or matrix.shape[1] < least:
+        raise ValueError(f"{role}: rows of {name!r} must be (N, {least} or more), not {matrix.shape}")
+    return matrix
 
 
 def _clip(log_prob: np.ndarray, floor: float) -> np.ndarray:
@@ -244,7 +244,7 @@ def _cautions(
     gains: Mapping[str, Estimate],
     floor: float,
 ) -> tuple[Caution, ...]:
-    found = []
+    cautions = []
     for role, scored in roles.items():
         if any(scored.at_floor.values()):
             what = ", ".join(f"{name} of {count:,}" for name, count in scored.at_floor.items() if count)
@@ -252,7 +252,7 @@ def _cautions(
                 f"{role}: of {len(scored.log_prob):,} images, {what} was not finite or below {floor:,.0f} nats and is "
                 "counted as that. images.csv has the values as they were."
             )
-            found.append(Caution("log-likelihood-clipped", message))
+            cautions.append(Caution("log-likelihood-clipped", message))
     for ratio, gain in gains.items():
         area = numbers[f"auroc_{ratio}"]
         if area > 0.5 and gain.lower is not None and gain.upper is not None and gain.lower <= 0:
@@ -261,12 +261,12 @@ def _cautions(
                 f"difference {gain.lower:.3f} to {gain.upper:.3f}): it may only show that one side's images are more "
                 "complex, and not that the density model knows its own."
             )
-            found.append(Caution("ratio-not-above-control", message))
+            cautions.append(Caution("ratio-not-above-control", message))
     upper = numbers["auroc_raw"].upper
     if upper is not None and upper < 0.5:
         message = (
             "Out-of-distribution images have higher log-likelihoods than in-distribution ones: the raw "
             "log-likelihood does not find such images (Nalisnick et al. 2019)."
         )
-        found.append(Caution("foreign-images-likelier", message))
-    return tuple(found)
+        cautions.append(Caution("foreign-images-likelier", message))
+    return tuple(cautions)

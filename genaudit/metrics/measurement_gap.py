@@ -42,10 +42,10 @@ def measurement_gap(
         theirs = estimate_support(k_real, samples, alpha=alpha / 2, upper=n_train)
         ratio = _ratio(ours, theirs)
         ratios.append([ratio.value, *ratio.ends])
-    found: list[Any] = []
+    estimates: list[Any] = []
     for folded in (np.array(references, float) / n_train, np.array(ratios, float)):
-        found += [Estimate(*folded.mean(0)), float(folded[:, 0].std())]
-    return dict(zip(GAP_FIELDS, [*found, samples, folds], strict=True))
+        estimates += [Estimate(*folded.mean(0)), float(folded[:, 0].std())]
+    return dict(zip(GAP_FIELDS, [*estimates, samples, folds], strict=True))
 
 
 def _ratio(ours: Estimate, theirs: Estimate) -> Estimate:

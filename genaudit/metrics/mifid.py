@@ -77,8 +77,8 @@ def memorisation_distance(train: Any, generated: Any, *, device: str = "cpu") ->
     Raises:
         ValueError: shapes that do not fit, a set of zero rows only, or values that are not finite.
     """
-    found = _nearest(as_rows(train, "train"), as_rows(generated, "generated"), device, "generated")
-    return float(np.nanmean(found[0]))
+    distances, _ = _nearest(as_rows(train, "train"), as_rows(generated, "generated"), device, "generated")
+    return float(np.nanmean(distances))
 
 
 def mifid(train: Any, generated: Any, *, reference: Any = None, threshold: float = 0.1, device: str = "cpu") -> float:
@@ -161,30 +161,31 @@ def _nearest(train: RowsLike, query: RowsLike, device: str, name: str) -> tuple[
 
     The nearest by |cos| is that of the row or that of its negative; features without negative values need one search.
     """
-    kept_train, negative_train = _directed(train, "train")
-    kept, negative = _directed(query, name)
-    index = NeighbourIndex(Chosen(train, kept_train), metric="cosine", device=device)
+    nonzero_train, negative_train = _directed(train, "train")
+    nonzero, negative = _directed(query, name)
+    index = NeighbourIndex(Chosen(train, nonzero_train), metric="cosine", device=device)
     distances, indices = np.full(len(query), np.nan), np.full(len(query), -1)
-    for start in range(0, len(kept), QUERIES):
-        at = kept[start : start + QUERIES]
+    for start in range(0, len(nonzero), QUERIES):
+        at = nonzero[start : start + QUERIES]
         block = np.asarray(query[at])
-        found = index.nearest(block)
-        best, where = found.distances[:, 0], found.indices[:, 0]
+        neighbours = index.nearest(block)
+        best, where = neighbours.distances[:, 0], neighbours.indices[:, 0]
         if negative or negative_train:
-            found = index.nearest(-block)
-            nearer = found.distances[:, 0] < best
-            best, where = np.where(nearer, found.distances[:, 0], best), np.where(nearer, found.indices[:, 0], where)
-        distances[at], indices[at] = best, kept_train[where]
+            opposite = index.nearest(-block)
+            nearer = opposite.distances[:, 0] < best
+            best = np.where(nearer, opposite.distances[:, 0], best)
+            where = np.where(nearer, opposite.indices[:, 0], where)
+        distances[at], indices[at] = best, nonzero_train[where]
     return distances, indices
 
 
 def _directed(rows: RowsLike, name: str) -> tuple[np.ndarray, bool]:
     """The indices of the rows that are not zero, and whether any value is negative."""
-    kept, negative = [], False
+    nonzero, negative = [], False
     for start, block in blocks(rows, name, dtype=np.float32):
-        kept.append(start + np.nonzero(block.any(axis=1))[0])
+        nonzero.append(start + np.nonzero(block.any(axis=1))[0])
         negative = negative or bool((block < 0).any())
-    indices = np.concatenate(kept)
+    indices = np.concatenate(nonzero)
     if len(indices) == 0:
         raise _NoDirection(f"all features of {name} are zero and have no direction")
     return indices, negative

@@ -85,18 +85,18 @@ def judge(
     """
     dimensions = np.shape(generated)[1]
     drawn = random_directions(directions, dimensions, seed)
-    found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
-    half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
+    sliced = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
+    half = float(special.ndtri(0.5 + confidence / 2)) * sliced.standard_error
     enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
-    cost = Estimate(found.mean, *(max(found.mean - half, 0.0), found.mean + half) if enough else ())
+    cost = Estimate(sliced.mean, *(max(sliced.mean - half, 0.0), sliced.mean + half) if enough else ())
     smallest = min(len(generated), len(reference))
     cautions: tuple[Caution, ...] = ()
     if smallest < 1000:
         at_half = ""
         if smallest >= 4:
-            made, real = as_rows(generated, "generated")[::2], as_rows(reference, "reference")[::2]
-            half_value = 3 * dimensions * sliced_wasserstein(made, real, drawn).mean
-            at_half = f" ({3 * dimensions * found.mean:.4g} here, {half_value:.4g} at half of these images)"
+            fake, real = as_rows(generated, "generated")[::2], as_rows(reference, "reference")[::2]
+            half_value = 3 * dimensions * sliced_wasserstein(fake, real, drawn).mean
+            at_half = f" ({3 * dimensions * sliced.mean:.4g} here, {half_value:.4g} at half of these images)"
         cautions = (
             Caution(
                 "few-images",

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, per_image, value
+from genaudit.stats.estimate import bootstrap_mean
 from genaudit.stats.image_similarity import SMALLEST, psnr
-from genaudit.stats.resampling import bootstrap_mean
 
 
 @dataclass(frozen=True, kw_only=True)

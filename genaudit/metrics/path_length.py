@@ -15,7 +15,7 @@ import numpy as np
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import as_rows, blocks
 from genaudit.stats.bounds import Bounds
-from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval
+from genaudit.stats.estimate import LEAST, bootstrap_indices, percentile_interval
 
 REPEATS = 500  # of the bootstrap
 Percent = Annotated[float, Bounds(0, 50, below=True)]
@@ -85,8 +85,8 @@ def _standard_error(lengths: np.ndarray, discard: float) -> float:
     """Of the trimmed mean: the Winsorised deviation over the share that is kept (Tukey and McLaughlin 1963)."""
     low = np.percentile(lengths, discard, method="lower")
     high = np.percentile(lengths, 100 - discard, method="higher")
-    kept = ((low <= lengths) & (lengths <= high)).mean()
-    return float(np.clip(lengths, low, high).std(ddof=1) / (kept * np.sqrt(len(lengths))))
+    share = ((low <= lengths) & (lengths <= high)).mean()
+    return float(np.clip(lengths, low, high).std(ddof=1) / (share * np.sqrt(len(lengths))))
 
 
 def judge(

@@ -19,7 +19,7 @@ from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow,
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.bounds import Natural
-from genaudit.stats.resampling import bootstrap_mean
+from genaudit.stats.estimate import bootstrap_mean
 
 GRID = 200  # points of a drawn curve
 FRACTION = 8  # a heat map is drawn at least so many pixels a cell wide
@@ -78,8 +78,8 @@ def judge(
     Raises:
         ValueError: rows of another kind.
     """
-    given = {"generated": generated, "reference": reference, "anomalies": anomalies}
-    rows = {role: as_rows(each, role) for role, each in given.items() if each is not None}
+    by_role = {"generated": generated, "reference": reference, "anomalies": anomalies}
+    rows = {role: as_rows(each, role) for role, each in by_role.items() if each is not None}
     scores = {role: _scores(each, role) for role, each in rows.items()}
     mean = bootstrap_mean(scores["generated"], confidence=confidence, seed=seed)
     normal: str | None = None

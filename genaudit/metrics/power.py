@@ -82,8 +82,8 @@ def plan(
         if absolute:
             return samples_needed(support, target, question.alpha, power)
         detect = support / (question.irs_target * n_train)
-        found = calibrated_samples(law, question.irs_target, detect, question.alpha, power, MOST * n_train)
-        return np.inf if found is None else found
+        count = calibrated_samples(law, question.irs_target, detect, question.alpha, power, MOST * n_train)
+        return np.inf if count is None else count
 
     if diversities is None:
         candidates = [share * question.irs_target for share in SHARES]

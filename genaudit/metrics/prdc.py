@@ -136,12 +136,12 @@ def judge(
     n, m = len(a), len(b)
     if min(n, m) <= k:
         raise Unavailable(f"precision and recall with k = {k} need more than {k} images in each set, not {min(n, m)}")
-    found = _membership(a, b, k, device, spare=True)
-    if found.flat_reference == n:
+    membership = _membership(a, b, k, device, spare=True)
+    if membership.flat_reference == n:
         raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
-    summary = _summary(found, k)
-    assert found.spare is not None
-    spread = _spread(*found.spare, k, seed)
+    summary = _summary(membership, k)
+    assert membership.spare is not None
+    spread = _spread(*membership.spare, k, seed)
     density = positive_interval(summary.density, spread["density"], confidence)
     if summary.density > 0.95 * n / k:  # nearly every ball holds every image: the value cannot move
         density = Estimate(summary.density)
@@ -152,8 +152,8 @@ def judge(
             f"hold nothing, so that {values} too low.",
         )
         for role, flat, total, values in (
-            ("reference", found.flat_reference, n, "precision, density and coverage are"),
-            ("generated", found.flat_generated, m, "recall is"),
+            ("reference", membership.flat_reference, n, "precision, density and coverage are"),
+            ("generated", membership.flat_generated, m, "recall is"),
         )
         if flat
     ]
@@ -184,7 +184,7 @@ def judge(
         n_reference=n,
         # A ball is empty where its k nearest among N - 1 reference and M generated images are all reference images.
         coverage_of_equal_laws=float(1 - np.prod(others / (others + m))),
-        reference_balls=found.counts,
+        reference_balls=membership.counts,
         cautions=tuple(cautions),
     )
 
@@ -203,20 +203,20 @@ def prepared(*, reference: Any, k: Count = 5, device: str = "cpu") -> Callable[[
 
 def _dependence(summary: PRDCValues, spread: dict[str, Spread]) -> str:
     """What the values are at half of the images, measured on these sets; empty where that is not known."""
-    told = [
+    values = [
         f"{name} {getattr(summary, name):.2f}, at half of them {each.at_half:.2f}"
         for name, each in spread.items()
         if np.isfinite(each.at_half)
     ]
-    return f" ({'; '.join(told)}: measured)" if told else ""
+    return f" ({'; '.join(values)}: measured)" if values else ""
 
 
-def _summary(found: _Membership, k: int) -> PRDCValues:
+def _summary(membership: _Membership, k: int) -> PRDCValues:
     return PRDCValues(
-        precision=float(np.mean(found.counts > 0)),
-        recall=float(found.recalled.mean()),
-        density=float(found.counts.mean()) / k,
-        coverage=float(found.covered.mean()),
+        precision=float(np.mean(membership.counts > 0)),
+        recall=float(membership.recalled.mean()),
+        density=float(membership.counts.mean()) / k,
+        coverage=float(membership.covered.mean()),
     )
 
 
@@ -228,8 +228,8 @@ def _spread(of_reference: balls.Members, of_generated: balls.Members, k: int, se
 
     def of_part(reference: np.ndarray, generated: np.ndarray) -> dict[str, float]:
         centre, point = of_reference.inside(reference)
-        shown = generated[point]
-        centre, point = centre[shown], point[shown]
+        in_part = generated[point]
+        centre, point = centre[in_part], point[in_part]
         recalled = of_generated.inside(generated)[1]
         n, m = int(reference.sum()), int(generated.sum())
         return {

@@ -94,29 +94,32 @@ def judge(
     Raises:
         Unavailable: no more than k reference images, or no generated image lies in a ball.
     """
-    rows, made = as_rows(reference, "reference"), as_rows(generated, "generated")
+    rows, samples = as_rows(reference, "reference"), as_rows(generated, "generated")
     if len(rows) <= k:
         raise Unavailable(f"rarity with k = {k} needs more than {k} reference images, not {len(rows)}")
-    if rows.shape[1] != made.shape[1]:
-        raise ValueError(f"generated must have {rows.shape[1]} columns as the reference has, not {made.shape[1]}")
-    members = balls.Members(balls.spare_neighbours(rows, k, device=device), k, len(made))
+    if rows.shape[1] != samples.shape[1]:
+        raise ValueError(f"generated must have {rows.shape[1]} columns as the reference has, not {samples.shape[1]}")
+    members = balls.Members(balls.spare_neighbours(rows, k, device=device), k, len(samples))
     radii = members.neighbours.distances[:, k - 1]
-    found = _smallest_balls(rows, radii, made, device, members=members)
-    rated = np.isfinite(found)
+    rarities = _smallest_balls(rows, radii, samples, device, members=members)
+    rated = np.isfinite(rarities)
     flat = int(np.count_nonzero(radii == 0))
     if flat == len(rows):
         raise Unavailable(f"every reference image has {k} copies or more (in features): all balls have radius 0")
     if not rated.any():
         raise Unavailable("no generated image lies in the neighbourhood of a reference image: none has a rarity")
-    mean = float(found[rated].mean())
+    among = _smallest_balls(rows, radii, rows, device, others=True)
+    if np.isnan(among).all():
+        raise Unavailable("no reference image lies in the neighbourhood of another one: rarities mean nothing here")
+    mean = float(rarities[rated].mean())
     return RarityResult(
         rarity_mean=positive_interval(mean, _spread(members, seed), confidence),
-        rarity_reference=float(np.nanmean(_smallest_balls(rows, radii, rows, device, others=True))),
+        rarity_reference=float(np.nanmean(among)),
         share_rated=float(rated.mean()),
         k=k,
-        n_generated=len(made),
+        n_generated=len(samples),
         n_reference=len(rows),
-        rarity=found,
+        rarity=rarities,
         cautions=_flat(flat, len(rows), k),
     )
 

@@ -105,21 +105,21 @@ def judge(
         raise Unavailable(f"realism with k = {k} needs more than {k} reference images, not {len(rows)}")
     points = as_rows(generated, "generated", columns=rows.shape[1])
     neighbours = balls.spare_neighbours(rows, k, device=device)
-    own = neighbours.distances[:, k - 1]
-    flat = int(np.count_nonzero(own == 0))
-    if np.median(own) == 0:
+    radii = neighbours.distances[:, k - 1]
+    flat = int(np.count_nonzero(radii == 0))
+    if np.median(radii) == 0:
         raise Unavailable(f"{flat} of {len(rows)} reference images have {k} copies or more: their balls have radius 0")
-    kept = np.nonzero(own <= np.median(own))[0]
-    found = _ratios(Chosen(rows, kept), own[kept], points, device)
+    smaller = np.nonzero(radii <= np.median(radii))[0]
+    realism = _ratios(Chosen(rows, smaller), radii[smaller], points, device)
     spread = _spread(rows, neighbours, points, k, device, seed)
-    middle, share = float(np.median(found)), float((found >= 1).mean())
+    middle, share = float(np.median(realism)), float((realism >= 1).mean())
     return RealismResult(
         realism_median=positive_interval(middle, spread["median"], confidence),
-        realistic=share_interval(share, spread["realistic"], len(found), confidence),
+        realistic=share_interval(share, spread["realistic"], len(realism), confidence),
         k=k,
-        n_generated=len(found),
+        n_generated=len(realism),
         n_reference=len(rows),
-        realism=found,
+        realism=realism,
         cautions=_flat(flat, len(rows), k),
     )
 
@@ -134,8 +134,8 @@ def _flat(flat: int, total: int, k: int) -> tuple[Caution, ...]:
 
 
 def _realism(reference: RowsLike, generated: RowsLike, radii: np.ndarray, device: str) -> np.ndarray:
-    kept = np.nonzero(radii <= np.median(radii))[0]
-    return _ratios(Chosen(reference, kept), radii[kept], generated, device)
+    smaller = np.nonzero(radii <= np.median(radii))[0]
+    return _ratios(Chosen(reference, smaller), radii[smaller], generated, device)
 
 
 def _ratios(centres: RowsLike, radii: np.ndarray, points: RowsLike, device: str) -> np.ndarray:

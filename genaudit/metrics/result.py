@@ -109,7 +109,7 @@ class RealFloor:
     Attributes:
         value: the mean score of `n` real images. lower, upper: where a fresh set of as many real images scores, at the
             report's confidence, the other roles held fixed; None where there are too few images or resamplings.
-        n: real images that play generated. source: where they come from (`genaudit.verdict.pairing`).
+        n: real images that play generated. source: where they come from (`genaudit.verdict.real_floor`).
         generated: the score of `n` of the generated images in the same places; None where that is the value itself.
         error: standard error of a fresh set's score, with that of `value`; None as the ends.
         resamplings: behind the error.

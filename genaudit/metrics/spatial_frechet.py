@@ -47,14 +47,14 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Spatia
         reference: rows (M, D), or an object with `mu` (D,), `sigma` (D, D) and perhaps `n` of spatial features.
         confidence: of the interval, in (0, 1).
     """
-    found = frechet.judge(generated=generated, reference=reference, confidence=confidence)
+    frechet_result = frechet.judge(generated=generated, reference=reference, confidence=confidence)
     return SpatialFrechetResult(
-        sfd=found.fd,
-        mean_term=found.mean_term,
-        covariance_term=found.covariance_term,
-        dimensions=found.dimensions,
-        n_generated=found.n_generated,
-        n_reference=found.n_reference,
-        interval=found.interval,
-        cautions=found.cautions,
+        sfd=frechet_result.fd,
+        mean_term=frechet_result.mean_term,
+        covariance_term=frechet_result.covariance_term,
+        dimensions=frechet_result.dimensions,
+        n_generated=frechet_result.n_generated,
+        n_reference=frechet_result.n_reference,
+        interval=frechet_result.interval,
+        cautions=frechet_result.cautions,
     )

@@ -79,13 +79,13 @@ def judge(
         seed: of the directions.
     """
     drawn = random_directions(directions, np.shape(generated)[1], seed)
-    found = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
-    half = float(special.ndtri(0.5 + confidence / 2)) * found.standard_error
+    sliced = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
+    half = float(special.ndtri(0.5 + confidence / 2)) * sliced.standard_error
     enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
-    cost = Estimate(found.mean, *(max(found.mean - half, 0.0), found.mean + half) if enough else ())
+    cost = Estimate(sliced.mean, *(max(sliced.mean - half, 0.0), sliced.mean + half) if enough else ())
     return SWDResult(
         swd=cost.map(lambda mean: float(np.sqrt(mean))),
-        squared=found.mean,
+        squared=sliced.mean,
         directions=directions,
         n_generated=len(generated),
         n_reference=len(reference),

@@ -96,15 +96,17 @@ def judge(
     rows = as_rows(train, "train")
     if len(rows) < 2:
         raise Unavailable("compares with the distances between training images and needs at least 2 of them")
-    made, held = as_rows(generated, "generated"), as_rows(reference, "reference")
-    found, found_real = (nearest(each, rows, k=2, device=device) for each in (made, held))
-    ours, real = (nearness(each, rows, device, found=near) for each, near in ((made, found), (held, found_real)))
+    samples, real_rows = as_rows(generated, "generated"), as_rows(reference, "reference")
+    neighbours, neighbours_real = (nearest(each, rows, k=2, device=device) for each in (samples, real_rows))
+    ours = nearness(samples, rows, device, neighbours=neighbours)
+    real = nearness(real_rows, rows, device, neighbours=neighbours_real)
     n, m = len(ours), len(real)
     k = max(1, math.floor(share * m))
     threshold = float(np.sort(real)[k - 1])
     below = int((ours < threshold).sum())
     middle = float(np.median(real))
-    ratios, held_out = (l2_ratios(near, of, rows, device) for near, of in ((found, made), (found_real, held)))
+    ratios = l2_ratios(neighbours, samples, rows, device)
+    held_out = l2_ratios(neighbours_real, real_rows, rows, device)
     return TrainDistanceResult(
         near_copies=100.0 * below / n,
         l2_memorised=100.0 * float((ratios < MEMORISED).mean()),
@@ -120,9 +122,9 @@ def judge(
         l2_ratio=ratios,
         nearest=Retrieval(
             "train",
-            found.indices[:, 0],
-            found.distances[:, 0],
-            held_out=float(np.median(found_real.distances[:, 0])),
+            neighbours.indices[:, 0],
+            neighbours.distances[:, 0],
+            held_out=float(np.median(neighbours_real.distances[:, 0])),
             ratios=ratios,
         ),
     )
@@ -141,16 +143,16 @@ def near_pvalue(below: int, n: int, m: int, k: int) -> float:
     return float(stats.hypergeom.cdf(k - 1, n + m, m, below + k - 1))
 
 
-def l2_ratios(found: Neighbours, rows: RowsLike, train: RowsLike, device: str = "cpu") -> np.ndarray:
+def l2_ratios(neighbours: Neighbours, rows: RowsLike, train: RowsLike, device: str = "cpu") -> np.ndarray:
     """Each row's distance to the nearest training row over that to the next of other content, (n,), in [0, 1].
 
     0 for a copy of a training row. Copies of the nearest training row are passed over: with each training row twice
     every ratio would be 1. It is 1 where all training rows have one content.
 
     Args:
-        found: the two nearest training rows of each row.
+        neighbours: the two nearest training rows of each row.
     """
-    first, second = found.distances[:, 0], found.distances[:, 1].copy()
+    first, second = neighbours.distances[:, 0], neighbours.distances[:, 1].copy()
     # a copy of the nearest row is as far, but for rounding
     for place in np.flatnonzero((first > 0) & (second <= first * (1 + 1e-9))):
         second[place] = _next_content(Chosen(rows, np.array([place])), train, device)
@@ -163,25 +165,27 @@ def _next_content(row: RowsLike, train: RowsLike, device: str) -> float:
     """The distance of one row to the nearest training row that is not equal to its nearest one."""
     k = 2
     while True:
-        found = nearest(row, train, k=k, device=device)
-        others = np.asarray(train[found.indices[0]])
+        neighbours = nearest(row, train, k=k, device=device)
+        others = np.asarray(train[neighbours.indices[0]])
         differ = (others != others[0]).any(axis=1)
         if differ.any() or k == len(train):
-            return float(found.distances[0, int(np.argmax(differ)) if differ.any() else 0])
+            return float(neighbours.distances[0, int(np.argmax(differ)) if differ.any() else 0])
         k = min(4 * k, len(train))
 
 
-def nearness(rows: RowsLike, train: RowsLike, device: str = "cpu", *, found: Neighbours | None = None) -> np.ndarray:
+def nearness(
+    rows: RowsLike, train: RowsLike, device: str = "cpu", *, neighbours: Neighbours | None = None
+) -> np.ndarray:
     """rho of each row, (n,): its distance to the nearest training image over that one's own to its nearest other.
 
-    0 for a copy; infinite where the training image has a copy itself and the row is none. `found`: nearest training
-    rows, where they are known.
+    0 for a copy; infinite where the training image has a copy itself and the row is none. `neighbours`: the
+    nearest training rows, where they are known.
     """
-    found = nearest(rows, train, device=device) if found is None else found
-    retrieved, back = np.unique(found.indices[:, 0], return_inverse=True)
+    neighbours = nearest(rows, train, device=device) if neighbours is None else neighbours
+    retrieved, back = np.unique(neighbours.indices[:, 0], return_inverse=True)
     near = nearest(Chosen(train, retrieved), train, k=2, device=device)
     own = np.where(near.indices[:, 0] == retrieved, near.distances[:, 1], near.distances[:, 0])[back]
-    distances = found.distances[:, 0]
+    distances = neighbours.distances[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: np.ndarray = np.where(distances == 0, 0.0, distances / own)
     return ratio

@@ -97,14 +97,14 @@ def judge(
         sizes = [size for size in SIZES if size <= len(each)]
         return typicality_test(each, generated=model, sizes=sizes, trials=trials, confidence=confidence, seed=seed)
 
-    found = {role: tested_by(each, samples) for role, each in images.items() if len(each) >= smallest}
+    tests = {role: tested_by(each, samples) for role, each in images.items() if len(each) >= smallest}
     controls = [tested_by(one, other) for one, other in (halves, halves[::-1])]
-    fractions = {role: _by_size(each, each.typical_fraction) for role, each in found.items()}
+    fractions = {role: _by_size(each, each.typical_fraction) for role, each in tests.items()}
     control = _by_size(
         controls[-1], tuple(np.mean([each.typical_fraction[: len(controls[-1].sizes)] for each in controls], axis=0))
     )
     _, cautions = disagreement(columns)
-    largest = max(found[tested].sizes)
+    largest = max(tests[tested].sizes)
     if len(samples) < ENOUGH * largest:
         message = (
             f"Batches of {largest} images beside {len(samples)} samples of the generator: its entropy is known too "
@@ -114,12 +114,12 @@ def judge(
     return TypicalityResult(
         **{f"typical_fraction_{size}": share for size, share in fractions[tested].items()},
         tested=tested,
-        entropy=found[tested].entropy,
+        entropy=tests[tested].entropy,
         control=control,
         fractions=fractions,
-        too_likely={role: _by_size(each, each.too_likely_fraction) for role, each in found.items()},
-        deviation={role: each.deviation for role, each in found.items()},
-        detectable=_by_size(found[tested], found[tested].detectable),
+        too_likely={role: _by_size(each, each.too_likely_fraction) for role, each in tests.items()},
+        deviation={role: each.deviation for role, each in tests.items()},
+        detectable=_by_size(tests[tested], tests[tested].detectable),
         trials=trials,
         cautions=cautions,
     )

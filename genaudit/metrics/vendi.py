@@ -19,7 +19,7 @@ from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.bounds import Positive, checked
 from genaudit.stats.chosen import Chosen
-from genaudit.stats.one_core import one_core
+from genaudit.stats.process_state import one_core
 
 LEAST = 10  # images, for an interval
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.stats.one_core import one_core
+from genaudit.stats.process_state import one_core
 
 BANDWIDTHS = tuple(2 ** (0.5 * k) for k in range(1, 11))  # 2^0.5, 2^1, ..., 2^5, as in Ruff et al. 2018
 KEPT_VARIANCE = 0.95

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from genaudit.sharing import batch_is_shared, moments_over_ranks
 from genaudit.stats.bounds import positive_int
-from genaudit.stats.torch_state import seeded
+from genaudit.stats.process_state import seeded
 
 SLOPE = 0.2  # of every leaky ReLU
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genaudit.reports.digits import show
-from genaudit.reports.roles import by_role
+from genaudit.reports.entries import by_role
 
 if TYPE_CHECKING:
     from genaudit.data.audit import Finding

@@ -10,8 +10,8 @@ import numpy as np
 
 from genaudit.reports.classes import Classes, OneClass, percent
 from genaudit.reports.digits import show, show_interval
+from genaudit.reports.entries import by_role
 from genaudit.reports.first_screen import AnswerText, answer_texts
-from genaudit.reports.roles import by_role
 
 if TYPE_CHECKING:
     from genaudit.reports.gallery import Gallery, Picture

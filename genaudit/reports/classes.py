@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.reports.digits import show_p
-from genaudit.reports.roles import COUNTED, by_role
+from genaudit.reports.entries import COUNTED, by_role
 
 if TYPE_CHECKING:
     from genaudit.reports.report import MetricEntry

@@ -1,6 +1,6 @@
 """Shows a comparison of runs on the console: no number is folded, however narrow it is or however many runs there are.
 
-Few runs are columns and many are rows; columns that do not fit stand in a further table (`genaudit.reports.fitted`).
+Few runs are columns and many are rows; columns that do not fit stand in a further table (`genaudit.reports.styled`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from genaudit.reports.comparison_views import LEGEND, ValueText, floor_text, shown
 from genaudit.reports.digits import MISSING, show, show_interval, show_p
 from genaudit.reports.first_screen import QUESTIONS
-from genaudit.reports.fitted import Column, Fitted, shortened
 from genaudit.reports.html import DIRECTIONS
+from genaudit.reports.styled import Column, Fitted, shortened
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from genaudit.metrics.result import Caution, RealFloor, base_name
-from genaudit.reports.roles import by_role
+from genaudit.metrics.result import ROLES, Caution, RealFloor, base_name
 from genaudit.reports.values import Parts, Value, describe
 
 if TYPE_CHECKING:
     from genaudit.data.audit import Finding
+
+COUNTED = ROLES[:3]  # have a column of their own in metrics.csv
 
 
 @dataclass(frozen=True)
@@ -122,3 +123,9 @@ def counts_of(images: RoleImages) -> dict[str, int]:
     """The counts that are known."""
     counts = {"duplicates": images.duplicates, "available": images.available, "in_train": images.in_train}
     return {name: count for name, count in counts.items() if count is not None}
+
+
+def by_role(items: Mapping[str, Any]) -> dict[str, Any]:
+    """`items` with generated, reference and train first, then other roles by name."""
+    order = {role: place for place, role in enumerate(COUNTED)}
+    return dict(sorted(items.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import numpy as np
 
+from genaudit.reports.entries import COUNTED
 from genaudit.reports.replace import replaced
-from genaudit.reports.roles import COUNTED
 
 if TYPE_CHECKING:
     from genaudit.reports.report import Report

@@ -16,10 +16,10 @@ from genaudit import __version__
 from genaudit.metrics.gate import Verdict
 from genaudit.metrics.result import Curve
 from genaudit.reports.digits import show_p
+from genaudit.reports.entries import by_role
 from genaudit.reports.gallery import Gallery, Picture
 from genaudit.reports.gate_facts import facts
 from genaudit.reports.report import MeasureUse, ReportWarning, RoleImages, counts_of
-from genaudit.reports.roles import by_role
 from genaudit.reports.values import plain
 
 SCHEMA = "genaudit/decision/2"

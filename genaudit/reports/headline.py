@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genaudit.reports.fitted import Column, Fitted
 from genaudit.reports.html import UNDER, Block, ValueLine
-from genaudit.reports.styled import text
+from genaudit.reports.styled import Column, Fitted, text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

@@ -22,11 +22,11 @@ from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports import class_section
 from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import moment, show, show_end, show_interval, show_p, show_seconds
+from genaudit.reports.entries import by_role
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.networks import OTHER_NETWORK, machine_line, network_lines, other_networks
 from genaudit.reports.plots import Plot, alike, draw
-from genaudit.reports.roles import by_role
 from genaudit.reports.values import Value, plain
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from genaudit.reports.entries import MeasureUse as MeasureUse
 from genaudit.reports.entries import MetricEntry as MetricEntry
 from genaudit.reports.entries import ReportWarning as ReportWarning
 from genaudit.reports.entries import RoleImages as RoleImages
+from genaudit.reports.entries import by_role, warning_of
 from genaudit.reports.entries import counts_of as counts_of
-from genaudit.reports.entries import warning_of
-from genaudit.reports.roles import by_role
 from genaudit.reports.values import Column, Value, plain
 
 if TYPE_CHECKING:

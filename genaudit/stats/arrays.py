@@ -29,11 +29,30 @@ class RowsLike(Protocol):
     def __getitem__(self, item: Any) -> np.ndarray: ...
 
 
+def to_numpy(x: Any) -> np.ndarray:
+    """A NumPy array or torch tensor (any device, layout and float type) as a NumPy array.
+
+    Raises:
+        ValueError: a tensor without values, or an array that masks some of its own; the text follows a name.
+    """
+    if hasattr(x, "detach"):
+        if x.is_meta:
+            raise ValueError("is a tensor of the device meta, which holds no values")
+        x = x.detach()
+        x = (x if str(x.layout) == "torch.strided" else x.to_dense()).cpu().resolve_conj().resolve_neg()
+        if x.is_floating_point() and str(x.dtype).startswith(("torch.bfloat", "torch.float8")):
+            x = x.float()  # NumPy has no such type
+        x = x.numpy()
+    if np.ma.isMaskedArray(x) and np.ma.is_masked(x):
+        raise ValueError(f"masks {np.ma.count_masked(x):,} of its values: fill them, or leave their rows out")
+    return np.asarray(x)
+
+
 def as_rows(x: Any, name: str, *, columns: int | None = None) -> RowsLike:
     """`x` as rows `(N, D)` that can be sliced; nothing that lies on disk is read.
 
     Args:
-        x: NumPy array, torch tensor (any device), nested sequence, or rows on disk, shape (N, D) with N >= 1.
+        x: NumPy array, torch tensor (any device), nested sequence, or rows on disk, shape (N, D) with N, D >= 1.
         name: the role's or argument's name, for the error message.
         columns: the number of columns that `x` must have.
 
@@ -41,12 +60,15 @@ def as_rows(x: Any, name: str, *, columns: int | None = None) -> RowsLike:
         ValueError: wrong number of dimensions or columns, no rows, or (for what is in memory) a value that
             is not finite.
     """
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().numpy()
+    if hasattr(x, "detach") or np.ma.isMaskedArray(x):
+        try:
+            x = to_numpy(x)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
     on_disk = not isinstance(x, np.ndarray) and isinstance(x, RowsLike) and not isinstance(x, (list, tuple))
     rows: Any = x if on_disk else np.asarray(x)
-    if len(rows.shape) != 2 or rows.shape[0] == 0:
-        raise ValueError(f"{name} must have shape (N, D) with N >= 1, not {tuple(rows.shape)}")
+    if len(rows.shape) != 2 or 0 in rows.shape:
+        raise ValueError(f"{name} must have shape (N, D) with N, D >= 1, not {tuple(rows.shape)}")
     if columns is not None and rows.shape[1] != columns:
         raise ValueError(f"{name} must have {columns} columns, not {rows.shape[1]}")
     if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.stats.estimate import Estimate
-from genaudit.stats.resampling import LEAST, bootstrap_indices, percentile_interval, wilson_interval
+from genaudit.stats.estimate import LEAST, Estimate, bootstrap_indices, percentile_interval, wilson_interval
 
 
 def auroc(scores_positive: Any, scores_negative: Any) -> float:

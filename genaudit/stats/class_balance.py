@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from genaudit.stats.multiple import holm
-from genaudit.stats.resampling import wilson_interval
+from genaudit.stats.estimate import wilson_interval
+from genaudit.stats.two_sets import holm
 
 TABLES = 9999  # drawn where the asymptotic law does not hold
 CELLS = 1 << 20  # of the tables that are held at once

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.stats.estimate import Estimate
-from genaudit.stats.resampling import bootstrap_indices, percentile_interval
+from genaudit.stats.estimate import Estimate, bootstrap_indices, percentile_interval
 
 
 def correlations(

@@ -20,6 +20,7 @@ every count that is still to be rejected is accepted at once. Neither changes th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -222,7 +223,7 @@ class SequentialGate:
         """Everything that the gate knows, of plain numbers, strings and lists."""
         return {**self._settings(), "retrieved": self.retrieved.tolist()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up where `state_dict` was called: decisions continue as if there had been no break.
 
         Raises:
@@ -232,11 +233,23 @@ class SequentialGate:
             if name not in state or state[name] != own:
                 raise ValueError(f"the saved gate has {name} = {state.get(name)!r}, this one {own!r}")
         self._start()
-        self.update(np.asarray(state["retrieved"], np.int64))
+        self.update(saved_indices(state, self.n_train))
 
     def _settings(self) -> dict[str, Any]:
         names = ("n_train", "irs_target", "alpha", "horizon", "method")
         return {name: getattr(self, name) for name in names}
+
+
+def saved_indices(state: Mapping[str, Any], n_train: int) -> np.ndarray:
+    """What the samples retrieved, (N,) int64, as a state that was read from a file holds it.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    retrieved = state.get("retrieved")
+    if not isinstance(retrieved, list) or not all(type(each) is int and 0 <= each < n_train for each in retrieved):
+        raise ValueError(f"its retrieved must be a list of integers from 0 to {n_train - 1}, the training images")
+    return np.array(retrieved, np.int64)
 
 
 @lru_cache(maxsize=16)

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from genaudit.stats.arrays import RowsLike, blocks
+from genaudit.stats.process_state import exact_float32
 from genaudit.stats.products import NumPyProducts, TorchProducts, products
-from genaudit.stats.torch_state import exact_float32
 
 QUERY_TILE, REFERENCE_TILE = 4096, 4096  # a tile of products takes 64 MiB in float32
 GROUPS = 64  # a tile row of 4,096 products is reduced to the minima of 64 groups before any is sorted

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from genaudit.stats.estimate import Estimate
-from genaudit.stats.resampling import wilson_interval
+from genaudit.stats.estimate import Estimate, wilson_interval
 
 SHARE = 0.75
 REPEATS = 60  # parts: the error of a standard error is then about 1/sqrt(2·59) = 9 %

@@ -19,9 +19,18 @@ import numpy as np
 from genaudit.data import DamagedImage, ImageSet
 from genaudit.measures.measure import Measure
 from genaudit.stats.memory import Fitting
-from genaudit.stats.torch_state import exact_float32, neutral
-from genaudit.store.measuring import Advance, Engine, ShardWriter, padded, repeated, running, to_device
-from genaudit.store.prefetch import prepared_images, stacked
+from genaudit.stats.process_state import exact_float32, neutral
+from genaudit.store.measuring import (
+    Advance,
+    Engine,
+    ShardWriter,
+    padded,
+    prepared_images,
+    repeated,
+    running,
+    stacked,
+    to_device,
+)
 
 if TYPE_CHECKING:
     import torch

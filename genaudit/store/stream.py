@@ -14,9 +14,8 @@ import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
 from genaudit.measures.measure import Measure, fingerprint
-from genaudit.stats.torch_state import exact_float32, neutral
-from genaudit.store.measuring import Engine, to_device
-from genaudit.store.prefetch import prepared_batches
+from genaudit.stats.process_state import exact_float32, neutral
+from genaudit.store.measuring import Engine, prepared_batches, to_device
 from genaudit.store.store import Store, StoredRows
 
 if TYPE_CHECKING:

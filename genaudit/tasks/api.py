@@ -8,8 +8,16 @@ from typing import Any
 from genaudit.errors import UserError
 from genaudit.hydra_words import from_python
 from genaudit.reports.report import Report
-from genaudit.tasks.run.compose import as_override, compose, described
-from genaudit.tasks.run.given import Given, described_network, is_network, metrics_given, network_given
+from genaudit.tasks.run.from_python import (
+    Given,
+    as_override,
+    compose,
+    described,
+    described_network,
+    is_network,
+    metrics_given,
+    network_given,
+)
 from genaudit.tasks.run.guest import guest
 
 
@@ -71,9 +79,9 @@ def evaluate(
     with guest():
         from genaudit.tasks import evaluate as task
         from genaudit.tasks.gate.checkpoints import find_sets
-        from genaudit.tasks.run.references import named
         from genaudit.tasks.run.roles import source_of
         from genaudit.tasks.run.settings import RULES
+        from genaudit.tasks.run.sources import named
 
         cfg = compose("evaluate", overrides, config_dir)
         if any(cfg[key] for key in RULES):

@@ -12,8 +12,7 @@ from genaudit.remote.cache import downloads_folder
 from genaudit.reports.console import make_console
 from genaudit.store import upkeep
 from genaudit.store.store import SETS
-from genaudit.tasks.run.folder import store_folder
-from genaudit.tasks.run.places import STEPS
+from genaudit.tasks.run.folder import STEPS, store_folder
 
 ACTIONS = ("prune", "verify", "compact")
 

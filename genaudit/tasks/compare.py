@@ -13,11 +13,9 @@ from genaudit.reading import read_text
 from genaudit.reports.comparison import Against, CorrelationRow, compare
 from genaudit.reports.comparison_runs import front_of, run_named, sort_by
 from genaudit.reports.console import make_console
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.found_runs import find_runs
-from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.finished import RunRows, find_runs
+from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.rows import RunRows
 from genaudit.tasks.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
 
 def main(cfg: Any) -> int:
     """The verb: reads the runs' reports, prints the table, writes comparison.csv, .json and .html, and runs.csv."""
-    from genaudit.tasks.run.against_baseline import against_baseline
-    from genaudit.tasks.run.differences import equalise, tell_apart
+    from genaudit.tasks.run.differences import against_baseline, equalise, tell_apart
 
     settings = Settings.of(cfg)
     named = None if cfg.baseline is None else str(cfg.baseline)

@@ -9,8 +9,7 @@ from genaudit.errors import DONE, UserError
 from genaudit.reports.comparison import compare
 from genaudit.tasks.compare import show_and_save
 from genaudit.tasks.evaluate import evaluate, metrics_are_named, require_all, tell
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.folder import run_folder, saving
 
 
 def main(cfg: Any) -> int:

@@ -8,38 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data.audit.facts import SetFacts
 from genaudit.errors import DONE, UserError, one_line
 from genaudit.hydra_words import escaped
 from genaudit.metrics.result import ROLES, base_name
 from genaudit.output import told
-from genaudit.reports.entries import MetricEntry
 from genaudit.reports.report import Report
 from genaudit.reports.rules import discard
 from genaudit.store import Store
 from genaudit.tasks.gate.checkpoints import find_sets, labels_of
-from genaudit.tasks.moments import moments_warnings, stored_moments
-from genaudit.tasks.run.auditing import Audit, audit_findings, near_findings
+from genaudit.tasks.run.auditing import Audit, cautions
 from genaudit.tasks.run.by_class import check_classes, class_column, judge_classes
-from genaudit.tasks.run.composed import judge_composed
-from genaudit.tasks.run.counting import counted_roles, counting_findings, subset_warnings
-from genaudit.tasks.run.definitions import definition_warnings
-from genaudit.tasks.run.engines import EngineChoice
-from genaudit.tasks.run.environment import command_line, environment, now, resolved
-from genaudit.tasks.run.floors import floor_of, measure_fresh
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.given import Given
-from genaudit.tasks.run.judging import judge, unequal_counts, why_not
-from genaudit.tasks.run.matching import check_entry, entry_of, other_moments
-from genaudit.tasks.run.measuring import Measurements, measure_roles, skipped_images, weights_warnings
-from genaudit.tasks.run.places import saving
-from genaudit.tasks.run.plan import WorkPlan
-from genaudit.tasks.run.presets import preset_warnings
+from genaudit.tasks.run.environment import Ranks, command_line, environment, now, resolved
+from genaudit.tasks.run.floors import judge_all, measure_fresh
+from genaudit.tasks.run.folder import run_folder, saving
+from genaudit.tasks.run.from_python import Given
+from genaudit.tasks.run.instantiate import Instances
+from genaudit.tasks.run.judging import MetricSpec, why_not
+from genaudit.tasks.run.measuring import Measurements, WorkPlan, measure_roles
+from genaudit.tasks.run.moments import check_entry, other_moments
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, role_images, source_of
 from genaudit.tasks.run.rules import RunRules
-from genaudit.tasks.run.settings import Settings
-from genaudit.tasks.run.sources import named_warnings
+from genaudit.tasks.run.settings import EngineChoice, Settings
+from genaudit.tasks.run.sources import entry_of
 from genaudit.tasks.run.specs import metrics_of, roles_of
 from genaudit.tasks.run.views import add_paired, check_views, measure_views, view_of, why_no_view
 from genaudit.verdict.answers import verdict
@@ -77,7 +69,7 @@ def _evaluate_sets(
     from genaudit.reports.comparison import compare
     from genaudit.tasks.compare import show_and_save as show_comparison
     from genaudit.tasks.run.differences import tell_apart
-    from genaudit.tasks.run.rows import RunRows
+    from genaudit.tasks.run.finished import RunRows
 
     out = run_folder(cfg, "evaluate")
     settings = Settings.of(cfg)
@@ -189,90 +181,36 @@ def evaluate(
     """
     ranks = ranks or Ranks()
     settings = Settings.of(cfg)
-    given = given or Given()
-    add_paired(cfg)
-    specs, measures = metrics_of(cfg, given.instances(cfg), settings, given.functions)
-    if not named and sources.get("train") is None:  # train= switches on those of the default list that need it
-        specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
+    store = store or Store(settings.store)
+    notify = notify if ranks.judges else None
+    specs, measures = _asked_for(cfg, sources, settings, named, given)
     if rules is not None:
         rules.check(specs, {})
-    specs = check_entry(entry_of(sources.get("reference")), specs, measures)
+    if (entry := entry_of(sources.get("reference"))) is not None:
+        specs = check_entry(entry, specs, measures)
     roles = open_roles(sources, settings)
-    if (several := [name for name in specs if "@" in name]) and any(isinstance(r, FeatureSet) for r in roles.values()):
-        raise UserError(
-            f"feature_model names several networks ({', '.join(several[:2])}, ...), and features are given in place of "
-            "images: those are of one network; omit feature_model"
-        )
-    reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
-    for name, spec in specs.items():
-        for measure in spec.measures.values():
-            lack = getattr(measures[measure], "lacks", None) or why_no_view(measures[measure], cfg, roles)
-            if name not in reasons and lack:
-                reasons[name] = lack
-    reasons |= other_moments(roles.get("reference"), {n: specs[n] for n in specs if n not in reasons}, measures)
-    check_views(cfg, roles)
+    reasons = _why_absent(cfg, specs, measures, roles)
     require_all(reasons, cfg, named, specs.keys() - reasons.keys())
     if rules is not None:
         rules.check(specs, reasons)
-    if notify is not None and ranks.judges:
+    if notify is not None:
         for name, reason in reasons.items():
             notify(f"metric {name} will not be computed: {'it ' * reason.startswith('needs ')}{reason}")
     runnable = {name: spec for name, spec in specs.items() if name not in reasons}
     by_class = cfg.get("by") == "class"
     if by_class:
         check_classes(roles, runnable)
+    progress = Progress(settings.progress)
     needed = {name: roles_of(name, runnable, roles) for name in measures}
     views = {name: measure for name, measure in measures.items() if needed[name] and view_of(measure)}
     wanted = {name: measure for name, measure in measures.items() if needed[name] and name not in views}
-    progress = Progress(settings.progress)
-    if ranks.judges:
-        told.begin_log()
-    store = store or Store(settings.store)
-    engines = EngineChoice(settings, store, notify if ranks.judges else None, ranks.count)
-    engines.assign(wanted.values())
-    audit = Audit(store, settings.engine)
-    watched = audit.watched(roles)
-    if ranks.judges:
-        plan = WorkPlan.of(watched, wanted, needed, store, settings.engine)
-        progress.plan.parts = plan.of_roles()
-        if notify is not None:
-            for line in plan.lines():
-                progress.note(line)
-
-    def measured() -> Measurements:
-        found = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
-        measure_views(cfg, found, views, store, settings.engine, ranks, progress)
-        measure_fresh(found, runnable.values(), wanted, store, settings, ranks, progress)
-        return found
-
-    measurements = engines.measured(measured)
-    if not ranks.judges:
-        audit.keep()
+    measured = _measure(cfg, roles, runnable, needed, wanted, views, store, settings, ranks, progress, notify)
+    if measured is None:
         return None
-    facts = audit.facts(measurements.roles, progress)
-    for role in measurements.roles.values():
-        if isinstance(role, ImageSet) and wanted:
-            store.remember(role.digests, role.digest)
-    entries: dict[str, MetricEntry] = {}
-    with progress.bar("judge", len(runnable), unit="metrics") as advance:
-        for name, spec in sorted(runnable.items(), key=lambda each: bool(each[1].of)):  # parts first
-            composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
-            entry = judge(spec, measurements, settings) if composed is None else composed
-            if isinstance(entry, str):
-                reasons[name] = entry
-            else:
-                entry.real = {} if spec.of else floor_of(spec, measurements, settings)
-                entries[name] = entry
-            advance(1)
-    real = roles.get("reference")
-    takers = {
-        name: (specs[name].measure, taken)
-        for name in entries
-        if "reference" in specs[name].role_parameters and (taken := specs[name].moments_of(real)) is not None
-    }
-    users = {name: set(specs[name].measures.values()) for name in entries}
-    takes = {name: specs[name].role_parameters for name in entries}
-    unequal, count_warnings = unequal_counts(entries)
+    measurements, facts = measured
+    entries = judge_all(runnable, measurements, measures, settings, reasons, progress)
+    computed = {name: specs[name] for name in entries}
+    warnings, findings = cautions(cfg, computed, entries, wanted, measurements, facts, settings)
     report = Report(
         created=now(),
         command=command,
@@ -286,33 +224,109 @@ def evaluate(
         measures=measurements.uses,
         metrics=entries,
         skipped_metrics={name: reasons[name] for name in specs if name in reasons},
-        warnings=[
-            *skipped_images(measurements.roles),
-            *preset_warnings(cfg, measurements.roles),
-            *subset_warnings(counted_roles(measurements.roles), takes),
-            *definition_warnings({name: specs[name] for name in entries}, wanted),
-            *weights_warnings(wanted, users),
-            *moments_warnings(wanted, takers, settings.engine.precision),
-            *count_warnings,
-            *named_warnings(measurements.roles.get("reference")),
-            *stored_moments(measurements.roles.get("reference"), takers, takes),
-            *measurements.warnings,
-        ],
-        findings=[
-            *audit_findings(facts, takes),
-            *counting_findings(measurements.roles, takes, {name: entry.result for name, entry in entries.items()}),
-            *near_findings(measurements, (specs[name] for name in entries), takes),
-            *unequal,
-        ],
         images=_image_columns(measurements.roles["generated"]) | (class_column(measurements.roles) if by_class else {}),
         names={name: role.names for name, role in measurements.roles.items() if not isinstance(role, Moments)},
         pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
+        warnings=warnings,
+        findings=findings,
     )
     report.verdict = verdict(report.to_dict())
     if by_class:
-        computed = {name: specs[name] for name in entries}
         report.by_class = judge_classes(computed, measurements, report.warnings, settings, progress)
     return report
+
+
+def _asked_for(
+    cfg: Any, sources: Mapping[str, Any], settings: Settings, named: bool, given: Given | None
+) -> tuple[dict[str, MetricSpec], dict[str, Any]]:
+    """The entries of the report and the measures that they name, both by name."""
+    if cfg.get("paired"):
+        add_paired(cfg)
+    if given is None:
+        specs, measures = metrics_of(cfg, Instances(), settings)
+    else:
+        specs, measures = metrics_of(cfg, given.instances(cfg), settings, given.functions)
+    if not named and sources.get("train") is None:  # train= switches on those of the default list that need it
+        specs = {name: spec for name, spec in specs.items() if not spec.role_parameters.get("train")} or specs
+    return specs, measures
+
+
+def _why_absent(
+    cfg: Any, specs: Mapping[str, MetricSpec], measures: Mapping[str, Any], roles: Mapping[str, Role]
+) -> dict[str, str]:
+    """Why entries cannot be computed of these roles, by name.
+
+    Raises:
+        UserError: features in place of images and several networks; moments, or pairs, that are for no entry.
+    """
+    if (several := [name for name in specs if "@" in name]) and any(isinstance(r, FeatureSet) for r in roles.values()):
+        raise UserError(
+            f"feature_model names several networks ({', '.join(several[:2])}, ...), and features are given in place of "
+            "images: those are of one network; omit feature_model"
+        )
+    reasons = {name: reason for name, spec in specs.items() if (reason := why_not(spec, roles)) is not None}
+    for name, spec in specs.items():
+        for measure in (measures[each] for each in spec.measures.values()):
+            lack = getattr(measure, "lacks", None) or (why_no_view(measure, cfg, roles) if view_of(measure) else None)
+            if name not in reasons and lack:
+                reasons[name] = lack
+    reference = roles.get("reference")
+    if isinstance(reference, Moments):
+        reasons |= other_moments(reference, {n: specs[n] for n in specs if n not in reasons}, measures)
+    if cfg.get("paired"):
+        check_views(cfg, roles)
+    return reasons
+
+
+def _measure(
+    cfg: Any,
+    roles: Mapping[str, Role],
+    specs: Mapping[str, MetricSpec],
+    needed: Mapping[str, set[str]],
+    wanted: Mapping[str, Any],
+    views: Mapping[str, Any],
+    store: Store,
+    settings: Settings,
+    ranks: Ranks,
+    progress: Progress,
+    notify: Callable[[str], None] | None,
+) -> tuple[Measurements, dict[str, SetFacts]] | None:
+    """The rows that the entries take, and what the audit knows of the images; None on ranks that only measure.
+
+    Args:
+        needed: measure => the roles whose rows are taken. wanted: measures of images. views: measures of images with
+            what belongs to them.
+    """
+    if ranks.judges:
+        told.begin_log()
+    engines = EngineChoice(settings, store, notify, ranks.count)
+    engines.assign(wanted.values())
+    audit = Audit(store, settings.engine)
+    watched = audit.watched(roles)
+    if ranks.judges:
+        plan = WorkPlan.of(watched, wanted, needed, store, settings.engine)
+        progress.plan.parts = plan.of_roles()
+        if notify is not None:
+            for line in plan.lines():
+                progress.note(line)
+
+    def rows() -> Measurements:
+        measurements = measure_roles(watched, wanted, needed, store, settings.engine, ranks, progress)
+        if views:
+            measure_views(cfg, measurements, views, store, settings.engine, ranks, progress)
+        if "train" in roles:
+            measure_fresh(measurements, specs.values(), wanted, store, settings, ranks, progress)
+        return measurements
+
+    measurements = engines.measured(rows)
+    if not ranks.judges:
+        audit.keep()
+        return None
+    facts = audit.facts(measurements.roles, progress)
+    for role in measurements.roles.values():
+        if isinstance(role, ImageSet) and wanted:
+            store.remember(role.digests, role.digest)
+    return measurements, facts
 
 
 def _image_columns(generated: Role) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from genaudit.errors import DONE, UserError, one_line
 from genaudit.metrics.result import ROLES
 from genaudit.reports.export import Block, Part, write_parts, write_table
 from genaudit.reports.reading import read_report, report_file
+from genaudit.tasks.run.finished import NoRows, RunRows
+from genaudit.tasks.run.folder import expanded, saving
 from genaudit.tasks.run.measuring import GIVEN
-from genaudit.tasks.run.places import expanded, saving
-from genaudit.tasks.run.rows import NoRows, RunRows
 from genaudit.tasks.run.settings import Settings
 
 ROWS_AT_ONCE = 4096

@@ -6,8 +6,7 @@ from typing import Any
 
 from genaudit.errors import DONE, REJECTED, UserError
 from genaudit.output import told
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.places import expanded
+from genaudit.tasks.run.folder import expanded, run_folder
 from genaudit.tasks.run.rules import RunRules
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genaudit.config_files import OURS, config_folders
 from genaudit.errors import DONE, UserError
 from genaudit.reports.console import make_console
-from genaudit.tasks.run.config_folders import OURS, config_folders
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
 from genaudit.tasks.run.recipes import data_of, make, names
-from genaudit.tasks.run.references import registered
+from genaudit.tasks.run.sources import registered
 from genaudit_papers.published import recipes_time, tables
 
 

@@ -10,7 +10,6 @@ D features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,21 @@ import numpy as np
 
 from genaudit import __version__
 from genaudit.atomic import atomic_write
-from genaudit.data import FeatureSet, ImageSet, Moments
+from genaudit.data import FeatureSet, Moments
 from genaudit.errors import DONE, UserError, one_line, visible
-from genaudit.measures.measure import Measure, features_fingerprint
+from genaudit.measures.measure import features_fingerprint
 from genaudit.measures.spatial import SpatialFeatures
 from genaudit.metrics.frechet import moments
 from genaudit.output import told
-from genaudit.reports.report import ReportWarning
 from genaudit.store import Store
-from genaudit.tasks.run.engines import EngineChoice
-from genaudit.tasks.run.folder import run_folder
+from genaudit.tasks.run.environment import Ranks
+from genaudit.tasks.run.folder import expanded, run_folder, saving
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, weights_warnings
-from genaudit.tasks.run.places import expanded, saving
-from genaudit.tasks.run.preparation import preparation_of
+from genaudit.tasks.run.moments import preparation_of
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import open_role, source_of
-from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.settings import EngineChoice, Settings
 
 ROLE = "reference"
 
@@ -130,64 +126,3 @@ def _out(cfg: Any) -> Path:
     if path.suffix.lower() != ".npz":
         raise UserError(f"out={cfg.out}: a file name that ends in .npz is needed")
     return path
-
-
-def moments_warnings(
-    measures: Mapping[str, Measure], metrics: Mapping[str, tuple[str, Moments]], precision: str
-) -> list[ReportWarning]:
-    """What must be said of a reference that is moments: they must come from the features that the run measures.
-
-    Args:
-        measures: by name. metrics: metric => its measure's name and the moments that it took.
-    """
-    warnings = []
-    for metric, (name, given) in metrics.items():
-        if name not in measures:
-            continue
-        own = getattr(measures[name], "feature_model", None)
-        label = name if own is None else own.name
-        if given.by_network:
-            continue  # of a network that the file's kind names: `stored_moments`, or the metric was not computed
-        if not given.about.get("fingerprint"):
-            message = (
-                f"{given.source} does not say which network, weights and resize its moments come from. The value is a "
-                f"distance only if they are those of {label} in this run."
-            )
-            warnings.append(ReportWarning("moments-of-unknown-features", metric, message))
-        elif given.about["fingerprint"] != features_fingerprint(measures[name], precision):
-            model, weights = given.about.get("feature_model", ""), given.about.get("weights_sha256", "")
-            same = own is not None and weights == own.weights.sha256
-            if own is not None and same and given.about.get("preparation") == preparation_of(own):
-                how, what = (
-                    "the same network and resize, but another precision or version of it",
-                    "includes what that moves",
-                )
-            else:
-                how = "the same weights but another resize, normalisation or precision" if same else "other weights"
-                what = "is no distance between the two sets of images"
-            message = (
-                f"{given.source} holds moments of {model} ({how}), and this run measures with {label}: the value "
-                f"{what}."
-            )
-            warnings.append(ReportWarning("moments-of-other-features", metric, message))
-    return warnings
-
-
-def stored_moments(
-    reference: Any, takers: Mapping[str, tuple[str, Moments]], takes: Mapping[str, Mapping[str, bool]]
-) -> list[ReportWarning]:
-    """What each metric took of a reference that holds images and moments.
-
-    Args:
-        reference: the role. takers: as for `moments_warnings`. takes: metric => the roles that it takes.
-    """
-    if not isinstance(reference, ImageSet) or reference.moments is None:
-        return []
-    others = [name for name, roles in takes.items() if "reference" in roles and name not in takers]
-    said = [f"{', '.join(takers)} took the moments" if takers else "no metric took the moments"]
-    said += [f"{', '.join(others)} the images"] if others else []
-    message = (
-        f"{reference.source} holds images and moments of FID's Inception: {' and '.join(said)}. The moments are of "
-        "images resized as TensorFlow does: preprocessing=torch-fidelity resizes the samples alike."
-    )
-    return [ReportWarning("stored-moments", None, message)]

@@ -12,8 +12,7 @@ from genaudit.stats.sequential import Outcome
 from genaudit.tasks.gate.checkpoints import find_sets, gate_checkpoints
 from genaudit.tasks.gate.one_set import gate_lines, gate_set
 from genaudit.tasks.gate.yardstick import Yardstick
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.roles import check_n_samples, source_of
 from genaudit.tasks.run.settings import Settings
 

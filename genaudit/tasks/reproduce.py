@@ -18,8 +18,7 @@ from genaudit.recipe import Context, Scale, silent
 from genaudit.reports import tables
 from genaudit.reports.console import make_console, show_files
 from genaudit.tasks.run.environment import command_line, environment, now
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.recipes import ALL, NamedRecipe, changes, data_of, make, names, of_node
 from genaudit.tasks.run.settings import Settings
 

@@ -236,8 +236,7 @@ def _most(vote: Vote) -> bool:
 
 
 def _likelihood(report: Mapping[str, Any]) -> Answer | None:
-    found = likelihood(report)
-    return None if found is None else Answer(*found)
+    return Answer(*likelihood(report)) if "llr" in report["metrics"] else None
 
 
 def missing_answer(missing: tuple[str, str]) -> Answer:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.stats.multiple import holm
+from genaudit.stats.two_sets import holm
 from genaudit.verdict.answers import Verdict, smallest_pvalue, verdict
 from genaudit.verdict.evidence import Correction
 from genaudit.verdict.rule import Question

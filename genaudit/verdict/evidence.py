@@ -13,7 +13,7 @@ from typing import Any
 from scipy import special
 
 from genaudit.metrics.result import base_name
-from genaudit.stats.multiple import holm
+from genaudit.stats.two_sets import holm
 from genaudit.verdict.rule import (
     COSTS_NO_VOTE,
     LEVEL,
@@ -28,6 +28,9 @@ from genaudit.verdict.rule import (
 )
 
 CONFIDENCE = 0.95  # of the interval of a difference
+TAILS = 5.0  # kurtosis of an image's influence on a score; 3 is a normal law's
+# degrees of freedom at most of a distance: its law, a sum of squares where sets are alike, has a long tail
+SKEWED = 5.0
 
 
 @dataclass(frozen=True)
@@ -183,14 +186,6 @@ def _vote(
         half=float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / correction.runs)) * error,
         from_parts=bool(real.get("from_parts")),
     )
-
-
-TAILS = 5.0  # kurtosis of an image's influence on a score; 3 is a normal law's
-
-
-SKEWED = (
-    5.0  # degrees of freedom at most of a distance: its law, a sum of squares where sets are alike, has a long tail
-)
 
 
 def _freedom(voter: Voter, real: Mapping[str, Any], *, few: bool) -> float:

@@ -53,11 +53,9 @@ class Area:
         return f"{SAYS[self.name]} in {self.value:.0%} of pairs ({self.lower:.0%} to {self.upper:.0%})"
 
 
-def likelihood(report: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...], str | None] | None:
-    """Answer, sentence, evidence and what to do next; None where no density model was asked for."""
-    entry = report["metrics"].get("llr")
-    if entry is None:
-        return None
+def likelihood(report: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...], str | None]:
+    """Answer, sentence, evidence and what to do next, of a report with the metric `llr`."""
+    entry = report["metrics"]["llr"]
     details = entry["details"]
     ratio, raw = _area(report, entry, "auroc_ratio"), _area(report, entry, "auroc_raw")
     if (details.get("in_distribution"), details.get("out_of_distribution")) != ("reference", "generated"):

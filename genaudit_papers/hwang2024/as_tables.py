@@ -18,7 +18,7 @@ from genaudit.metrics.anomaly_score import anomaly_score, judge
 from genaudit.metrics.result import Cloud
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit.stats.resampling import bootstrap_mean
+from genaudit.stats.estimate import bootstrap_mean
 from genaudit_papers.measuring import rows, set_need, weights_need
 from genaudit_papers.published import PublishedTable, compared, published
 

@@ -27,8 +27,8 @@ from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.class_names import outputs_of
+from genaudit.stats.estimate import wilson_interval
 from genaudit.stats.neighbours import nearest
-from genaudit.stats.resampling import wilson_interval
 from genaudit_papers.measuring import embedded_weights, embedding, find_set, weights_need
 from genaudit_papers.modern_gans.gan_baselines import embeddings, nearest_of
 from genaudit_papers.modern_gans.gan_sets import SOURCE, Groups, Subject, labels_of, needs, stored

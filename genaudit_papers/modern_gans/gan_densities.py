@@ -18,8 +18,8 @@ from genaudit.metrics.generator_rows import densities
 from genaudit.metrics.result import Curve
 from genaudit.recipe import Context
 from genaudit.reports.table import Cell, Table
-from genaudit.stats.resampling import bootstrap_mean
-from genaudit.stats.torch_state import exact_float32
+from genaudit.stats.estimate import bootstrap_mean
+from genaudit.stats.process_state import exact_float32
 from genaudit.stats.typicality import SIZES, typicality_test
 from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, OfAGenerator, Subject, column
 from genaudit_papers.published import compared, published

@@ -19,7 +19,7 @@ from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
-from genaudit.stats.resampling import bootstrap, bootstrap_mean
+from genaudit.stats.estimate import bootstrap, bootstrap_mean
 from genaudit_papers.measuring import embedded_weights, find_set
 from genaudit_papers.modern_gans.gan_baselines import embeddings, nearest_of
 from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, Subject

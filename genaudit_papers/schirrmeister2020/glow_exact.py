@@ -16,7 +16,7 @@ from genaudit.likelihood import saved
 from genaudit.likelihood.fourier import mix_amplitude_phase, mixing_correlations, to_pixel_range
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
-from genaudit.stats.resampling import bootstrap_indices, percentile_interval
+from genaudit.stats.estimate import bootstrap_indices, percentile_interval
 from genaudit_papers.measuring import density_model_need, pixels_of
 from genaudit_papers.published import compared, published
 from genaudit_papers.schirrmeister2020 import density_runs

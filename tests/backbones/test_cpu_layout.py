@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers import Conv2dSame
 
-from genaudit.backbones.cpu_layout import Pointwise, SamePadding, arrange_for_cpu
-from genaudit.backbones.frozen import Convolution
+from genaudit.backbones.cpu_layout import Convolution, Pointwise, SamePadding, arrange_for_cpu
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_mambaout", "test_resnet"])

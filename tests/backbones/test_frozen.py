@@ -8,7 +8,7 @@ import torch.autograd.forward_ad as fwd
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from genaudit.backbones.frozen import Convolution, convolve, multiply
+from genaudit.backbones.cpu_layout import Convolution, convolve, multiply
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import nn
 
 import genaudit
 from genaudit.backbones.module_identity import identity_of
-from genaudit.backbones.module_model import ModuleModel
+from genaudit.backbones.module_model import ModuleModel, checked_features
 from genaudit.errors import UserError
 
 PREPARED: dict[str, Any] = {"size": 8, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
@@ -195,3 +195,24 @@ def test_the_command_line_takes_a_path(tmp_path: Path, monkeypatch: pytest.Monke
     assert main([*base, *prepared, "feature_model.module=my_networks.Net",
                  "metric.kd.measure={_target_: my_networks.Bad}"]) == USER  # fmt: skip
     assert "Bad lacks weights_sha256, describe, prepare, open, batch_size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("features", "got"),
+    [
+        (lambda x: None, "a NoneType of 2 images"),
+        (lambda x: {"features": x}, "a dict of 2 images"),
+        (lambda x: torch.zeros(4), r"a tensor \(4,\) of 2 images"),
+        (lambda x: torch.zeros(len(x), 0), r"a tensor \(2, 0\) of 2 images"),
+        (lambda x: torch.zeros(len(x), 3, dtype=torch.complex64), "complex numbers of 2 images"),
+        (lambda x: torch.zeros(len(x), 3, device="meta"), "a tensor of the device meta, without values, of 2 images"),
+    ],
+)
+def test_what_is_no_row_of_real_numbers_an_image_is_refused(features: Any, got: str) -> None:
+    with pytest.raises(UserError, match=f"feature_model net returned {got}; expected a tensor"):
+        checked_features(features(torch.zeros(2, 3, 4, 4)), 2, "net")
+
+
+def test_sparse_features_are_rows_too() -> None:
+    rows = torch.eye(3)
+    assert torch.equal(checked_features(rows.to_sparse(), 3, "net"), rows)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from genaudit.backbones.sscd import SSCD
 from genaudit.backbones.sscd_layers import GeneralisedMean
 from genaudit.errors import UserError
-from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.instantiate import instantiate
 
 SIDE = 64

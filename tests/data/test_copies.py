@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genaudit.data.copies import duplicates, originals, random_subset, shared, shuffled_by_content
+from genaudit.data.digest import duplicates, originals, random_subset, shared, shuffled_by_content
 
 
 @pytest.fixture

@@ -168,9 +168,23 @@ class TestCallables:
             (lambda n: [0] * n, "returned a list"),
             (lambda n: torch.zeros(n, 3, 4, 4) - 0.5, "image 0 that .* drew holds floats from -0.5"),
             (lambda n: torch.full((n, 3, 4, 4), torch.nan), "NaN"),
+            (lambda n: torch.zeros(n, 3, 4, 4, device="meta"), "a batch that .* drew is a tensor of the device meta"),
             (lambda n: torch.zeros(n, 2, 4, 4), r"has shape \(2, 4, 4\)"),
         ],
     )
     def test_wrong_draws_say_what_would_be_right(self, result: Any, message: str) -> None:
         with pytest.raises(UserError, match=message):
             open_images(lambda n, generator: result(n))
+
+    def test_callables_that_take_something_else_are_named_and_their_own_mistakes_come_out_as_they_are(self) -> None:
+        def drawn(n: int) -> torch.Tensor:
+            return torch.zeros(n, 3, 4, 4)
+
+        with pytest.raises(UserError, match=r"generated: drawn must take \(n, generator\): too many positional"):
+            open_images(drawn)
+
+        def faulty(n: int, generator: torch.Generator) -> torch.Tensor:
+            return torch.zeros(n, 3, 4, 4) + (lambda: None)(n)  # type: ignore[call-arg]
+
+        with pytest.raises(TypeError, match="positional argument"):
+            open_images(faulty)

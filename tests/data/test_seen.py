@@ -15,9 +15,9 @@ from PIL import Image, PngImagePlugin
 
 from genaudit.data import ImageSet, open_images
 from genaudit.data.bad_image import BadImage
-from genaudit.data.containers import orientation, pixels_only
 from genaudit.data.decode import decode, probe
 from genaudit.data.digest import file_digest
+from genaudit.data.encoding import orientation, pixels_only
 from genaudit.data.formats import EXTENSIONS, looks_like
 from genaudit.data.tiff import read_tiff
 from genaudit.tasks.run.measuring import skipped_images

@@ -207,6 +207,13 @@ def test_wrong_calls_say_what_is_right() -> None:
         metric.update(ROLES["generated"].float() / 127.5 - 1, real=True)
 
 
+def test_a_batch_of_no_images_adds_none() -> None:
+    metric = PRDC(feature_model=_model())
+    metric.update(ROLES["generated"][:0], real=False)
+    with pytest.raises(ValueError, match="generated"):
+        metric.compute()
+
+
 def test_one_picture_without_its_batch_is_one_image() -> None:
     from genaudit.integrations.batch_rows import pixels_of
 

@@ -13,7 +13,7 @@ from genaudit.backbones.timm_model import TimmModel
 from genaudit.measures import runners
 from genaudit.measures.embedding import Embedding
 from genaudit.measures.measure import EngineRefused, features_fingerprint, fingerprint
-from genaudit.stats.torch_state import exact_float32, neutral, tf32
+from genaudit.stats.process_state import exact_float32, neutral, tf32
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float64")
 DIGESTS: list[bytes] = []

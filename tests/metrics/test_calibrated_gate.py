@@ -134,6 +134,20 @@ def test_an_early_acceptance_could_have_seen_what_must_be_detectable_and_no_look
     assert max(looks, default=0.0) < power
 
 
+def test_what_a_gate_will_detect_is_said_at_the_start_as_at_the_last_look() -> None:
+    """The last look has another level than the looks before it."""
+    real, draws = _draws(EVEN, 300, 1), _draws(EVEN, 240, 2, 0.82)  # about at the target: neither sure nor rejected
+    gate = _gate(real, horizon=240, detect=0.97, power=0.97)
+    gate.update(draws[:9])
+    ahead = gate.verdict()
+    gate.update(draws[9:])
+    last = gate.verdict()
+    assert (ahead.n_sampled, ahead.decision) == (9, "undecided")
+    assert (last.n_sampled, last.decision) == (240, "undecided")
+    assert ahead.detectable == last.detectable
+    assert ahead.detectable > 0
+
+
 @pytest.mark.parametrize("share", [0.1, 1.0])
 def test_drawing_by_lookahead_decides_as_all_at_once(share: float) -> None:
     real, draws = _draws(EVEN, 300, 1), _draws(EVEN, 240, 2, share)

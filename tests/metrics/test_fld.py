@@ -124,6 +124,7 @@ def test_large_sets_are_drawn_from_and_small_ones_refused(monkeypatch: pytest.Mo
     result = judge(**sets)
     assert (result.n_generated, result.n_train, result.n_reference) == (40, 90, 150)
     assert fld(**sets, seed=1) != result.fld
+    assert fld(**sets) == fld(**sets, seed=0) == judge(**sets, seed=0).fld.value
     with pytest.raises(Unavailable, match="at least 2 reference"):
         judge(generated=sets["generated"], reference=sets["reference"][:1], train=sets["train"])
     with pytest.raises(Unavailable, match="4 training"):

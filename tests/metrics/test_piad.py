@@ -62,8 +62,8 @@ def test_generated_images_are_easier_than_real_ones_where_both_intervals_at_the_
 def test_pictures_are_the_extremes_with_their_reconstructions_and_maps() -> None:
     scores = np.array([0.5, 0.1, 0.9, 0.3, 0.7, 0.2])
     rng = np.random.default_rng(3)
-    shares = np.zeros((6, 2, 2))
-    shares[:, 0, 1] = scores
+    shares = np.zeros((6, 4, 4))
+    shares[:, 0, 3] = scores
     reconstructions = rng.uniform(-1.2, 1.2, (6, 3, 8, 8))
     (grid,) = judge(generated=rows_of(scores, shares, reconstructions), shown=2).pictures
     assert [row.cells[0] for row in grid.rows] == [RoleImage("generated", i) for i in (1, 5, 2, 4)]

@@ -23,8 +23,7 @@ from genaudit.likelihood import saved
 from genaudit.likelihood.glow import Glow
 from genaudit.recipe import Context
 from genaudit.tasks.run import recipes
-from genaudit.tasks.run.contents import contents
-from genaudit.tasks.run.recipes import NamedRecipe
+from genaudit.tasks.run.recipes import NamedRecipe, contents
 from genaudit_papers.schirrmeister2020.glow_exact import Fourier
 from genaudit_papers.tuluptceva2019.piad_fig1 import PIADFig1
 

@@ -20,7 +20,7 @@ from genaudit.errors import UserError
 from genaudit.reports.comparison import Comparison, compare
 from genaudit.reports.comparison_runs import Difference, front_of, run_named, sort_by
 from genaudit.reports.files import json_text
-from genaudit.reports.fitted import Column, Fitted, shortened
+from genaudit.reports.styled import Column, Fitted, shortened
 from genaudit.reports.swept import labels_of_swept, steps_of, swept
 
 from .synthetic import make_report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from genaudit.metrics.ct import judge as ct
 from genaudit.metrics.irs import judge as irs
@@ -49,3 +50,23 @@ def test_rows_of_zeros_one_small_row_among_others_and_the_ends_are_rows() -> Non
     with pytest.raises(ValueError, match=r"s holds values of 1e\+20"):
         list(blocks(np.full((2, 2), 1e20), "s"))
     assert sum(len(block) for _, block in blocks(np.full((5, 2), 1e-20), "s", size=2)) == 5  # a block may be small
+
+
+def test_tensors_of_every_type_and_layout_are_rows() -> None:
+    exact = torch.tensor([[0.5, 0.0], [0.0, -2.0]])
+    for tensor in (exact.bfloat16(), exact.half(), exact.to(torch.float8_e5m2), exact.to_sparse(),
+                   torch._neg_view(-exact), exact.clone().requires_grad_()):  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(as_rows(tensor, "s"), np.float64), exact.numpy())
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong"),
+    [
+        (torch.zeros(2, 2, device="meta"), "s is a tensor of the device meta, which holds no values"),
+        (np.ma.masked_array([[1.0, 2.0]], mask=[[True, False]]), "s masks 1 of its values"),
+        (np.zeros((3, 0)), r"s must have shape \(N, D\) with N, D >= 1, not \(3, 0\)"),
+    ],
+)
+def test_what_holds_no_values_is_refused_by_name(rows: object, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        as_rows(rows, "s")

@@ -7,8 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from genaudit.stats.auroc import auroc, auroc_interval, roc
-from genaudit.stats.estimate import Estimate
-from genaudit.stats.resampling import bootstrap, wilson_interval
+from genaudit.stats.estimate import Estimate, bootstrap, wilson_interval
 
 
 def test_auroc_equals_sklearn_with_and_without_ties() -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from genaudit.stats.class_balance import accuracy, class_balance
-from genaudit.stats.multiple import holm
+from genaudit.stats.two_sets import holm
 
 
 def test_holm_is_statsmodels_textbook_example() -> None:

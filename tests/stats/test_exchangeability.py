@@ -36,6 +36,24 @@ def test_expected_distinct_is_the_rarefied_count_of_the_real_images_times_the_sh
     assert test.statistic == 1 - test.expected
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_counts_that_change_places_have_the_mean_and_variance_of_exchangeable_ones(share: float) -> None:
+    """I items that 2 I real images retrieve twice each, in two blocks; n = share * I samples retrieve other ones.
+
+    The slope is 1/2: F(m) = I (1 - (2I-m)(2I-m-1) / (2I (2I-1))), its central difference at m = I. So an item enters
+    with 1/2 for a sample's image, with 1/2 for each kept block that draws it once, and with 0 for a block that draws it
+    twice. One of three values (v0, v1, v2) at random, less their mean, times 3/2: mean 0, variance 9/4 of theirs.
+    """
+    items, draws = 40, 20_000
+    test = Relabelling(np.arange(int(share * items)) + 1000, np.repeat(np.arange(items), 2), share=share)
+    drawn = test._swapped(draws, np.random.default_rng(0))
+    # E var(0, a, b) of an item in both blocks (probability 1/2), a and b = 1/2 with probability `share` each
+    both = (2 * share / 4) / 3 - (2 * share / 4 + 2 * share**2 / 4) / 9
+    variance = 9 / 4 * (items * both / 2 + len(test.ours[test.ours > 0]) * (1 / 4) * (1 / 3 - 1 / 9))
+    assert drawn.mean() == pytest.approx(0, abs=4 * np.sqrt(variance / draws))
+    assert drawn.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / draws))  # a sum of dozens: nearly normal
+
+
 @pytest.mark.parametrize(("share", "unevenness"), [(1.0, 0.0), (1.0, 2.0), (0.8, 0.0), (0.8, 2.0), (0.5, 1.0)])
 def test_model_at_the_target_is_rejected_with_probability_at_most_alpha(share: float, unevenness: float) -> None:
     """At the boundary of the null: the real law restricted to a random share of the items, however uneven it is."""

@@ -58,6 +58,27 @@ def test_nearest_equals_brute_force_at_any_offset(offset: float, k: int) -> None
     np.testing.assert_allclose(found.distances, distances, rtol=1e-13)
 
 
+@pytest.mark.parametrize("scale", [2.0**-12, 2.0**9])
+def test_the_bound_of_a_shortlists_errors_holds_and_scales_with_the_rows(scale: float) -> None:
+    """Scores are of second order, and a power of two rounds nothing: the bound grows with its square, exactly."""
+    rng = np.random.default_rng(5)
+    query, reference = (rng.normal(size=(n, 20)).astype(np.float32) for n in (30, 300))
+
+    def searched(query: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        held = shortlist.Reference(reference, False, "cpu", 1 << 30, 1)
+        shifted = held.rows_of.shifted(query)
+        found = held.shortlist(shifted, 3, len(reference), None, held.rough_pays(len(query), 3))
+        rows = held.rows_of.shifted(reference).astype(float)[found.rows]
+        exact = (rows**2).sum(2) / 2 - np.einsum("qd,qmd->qm", shifted.astype(float), rows)
+        return found.scores, exact, found.error
+
+    scores, exact, error = searched(query, reference)
+    assert (np.abs(scores - exact)[:, :3] <= error[:, None]).all()
+    np.testing.assert_array_equal(
+        searched(query * np.float32(scale), reference * np.float32(scale))[2], error * scale**2
+    )
+
+
 def test_results_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     query, reference = rng.normal(size=(90, 8)).astype(np.float32), rng.normal(size=(1500, 8)).astype(np.float32)

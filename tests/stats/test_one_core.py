@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from genaudit.stats.one_core import one_core
+from genaudit.stats.process_state import one_core
 
 
 def threads() -> set[int]:

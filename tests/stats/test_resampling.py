@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from genaudit.stats.resampling import bootstrap, bootstrap_mean, percentile_interval, wilson_interval
+from genaudit.stats.estimate import bootstrap, bootstrap_mean, percentile_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 7), (7, 7), (3, 10), (990, 1000)])

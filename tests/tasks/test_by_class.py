@@ -217,7 +217,7 @@ def test_accuracy_is_the_share_of_images_that_logits_put_into_their_class() -> N
     from genaudit.data import open_images
     from genaudit.data.columns import labelled
     from genaudit.tasks.run.by_class import _recognised
-    from genaudit.tasks.run.compose import compose
+    from genaudit.tasks.run.from_python import compose
     from genaudit.tasks.run.measuring import Measurements
     from genaudit.tasks.run.settings import Settings
 

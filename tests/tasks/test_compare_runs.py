@@ -12,7 +12,7 @@ import pytest
 
 from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError
-from genaudit.tasks.run.found_runs import find_runs
+from genaudit.tasks.run.finished import find_runs
 
 METRICS = "metric=[fd,prdc]"
 

@@ -14,7 +14,7 @@ import genaudit
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
 from genaudit.integrations.torchmetrics import Audit
-from genaudit.tasks.run.rows import NoRows, judge_of
+from genaudit.tasks.run.finished import NoRows, judge_of
 
 SETS = {"gen": (24, 1), "ref": (26, 2), "train": (30, 3)}
 TWO = ("feature_model=[pixels,timm]", "feature_model.pixels.size=4", "feature_model.timm.name=test_resnet",

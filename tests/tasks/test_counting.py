@@ -22,7 +22,7 @@ from genaudit.cli import main
 from genaudit.data.features import feature_set
 from genaudit.errors import DONE, USER, UserError
 from genaudit.tasks.gate.checkpoints import find_sets
-from genaudit.tasks.run.counting import subset_warnings
+from genaudit.tasks.run.auditing import subset_warnings
 
 PIXELS = ("feature_model=pixels", "feature_model.size=3", "progress=false")
 

@@ -12,7 +12,7 @@ import pytest
 from genaudit.cli import main
 from genaudit.errors import DONE
 from genaudit.reports.decisions import holm
-from genaudit.stats.permutation import relabelling_pvalues
+from genaudit.stats.two_sets import relabelling_pvalues
 
 
 def _run(folder: Path, store: Path, generated: np.ndarray, reference: np.ndarray, *more: str) -> str:

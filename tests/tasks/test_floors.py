@@ -14,7 +14,7 @@ import pytest
 import genaudit
 from genaudit.metrics import authpct, ct, frechet, irs, kernel, prdc
 from genaudit.metrics.vendi import vendi_score
-from genaudit.tasks.run.points import values_of
+from genaudit.tasks.run.judging import values_of
 
 METRICS = ["irs", "fd", "kd", "prdc", "vendi", "authpct", "ct"]
 

@@ -19,7 +19,7 @@ import genaudit
 from genaudit.cli import hydra_arguments, main
 from genaudit.errors import DONE, REJECTED, UNDECIDED, USER, UserError
 from genaudit.integrations.testing import assert_metrics
-from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.rules import read_rules
 from genaudit.verbs import VERBS
 

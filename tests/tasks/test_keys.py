@@ -15,7 +15,7 @@ from genaudit.config_files import config_folder
 from genaudit.errors import DONE, USER, UserError
 from genaudit.stats.bounds import Bounds, Count, Natural, Positive, Probability
 from genaudit.tasks.listing import _group
-from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.judging import make_spec
 from genaudit.tasks.run.keys import FILES, MEASURING, VERB_KEYS

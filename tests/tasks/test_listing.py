@@ -21,7 +21,7 @@ def test_every_metric_says_which_question_it_answers_and_what_it_costs() -> None
 
 
 def test_the_default_set_is_evaluates() -> None:
-    from genaudit.tasks.run.compose import compose
+    from genaudit.tasks.run.from_python import compose
 
     assert sorted(in_default()) == sorted(compose("evaluate", []).metric)
 

@@ -200,7 +200,7 @@ def test_spatial_moments_of_features_are_refused(
 def test_rows_are_read_in_blocks(make_images: Callable[..., Path], tiny: list[str], monkeypatch: Any) -> None:
     from genaudit.store.rows import Rows
     from genaudit.tasks.run import measuring
-    from genaudit.tasks.run.compose import compose
+    from genaudit.tasks.run.from_python import compose
 
     monkeypatch.setattr(measuring, "IN_MEMORY_BYTES", 0)  # as for a set that does not fit
     monkeypatch.setattr("genaudit.metrics.frechet.blocks.__kwdefaults__", {"size": 7, "dtype": np.float64})

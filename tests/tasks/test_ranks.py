@@ -16,7 +16,7 @@ import torch
 
 from genaudit.cli import main
 from genaudit.errors import DONE
-from genaudit.tasks.run.ranks import PATIENCE
+from genaudit.tasks.run.environment import PATIENCE
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "metric=[fd]", "device=cpu")
 
@@ -24,7 +24,7 @@ PROGRAM = """
 import datetime, sys
 import torch.distributed as dist
 from genaudit.store import store
-from genaudit.tasks.run import ranks
+from genaudit.tasks.run import environment as ranks
 from genaudit.cli import end, main
 fill, join = store.fill, ranks.Ranks.join.__func__
 own = "own group" in sys.argv

@@ -15,7 +15,7 @@ from scipy import linalg, special
 from scipy.spatial import distance
 
 from genaudit.backbones import fid_inception
-from genaudit.backbones.parts import Parts
+from genaudit.backbones.layers import Parts
 from genaudit.cli import main
 from genaudit.data import open_images
 from genaudit.errors import DONE, USER
@@ -58,7 +58,7 @@ class _Small(fid_inception.FidInception):
         return {"spatial": Map(), "features": Pool(), "logits": classes}
 
     def _until(self, output: Any) -> torch.nn.Module:
-        from genaudit.backbones.spatial import FirstChannels
+        from genaudit.backbones.layers import FirstChannels
 
         parts: Any = self.build_parts()
 

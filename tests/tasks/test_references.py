@@ -23,11 +23,11 @@ from genaudit.config_files import config_folder
 from genaudit.errors import DONE, USER, UserError
 from genaudit.metrics.frechet import frechet_distance_from_moments
 from genaudit.remote import http
-from genaudit.tasks.run.definitions import STORED
-from genaudit.tasks.run.preparation import expected_preparation, preparation_of
-from genaudit.tasks.run.references import meant, named, registered
+from genaudit.tasks.run.moments import expected_preparation, preparation_of
 from genaudit.tasks.run.roles import open_role
 from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.sources import meant, named, registered
+from genaudit.tasks.run.specs import STORED
 from tests.remote.server import Site, served
 
 PIXELS = ["feature_model=pixels", "feature_model.size=2", "metric=[fd]", "progress=false"]
@@ -210,7 +210,7 @@ def test_a_path_wins_over_a_name_and_close_names_are_told(
 
 
 def _measuring() -> dict[str, Any]:
-    from genaudit.tasks.run.compose import compose
+    from genaudit.tasks.run.from_python import compose
 
     cfg: dict[str, Any] = compose("evaluate", ["progress=false"])
     return cfg

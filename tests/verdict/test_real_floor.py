@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from genaudit.verdict.pairing import Pairing, pairing
-from genaudit.verdict.real_floor import distinct, plan, real_floor
+from genaudit.verdict.real_floor import Pairing, distinct, pairing, plan, real_floor
 
 NEEDS, MAY = True, False
 

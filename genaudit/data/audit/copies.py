@@ -14,7 +14,7 @@ import numpy as np
 
 from genaudit.data.audit.compare import Concerned
 from genaudit.data.audit.finding import Finding, percent
-from genaudit.data.copies import shared, shared_mask
+from genaudit.data.digest import shared, shared_mask
 from genaudit.stats.neighbours import nearest
 
 # What images that two roles have in common do to the metrics that take both.
@@ -38,9 +38,8 @@ QUERIES = 1000  # images of a role whose nearest neighbours are looked for
 # at 0.26 (EfficientNet-Lite0) and 0.12 (pixels); copies saved as JPEG at quality 95 have the median 0.17, copies 5 %
 # brighter 0.06, copies of the same pixels 0.
 NEAR = 0.15
-OF_NEAREST = (
-    0.5  # of the median distance of an image to its nearest one of its own role: where features are few, all are near
-)
+# of the median distance of an image to its nearest one of its own role: where features are few, all are near
+OF_NEAREST = 0.5
 FEWEST_COLUMNS = 16  # of fewer features, of which some vary little, neighbours are near by chance
 NEAR_SHARE = 0.02  # of the images: a few that look alike are in every set
 FEWEST_NEAR = 3

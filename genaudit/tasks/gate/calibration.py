@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.data.copies import shuffled_by_content
+from genaudit.data.digest import shuffled_by_content
 from genaudit.errors import UserError
 from genaudit.metrics.absolute_gate import AbsoluteGate
 from genaudit.metrics.calibrated_gate import CalibratedGate

@@ -19,9 +19,8 @@ from genaudit.stats.sequential import Outcome
 from genaudit.tasks.gate.one_set import gate_set
 from genaudit.tasks.gate.yardstick import Yardstick
 from genaudit.tasks.run.environment import command_line, now
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.found_runs import natural
-from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.finished import natural
+from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.progress import Progress
 
 ARCHIVES = (".zip", *TARS, *ARRAY_EXTENSIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,21 @@ import numpy as np
 
 from genaudit.atomic import atomic_write
 from genaudit.data import FeatureSet, ImageSet
+from genaudit.data.arrays import numbers_of
 from genaudit.errors import UserError
 from genaudit.measures.measure import features_fingerprint
 from genaudit.metrics.gate import Gate, Verdict
 from genaudit.reading import read_json
 from genaudit.reports.gate import GateRun
 from genaudit.reports.report import RoleImages
+from genaudit.stats.arrays import out_of_range
 from genaudit.store.stream import RowStream
 from genaudit.tasks.gate.judge import Judge
 from genaudit.tasks.gate.result import gate_run
 from genaudit.tasks.gate.samples import SetSamples
 from genaudit.tasks.gate.yardstick import Yardstick
-from genaudit.tasks.run.compose import as_override, compose, described
 from genaudit.tasks.run.environment import now, resolved
+from genaudit.tasks.run.from_python import as_override, compose, described
 from genaudit.tasks.run.guest import guest
 from genaudit.tasks.run.roles import open_role
 
@@ -126,7 +129,7 @@ class DiversityGate:
         return self.verdict()
 
     def _update_rows(self, batch: Any) -> None:
-        rows = batch.detach().cpu().numpy() if hasattr(batch, "detach") else np.asarray(batch)
+        rows = numbers_of(batch, "generated")
         if rows.dtype.kind != "f":
             raise UserError(
                 f"generated: a batch of shape {rows.shape} and type {rows.dtype}; embeddings (B, D) are floats, and "
@@ -187,12 +190,14 @@ class DiversityGate:
         """The samples so far and what they were compared with, as plain numbers, strings and lists."""
         return {"train": self._train_digest(), "measure": self._fingerprint(), "gate": self._gate.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state_dict` was called.
 
         Raises:
             UserError: the state is of another training set, feature model or target.
         """
+        if not isinstance(state, Mapping) or not isinstance(state.get("gate"), Mapping):
+            raise UserError("the state is no saved gate: expected what state_dict() returned")
         current = {"train": self._train_digest(), "measure": self._fingerprint()}
         for name, value in current.items():
             if state.get(name) != value:
@@ -201,7 +206,7 @@ class DiversityGate:
         self.reset()
         try:
             self._gate.load_state_dict(state["gate"])
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise UserError(f"the saved gate does not fit this one: {error}") from error
         self._names = [f"sample {index}" for index in range(self.n_sampled)]
 
@@ -256,9 +261,14 @@ def _source(source: Any, role: str) -> Any:
     """Embeddings (N, D) as features that were given; anything else as it is."""
     if len(getattr(source, "shape", ())) != 2:
         return source
-    rows = source.detach().cpu().numpy() if hasattr(source, "detach") else np.asarray(source)
-    if rows.dtype.kind != "f" or not np.isfinite(rows).all() or len(rows) == 0:
-        raise UserError(f"{role}: embeddings (N, D) must be finite floating-point numbers, one row or more")
+    rows = numbers_of(source, role)
+    if rows.dtype.kind != "f" or 0 in rows.shape:
+        raise UserError(
+            f"{role}: embeddings (N, D) must be floating-point numbers, one row and one column or more, got shape "
+            f"{rows.shape} and type {rows.dtype}"
+        )
+    if fault := out_of_range(rows, whole=True):
+        raise UserError(f"{role} {fault}")
     names = [f"{role}[{i}]" for i in range(len(rows))]
     return FeatureSet(f"embeddings {rows.shape}", names, rows, _row_digests(rows))
 

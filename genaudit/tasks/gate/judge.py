@@ -34,7 +34,8 @@ class Judge:
     def retrieve(self, rows: Any) -> None:
         """Feeds the gate with the training images that rows (B, D) retrieve."""
         if fault := out_of_range(rows):
-            raise UserError(f"generated {fault}; precision=float32 may mend it")
+            measured = self.yardstick.measure is not None and self.yardstick.settings.engine.precision != "float32"
+            raise UserError(f"generated {fault}{'; precision=float32 may mend it' if measured else ''}")
         places, copies = self.retrieval.nearest(rows)
         before = self.gate.n_sampled
         self.gate.update(places)

@@ -14,10 +14,9 @@ from genaudit.tasks.gate.judge import Judge
 from genaudit.tasks.gate.result import gate_run
 from genaudit.tasks.gate.samples import Samples, SetSamples, StreamedSamples, all_lines, lines_of
 from genaudit.tasks.gate.yardstick import Yardstick
-from genaudit.tasks.run.environment import command_line, now, resolved
+from genaudit.tasks.run.environment import Ranks, command_line, now, resolved
 from genaudit.tasks.run.measuring import measure_roles
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import open_role
 
 

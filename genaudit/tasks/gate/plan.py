@@ -11,8 +11,7 @@ from genaudit.reports.plan import show, write
 from genaudit.stats.bounds import positive_int
 from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.run.environment import command_line, now
-from genaudit.tasks.run.folder import run_folder
-from genaudit.tasks.run.places import saving
+from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.roles import open_role, source_of
 from genaudit.tasks.run.settings import Settings

@@ -15,7 +15,7 @@ from genaudit.reports.report import ReportWarning, RoleImages
 from genaudit.tasks.gate.judge import Judge
 from genaudit.tasks.gate.retrieval import Picked
 from genaudit.tasks.gate.samples import Samples
-from genaudit.tasks.run.counting import subset_warnings
+from genaudit.tasks.run.auditing import subset_warnings
 from genaudit.tasks.run.measuring import source_warnings
 from genaudit.tasks.run.roles import picture_of, role_images
 

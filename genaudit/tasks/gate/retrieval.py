@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genaudit.errors import UserError
+from genaudit.stats.arrays import as_rows
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import uniform_pvalue
@@ -57,6 +58,10 @@ class RealRetrievals:
                 f"{role} has {rows.shape[1]} features per image, train {self.rows.shape[1]}; they must come from one "
                 "feature model"
             )
+        try:
+            rows = as_rows(rows, role)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         try:
             neighbours = self._index.nearest(rows)
         except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import FeatureSet, Moments
-from genaudit.data.copies import shuffled_by_content
+from genaudit.data.digest import shuffled_by_content
 from genaudit.errors import UserError
 from genaudit.output import told
 from genaudit.reports.report import MeasureUse, ReportWarning, warning_of
@@ -19,14 +19,13 @@ from genaudit.store.stream import RowStream
 from genaudit.tasks.gate.calibration import Gates
 from genaudit.tasks.gate.keys import GateKeys
 from genaudit.tasks.gate.retrieval import RealRetrievals, distinct_images
-from genaudit.tasks.run.counting import copy_findings, counted_roles, subset_warnings
-from genaudit.tasks.run.engines import EngineChoice
+from genaudit.tasks.run.auditing import copy_findings, counted_roles, subset_warnings
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.instantiate import Instances
 from genaudit.tasks.run.measuring import GIVEN, measure_roles, skipped_images, weights_warnings
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role, open_role
-from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.settings import EngineChoice, Settings
 
 
 @dataclass

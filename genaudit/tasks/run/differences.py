@@ -1,12 +1,13 @@
-"""Which runs differ: the generated images of two runs are relabelled against the rows that they share.
+"""Which runs differ, from one another and from a baseline: generated images are relabelled against the rows they share.
 
 Two runs that were judged with one measure on the same reference and training images differ in their generated images
-alone. Under equality any relabelling of these is as likely as the one at hand (`stats.permutation`), whatever the
+alone. Under equality any relabelling of these is as likely as the one at hand (`stats.two_sets`), whatever the
 metric. Where rows cannot be had, the comparison falls back to the standard errors of the intervals and says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,20 @@ import numpy as np
 
 from genaudit.metrics.result import Unavailable, base_name
 from genaudit.reports.comparison import make_row
-from genaudit.reports.decisions import decide
+from genaudit.reports.comparison_runs import Difference
+from genaudit.reports.decisions import INTERVALS, by_intervals, decide, holm, why_unrankable
 from genaudit.reports.report import ReportWarning
 from genaudit.reports.values import Value, describe
-from genaudit.stats.permutation import REPEATS, relabelling_pvalues
-from genaudit.tasks.run.judging import parameters_of
-from genaudit.tasks.run.points import values_of
+from genaudit.stats.two_sets import REPEATS, relabelling_pvalues
+from genaudit.tasks.run.finished import NoRows, RunRows, judge_of
+from genaudit.tasks.run.judging import parameters_of, values_of
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.rows import NoRows, RunRows, judge_of
 
 if TYPE_CHECKING:
     from genaudit.reports.comparison import Comparison, Row, Run
 
 RELABELLING = "relabelling of the generated images"
+_BY_NUMBERS = ("it depends on the number of images", "there is no interval")
 
 
 def tell_apart(
@@ -119,9 +121,6 @@ def equalise(comparison: Comparison, rows: RunRows, *, seed: int = 0) -> None:
         comparison.warnings.append(ReportWarning("equal-n", None, f"Judged again on equal numbers of images: {told}."))
 
 
-_BY_NUMBERS = ("it depends on the number of images", "there is no interval")
-
-
 def _at_equal_counts(
     runs: list[Run], metric: str, rows: RunRows, seed: int
 ) -> tuple[list[dict[str, Value] | None], dict[str, int]]:
@@ -158,3 +157,74 @@ def _drawn(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     if len(rows) == count:
         return rows
     return rows[np.sort(np.random.default_rng(seed).choice(len(rows), size=count, replace=False))]
+
+
+def against_baseline(
+    comparison: Comparison, place: int, rows: RunRows, progress: Progress, *, repeats: int = REPEATS, seed: int = 0
+) -> None:
+    """Fills in the differences of all runs from that at `place`, corrected together for their number (Holm).
+
+    A value is tested by relabelling the generated images of the two runs, where the rows can be had; else by the
+    standard errors that the intervals imply; not where the runs were judged in different ways.
+
+    Args:
+        repeats: relabellings of a pair of runs; 0: none, differences by the intervals.
+    """
+    baseline = comparison.runs[place]
+    others = [(at, run) for at, run in enumerate(comparison.runs) if at != place]
+    metrics = list(dict.fromkeys(row.metric for row in comparison.rows))
+    found: list[Difference] = []
+    raw: list[float] = []
+    lacking: dict[str, set[str]] = {}
+    with progress.bar("test", len(others) * len(metrics)) as advance:
+        for at, run in others:
+            apart = why_unrankable([baseline, run])
+            for metric in metrics:
+                tested, why = _tested(baseline, run, metric, rows, repeats, seed) if metric not in apart else ({}, "")
+                if why:
+                    lacking.setdefault(why, set()).add(metric)
+                for row in (row for row in comparison.rows if row.metric == metric):
+                    cells = row.cells[place], row.cells[at]
+                    if any(cell is None or cell.value.value is None for cell in cells):
+                        continue
+                    ours, theirs = (cell.value for cell in cells if cell is not None)
+                    reason = apart.get(metric, "") or next((c.unranked for c in cells if c and c.unranked), "")
+                    pvalue, test = math.nan, ""
+                    if not reason:
+                        by_rows = tested.get(row.name, math.nan)
+                        confidences = [baseline.confidence, run.confidence]
+                        pvalue = by_rows if math.isfinite(by_rows) else by_intervals([ours, theirs], confidences)
+                        test = f"{RELABELLING}, {repeats} times" if math.isfinite(by_rows) else INTERVALS
+                        if not math.isfinite(pvalue):
+                            test, reason = "", "there is no interval, and no test on rows"
+                    names = row.metric, row.name, row.better, run.label, baseline.label
+                    raw.append(pvalue)
+                    found.append(Difference(*names, theirs.value, ours.value, test=test, reason=reason))
+                advance(1)
+    level = 1 - max(run.confidence for run in comparison.runs)
+    comparison.view.baseline = baseline.label
+    comparison.view.differences = [_decided(each, p, level) for each, p in zip(found, holm(raw), strict=True)]
+    for why, concerned in lacking.items():
+        message = (
+            f"{', '.join(sorted(concerned))}: no test against {baseline.label} on rows, because {why}. Differences are "
+            "decided by the standard errors that the intervals imply."
+        )
+        comparison.warnings.append(ReportWarning("no-rows", None, message))
+
+
+def _tested(
+    baseline: Run, run: Run, metric: str, rows: RunRows, repeats: int, seed: int
+) -> tuple[dict[str, float], str]:
+    """The p-values of a metric's values, or why there are none."""
+    if not repeats or not all(metric in each.report["metrics"] for each in (baseline, run)):
+        return {}, ""
+    try:
+        return pvalues(baseline, run, metric, rows, repeats, seed), ""
+    except NoRows as reason:
+        return {}, str(reason)
+
+
+def _decided(each: Difference, pvalue: float, level: float) -> Difference:
+    from dataclasses import replace
+
+    return replace(each, p_value=pvalue, differs=pvalue <= level) if math.isfinite(pvalue) else each

@@ -1,4 +1,4 @@
-"""The real floor of every metric of a run, from rows that are measured anyway (`genaudit.verdict.real_floor`)."""
+"""Every metric of a run judged, and its real floor, from the same rows (`genaudit.verdict.real_floor`)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,42 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import FeatureSet, ImageSet, Moments
-from genaudit.data.copies import originals, shared_mask
+from genaudit.data.digest import originals, shared_mask
 from genaudit.measures.measure import Measure
 from genaudit.metrics.result import RealFloor, Unavailable
+from genaudit.reports.report import MetricEntry
 from genaudit.store import Store
-from genaudit.tasks.run.judging import MetricSpec, parameters_of, rows_of
+from genaudit.tasks.run.environment import Ranks
+from genaudit.tasks.run.judging import MetricSpec, judge, parameters_of, rows_of, values_of
 from genaudit.tasks.run.measuring import Measurements, measure_roles
-from genaudit.tasks.run.points import values_of
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import Settings
-from genaudit.verdict.pairing import pairing
-from genaudit.verdict.real_floor import distinct, real_floor
+from genaudit.tasks.run.specs import judge_composed
+from genaudit.verdict.real_floor import distinct, pairing, real_floor
+
+
+def judge_all(
+    specs: Mapping[str, MetricSpec],
+    measurements: Measurements,
+    measures: Mapping[str, Any],
+    settings: Settings,
+    reasons: dict[str, str],
+    progress: Progress,
+) -> dict[str, MetricEntry]:
+    """Each metric's entry with what real images score; `reasons` takes why one could not be computed."""
+    entries: dict[str, MetricEntry] = {}
+    with progress.bar("judge", len(specs), unit="metrics") as advance:
+        for name, spec in sorted(specs.items(), key=lambda item: bool(item[1].of)):  # parts first
+            composed = judge_composed(spec, entries, reasons, measures) if spec.of else None
+            entry = judge(spec, measurements, settings) if composed is None else composed
+            if isinstance(entry, str):
+                reasons[name] = entry
+            else:
+                entry.real = {} if spec.of else floor_of(spec, measurements, settings)
+                entries[name] = entry
+            advance(1)
+    return entries
 
 
 def floor_of(spec: MetricSpec, measurements: Measurements, settings: Settings, **options: Any) -> dict[str, RealFloor]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.stats.shared import Shared, Undo
+from genaudit.stats.process_state import Shared, Undo
 
 # Packages that are imported when they are needed, and add to the process's warnings and environment on import
 PACKAGES = ("matplotlib", "numpy", "scipy", "sklearn", "sympy", "timm", "torch", "torchmetrics", "torchvision")
@@ -27,14 +27,14 @@ OF_NUMPY = "the matrix subclass"  # a filter that names no package
 def guest() -> Iterator[None]:
     """Settings of the calling thread that would change numbers hold as they are at the start of a process.
 
-    Those are PyTorch's (`genaudit.stats.torch_state.neutral`) and NumPy's reaction to floating-point errors. The caller
-    has its own again afterwards, and finds no trace of the packages that were imported meanwhile.
+    Those are PyTorch's (`genaudit.stats.process_state.neutral`) and NumPy's reaction to floating-point errors. The
+    caller has its own again afterwards, and finds no trace of the packages that were imported meanwhile.
     """
     with ExitStack() as stack:
         stack.enter_context(tidy())
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         if "torch" in sys.modules:  # it takes seconds to import, and where nobody has, it is as it starts
-            from genaudit.stats.torch_state import neutral
+            from genaudit.stats.process_state import neutral
 
             stack.enter_context(neutral())
         yield

@@ -1,4 +1,4 @@
-"""Metrics called with the rows of the roles that they name.
+"""Metrics called with the rows of the roles that they name; for resamplings their values alone.
 
 A metric's `fn` is any callable with keyword arguments named after roles; `confidence`, `seed` and `device` are passed
 where it takes them, and `classes`, a dictionary of the class of each image by role, of those roles that name classes. A
@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
-from genaudit.data.audit import Finding
-from genaudit.data.audit.compare import counts_differ, unequal
 from genaudit.data.columns import CLASS
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES, Unavailable, base_name
-from genaudit.reports.report import MetricEntry, ReportWarning
+from genaudit.reports.report import MetricEntry
+from genaudit.reports.values import describe
 from genaudit.tasks.run.measuring import GIVEN, Measurements
 from genaudit.tasks.run.roles import Role
 from genaudit.tasks.run.settings import Settings
-from genaudit.verdict.pairing import Mode
+from genaudit.verdict.real_floor import Mode
 
 ROLE_TEXTS = {
     "reference": "reference= (real images)",
@@ -32,6 +32,8 @@ ROLE_TEXTS = {
     "anomalies": "anomalies= (out-of-distribution images)",
 }
 SOLE = ""  # the name of a metric's measure where it has only one
+CHEAP = ("permutations", "bootstraps", "relabellings")  # what only intervals and p-values need
+Values = Callable[[Any], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class MetricSpec:
         defined_on: what the metric's authors call it and the feature model that it is defined on (FID, fid_inception).
         network: the name of the feature model's YAML, where stored moments may name it; else "".
         of: the metric whose values on every network it is made of (`composed`); else "".
-        real: how real images play generated ones for it (`genaudit.verdict.pairing`): auto, halves or none.
+        real: how real images play generated ones for it (`genaudit.verdict.real_floor`): auto, halves or none.
         by_class: whether it is sound with the few images of a class (`by=class`).
     """
 
@@ -175,33 +177,6 @@ def _classes(roles: Mapping[str, Role]) -> dict[str, list[str]]:
     return {role: names for role, names in columns.items() if names is not None}
 
 
-# Metrics that the numbers of images bias: distances of finite sets upward, neighbourhoods in either direction.
-BIASED_BY_COUNTS = {
-    **dict.fromkeys(("fd", "fdr", "sfd", "mifid", "swd", "mind", "cmmd", "as", "prdc", "ct"), "reference"),
-    **dict.fromkeys(("authpct", "fld"), "train"),
-}
-
-
-def unequal_counts(entries: Mapping[str, MetricEntry]) -> tuple[list[Finding], list[ReportWarning]]:
-    """What unequal numbers of images bias: a finding of generated and reference images that names the metrics, and
-    warnings of those that take the training images, of which there are hardly ever as many."""
-    concerned: dict[tuple[int, int], list[str]] = {}
-    warnings = []
-    for name, entry in entries.items():
-        other = BIASED_BY_COUNTS.get(base_name(name), "")
-        n, m = entry.n.get("generated", 0), entry.n.get(other, 0)
-        if other == "reference":
-            concerned.setdefault((n, m), []).append(name)
-        elif unequal(n, m):
-            message = (
-                f"{n:,} generated and {m:,} {other} images: the value depends on both numbers; compare it only with "
-                "values of the same two numbers."
-            )
-            warnings.append(ReportWarning("counts-differ", name, message))
-    findings = [counts_differ({"generated": n, "reference": m}, names) for (n, m), names in concerned.items()]
-    return [finding for finding in findings if finding is not None], warnings
-
-
 def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
     """What each role's argument is: its rows, or its rows by the metric's names of its measures."""
     if GIVEN in measurements.rows:
@@ -250,3 +225,38 @@ def _function(path: str) -> Callable[..., Any]:
 def parameters_of(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """What a metric's function takes, by name."""
     return inspect.signature(fn).parameters
+
+
+def values_of(
+    metric: str, fn: Callable[..., Any], options: Mapping[str, Any], *, confidence: float, seed: int
+) -> Callable[..., Values]:
+    """A metric's values of generated rows, without what only its intervals need where that is dear.
+
+    A metric's module may hold `prepared`: it takes the other roles' rows and the metric's settings, by their names, and
+    returns a function of generated rows that gives the values by name, with all that does not depend on these rows
+    done once. Where there is none the metric's function itself is called.
+
+    Args:
+        fn: the metric's function or a partial of it. options: settings beside those of the partial.
+
+    Returns:
+        called with the other roles' rows by keyword: a function of the generated rows.
+    """
+    inner = fn.func if isinstance(fn, functools.partial) else fn
+    settings = {**(fn.keywords if isinstance(fn, functools.partial) else {}), **options}
+    prepared = getattr(sys.modules.get(inner.__module__), "prepared", None) if inner.__name__ == "judge" else None
+    taken = parameters_of(prepared or inner)
+    settings = {**{"confidence": confidence, "seed": seed}, **settings} | dict.fromkeys(CHEAP, 1)
+    settings = {key: each for key, each in settings.items() if key in taken}
+
+    def fixed(**rows: Any) -> Values:
+        given = {**settings, **{key: each for key, each in rows.items() if key in taken}}
+        if prepared is not None:
+            values: Values = prepared(**given)
+            return values
+        return lambda generated: {
+            name: each.value
+            for name, each in describe(inner(generated=generated, **given), base_name(metric)).values.items()
+        }
+
+    return fixed

@@ -16,9 +16,8 @@ from omegaconf import ListConfig, OmegaConf
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES
 from genaudit.stats.bounds import MOST_REPEATS, MOST_SEED, Bounds
-from genaudit.tasks.run.folder import run_folder, store_folder
+from genaudit.tasks.run.folder import STEPS, check_folder, run_folder, store_folder
 from genaudit.tasks.run.networks import refuse_merged
-from genaudit.tasks.run.places import STEPS, check_folder
 from genaudit.tasks.run.signatures import NULL, SWITCH, WORD, Check, check_node, integer, list_of, number, one_of
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float64")

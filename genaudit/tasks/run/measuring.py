@@ -1,4 +1,7 @@
-"""Rows of every role for every measure that the metrics ask for; damaged images leave all of them."""
+"""Rows of every role for every measure that the metrics ask for, and the plan of it that is said before.
+
+Damaged images leave all rows.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from genaudit.measures.runners import PYTORCH
 from genaudit.reports.report import MeasureUse, ReportWarning
 from genaudit.stats.arrays import out_of_range
 from genaudit.store import Engine, Rows, Store
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
 
 # Rows up to this size are handed to the metrics in memory, larger ones are read from disk block by block.
@@ -199,3 +202,70 @@ def skipped_images(roles: Mapping[str, Role]) -> list[ReportWarning]:
             message = f"{role}: {len(images.skipped)} images were left out, first {first.name}, which {first.reason}."
             warnings.append(ReportWarning("images-skipped", None, message))
     return warnings
+
+
+@dataclass(frozen=True)
+class Part:
+    """A measure of a role's images: `lacking` of `count` have no row yet; `passes` of a network an image."""
+
+    measure: str
+    role: str
+    lacking: int
+    count: int
+    passes: float
+
+
+@dataclass(frozen=True)
+class WorkPlan:
+    """All parts of a run, in the order of the roles."""
+
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(
+        cls,
+        roles: Mapping[str, Role],
+        measures: Mapping[str, Measure],
+        needed: Mapping[str, set[str]],
+        store: Store,
+        engine: Engine,
+    ) -> WorkPlan:
+        """The plan of what `measure_roles` does with the same arguments."""
+        return cls(
+            tuple(
+                Part(name, role, store.lacking(images, measure, engine), len(images), passes_of(measure))
+                for role, images in roles.items()
+                if isinstance(images, ImageSet)
+                for name, measure in measures.items()
+                if role in needed[name]
+            )
+        )
+
+    def of_roles(self) -> dict[str, float]:
+        """Passes of a network over an image, by role: a role's images are measured by all measures at once."""
+        by_role: dict[str, float] = {}
+        for part in self.parts:
+            by_role[part.role] = by_role.get(part.role, 0.0) + part.lacking * part.passes
+        return by_role
+
+    def lines(self) -> list[str]:
+        """A line for each measure that some images lack; none where all rows are in the store."""
+        lines = []
+        for measure in dict.fromkeys(part.measure for part in self.parts):
+            parts = [part for part in self.parts if part.measure == measure]
+            if not any(part.lacking for part in parts):
+                continue
+            passes = parts[0].passes
+            work = "" if passes == 1 else f", about {passes:,.0f} passes of the network an image"
+            listed = ", ".join(
+                f"{part.count:,} {part.role}"
+                + (f" ({stored:,} in the store)" if (stored := part.count - part.lacking) else "")
+                for part in parts
+            )
+            lines.append(f"measures {measure} of {listed} images{work}")
+        return lines
+
+
+def passes_of(measure: Measure) -> float:
+    """How much longer a measure takes than one pass of its network; a measure says so by `passes`."""
+    return float(getattr(measure, "passes", 1.0))

@@ -73,8 +73,8 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     """
     from genaudit.metrics.declared import result_class
     from genaudit.metrics.result import Declared, declared
+    from genaudit.tasks.run.finished import value_names
     from genaudit.tasks.run.judging import make_spec
-    from genaudit.tasks.run.result_names import value_names
 
     metrics = {yaml_name: (metric, node) for yaml_name, metric, node in _each(options)}
     values: dict[str, str] = {}
@@ -167,8 +167,8 @@ def _needs(metric: str, node: Any) -> str:
 
 
 def _values(metric: str, node: Any) -> str:
+    from genaudit.tasks.run.finished import value_names
     from genaudit.tasks.run.judging import make_spec
-    from genaudit.tasks.run.result_names import value_names
 
     directions = value_names(make_spec(metric, node, {}, False).fn, metric) or {}
     return " ".join(f"{value}{ARROWS.get(better, '')}" for value, better in directions.items())

@@ -16,18 +16,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from genaudit.data import FeatureSet, ImageSet, Moments, Skipped, open_images
 from genaudit.data.audit.facts import SetFacts, described, facts_of
-from genaudit.data.copies import duplicates, shared
-from genaudit.data.digest import set_digest
-from genaudit.data.objects import is_sampler
+from genaudit.data.digest import duplicates, set_digest, shared
 from genaudit.errors import UserError
 from genaudit.metrics.result import ROLES
 from genaudit.reports.report import RoleImages
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.references import meant
 from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
 from genaudit.tasks.run.sources import ROLE as REFERENCE
-from genaudit.tasks.run.sources import local
+from genaudit.tasks.run.sources import local, meant
 
 Role = ImageSet | FeatureSet | Moments
 
@@ -69,6 +66,11 @@ def check_n_samples(sources: Mapping[str, Any], settings: Settings) -> None:
             f"n_samples={settings.n_samples} says how many images a callable draws, and no role is a callable; "
             f"limit={settings.n_samples} takes so many of the generated images"
         )
+
+
+def is_sampler(source: Any) -> bool:
+    """Whether `source` is a callable from which images are drawn."""
+    return callable(source) and not hasattr(source, "__getitem__") and not isinstance(source, type)
 
 
 def source_of(node: Any) -> Any:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from genaudit.errors import UserError
 from genaudit.metrics.result import base_name
 from genaudit.reading import read_text
-from genaudit.stats.permutation import REPEATS
-from genaudit.tasks.run.folder import store_folder
-from genaudit.tasks.run.places import expanded, saving
+from genaudit.stats.two_sets import REPEATS
+from genaudit.tasks.run.folder import expanded, saving, store_folder
 from genaudit.verdict.rules import Baseline, Outcome, judge
 from genaudit.verdict.rules_baseline import why_incomparable
 from genaudit.verdict.rules_grammar import Rule, parse, wrong
@@ -102,7 +101,7 @@ class RunRules:
         Raises:
             UserError: names the rule.
         """
-        from genaudit.tasks.run.result_names import value_names
+        from genaudit.tasks.run.finished import value_names
 
         values = {key: value_names(spec.fn, base_name(key)) for key, spec in specs.items()}
         if any(names is None for names in values.values()):  # a user's own metric: any name may come
@@ -125,7 +124,7 @@ class RunRules:
         Raises:
             UserError: a rule that names what is not there.
         """
-        from genaudit.tasks.run.result_names import values_of_run
+        from genaudit.tasks.run.finished import values_of_run
 
         baseline = None
         if self.baseline_report is not None:
@@ -176,7 +175,7 @@ class _Tests:
     def _pvalues(self, metric: str) -> dict[str, float]:
         from genaudit.reports.comparison import Run
         from genaudit.tasks.run.differences import pvalues
-        from genaudit.tasks.run.rows import NoRows, RunRows
+        from genaudit.tasks.run.finished import NoRows, RunRows
 
         first, second = (Run(name, Path(), report) for name, report in (("run", self._ours), ("base", self._theirs)))
         try:

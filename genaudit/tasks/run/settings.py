@@ -1,17 +1,31 @@
-"""The keys that every measuring verb knows, checked and resolved once."""
+"""The keys that every measuring verb knows, checked and resolved once, and the engine that runs its networks.
+
+An engine runs a network where no gradient is taken. `engine=auto` is OpenVINO on a CPU in float32 where it is
+installed, and PyTorch else. Whether OpenVINO takes a network shows when it is compiled, before an image is measured;
+where it does not, PyTorch measures, a line says so, and the store remembers it, so that the next run need not try.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import hashlib
+import importlib.util
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
-from genaudit.store import Engine
+from genaudit.measures.embedding import NetworkOutput
+from genaudit.measures.measure import EngineRefused, fingerprint
+from genaudit.measures.runners import COMPILED, OPENVINO, PYTORCH
+from genaudit.store import Engine, Store
 from genaudit.tasks.run.folder import store_folder
 from genaudit.tasks.run.keys import MEASURING, check_values
 
@@ -27,13 +41,16 @@ ACCELERATORS = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/kfd", "/dev/
 # Keys that say where and how a run happens and not what its numbers are; they stand in the report's environment.
 WHERE_AND_HOW = ("out", "store", "device", "batch_size", "workers", "progress", "offline", "explore")
 RULES = ("require", "baseline", "strict")  # keys that judge a report and are no part of it
+ENGINES = "engines"  # of the store: the networks that an engine did not take
+OPENVINO_EXTRA = "pip install 'genaudit-images[openvino]'"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Settings:
     """The resolved measuring keys.
 
-    `network_engine` is `engine=`, `compile` whether PyTorch compiles networks (`genaudit.tasks.run.engines`).
+    `network_engine` is `engine=`, `compile` whether PyTorch compiles networks (`genaudit.tasks.run.settings`).
     `limits` says of how many images of a role a random subset is taken; roles without a limit are taken whole.
     """
 
@@ -118,3 +135,108 @@ def _cpu_only() -> bool:
 
 def _unless_auto(value: Any) -> int | None:
     return None if value == "auto" else int(value)
+
+
+class EngineChoice:
+    """The engine of each measure of a run.
+
+    Args:
+        settings, store: of the run. notify: told of networks that an engine does not take. ranks: processes of the run.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, notify: Callable[[str], None] | None = None, ranks: int = 1
+    ) -> None:
+        self._settings, self._store, self._notify = settings, store, notify
+        self._engine = chosen(settings, ranks)
+        self.refused: dict[str, str] = {}  # feature model => why OpenVINO does not take it
+
+    def assign(self, measures: Iterable[Any]) -> None:
+        """Gives every measure that is a network's output its engine."""
+        for measure in measures:
+            if not isinstance(measure, NetworkOutput):
+                continue  # it takes gradients, or runs no network
+            measure.engine = self._engine
+            if self._engine == OPENVINO and not measure.feature_model.fixed_graph:
+                self._fall_back([measure], "it is a network of yours, whose forward may depend on the images")
+            elif self._engine == OPENVINO and self._automatic and (reason := self._remembered(measure)) is not None:
+                self._fall_back([measure], reason)
+
+    def measured(self, work: Callable[[], T]) -> T:
+        """What `work` gives, which measures; it is done again where an engine did not take a network.
+
+        Raises:
+            UserError: an engine that was asked for by name does not take a network.
+        """
+        while True:
+            try:
+                return work()
+            except EngineRefused as refused:
+                places = [self._place(measure) for measure in refused.measures]
+                self._fall_back(refused.measures, refused.reason)
+                for place in places:
+                    _remember(place, refused.reason)
+
+    @property
+    def _automatic(self) -> bool:
+        return self._settings.network_engine == "auto"
+
+    def _fall_back(self, measures: Iterable[Any], reason: str) -> None:
+        if not self._automatic:
+            raise EngineRefused(list(measures), reason)
+        for measure in measures:
+            measure.engine = PYTORCH
+            model = measure.feature_model
+            measure.engine_note = f"OpenVINO does not take it: {reason}"
+            if model.name not in self.refused and self._notify is not None:
+                self._notify(f"{model.name} is run by PyTorch, since OpenVINO does not take it ({reason})")
+            self.refused.setdefault(model.name, reason)
+
+    def _place(self, measure: Any) -> Path:
+        key = f"{fingerprint(measure, self._settings.engine.precision)} {metadata.version(OPENVINO)}"
+        return self._store.root / ENGINES / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+
+    def _remembered(self, measure: Any) -> str | None:
+        try:
+            reason = json.loads(self._place(measure).read_text(encoding="utf-8"))["refused"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return str(reason)
+
+
+def chosen(settings: Settings, ranks: int = 1) -> str:
+    """The engine that the keys ask for, or that fits the machine.
+
+    Several processes of a run measure into rows of one fingerprint, and may be on machines that are not alike: they
+    take PyTorch unless told otherwise.
+
+    Raises:
+        UserError: an engine that cannot run here, or not at this precision.
+    """
+    wanted, engine = settings.network_engine, settings.engine
+    if settings.compile:
+        if wanted == OPENVINO:
+            raise UserError("compile=true compiles PyTorch's networks, and engine=openvino runs none of them; omit one")
+        return COMPILED
+    fits = engine.device == "cpu" and engine.precision == "float32"
+    if wanted == OPENVINO:
+        if not _openvino_is_installed():
+            raise UserError(f"engine=openvino: OpenVINO is not installed; {OPENVINO_EXTRA}")
+        if not fits:
+            raise UserError(
+                "engine=openvino runs on the CPU in float32 (device=cpu precision=float32), "
+                f"got device={engine.device} precision={engine.precision}"
+            )
+        return OPENVINO
+    return OPENVINO if wanted == "auto" and fits and ranks == 1 and _openvino_is_installed() else PYTORCH
+
+
+def _remember(place: Path, reason: str) -> None:
+    """A store that cannot be written remembers nothing: the next run tries again."""
+    with contextlib.suppress(OSError), atomic_write(place) as temporary:
+        temporary.write_text(json.dumps({"refused": reason}), encoding="utf-8")
+
+
+def _openvino_is_installed() -> bool:
+    # without importing it, or torch, which a run whose rows are all stored never needs
+    return importlib.util.find_spec("openvino") is not None

@@ -17,9 +17,9 @@ from genaudit.data.columns import PROMPT
 from genaudit.data.pairs import pairs, with_texts
 from genaudit.errors import UserError
 from genaudit.store import Engine, Store
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.measuring import Measurements, measure_roles
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.roles import Role
 
 PAIRED = {"pairs": False, "lpips": True}  # metrics that paired=true adds => whether they may be absent
@@ -30,11 +30,9 @@ NEEDS = {
 
 
 def add_paired(cfg: Any) -> None:
-    """Adds the metrics of pairs where paired=true asks for them; one that may be absent carries `optional`."""
+    """Adds the metrics of pairs, for which paired=true asks; one that may be absent carries `optional`."""
     from omegaconf import OmegaConf, open_dict
 
-    if not cfg.get("paired"):
-        return
     for name, optional in PAIRED.items():
         if name not in cfg.metric:
             node: Any = OmegaConf.load(config_folder() / "metric" / f"{name}.yaml")
@@ -49,13 +47,12 @@ def view_of(measure: Any) -> str:
 
 
 def check_views(cfg: Any, roles: Mapping[str, Role]) -> None:
-    """Whether every image has its partner, before anything is measured.
+    """Where paired=true, whether every image has its partner, before anything is measured.
 
     Raises:
         UserError: paired=true without images of both roles, or an image without its partner.
     """
-    if cfg.get("paired"):
-        _pairs(cfg, roles)
+    _pairs(cfg, roles)
 
 
 def why_no_view(measure: Any, cfg: Any, roles: Mapping[str, Role]) -> str | None:

@@ -23,10 +23,10 @@ from genaudit.likelihood import saved
 from genaudit.likelihood.wide_resnet import ClassifierTrainer, WideResNet, logits
 from genaudit.reports.files import write_csv
 from genaudit.stats.auroc import auroc_interval
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.likelihood_images import LikelihoodImages, likelihood_images
 from genaudit.tasks.training.together import agreed

@@ -13,7 +13,7 @@ from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.errors import UserError
 from genaudit.output import told
-from genaudit.store.prefetch import prepared_batches
+from genaudit.store.measuring import prepared_batches
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.roles import open_role, source_of
 from genaudit.tasks.run.settings import Settings

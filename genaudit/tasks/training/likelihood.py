@@ -27,10 +27,10 @@ from genaudit.likelihood import saved
 from genaudit.likelihood.recipe import TrainingRecipe
 from genaudit.likelihood.trainer import PRECISIONS, Trainer
 from genaudit.likelihood.wide_resnet import ClassifierRecipe
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training import classifier
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of

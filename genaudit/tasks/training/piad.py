@@ -32,10 +32,10 @@ from genaudit.piad.recipe import TrainingRecipe
 from genaudit.piad.saved import Model, identity
 from genaudit.piad.scoring import check_reconstruction
 from genaudit.piad.trainer import Trainer
+from genaudit.tasks.run.environment import Ranks
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.ranks import Ranks
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training.images import images_of, read_pixels
 from genaudit.tasks.training.keys import checkpoint_seconds_of, every_of

@@ -20,9 +20,8 @@ from genaudit.output import told
 from genaudit.piad.networks import Architecture
 from genaudit.piad.perceptual import filter_statistics
 from genaudit.piad.saved import identity
-from genaudit.stats.torch_state import exact_float32
-from genaudit.store.measuring import to_device
-from genaudit.store.prefetch import prepared_batches
+from genaudit.stats.process_state import exact_float32
+from genaudit.store.measuring import prepared_batches, to_device
 from genaudit.tasks.run.folder import run_folder
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genaudit.tasks.run.ranks import PATIENCE, Ranks
+from genaudit.tasks.run.environment import PATIENCE, Ranks
 
 T = TypeVar("T")
 

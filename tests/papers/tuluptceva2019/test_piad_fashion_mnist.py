@@ -13,7 +13,7 @@ import pytest
 from genaudit.piad.saved import load
 from genaudit.recipe import Context
 from genaudit.stats.auroc import auroc
-from genaudit.stats.resampling import bootstrap
+from genaudit.stats.estimate import bootstrap
 from genaudit_papers.datasets import FILES
 from genaudit_papers.tuluptceva2019 import one_class
 from genaudit_papers.tuluptceva2019.piad_fashion_mnist import PIADFashionMNIST

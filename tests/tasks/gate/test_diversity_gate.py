@@ -149,3 +149,44 @@ def test_wrong_batches_and_keys_are_refused(pixels: np.ndarray) -> None:
         genaudit.DiversityGate(train, irs_goal=0.5)
     with pytest.raises(ValueError, match="no sample"):
         genaudit.DiversityGate(train).verdict()
+
+
+@pytest.mark.parametrize(
+    "retrieved", [None, 3, [-1], [10**9], [1.5], ["a"], [[1]], [True], {}, float("inf"), 10**30], ids=str
+)
+def test_a_state_whose_samples_are_no_training_images_is_refused_and_the_gate_stays_usable(retrieved: Any) -> None:
+    train, samples = _rows(60, 20)
+    gate = genaudit.DiversityGate(train, n_max=90)
+    gate.update(samples)
+    state = gate.state_dict()
+    with pytest.raises(genaudit.UserError, match="the saved gate does not fit this one: its retrieved must be"):
+        gate.load_state_dict({**state, "gate": {**state["gate"], "retrieved": retrieved}})
+    gate.load_state_dict(state)
+    assert gate.state_dict() == state
+
+
+@pytest.mark.parametrize("state", [None, [], {}, {"gate": None}, {"gate": []}], ids=str)
+def test_what_is_no_state_is_refused(state: Any) -> None:
+    with pytest.raises(genaudit.UserError, match="no saved gate"):
+        genaudit.DiversityGate(_rows(60, 1)[0], n_max=90).load_state_dict(state)
+
+
+def test_embeddings_that_cannot_be_compared_are_named_by_their_role() -> None:
+    train, samples = _rows(60, 20)
+    gate = genaudit.DiversityGate(train, n_max=90)
+    for batch, wrong in (
+        (samples * np.float32(1e26), "generated holds values of .* in size, and distances are computed up to 1e[+]15"),
+        (np.full_like(samples, np.nan), "generated holds values that are not finite [(]NaN or infinity[)]$"),
+        (samples * np.float32(1e-30), "generated holds no value above"),
+        (samples[:0], "generated must have shape"),
+        (torch.zeros(3, 4, device="meta"), "generated is a tensor of the device meta"),
+    ):
+        with pytest.raises(genaudit.UserError, match=wrong):
+            gate.update(batch)
+    assert gate.update(torch.from_numpy(samples[:9]).bfloat16()).n_sampled == 9
+    for rows, wrong in (
+        (train * np.float32(1e26), "train holds values of .*: divide all sets by one number"),
+        (train[:, :0], "train: embeddings .* one row and one column or more"),
+    ):
+        with pytest.raises(genaudit.UserError, match=wrong):
+            genaudit.DiversityGate(rows, n_max=90)

@@ -18,8 +18,8 @@ from genaudit.backbones.timm_model import TimmModel
 from genaudit.cli import main
 from genaudit.config_files import config_folder
 from genaudit.errors import DONE, UserError
-from genaudit.tasks.run.definitions import definition_warnings
 from genaudit.tasks.run.judging import SOLE, MetricSpec, make_spec
+from genaudit.tasks.run.specs import definition_warnings
 
 CLIP_L = "vit_large_patch14_clip_quickgelu_336.openai"
 DEFINED = {"fd": "fid_inception", "fd_infinity": "fid_inception", "kd": "fid_inception", "is": "fid_inception",

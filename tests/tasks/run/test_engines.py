@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-import genaudit.tasks.run.engines as engines
+import genaudit.tasks.run.settings as engines
 from genaudit.backbones.module_model import ModuleModel
 from genaudit.backbones.timm_model import TimmModel
 from genaudit.cli import main
@@ -19,9 +19,8 @@ from genaudit.errors import DONE, USER, UserError
 from genaudit.measures.embedding import Embedding
 from genaudit.measures.measure import EngineRefused
 from genaudit.store import Store
-from genaudit.tasks.run.compose import compose
-from genaudit.tasks.run.engines import EngineChoice, chosen
-from genaudit.tasks.run.settings import Settings
+from genaudit.tasks.run.from_python import compose
+from genaudit.tasks.run.settings import EngineChoice, Settings, chosen
 
 HERE = importlib.util.find_spec("openvino") is not None
 needs_openvino = pytest.mark.skipif(not HERE, reason="OpenVINO is not installed: genaudit-images[openvino]")

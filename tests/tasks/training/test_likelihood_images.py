@@ -11,7 +11,7 @@ from PIL import Image
 
 from genaudit.errors import UserError
 from genaudit.likelihood.dequantisation import to_pixels
-from genaudit.tasks.run.compose import compose
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.training import likelihood_images
 from genaudit.tasks.training.likelihood_images import LikelihoodImages, labels_of

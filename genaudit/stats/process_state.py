@@ -1,7 +1,8 @@
-"""PyTorch's settings while genaudit computes, whatever the calling process has set, which finds them as they were.
+"""Settings that a whole process has only once, or a thread: PyTorch's, and how many threads linear algebra takes.
 
 A setting of a thread (gradients, autocast, default device) is changed in that thread alone. One of the process is
-changed only where it would change numbers, and by way of `Shared`, since several threads may measure at a time.
+changed only where it would change numbers, and by way of `Shared`, since several threads may measure at a time. The
+caller finds every setting as it was.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from genaudit.stats.shared import Shared, Undo
-
+Undo = Callable[[], None]
 # where float32 may mean less, by device: products, convolutions, recurrences
 _LEAVES = {
     "cpu": ("mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"),
@@ -28,6 +28,68 @@ _DRAWS = (
         *("xavier_normal_", "xavier_uniform_"),
     ),
 )
+_THREADS = threading.Lock()
+_TF32 = threading.RLock()
+
+
+class Shared:
+    """A change of process-wide state: the first thread that needs it makes it, the last one takes it back.
+
+    Each thread saving and restoring by itself would leave the change behind for ever: the second one saves what the
+    first has changed, and restores that after the first has put everything right.
+
+    Args:
+        change: makes the change and returns what undoes it.
+    """
+
+    def __init__(self, change: Callable[[], Undo]) -> None:
+        self._change = change
+        self._lock = threading.Lock()
+        self._users = 0
+        self._undo: Undo = _nothing
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """The change holds inside."""
+        with self._lock:
+            if self._users == 0:
+                self._undo = self._change()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    undo, self._undo = self._undo, _nothing
+                    undo()
+
+
+def _nothing() -> None:
+    pass
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Linear algebra inside runs in one thread.
+
+    Eigenvalues and singular values of thousands of columns make a library's threads wait for each other at every
+    column. Where something else wants a core too, which is the rule beside a training run, they wait for a time slice:
+    eigenvalues of 2,000 columns took 14.6 s in two threads beside another process on two cores, and 0.9 s in one.
+    """
+    with _LIMITED():
+        yield
+
+
+def _limit() -> Undo:
+    from threadpoolctl import threadpool_limits
+
+    limits = threadpool_limits(limits=1, user_api="blas")
+    undo: Undo = limits.restore_original_limits
+    return undo
+
+
+_LIMITED = Shared(_limit)
 
 
 @contextmanager
@@ -117,9 +179,6 @@ def one_thread() -> None:
         _in_new_thread(lambda: torch.set_num_threads(usual))
 
 
-_THREADS = threading.Lock()
-
-
 def _in_new_thread(work: Callable[[], Any]) -> Any:
     box: list[Any] = []
     thread = threading.Thread(target=lambda: box.append(work()))
@@ -190,4 +249,3 @@ def _float32() -> Undo:
 
 _EXACT = {kind: Shared(lambda kind=kind: _exact(kind)) for kind in _LEAVES}  # type: ignore[misc]
 _FLOAT32 = Shared(_float32)
-_TF32 = threading.RLock()

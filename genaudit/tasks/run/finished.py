@@ -1,25 +1,103 @@
-"""Rows of finished runs: found again in the row store by the images' digests and the measure's fingerprint.
+"""Finished runs: where they are, the names of their values, and their rows in the row store.
 
-`evaluate` leaves in the store, by the digest of each set of images, the digests of its images in order. With the
-fingerprint that a report holds, they lead to the rows: nothing is measured again and no image is read.
+A run's rows are found again by the images' digests and the measure's fingerprint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import glob
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.metrics.result import ROLES, base_name
+from genaudit.metrics.declared import result_class
+from genaudit.metrics.result import ROLES, base_name, declared
 from genaudit.store import Rows, Store
 from genaudit.tasks.run.judging import SOLE, MetricSpec
 from genaudit.tasks.run.measuring import GIVEN
 from genaudit.tasks.run.sources import local
 
+REPORT = "report.json"
+SWEEP = "multirun.yaml"  # Hydra's, in the folder of a sweep
+# What else stands beside the runs in a folder of them, which a shell's pattern names too.
+BESIDE = frozenset(
+    {
+        "comparison.csv",
+        "comparison.json",
+        "comparison.html",
+        "correlations.csv",
+        "differences.csv",
+        "runs.csv",
+        "log.txt",
+    }
+)
 MOST_BYTES = 1 << 30  # of the rows of a role that are held
+
+
+def find_runs(paths: Sequence[str], baseline: str | None = None) -> list[str]:
+    """The runs, in the order given; those of a folder in the natural order of their names, each once.
+
+    Args:
+        baseline: a run's folder, which is one of them too, or a label.
+
+    Raises:
+        UserError: fewer than two.
+    """
+    given = [path for each in paths for path in _matches(each)]
+    if len(given) > 1:
+        given = [path for path in given if Path(path).name not in BESIDE]
+    found: list[str] = []
+    for path in given:
+        folder = Path(path).parent if Path(path).name == SWEEP else Path(path)
+        if (folder / REPORT).exists() or not folder.is_dir():
+            found.append(path)
+            continue
+        below = _below(folder)
+        if not below and Path(path).name != SWEEP:
+            raise UserError(
+                f"{path} holds no {REPORT}, nor does a folder in it; genaudit evaluate writes it into a run's"
+            )
+        known = {Path(each).absolute() for each in found}
+        found += [each for each in below if Path(each).absolute() not in known]
+    if baseline is not None and (Path(baseline).expanduser() / REPORT).exists():
+        place = Path(baseline).expanduser()
+        if place.absolute() not in {Path(each).absolute() for each in found}:
+            found.append(str(place))
+    if len(found) < 2:
+        one = f"; {', '.join(paths)} is one: {found[0]}" if found else ""
+        raise UserError(
+            f"compare needs at least two runs: genaudit compare runs/evaluate/first runs/evaluate/second, or a folder "
+            f"of runs{one}"
+        )
+    return found
+
+
+def natural(path: str) -> list[tuple[int, int, str]]:
+    """A key under which step_9 comes before step_10."""
+    parts = re.split(r"(\d+)", path)
+    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
+
+
+def _matches(path: str) -> list[str]:
+    path = os.path.expanduser(path)
+    if not glob.has_magic(path) or os.path.lexists(path):
+        return [path]
+    return sorted(glob.glob(path), key=natural) or [path]
+
+
+def _below(folder: Path) -> list[str]:
+    """The folders below that hold a report; one that does is not looked into."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        if REPORT in files:
+            found.append(place)
+            folders.clear()
+    return sorted(found, key=natural)
 
 
 class NoRows(Exception):
@@ -132,3 +210,43 @@ def _is_metric(module: str) -> bool:
 
     parts = module.split(".")
     return len(parts) == 3 and parts[2].isidentifier() and importlib.util.find_spec(module) is not None
+
+
+def value_names(fn: Callable[..., Any], metric: str) -> dict[str, str] | None:
+    """Names of values and which end is better ("lower", "higher" or "none"), of the class that `fn` says it returns.
+
+    None where it says nothing, or returns a dictionary: then any name may come.
+    """
+    result = result_class(fn)
+    if result in (float, int):
+        return {metric: "none"}
+    return {name: said.better for name, said in declared(result).items()} or None
+
+
+def values_of_run(report: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What the metrics of a finished run may give, by metric, computed or not; only genaudit's own are known."""
+    known = {}
+    for metric in (*report["metrics"], *report["skipped_metrics"]):
+        try:
+            names = value_names(judge_of(report, metric)[0], metric)
+        except NoRows:
+            continue
+        if names is not None:
+            known[metric] = tuple(names)
+    return known
+
+
+def metrics_with(value: str, folders: list[Path]) -> list[str]:
+    """The metrics that have a value of this name, of those that the folders of configurations hold."""
+    from hydra.utils import get_method
+    from omegaconf import OmegaConf
+
+    found = []
+    for path in sorted(path for folder in folders for path in (folder / "metric").glob("*.yaml")):
+        try:
+            for metric, node in OmegaConf.create(path.read_text(encoding="utf-8")).items():
+                if value in (value_names(get_method(node.fn._target_), str(metric)) or {}):
+                    found.append(path.stem)
+        except Exception:  # a stranger's file, which is not what the user asked for
+            continue
+    return found
