@@ -36,13 +36,14 @@ LEADS = ("As real images", "Worse than real images", "Much worse than real image
 
 @dataclass(frozen=True)
 class AnswerText:
-    """A question with its answer for people; `tone` is good, bad, worst or open."""
+    """A question with its answer for people; `tone` is good, bad, worst or open, `link` where the page says more."""
 
     question: str
     answer: str
     tone: str
     sentence: str
     then: str
+    link: str = ""
 
 
 @dataclass(frozen=True)

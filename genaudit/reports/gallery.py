@@ -157,7 +157,7 @@ class Gallery:
         return found
 
     def levels(self) -> list[tuple[str, list[Level]]]:
-        """For every column of levels: its name, and for each level its first images in the set's order."""
+        """For every column of levels: its name, and for each level images evenly over its own in the set's order."""
         found: list[tuple[str, list[Level]]] = []
         for entry in self.report.metrics.values():
             for column in entry.parts.columns:
@@ -167,7 +167,9 @@ class Gallery:
                 rows = []
                 for number in np.unique(values[np.isfinite(values)]):
                     members = np.flatnonzero(values == number)
-                    pictures = [self.picture("generated", int(index), "") for index in members[:EXTREMES]]
+                    # not the first: a set is often in the order of its classes
+                    some = members[np.unique(np.linspace(0, len(members) - 1, EXTREMES).round().astype(int))]
+                    pictures = [self.picture("generated", int(index), "") for index in some]
                     rows.append(Level(int(number), len(members), pictures))
                 if rows:
                     found.append((column.name, rows))
