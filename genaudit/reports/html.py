@@ -23,7 +23,7 @@ from genaudit.reports import class_section
 from genaudit.reports.audit import audit_section
 from genaudit.reports.digits import moment, show, show_end, show_interval, show_p, show_seconds
 from genaudit.reports.entries import by_role
-from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
+from genaudit.reports.first_screen import answer_texts, comparable_text, grouped, pair_answers
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.networks import OTHER_NETWORK, machine_line, network_lines, other_networks
 from genaudit.reports.plots import Plot, alike, draw
@@ -170,7 +170,7 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "answers": [*answer_texts(document), *class_section.answers(report.by_class)],
+        "answers": [*pair_answers(report), *answer_texts(document), *class_section.answers(report.by_class)],
         "comparable": comparable_text(document),
         "audit": audit_section(report),
         "classes": None if report.by_class is None else class_section.section(report.by_class, gallery),

@@ -179,7 +179,7 @@ def test_random_images_of_both_sides_come_first_after_the_verdict_and_repeat(pag
     assert look != Gallery(make_report(60, seed=4)).first_look()
     assert len({each.name for each in look.generated}) == len(look.generated) == FIRST
     assert len({each.name for each in look.real}) == FIRST
-    assert look.noun == "training", "the reference images cannot be seen"
+    assert look.noun == "training, at random", "the reference images cannot be seen"
     assert page.index("Generated <small>at random") < page.index("Real <small>training") < page.index("<h2>Results")
     few = Gallery(make_report(5)).first_look()
     assert few is not None
