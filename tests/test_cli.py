@@ -84,7 +84,7 @@ def test_the_module_is_the_same_program() -> None:
         (["evaluate", "x", "limit=${nothing.there}"], ["the configuration cannot be resolved", "nothing"]),
         (["evaluate", "x", "batch_size=99999999999"], ["batch_size must be auto or an integer from 1 to 65536"]),
         (["evaluate", "x", "batch_size=0"], ["batch_size must be auto or an integer from 1 to 65536, got 0"]),
-        (["evaluate", "x", "confidence=95"], ["confidence must be a number above 0 and below 1, got 95"]),
+        (["evaluate", "x", "confidence=95"], ["confidence must be a number from 0.001 to 0.999999, got 95"]),
         (["evaluate", "x", "limit=0"], ["limit must be a positive integer or null, got 0"]),
         (["evaluate", "x", "seed=a"], ["seed must be an integer from 0 to 2147483647, got a"]),
         (["compare", "only-one"], ["two runs"]),
@@ -204,6 +204,17 @@ def test_a_run_in_a_folder_with_an_odd_name_works(
     out = tmp_path / "out dir"
     assert main(["evaluate", str(folder), *tiny, "metric=[vendi]", f"out={out}"]) == DONE
     assert (out / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["'", '"', "'\"", "''x"])
+def test_a_folder_named_by_quotes_is_a_folder(
+    name: str, make_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_images("gen", 2)
+    folder.rename(folder.with_name(name))
+    monkeypatch.chdir(folder.parent)
+    assert main(["check", name]) == DONE
+    assert "2 images would be used" in capfd.readouterr().out
 
 
 def test_check_names_what_would_be_skipped(make_images: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from scipy import special
 from genaudit.metrics.kernel import LEAST, OVER_BOTH, Kernel, check_pair, mmd
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import as_rows
-from genaudit.stats.bounds import Positive, checked
+from genaudit.stats.bounds import Width, checked
 
 SCALE = 1000.0  # the authors', for legible numbers
 
@@ -56,7 +56,7 @@ def cmmd(x: Any, y: Any, *, sigma: float = 10.0, normalise: bool = True, unbiase
     Args:
         x: rows (M, D), NumPy array, torch tensor or rows on disk, M >= 2.
         y: rows (N, D), N >= 2.
-        sigma: the kernel's width, above 0, in units of the features (of the unit sphere with `normalise`).
+        sigma: the kernel's width, from 1e-20 to 1e20, in units of the features (of the unit sphere with `normalise`).
         normalise: rows are scaled to unit length first, as the authors do; no row may be zero.
         unbiased: over pairs of different images only; the authors' code takes all pairs.
 
@@ -81,7 +81,7 @@ def judge(
     *,
     generated: Any,
     reference: Any,
-    sigma: Positive = 10.0,
+    sigma: Width = 10.0,
     normalise: bool = True,
     confidence: float = 0.95,
 ) -> CMMDResult:
@@ -118,7 +118,7 @@ def gaussian_less_one(sigma: float, normalise: bool) -> Kernel:
 
     Less one: MMD stays the same, and kernels near 1 keep their digits. Its diagonal is 0.
     """
-    checked("sigma", sigma, Positive)
+    checked("sigma", sigma, Width)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if normalise:

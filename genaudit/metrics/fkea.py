@@ -20,7 +20,7 @@ from scipy.spatial import distance
 from genaudit.metrics import vendi
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows
-from genaudit.stats.bounds import Positive, Repeats, checked, positive_int
+from genaudit.stats.bounds import Repeats, Width, checked, positive_int
 from genaudit.stats.chosen import Chosen
 
 WIDTH_SAMPLE = 1000  # rows whose median distance is the default width
@@ -74,9 +74,9 @@ def fourier_rows(rows: RowsLike, *, sigma: float, frequencies: int, seed: int) -
     """Rows whose inner products estimate the Gaussian kernel of width sigma (Rahimi & Recht 2007), all of unit length.
 
     Raises:
-        ValueError: sigma or the number of frequencies is not above 0.
+        ValueError: sigma or the number of frequencies is out of range.
     """
-    checked("sigma", sigma, Positive)
+    checked("sigma", sigma, Width)
     positive_int("frequencies", frequencies)
     drawn = np.random.default_rng(seed).normal(size=(frequencies, rows.shape[1])) / sigma
     return FourierRows(rows, drawn)
@@ -105,7 +105,7 @@ def judge(
     *,
     generated: Any,
     reference: Any = None,
-    sigma: Positive | None = None,
+    sigma: Width | None = None,
     frequencies: Repeats = 500,
     confidence: float = 0.95,
     seed: int = 0,

@@ -109,12 +109,10 @@ def judge(
     if not rated.any():
         raise Unavailable("no generated image lies in the neighbourhood of a reference image: none has a rarity")
     among = _smallest_balls(rows, radii, rows, device, others=True)
-    if np.isnan(among).all():
-        raise Unavailable("no reference image lies in the neighbourhood of another one: rarities mean nothing here")
     mean = float(rarities[rated].mean())
     return RarityResult(
         rarity_mean=positive_interval(mean, _spread(members, seed), confidence),
-        rarity_reference=float(np.nanmean(among)),
+        rarity_reference=float(np.nanmean(among)) if np.isfinite(among).any() else float("nan"),
         share_rated=float(rated.mean()),
         k=k,
         n_generated=len(samples),

@@ -22,6 +22,7 @@ from genaudit.stats.chosen import Chosen
 from genaudit.stats.process_state import one_core
 
 LEAST = 10  # images, for an interval
+NEAR_ONE = 0.1  # orders so near 1 divide a small difference by 1 - q
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,10 @@ def _influence(squared: np.ndarray, p: np.ndarray, q: float | None) -> np.ndarra
         return -squared @ np.log(p)
     if np.isinf(q):
         return -squared[:, np.argmax(p)] / p.max()
-    return squared @ p ** (q - 1) / np.sum(p**q) * (q / (1 - q))
+    if abs(q - 1) < NEAR_ONE:  # a row's coordinates sum to 1: the constant, which would swamp the rest, is left out
+        return squared @ np.expm1((q - 1) * np.log(p)) / np.sum(p**q) * (q / (1 - q))
+    ratios = p / p.max()  # p^q itself underflows
+    return squared @ ratios ** (q - 1) / np.sum(ratios**q) / p.max() * (q / (1 - q))
 
 
 def _entropy(p: np.ndarray, q: float) -> float:
@@ -178,7 +182,10 @@ def _entropy(p: np.ndarray, q: float) -> float:
         return float(special.entr(p).sum())
     if np.isinf(q):
         return float(-np.log(p.max()))
-    return float(np.log(np.sum(p**q)) / (1 - q))
+    if abs(q - 1) < NEAR_ONE:  # sum of p^q less the sum of p, which is 1
+        return float(np.log1p(np.sum(p * np.expm1((q - 1) * np.log(p)))) / (1 - q))
+    largest = p.max()  # p^q itself underflows
+    return float(q / (1 - q) * np.log(largest) + np.log(np.sum((p / largest) ** q)) / (1 - q))
 
 
 def _rounding(eigenvalues: np.ndarray) -> float:

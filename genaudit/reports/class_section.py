@@ -11,7 +11,7 @@ import numpy as np
 from genaudit.reports.classes import Classes, OneClass, percent
 from genaudit.reports.digits import show, show_interval
 from genaudit.reports.entries import by_role
-from genaudit.reports.first_screen import answer_texts
+from genaudit.reports.first_screen import AnswerText, answer_texts
 
 if TYPE_CHECKING:
     from genaudit.reports.gallery import Gallery, Picture
@@ -64,6 +64,7 @@ class ClassLine:
     accuracy: str
     real_accuracy: str
     pictures: Sequence[tuple[str, Sequence[Picture]]]
+    worse: bool
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,23 @@ class ClassSection:
     folded: Sequence[ClassLine]
     accurate: bool
     least: int
+
+
+NAMED = 3  # classes on the first screen
+
+
+def answers(classes: Classes | None) -> list[AnswerText]:
+    """What the first screen says of the classes; nothing where none could be judged."""
+    if classes is None or not classes.classes:
+        return []
+    count, worse = len(classes.classes), [each.name for each in classes.classes if each.worse]
+    judged = f"of {count:,} class{'es' if count > 1 else ''}"
+    question = "Are some classes worse than real images?"
+    if not worse:
+        return [AnswerText(question, f"none {judged}", "good", "None is worse beyond chance.", "", "#classes")]
+    more = f" and {len(worse) - NAMED:,} more" if len(worse) > NAMED else ""
+    told = f"{', '.join(worse[:NAMED])}{more}, corrected for the number of classes."
+    return [AnswerText(question, f"{len(worse):,} {judged}", "worst", told, "", "#classes")]
 
 
 def section(classes: Classes, gallery: Gallery) -> ClassSection:
@@ -115,6 +133,7 @@ def _line(each: OneClass, shown: Sequence[str], gallery: Gallery | None) -> Clas
         accuracy="" if accuracy is None else percent(accuracy.value),
         real_accuracy="" if accuracy is None or accuracy.real is None else percent(accuracy.real),
         pictures=[] if gallery is None else _pictures(each, gallery),
+        worse=each.worse,
     )
 
 

@@ -52,6 +52,12 @@ class OneClass:
                 found[name if plain else f"{metric}.{name}"] = value
         return found
 
+    @property
+    def worse(self) -> bool:
+        """Whether an answer of its verdict is worse than that of real images."""
+        answers = {} if self.verdict is None else self.verdict.answers
+        return any(answer.answer in ("worse", "much_worse", "some", "yes") for answer in answers.values())
+
     def to_dict(self) -> dict[str, Any]:
         accuracy = self.accuracy
         return {
@@ -124,25 +130,26 @@ class Classes:
     def summary(self) -> list[str]:
         """What the console and the page say of the classes, in sentences."""
         lines = []
-        worse = [each for each in self.classes if _is_worse(each)]
+        worse = [each for each in self.classes if each.worse]
         if self.classes:
             told = ", ".join(f"{each.name} ({_worst_answers(each)})" for each in worse[:5])
             more = f" and {len(worse) - 5:,} more" if len(worse) > 5 else ""
             lines.append(
-                f"{len(worse):,} of {len(self.classes):,} classes are worse than real images, corrected for their "
-                f"number: {told}{more}."
+                f"{len(worse):,} of {len(self.classes):,} classes {'is' if len(worse) == 1 else 'are'} worse than real "
+                f"images, corrected for their number: {told}{more}."
                 if worse
                 else f"None of {len(self.classes):,} classes is worse than real images beyond chance."
             )
         if self.few:
-            lines.append(
-                f"Not judged, with fewer than {self.least} generated or {self.against} images: {len(self.few):,} "
-                f"class{'es' if len(self.few) > 1 else ''}."
-            )
+            names = ", ".join(each.name for each in self.few[:5])
+            more = f" and {len(self.few) - 5:,} more" if len(self.few) > 5 else ""
+            lines.append(f"Not judged, with fewer than {self.least} generated or {self.against} images: {names}{more}.")
         if self.balance is not None:
             lines.append(self._balance_text())
         lines += [
-            f"{count:,} {role} images have no class." for role, count in by_role(self.unlabelled).items() if count
+            f"{count:,} {role} image{'s have' if count > 1 else ' has'} no class."
+            for role, count in by_role(self.unlabelled).items()
+            if count
         ]
         return [*lines, *self.remarks]
 
@@ -157,11 +164,6 @@ class Classes:
             f"{percent(balance.total_variation)} of the images would have to change class, "
             f"{percent(balance.expected_variation)} by chance alone)" + (f": {told}." if told else ".")
         )
-
-
-def _is_worse(each: OneClass) -> bool:
-    answers = {} if each.verdict is None else each.verdict.answers
-    return any(answer.answer in ("worse", "much_worse", "some", "yes") for answer in answers.values())
 
 
 def _worst_answers(each: OneClass) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timezone
 
 MISSING = "–"
 
@@ -43,6 +44,11 @@ def show_interval(lower: float | None, upper: float | None) -> str:
     return f"{show(lower, lower, upper)} to {show(upper, lower, upper)}"
 
 
+def show_end(number: float) -> str:
+    """The end of an axis: three digits."""
+    return f"{number:,.3g}".replace("-", "\N{MINUS SIGN}")
+
+
 def show_p(p: float | None) -> str:
     """A p-value: two significant digits, below 0.001 as such; empty where there is none."""
     if p is None or not math.isfinite(p):
@@ -60,3 +66,15 @@ def show_seconds(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(text: str) -> str:
+    """A time for people; what is no time stays as it is.
+
+    >>> moment("2026-11-30T23:12:31+00:00"), moment("today")
+    ('2026-11-30 23:12 UTC', 'today')
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return text

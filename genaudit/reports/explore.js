@@ -99,7 +99,8 @@ const columns = [{ name: "name", kind: "text", texts: data.names }, ...data.colu
   return column;
 });
 const byName = new Map(columns.map((column) => [column.name, column]));
-const distanceOf = (column) => byName.get(column.name.replace(/^(.*?nearest_[a-z]+)/, "$1_distance"));
+const NEAREST = /^(.*?nearest_[a-z]+)/; // a partner, which is no nearest image, has no distance
+const distanceOf = (column) => NEAREST.test(column.name) && byName.get(column.name.replace(NEAREST, "$1_distance"));
 
 // ---------------------------------------------------------------- what is shown
 

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from genaudit.reports.digits import show, show_interval
+
 if TYPE_CHECKING:
-    from genaudit.reports.report import ReportWarning
+    from genaudit.reports.report import Report, ReportWarning
 
 QUESTIONS = {
     "quality": "Are the samples good?",
@@ -36,13 +38,14 @@ LEADS = ("As real images", "Worse than real images", "Much worse than real image
 
 @dataclass(frozen=True)
 class AnswerText:
-    """A question with its answer for people; `tone` is good, bad, worst or open."""
+    """A question with its answer for people; `tone` is good, bad, worst or open, `link` where the page says more."""
 
     question: str
     answer: str
     tone: str
     sentence: str
     then: str
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,24 @@ def answer_texts(verdict: Mapping[str, Any] | None) -> list[AnswerText]:
         for question, words in QUESTIONS.items()
         if verdict is not None and (each := verdict.get(question)) is not None
     ]
+
+
+def pair_answers(report: Report) -> list[AnswerText]:
+    """How near the images are to their partners; nothing where they have none."""
+    if report.partners is None:
+        return []
+    values = {
+        name: value
+        for entry in report.metrics.values()
+        if entry.n.keys() <= {"generated"}  # of pairs alone
+        for name, value in entry.values.items()
+    }
+    if not values:
+        return []
+    numbers = {name: show(value.value, value.lower, value.upper) for name, value in values.items()}
+    told = [f"{name} {show_interval(value.lower, value.upper)} ({value.label})" for name, value in values.items()]
+    answer = ", ".join(f"{name} {number}" for name, number in numbers.items())
+    return [AnswerText("How near are they to their partners?", answer, "open", f"{', '.join(told)}.", "")]
 
 
 def comparable_text(verdict: Mapping[str, Any] | None) -> str:

@@ -63,7 +63,7 @@ class Level:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """Random generated images, and random real ones of `noun`; `real` is empty where there are none to be seen."""
+    """Random generated images, and real ones, which `noun` describes; `real` is empty where none can be seen."""
 
     generated: list[Picture]
     real: list[Picture]
@@ -124,6 +124,14 @@ class Gallery:
             return None
         real = next((role for role in ("reference", "train") if role in self.report.pictures), "")
         generator = np.random.default_rng(self.report.seed)
+        partners = self.report.partners
+        if partners is not None and real == "reference":
+            chosen = [int(index) for index in generator.permutation(len(partners))[:FIRST]]
+            return FirstLook(
+                [self.picture("generated", index, "") for index in chosen],
+                [self.picture(real, int(partners[index]), "") for index in chosen],
+                "their partners in the same places",
+            )
         made, beside = (
             [self.picture(role, int(index), "") for index in generator.permutation(count)[:FIRST]]
             for role, count in (
@@ -131,7 +139,7 @@ class Gallery:
                 (real, len(self.report.names.get(real, ()))),
             )
         )
-        return FirstLook(made, beside, NOUNS.get(real, real))
+        return FirstLook(made, beside, f"{NOUNS.get(real, real)}, at random")
 
     def extremes(self) -> list[Extremes]:
         """For every column that asks for it and has two finite values or more: its extreme images, each column once."""
@@ -147,17 +155,22 @@ class Gallery:
                 seen.append((column.name, values))
                 order = np.argsort(values, kind="stable")
                 order = order[np.isfinite(values[order])]
-                shown = min(EXTREMES, len(order) // 2)
+                shown = min(EXTREMES if self.report.partners is None else EXTREMES // 2, len(order) // 2)
                 if shown:
                     highest, lowest = (
-                        [self.picture("generated", int(index), show(values[index])) for index in chosen]
+                        [each for index in chosen for each in self._beside(int(index), show(values[index]))]
                         for chosen in (order[::-1][:shown], order[:shown])
                     )
                     found.append(Extremes(column.name, metric, *column.gallery, highest, lowest))
         return found
 
+    def _beside(self, index: int, note: str) -> list[Picture]:
+        """A generated image, and its partner where it has one."""
+        picture, partners = self.picture("generated", index, note), self.report.partners
+        return [picture] if partners is None else [picture, self.picture("reference", int(partners[index]), "partner")]
+
     def levels(self) -> list[tuple[str, list[Level]]]:
-        """For every column of levels: its name, and for each level its first images in the set's order."""
+        """For every column of levels: its name, and for each level images evenly over its own in the set's order."""
         found: list[tuple[str, list[Level]]] = []
         for entry in self.report.metrics.values():
             for column in entry.parts.columns:
@@ -167,7 +180,9 @@ class Gallery:
                 rows = []
                 for number in np.unique(values[np.isfinite(values)]):
                     members = np.flatnonzero(values == number)
-                    pictures = [self.picture("generated", int(index), "") for index in members[:EXTREMES]]
+                    # not the first: a set is often in the order of its classes
+                    some = members[np.unique(np.linspace(0, len(members) - 1, EXTREMES).round().astype(int))]
+                    pictures = [self.picture("generated", int(index), "") for index in some]
                     rows.append(Level(int(number), len(members), pictures))
                 if rows:
                     found.append((column.name, rows))

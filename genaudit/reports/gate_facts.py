@@ -49,9 +49,9 @@ def facts(verdict: Verdict) -> list[Fact]:
         note = f"times the target: what {within:,} samples reject with probability {percent}"
         note += f" (asked: {question.detect:g})"
         found.append(Fact("detectable", show(verdict.detectable), "", note))
-    found.append(Fact("even retrieval", show_p(p.samples), "", "that uniform draws retrieve as unevenly"))
+    found.append(Fact("even retrieval", show_p(p.samples), "", "the chance that uniform draws retrieve as unevenly"))
     if p.amplified is not None:
-        found.append(Fact("bias", show_p(p.amplified), "", "that real images are retrieved as unevenly"))
+        found.append(Fact("bias", show_p(p.amplified), "", "the chance that real images retrieve as unevenly"))
     return found
 
 

@@ -19,14 +19,14 @@ from markupsafe import Markup
 
 from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
+from genaudit.reports import class_section
 from genaudit.reports.audit import audit_section
-from genaudit.reports.class_section import section
-from genaudit.reports.digits import show, show_interval, show_p, show_seconds
+from genaudit.reports.digits import moment, show, show_end, show_interval, show_p, show_seconds
 from genaudit.reports.entries import by_role
-from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
+from genaudit.reports.first_screen import answer_texts, comparable_text, grouped, pair_answers
 from genaudit.reports.gallery import Gallery
 from genaudit.reports.networks import OTHER_NETWORK, machine_line, network_lines, other_networks
-from genaudit.reports.plots import Plot, draw
+from genaudit.reports.plots import Plot, alike, draw
 from genaudit.reports.values import Value, plain
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _template(template: str) -> Any:
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
     )
-    environment.filters |= {"seconds": show_seconds, "visible": visible, "ends": ends}
+    environment.filters |= {"seconds": show_seconds, "visible": visible, "ends": ends, "moment": moment}
     return environment.get_template(template)
 
 
@@ -170,10 +170,10 @@ def context(report: Report) -> dict[str, Any]:
         "roles": by_role(report.roles),
         "blocks": [block(entry, citations) for entry in report.metrics.values()],
         "citations": citations,
-        "answers": answer_texts(document),
+        "answers": [*pair_answers(report), *answer_texts(document), *class_section.answers(report.by_class)],
         "comparable": comparable_text(document),
         "audit": audit_section(report),
-        "classes": None if report.by_class is None else section(report.by_class, gallery),
+        "classes": None if report.by_class is None else class_section.section(report.by_class, gallery),
         "warnings": grouped(
             [each for each in report.warnings if each.code != OTHER_NETWORK and (each.code, each.message) not in told]
         ),
@@ -289,7 +289,7 @@ def bar(value: Value, between: tuple[float, float]) -> Bar | None:
     if lower is None or upper is None or not high > low or not all(map(math.isfinite, (value.value, lower, upper))):
         return None
     left, right, at = (round(100 * (each - low) / (high - low), 2) for each in (lower, upper, value.value))
-    ends = f"{low:,.3g}", f"{high:,.3g}"
+    ends = show_end(low), show_end(high)
     real = None if value.real is None else round(100 * (value.real.value - low) / (high - low), 2)
     real = real if real is not None and 0 <= real <= 100 else None
     return Bar(left, round(max(right - left, 0.0), 2), at, f"scale from {ends[0]} to {ends[1]}", *ends, real)
@@ -301,23 +301,13 @@ def _plots(report: Report) -> list[tuple[str, Plot]]:
     drawn: list[Cloud | Curve] = []
     for name, entry in report.metrics.items():
         for drawing in entry.parts.drawings:
-            if not isinstance(drawing, (Cloud, Curve)) or any(_alike(drawing, other) for other in drawn):
+            if not isinstance(drawing, (Cloud, Curve)) or any(alike(drawing, other) for other in drawn):
                 continue
             drawn.append(drawing)
             plot = draw(drawing)
             if plot is not None:
                 found.append((name, plot))
     return found
-
-
-def _alike(first: Cloud | Curve, second: Cloud | Curve) -> bool:
-    """The same data on the same axes."""
-    if (first.x_label, first.y_label) != (second.x_label, second.y_label) or type(first) is not type(second):
-        return False
-    ours, theirs = ({"": each.x, **each.lines} if isinstance(each, Curve) else each.points for each in (first, second))
-    return ours.keys() == theirs.keys() and all(
-        np.array_equal(np.asarray(ours[name], float), np.asarray(theirs[name], float), equal_nan=True) for name in ours
-    )
 
 
 def _flat(document: Any, prefix: str = "") -> list[tuple[str, str]]:

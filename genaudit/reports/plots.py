@@ -107,6 +107,16 @@ def _style(title: str) -> Any:
     return matplotlib.rc_context(settings)
 
 
+def alike(first: Cloud | Curve, second: Cloud | Curve) -> bool:
+    """The same data on the same axes."""
+    if (first.x_label, first.y_label) != (second.x_label, second.y_label) or type(first) is not type(second):
+        return False
+    ours, theirs = ({"": each.x, **each.lines} if isinstance(each, Curve) else each.points for each in (first, second))
+    return ours.keys() == theirs.keys() and all(
+        np.array_equal(np.asarray(ours[name], float), np.asarray(theirs[name], float), equal_nan=True) for name in ours
+    )
+
+
 def _drawn(drawing: Cloud | Curve | Marks) -> tuple[Figure, str] | None:
     if isinstance(drawing, Cloud):
         return _cloud(drawing)

@@ -37,6 +37,7 @@ FIRST_COLUMNS = (
     "name",
     "digest",
     "class",
+    "partner",
     "complexity",
     "vulnerability",
     "as_i",
@@ -90,6 +91,7 @@ class Report:
     findings: Sequence[Finding] = ()
     verdict: Any = None
     by_class: Classes | None = None
+    partners: np.ndarray | None = None  # (N,) each generated image's partner, its place in the reference (paired=true)
 
     # columns that name images of a role: the role, and the index of each image's; below 0 where there is none
     pointers: dict[str, tuple[str, np.ndarray]] = field(init=False, default_factory=dict)
@@ -118,6 +120,10 @@ class Report:
         columns = dict(self.images)
         if "digest" in columns and getattr(columns["digest"], "ndim", 1) == 2:
             columns["digest"] = [row.tobytes().hex() for row in np.ascontiguousarray(columns["digest"])]
+        if self.partners is not None:
+            names = self.names.get("reference")
+            columns["partner"] = self.partners if names is None else [names[index] for index in self.partners]
+            self.pointers["partner"] = ("reference", self.partners)
         count = len(next(iter(columns.values()))) if columns else None
         for metric, entry in self.metrics.items():
             for column in entry.parts.columns:

@@ -174,6 +174,8 @@ def render(recomputed: Recomputed) -> str:
         "lines": lines(table),
         "intervals": any(cell.lower is not None for cell in table.cells),
         "notes": any(cell.note for cell in table.cells),
+        "publishing": any(cell.published is not None for cell in table.cells),
+        "comparing": any(cell.against is not None for cell in table.cells),
         "expecting": any(cell.expected is not None for cell in table.cells),
         "counts": counts(table),
         "once": _once(table),
@@ -236,7 +238,12 @@ def _show_difference(cell: Cell) -> str:
     if cell.difference is None or cell.against is None:
         return ""
     # 92.4 and the mean of 98.6, 84.5 and 94.1 differ in the last bits only
-    return show(0.0 if abs(cell.difference) < 1e-9 * abs(cell.against) else cell.difference)
+    difference = 0.0 if abs(cell.difference) < 1e-9 * abs(cell.against) else cell.difference
+    shown = show(cell.recomputed, cell.lower, cell.upper)
+    decimals = len(shown.partition(".")[2])
+    if "e" in shown or not math.isfinite(difference) or not difference or abs(difference) < 0.5 * 10.0**-decimals:
+        return show(difference)
+    return f"{difference:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")  # of the number that it belongs to
 
 
 def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:

@@ -47,7 +47,7 @@ class Bounds:
 
 
 def _written(end: float) -> str:
-    return str(int(end)) if float(end).is_integer() else f"{end:g}"
+    return str(int(end)) if float(end).is_integer() and abs(end) < 1e12 else f"{end:g}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ Natural = Annotated[int, Bounds(0)]
 # scikit-learn's generators take seeds of 32 bits, and a recipe counts several up from the run's
 MOST_SEED = 2**31 - 1
 Seed = Annotated[int, Bounds(0, MOST_SEED)]
+Width = Annotated[float, Bounds(1e-20, 1e20)]  # of a kernel, in units of the features: its square must be a number
 Positive = Annotated[float, Bounds(0, above=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Share = Annotated[float, Bounds(0, 1, above=True)]

@@ -33,7 +33,7 @@ from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import EngineChoice, Settings
 from genaudit.tasks.run.sources import entry_of
 from genaudit.tasks.run.specs import metrics_of, roles_of
-from genaudit.tasks.run.views import add_paired, check_views, measure_views, view_of, why_no_view
+from genaudit.tasks.run.views import add_paired, check_views, measure_views, partners_of, view_of, why_no_view
 from genaudit.verdict.answers import verdict
 
 
@@ -229,6 +229,7 @@ def evaluate(
         pictures={name: picture_of(role) for name, role in measurements.roles.items() if isinstance(role, ImageSet)},
         warnings=warnings,
         findings=findings,
+        partners=partners_of(cfg, measurements.roles),
     )
     report.verdict = verdict(report.to_dict())
     if by_class:

@@ -151,7 +151,7 @@ def _worse(found: Sequence[Vote], beside: Sequence[Vote], silent: Mapping[str, s
     sentence = f"{lead}: {words.listed(worse)}."
     along = [each for each in beside if each.worse]
     if along:
-        sentence += f" The distance agrees: {words.listed(along)}."
+        sentence += f" The distance{' agrees' if len(along) == 1 else 's agree'}: {words.listed(along)}."
     if others:
         sentence += f" The evidence disagrees: {words.listed(others)}, within chance of real images."
     names = _names([*worse, *along, *others])

@@ -33,11 +33,12 @@ def _span(lower: float, upper: float) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits, thousands with separators, no exponent in between."""
+    """Three digits, thousands with separators, a true minus sign, no exponent in between."""
     if value == 0 or abs(value) < 1e-4:
-        return f"{value:.1g}" if abs(value) >= 5e-7 else "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}"
+        text = f"{value:.1g}" if abs(value) >= 5e-7 else "0"
+    else:
+        text = f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if value < 0 else text
 
 
 def silent(values: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,13 @@ def test_balls_of_radius_0_are_said_and_where_they_decide_there_is_no_value() ->
     assert caution.message.startswith("8 of 156 reference images")
     with pytest.raises(Unavailable, match="radius 0"):
         judge(generated=generated, reference=np.repeat(reference, 4, axis=0))
+
+
+def test_with_one_neighbour_no_real_image_lies_in_the_ball_of_another_and_there_is_no_warning() -> None:
+    """A ball of radius d(r, nearest) holds none of the others strictly inside; generated images may lie in it."""
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = judge(generated=rng.normal(size=(30, 2)), reference=rng.normal(size=(30, 2)), k=1)
+    assert np.isnan(result.rarity_reference)
+    assert result.rarity_mean > 0

@@ -97,3 +97,40 @@ def test_zero_rows_and_bad_orders_are_refused() -> None:
         vendi_score([[1.0, 0.0], [0.0, 1.0]], q=0)
     with pytest.raises(Unavailable, match="row 0 of generated is zero"):
         judge(generated=[[0.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("q", [40.0, 1e3, 1e6, 1e300])
+def test_high_orders_approach_the_infinite_one_and_do_not_underflow(q: float) -> None:
+    """H_inf <= H_q <= H_inf q/(q - 1), since p_max^q <= sum of p^q <= p_max^(q - 1)."""
+    x = np.random.default_rng(0).normal(size=(40, 6))
+    lowest = np.log(vendi_score(x, q=np.inf))
+    assert lowest * (1 - 1e-12) <= np.log(vendi_score(x, q=q)) <= lowest * q / (q - 1) * (1 + 1e-12)
+    estimate, infinite = judge(generated=x, q=q).vendi, judge(generated=x, q="infinity").vendi
+    assert estimate.lower is not None
+    assert infinite.lower is not None
+    if q >= 1e6:
+        assert estimate.lower == pytest.approx(infinite.lower, rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [1e-15, -1e-15, 1e-12, 1e-8, -1e-8, 1e-5])
+def test_orders_next_to_one_are_continuous(step: float) -> None:
+    """|dH_q/dq| is at most the variance of log p under p over 2 near q = 1, here below 1."""
+    x = np.random.default_rng(0).normal(size=(40, 6))
+    assert np.log(vendi_score(x, q=1 + step)) == pytest.approx(np.log(vendi_score(x)), abs=abs(step) + 1e-12)
+    if step > 0:
+        near, one = judge(generated=x, q=1 + step).vendi, judge(generated=x).vendi
+        assert near.upper == pytest.approx(one.upper, rel=1e-4)
+
+
+@pytest.mark.parametrize("q", [0.9, 0.95, 1.05, 1.1])
+def test_both_ways_to_compute_an_order_agree(q: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(1).normal(size=(40, 6))
+    monkeypatch.setattr("genaudit.metrics.vendi.NEAR_ONE", 0.2)
+    near = judge(generated=x, q=q).vendi
+    monkeypatch.setattr("genaudit.metrics.vendi.NEAR_ONE", 0.0)
+    far = judge(generated=x, q=q).vendi
+    assert (
+        (near, near.lower, near.upper) == pytest.approx((far, far.lower, far.upper), rel=1e-11)
+        if q > 1
+        else (near == pytest.approx(far, rel=1e-11))
+    )

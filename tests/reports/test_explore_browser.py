@@ -153,6 +153,18 @@ def test_an_image_opens_large_beside_its_nearest_training_image(page, run):
     page.wait("!document.getElementById('large').open")
 
 
+def test_a_partner_has_a_name_and_no_distance(browser, tmp_path):
+    report = make_report(6, size=8, photograph=colour)
+    report.images["partner"] = [report.names["train"][0]] * 6
+    report.pointers["partner"] = ("train", np.zeros(6, int))
+    page = browser.open(report.save(tmp_path)["explore.html"], width=1000, height=700)
+    page.press("Enter")
+    captions = [
+        each for each in page.js("document.getElementById('large').innerText").split("\n") if "distance" in each
+    ]
+    assert all(report.names["train"][0] not in each for each in captions)
+
+
 def test_the_page_asks_for_nothing_runs_nothing_else_and_complains_of_nothing(page):
     sort(page, "nearest_train")
     page.press("t")

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_random_images_of_both_sides_come_first_after_the_verdict_and_repeat(pag
     assert look != Gallery(make_report(60, seed=4)).first_look()
     assert len({each.name for each in look.generated}) == len(look.generated) == FIRST
     assert len({each.name for each in look.real}) == FIRST
-    assert look.noun == "training", "the reference images cannot be seen"
+    assert look.noun == "training, at random", "the reference images cannot be seen"
     assert page.index("Generated <small>at random") < page.index("Real <small>training") < page.index("<h2>Results")
     few = Gallery(make_report(5)).first_look()
     assert few is not None
@@ -197,6 +198,25 @@ def test_a_long_name_keeps_its_end():
     assert head + tail == "a" * 60 + "_seed_000123.png"
     assert tail.endswith("000123.png")
     assert ends("short.png") == ("shor", "t.png")
+
+
+def test_text_keeps_its_contrast_on_every_ground_light_and_dark():
+    """WCAG 2.1, 1.4.3: 4.5 to 1."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[1 + 2 * i : 3 + 2 * i], 16) / 255 for i in range(3)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for file, grounds in (("style.css", ("paper", "faint", "note-paper")), ("explore.css", ("paper", "faint"))):
+        blocks = re.findall(r":root \{(.*?)\}", files("genaudit.reports").joinpath(file).read_text(), re.S)
+        for block in blocks[:2]:  # light, dark
+            colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", block))
+            colours = {name: c if len(c) == 7 else "#" + "".join(2 * x for x in c[1:]) for name, c in colours.items()}
+            for ink in {"ink", "muted", "accent", "good", "note", "bad"} & colours.keys():
+                for ground in grounds:
+                    low, high = sorted(luminance(colours[each]) for each in (ink, ground))
+                    assert (high + 0.05) / (low + 0.05) >= 4.5, (file, ink, ground)
 
 
 def test_a_plot_of_the_same_data_is_drawn_once_whatever_its_title():

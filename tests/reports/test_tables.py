@@ -115,6 +115,21 @@ def test_a_published_number_is_shown_with_the_digits_that_were_printed() -> None
     assert [line.published for line in lines(table)] == ["0.650", "48,744", "–"]
 
 
+def test_a_difference_has_the_decimals_of_the_number_that_it_belongs_to() -> None:
+    cells = (Cell("a", "x", 0.9513, 0.951), Cell("b", "x", 0.9681, 0.968), Cell("c", "x", 0.58561, 0.586))
+    table = Table("t", "T", "S", cells, "laptop")
+    assert [line.difference for line in lines(table)] == ["0.0003", "0.0001", "\N{MINUS SIGN}0.0004"]
+
+
+def test_a_table_that_prints_nothing_has_no_column_for_it() -> None:
+    bare = render(Recomputed(Table("t", "T", "S", (Cell("a", "x", 1.5),), "laptop")))
+    assert ">published</th>" not in bare
+    assert ">difference</th>" not in bare
+    printed = render(Recomputed(Table("t", "T", "S", (Cell("a", "x", 1.5, 1.4),), "laptop")))
+    assert ">published</th>" in printed
+    assert ">difference</th>" in printed
+
+
 def test_a_difference_of_the_last_bits_is_shown_as_none() -> None:
     (line,) = lines(Table("t", "", "", (Cell("a", "x", 0.1 + 0.2, 0.3),), "laptop"))
     assert line.difference == "0"

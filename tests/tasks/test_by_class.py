@@ -90,13 +90,15 @@ def test_a_class_scores_as_a_run_of_its_images_alone(report, tmp_path: Path) -> 
                 assert (floor.n, floor.source) == (value.real.n, value.real.source)
                 assert floor.value == pytest.approx(value.real.value, rel=1e-9)
     assert "fd" not in one.metrics
-    assert any("Not by class: fd" in each for each in report.by_class.remarks)
+    assert any("Not judged by class: fd" in each for each in report.by_class.remarks)
 
 
 def test_few_images_and_images_without_a_class_are_said(report) -> None:
     assert [each.name for each in report.by_class.few] == ["rare"]
     assert report.by_class.few[0].verdict is None
     assert report.by_class.unlabelled == {"generated": 1}
+    assert "Not judged, with fewer than 20 generated or reference images: rare." in report.by_class.summary()
+    assert "1 generated image has no class." in report.by_class.summary()
     assert report.by_class.balance.pvalue > 0.05  # five of a sixth class in 325 images, none in the reference
     assert report.images["class"][-1] == ""
 
@@ -118,6 +120,10 @@ def test_the_files_hold_the_classes(report, tmp_path: Path) -> None:
     assert document["by_class"]["classes"][0]["verdict"]["quality"]["answer"] == one.verdict.quality.answer
     page = files["report.html"].read_text()
     assert page.index("Classes, the worst first") < page.index(f'"row">{one.name}<') < page.index('"row">a<')
+    first = page[page.index('aria-label="Verdict"') : page.index("<h2>Results")]
+    assert '<a href="#classes">2 of 4 classes</a>' in first
+    assert BAD in first
+    assert 'id="classes"' in page
     without = genaudit.evaluate(np.zeros((12, 3), np.float32), np.ones((12, 3), np.float32), metrics=["kd"],
                                 store=tmp_path, progress=False)  # fmt: skip
     assert "classes.csv" not in without.save(tmp_path)

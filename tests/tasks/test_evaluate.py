@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,11 +17,11 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-import torch
 
 from genaudit.cli import main
 from genaudit.errors import DONE, USER
 from genaudit.store import Store
+from tests.conftest import TINY, write_images
 
 ALL = "metric=[as,as_i,irs,fd,kd,prdc,vendi,authpct,ct]"
 
@@ -45,6 +44,26 @@ def _exempt(document: dict[str, Any], *, counts: bool = True) -> dict[str, Any]:
     return document
 
 
+QUICK = ("anomaly.path_steps=3", "anomaly.attack_steps=2")
+KEYS = (*TINY, *QUICK, "workers=0", "batch_size=64", "progress=false")
+
+
+@pytest.fixture(scope="module")
+def same_sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """Three folders that no test changes."""
+    folder = tmp_path_factory.mktemp("sets")
+    generated, reference, train = (str(write_images(folder / f"{seed}", 30, seed=seed)) for seed in (1, 2, 3))
+    return generated, f"reference={reference}", f"train={train}"
+
+
+@pytest.fixture(scope="module")
+def finished(same_sets: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `out` and `store` are of a run with the metrics that run by default."""
+    folder = tmp_path_factory.mktemp("finished")
+    _run(folder / "out", *same_sets, *KEYS, f"store={folder / 'store'}")
+    return folder
+
+
 @pytest.fixture
 def sets(make_images: Callable[..., Path]) -> tuple[str, str, str]:
     generated, reference, train = (str(make_images(n, 30, seed=s)) for n, s in (("gen", 1), ("ref", 2), ("train", 3)))
@@ -52,7 +71,7 @@ def sets(make_images: Callable[..., Path]) -> tuple[str, str, str]:
 
 
 def test_evaluate_writes_four_files_that_agree(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    document = _run(tmp_path / "out", *sets, *tiny, ALL, "skip=true")
+    document = _run(tmp_path / "out", *sets, *tiny, *QUICK, ALL, "skip=true")
     schema = json.loads((resources.files("genaudit.reports") / "schema.json").read_text())
     jsonschema.validate(document, schema)
     assert set(document["metrics"]) | set(document["skipped_metrics"]) == {
@@ -74,15 +93,22 @@ def test_evaluate_writes_four_files_that_agree(sets: tuple[str, ...], tiny: list
     assert 'src="http' not in page
 
 
-def test_the_same_command_gives_the_same_bytes(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    first = _run(tmp_path / "a", *sets, *tiny, f"store={tmp_path / 's1'}")
-    second = _run(tmp_path / "b", *sets, *tiny, f"store={tmp_path / 's2'}")
+def _report(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return document
+
+
+def test_the_same_command_gives_the_same_bytes(same_sets: tuple[str, ...], finished: Path, tmp_path: Path) -> None:
+    second = _run(tmp_path / "b", *same_sets, *KEYS, f"store={tmp_path / 's2'}")
+    first = _report(finished / "out")
     assert json.dumps(_exempt(first, counts=False)) == json.dumps(_exempt(second, counts=False))
 
 
-def test_a_warm_run_measures_nothing_and_says_the_same(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    cold = _run(tmp_path / "a", *sets, *tiny)
-    warm = _run(tmp_path / "b", *sets, *tiny)
+def test_a_warm_run_measures_nothing_and_says_the_same(
+    same_sets: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    cold = _report(finished / "out")
+    warm = _run(tmp_path / "b", *same_sets, *KEYS, f"store={finished / 'store'}")
     assert all(use["computed"] == 0 for use in warm["measures"].values())
     assert sum(use["computed"] for use in cold["measures"].values()) == sum(
         use["reused"] for use in warm["measures"].values()
@@ -90,15 +116,17 @@ def test_a_warm_run_measures_nothing_and_says_the_same(sets: tuple[str, ...], ti
     assert _exempt(cold) == _exempt(warm)
 
 
-@pytest.mark.parametrize(("batch", "workers"), [(1, 0), (7, 2), (64, 2)])
+@pytest.mark.parametrize(("batch", "workers"), [(1, 0), (7, 2)])
 def test_batch_size_and_workers_do_not_change_the_report(
-    batch: int, workers: int, sets: tuple[str, ...], tiny: list[str], tmp_path: Path
+    batch: int, workers: int, same_sets: tuple[str, ...], finished: Path, tmp_path: Path
 ) -> None:
-    base = _run(tmp_path / "a", *sets, *tiny, f"store={tmp_path / 's1'}", "batch_size=16", "workers=1")
-    other = _run(tmp_path / "b", *sets, *tiny, f"store={tmp_path / 's2'}", f"batch_size={batch}", f"workers={workers}")
+    """Against all images in one batch without a worker."""
+    base = _report(finished / "out")
+    keys = (*TINY, *QUICK, "progress=false", f"batch_size={batch}", f"workers={workers}")
+    other = _run(tmp_path / "b", *same_sets, *keys, f"store={tmp_path / 's2'}")
     columns = {}
-    for name in "ab":
-        with open(tmp_path / name / "images.csv") as file:
+    for name, folder in (("a", finished / "out"), ("b", tmp_path / "b")):
+        with open(folder / "images.csv") as file:
             columns[name] = list(csv.DictReader(file))
     for left, right in zip(columns["a"], columns["b"], strict=True):
         assert left["name"] == right["name"]
@@ -160,7 +188,7 @@ def test_a_killed_run_resumes_and_reports_the_same(
     make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
 ) -> None:
     generated, reference = str(make_images("gen", 40, seed=1)), str(make_images("ref", 40, seed=2))
-    arguments = [generated, f"reference={reference}", *tiny, "metric=[as_i,fd]", "batch_size=4"]
+    arguments = [generated, f"reference={reference}", *tiny, *QUICK, "metric=[as_i,fd]", "batch_size=4"]
     undisturbed = _run(tmp_path / "a", *arguments, f"store={tmp_path / 's1'}")
     store = tmp_path / "s2"
     # a shard per batch, and a pause after each, so that the kill comes in the middle
@@ -191,30 +219,13 @@ def test_a_killed_run_resumes_and_reports_the_same(
     assert _exempt(resumed) == _exempt(undisturbed)
 
 
-def test_two_processes_fill_one_store(make_images: Callable[..., Path], tiny: list[str], tmp_path: Path) -> None:
-    folder = str(make_images("gen", 24, seed=1))
-    command = [sys.executable, "-m", "genaudit", "evaluate", folder, *tiny, "metric=[vendi]"]
+def test_two_processes_fill_one_store(make_images: Callable[..., Path], tmp_path: Path) -> None:
+    keys = [str(make_images("gen", 24, seed=1)), "feature_model=pixels", "metric=[vendi]", "progress=false"]
+    command = [sys.executable, "-m", "genaudit", "evaluate", *keys]
     processes = [subprocess.Popen([*command, f"out={tmp_path / name}"], stdout=subprocess.DEVNULL) for name in "ab"]
     assert [process.wait(120) for process in processes] == [DONE, DONE]
     first, second = (json.loads((tmp_path / name / "report.json").read_text()) for name in "ab")
     assert _exempt(first) == _exempt(second)
-
-
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="PyTorch was built without distributed")
-def test_ranks_share_the_measuring_and_one_judges(sets: tuple[str, ...], tiny: list[str], tmp_path: Path) -> None:
-    alone = _run(tmp_path / "alone", *sets, *tiny, "metric=[fd,irs]", f"store={tmp_path / 's1'}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command += ["-m", "genaudit", "evaluate", *sets, *tiny, "metric=[fd,irs]", f"store={tmp_path / 's2'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, f"out={tmp_path / 'ranks'}"], env=environment, capture_output=True, text=True)
-    assert done.returncode == DONE, done.stderr
-    together = json.loads((tmp_path / "ranks" / "report.json").read_text())
-    use = next(iter(together["measures"].values()))
-    assert use["computed"] == 90  # three times 30: of both ranks
-    assert _exempt(together)["metrics"].keys() == _exempt(alone)["metrics"].keys()
-    for metric in ("fd", "irs"):
-        for name, value in alone["metrics"][metric]["values"].items():
-            assert together["metrics"][metric]["values"][name]["value"] == pytest.approx(value["value"], rel=1e-5)
 
 
 def test_damaged_images_fail_or_are_skipped_by_name(
@@ -223,10 +234,10 @@ def test_damaged_images_fail_or_are_skipped_by_name(
     broken = Path(sets[0]) / "0007.png"
     data = broken.read_bytes()
     broken.write_bytes(data[: len(data) // 2])
-    assert main(["evaluate", *sets, *tiny, "metric=[as_i,fd]", f"out={tmp_path / 'x'}"]) == USER
+    assert main(["evaluate", *sets, *tiny, *QUICK, "metric=[as_i,fd]", f"out={tmp_path / 'x'}"]) == USER
     assert "0007.png" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["log.txt"]
-    document = _run(tmp_path / "y", *sets, *tiny, "metric=[as_i,fd]", "on_error=skip", "max_skipped=0.1")
+    document = _run(tmp_path / "y", *sets, *tiny, *QUICK, "metric=[as_i,fd]", "on_error=skip", "max_skipped=0.1")
     (skipped,) = document["images"]["generated"]["skipped"]
     assert skipped["name"] == "0007.png"
     assert document["images"]["generated"]["count"] == 29

@@ -164,30 +164,38 @@ def test_values_are_the_same_under_any_setting_and_the_process_is_left_as_it_was
     assert found == expected
 
 
-@pytest.mark.parametrize("name", ["hydra", "inference mode", "strict"])
-def test_the_gate_and_torchmetrics_too(name: str, tmp_path: Path) -> None:
-    def gated(folder: Path) -> Any:
-        gate = genaudit.DiversityGate(pixels(1), reference=pixels(7), n_max=5, store=str(folder), **KEYS)
-        verdict = gate.update(pixels(2))
-        audit = Audit(["fd", "as"], feature_model="timm", overrides=[f"{k}={v}" for k, v in KEYS.items() if "." in k])
-        for real in (True, False):
-            images = torch.from_numpy(pixels(3 + real)).permute(0, 3, 1, 2).clone()
-            audit.update(images, real=real)
-        values = audit.compute()
-        return verdict, {key: float(value) for key, value in values.items()}
+def gated(folder: Path) -> Any:
+    gate = genaudit.DiversityGate(pixels(1), reference=pixels(7), n_max=5, store=str(folder), **KEYS)
+    verdict = gate.update(pixels(2))
+    audit = Audit(["fd", "as"], feature_model="timm", overrides=[f"{k}={v}" for k, v in KEYS.items() if "." in k])
+    for real in (True, False):
+        images = torch.from_numpy(pixels(3 + real)).permute(0, 3, 1, 2).clone()
+        audit.update(images, real=real)
+    values = audit.compute()
+    return verdict, {key: float(value) for key, value in values.items()}
 
-    expected = gated(tmp_path / "plain")
+
+@pytest.fixture(scope="module")
+def expected_of_gate(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return gated(tmp_path_factory.mktemp("gate") / "store")
+
+
+@pytest.mark.parametrize("name", ["hydra", "inference mode", "strict"])
+def test_the_gate_and_torchmetrics_too(name: str, tmp_path: Path, expected_of_gate: Any) -> None:
     with state(name, tmp_path):
         before = snapshot()
         found = gated(tmp_path / "rows")
         assert not changed(before, snapshot())
-    assert found == expected
+    assert found == expected_of_gate
 
 
-def test_threads_with_different_configurations_do_not_disturb_each_other(tmp_path: Path) -> None:
-    configurations: list[dict[str, Any]] = [{}, {"feature_model.weight_seed": 1}, {"feature_model.size": 48}]
-    expected = [evaluated(tmp_path / f"alone{i}", **keys) for i, keys in enumerate(configurations)]
-    assert len({str(values) for values in expected}) == len(configurations)
+def test_threads_with_different_configurations_do_not_disturb_each_other(
+    tmp_path: Path, expected: dict[str, float | None]
+) -> None:
+    other: dict[str, Any] = {"feature_model.weight_seed": 1, "feature_model.size": 48}
+    configurations = [{}, other]
+    alone = [expected, evaluated(tmp_path / "alone", **other)]
+    assert alone[0] != alone[1]
     found: dict[int, Any] = {}
 
     def work(index: int) -> None:
@@ -202,7 +210,7 @@ def test_threads_with_different_configurations_do_not_disturb_each_other(tmp_pat
         thread.start()
     for thread in threads:
         thread.join()
-    assert [found[index] for index in range(len(configurations))] == expected
+    assert [found[index] for index in range(len(configurations))] == alone
     assert not changed(before, snapshot())
 
 

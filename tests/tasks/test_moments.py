@@ -86,8 +86,17 @@ def test_moments_of_another_network_or_preparation_are_refused(
 
 def test_moments_of_one_of_several_networks_are_for_that_one(make_images: Callable[..., Path], tmp_path: Path) -> None:
     generated, file = str(make_images("gen", 8, seed=1)), tmp_path / "ref.npz"
-    assert main(["moments", str(make_images("ref", 8)), f"out={file}", "feature_model=pixels"]) == DONE
-    keys = ["feature_model=[pixels,random]", "metric=[fd]", f"reference={file}", f"out={tmp_path / 'out'}"]
+    assert (
+        main(["moments", str(make_images("ref", 8)), f"out={file}", "feature_model=pixels", "feature_model.size=8"])
+        == DONE
+    )
+    keys = [
+        "feature_model=[pixels,random]",
+        "feature_model.pixels.size=8",
+        "metric=[fd]",
+        f"reference={file}",
+        f"out={tmp_path / 'out'}",
+    ]
     config = tmp_path / "configs" / "feature_model"
     config.mkdir(parents=True)
     (config / "random.yaml").write_text(

@@ -12,6 +12,7 @@ from PIL import Image
 
 import genaudit
 from genaudit.errors import UserError
+from genaudit.reports.gallery import Gallery
 from genaudit.stats.image_similarity import mean_squared_error, psnr, ssim
 from tests.reports.synthetic import photograph
 
@@ -53,7 +54,25 @@ def test_each_image_is_compared_with_its_partner(report, folders: Path) -> None:
     files = report.save(folders / "out")
     with open(files["images.csv"], newline="") as file:
         assert float(next(csv.DictReader(file))["psnr"]) == report.images["psnr"][0]
-    assert "Farthest" in files["report.html"].read_text()
+    page = files["report.html"].read_text()
+    assert "Farthest" in page
+    assert page.index("How near are they to their partners?") < page.index("Are the samples good?")
+
+
+def test_each_image_is_shown_beside_its_partner(report) -> None:
+    def number(name: str) -> str:
+        return Path(name).stem
+
+    assert [number(name) for name in report.images["partner"]] == [number(name) for name in report.images["name"]]
+    assert report.pointers["partner"][0] == "reference"
+    look = Gallery(report).first_look()
+    assert look is not None
+    assert [number(each.name) for each in look.generated] == [number(each.name) for each in look.real]
+    (extremes, *_) = Gallery(report).extremes()
+    assert len(extremes.lowest) == 2 * 4
+    for ours, theirs in zip(extremes.lowest[::2], extremes.lowest[1::2], strict=True):
+        assert (number(ours.name), theirs.note) == (number(theirs.name), "partner")
+    assert extremes.lowest[0].uri != extremes.lowest[1].uri
 
 
 def test_a_second_run_reads_its_pairs_from_the_store(report, folders: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import torch
 from genaudit.cli import main
 from genaudit.errors import DONE
 from genaudit.tasks.run.environment import PATIENCE
+from tests.conftest import free_port
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "metric=[fd]", "device=cpu")
 
@@ -47,15 +47,9 @@ end(code)
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _together(arguments: list[str]) -> list[dict[str, str]]:
-    """Two ranks of one command; what each printed, by its first word."""
-    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+def _together(arguments: list[str]) -> list[str]:
+    """What each of two ranks of one command printed; a program of its own starts them."""
+    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
@@ -67,8 +61,18 @@ def _together(arguments: list[str]) -> list[dict[str, str]]:
     ]
     printed = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [DONE, DONE]
-    lines = [[line.split(" ", 1) for line in text.splitlines() if " " in line] for text in printed]
-    return [{words[0]: words[1] for words in each} for each in lines]
+    return printed
+
+
+def _by_torchrun(arguments: list[str], folder: Path) -> list[str]:
+    """The same of torchrun, which writes what the ranks print into files."""
+    (folder / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--redirects=3"]
+    command += [f"--log-dir={folder / 'ranks'}", str(folder / "program.py"), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == DONE, done.stderr
+    return [path.read_text() for path in sorted((folder / "ranks").rglob("stdout.log"))]
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
@@ -84,9 +88,15 @@ def test_two_ranks_share_what_is_missing_and_report_what_both_computed(
     reference = f"reference={make_images('reference', 8, seed=2)}"
     assert main(["evaluate", str(known), reference, *PIXELS, f"out={tmp_path / 'before'}"]) == DONE
     words = ["evaluate", str(generated), reference, *PIXELS, f"out={tmp_path / 'out'}", *(["own group"] if own else [])]
-    printed = _together(words)
+    texts = _together(words) if own else _by_torchrun(words, tmp_path)
+    lines = [[line.split(" ", 1) for line in text.splitlines() if " " in line] for text in texts]
+    printed = [{words[0]: words[1] for words in each} for each in lines]
     assert [each["share"] for each in printed] == ["3", "3"]
     assert all(float(each["timeout"]) == PATIENCE.total_seconds() for each in printed)
     assert [each["left"] for each in printed] == [str(not own)] * 2
-    (use,) = json.loads((tmp_path / "out" / "report.json").read_text())["measures"].values()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (use,) = report["measures"].values()
     assert (use["computed"], use["reused"]) == (6, 14)
+    words = [str(generated), reference, *PIXELS, f"out={tmp_path / 'alone'}", f"store={tmp_path / 'own'}"]
+    assert main(["evaluate", *words]) == DONE
+    assert report["metrics"] == json.loads((tmp_path / "alone" / "report.json").read_text())["metrics"]

@@ -24,7 +24,7 @@ ALONE = {
     "pixels": ("feature_model=pixels", "feature_model.size=8"),
     "timm": ("feature_model=timm", *(f"feature_model.{key}" for key in TIMM)),
 }
-METRICS = "metric=[fd,kd,prdc,as_i,is]"
+METRICS = ("metric=[fd,kd,prdc,as_i,is]", "anomaly.path_steps=3", "anomaly.attack_steps=2")
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def _run(out: Path, *arguments: str) -> dict[str, Any]:
 def test_values_are_those_of_each_network_alone_in_every_format(
     sets: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    both = _run(tmp_path / "both", *sets, *BOTH, METRICS, "skip=true", f"store={tmp_path / 'one'}")
+    both = _run(tmp_path / "both", *sets, *BOTH, *METRICS, "skip=true", f"store={tmp_path / 'one'}")
     said = capsys.readouterr().out
     wanted: dict[str, Any] = {}
     for network, keys in ALONE.items():
-        alone = _run(tmp_path / network, *sets, *keys, METRICS, "skip=true", f"store={tmp_path / network}-store")
+        alone = _run(tmp_path / network, *sets, *keys, *METRICS, "skip=true", f"store={tmp_path / network}-store")
         wanted |= {f"{metric}@{network}": entry for metric, entry in alone["metrics"].items()}
         for measure, use in alone["measures"].items():
             assert both["measures"][measure]["fingerprint"] == use["fingerprint"]
@@ -68,7 +68,7 @@ def test_values_are_those_of_each_network_alone_in_every_format(
 
 
 def test_each_image_is_decoded_once_whatever_is_asked(
-    sets: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: Counter[str] = Counter()
     original = ImageSet.read
@@ -79,8 +79,8 @@ def test_each_image_is_decoded_once_whatever_is_asked(
 
     monkeypatch.setattr(ImageSet, "read", read)
     genaudit.evaluate(
-        generated=sets[0],
-        reference=sets[1].partition("=")[2],
+        generated=str(make_images("gen", 7, seed=1)),
+        reference=str(make_images("ref", 6, seed=2)),
         metrics=["fd", "kd", "is", "sfd", "as_i", "llr"],
         feature_model=["efficientnet_lite0", "pixels"],
         density_model="fashion_mnist",
@@ -88,9 +88,14 @@ def test_each_image_is_decoded_once_whatever_is_asked(
         store=str(tmp_path / "rows"),
         progress=False,
         skip=True,
-        **{"feature_model.efficientnet_lite0.size": 32, "feature_model.pixels.size": 8, "anomaly.attack_steps": 1},
+        **{
+            "feature_model.efficientnet_lite0.size": 32,
+            "feature_model.pixels.size": 8,
+            "anomaly.path_steps": 2,
+            "anomaly.attack_steps": 1,
+        },
     )
-    assert len(counted) == 48
+    assert len(counted) == 13
     assert set(counted.values()) == {1}
 
 

@@ -250,9 +250,12 @@ def _remarks(specs: Mapping[str, MetricSpec], roles: Mapping[str, Role], labels:
     remarks = []
     not_by_class = [name for name, spec in specs.items() if not spec.by_class]
     if not_by_class:
-        distance = ", a Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance of few images is mostly its bias (kd is not)"
-        why = distance if {base_name(name) for name in not_by_class} & {"fd", "mifid", "sfd"} else ""
-        remarks.append(f"Not by class: {', '.join(not_by_class)}{why}.")
+        remark = f"Not judged by class: {', '.join(not_by_class)}."
+        if {base_name(name) for name in not_by_class} & {"fd", "mifid", "sfd"}:
+            remark += (
+                " A Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance of few images is mostly bias; kd is unbiased."
+            )
+        remarks.append(remark)
     if "train" in roles and "train" not in labels:
         users = [name for name, spec in specs.items() if spec.by_class and "train" in spec.role_parameters]
         if users:

@@ -60,7 +60,7 @@ MEASURING: dict[str, Check] = {
     "max_pixels": COUNT,
     **dict.fromkeys(("offline", "trust"), SWITCH),
     "progress": SWITCH,
-    "confidence": number(Bounds(0, 1, above=True, below=True)),
+    "confidence": number(Bounds(0.001, 0.999999)),  # beyond, the quantiles are rounding
 }
 MODELS = {"feature_model": NODE, "anomaly": NODE, "ais": NODE | NULL, "metric": NODE, "generator": NODE | NULL}
 TRAINED = dict.fromkeys(("density_model", "general_model", "piad_model"), PATH | NULL)

@@ -81,7 +81,7 @@ def measure_views(
     """Measures the views of the generated images, and of reference images with prompts; adds rows and uses."""
     for name, measure in measures.items():
         if view_of(measure) == "pairs":
-            view = _pairs(cfg, measurements.roles)
+            view, _ = _pairs(cfg, measurements.roles)
             _measure(name, measure, "generated", view, measurements, store, engine, ranks, progress)
         elif view_of(measure) == "prompts":
             for role in ("generated", "reference"):
@@ -93,12 +93,17 @@ def measure_views(
                     _measure(name, own, role, view, measurements, store, engine, ranks, progress)
 
 
-def _pairs(cfg: Any, roles: Mapping[str, Role]) -> ImageSet:
+def partners_of(cfg: Any, roles: Mapping[str, Role]) -> np.ndarray | None:
+    """Each generated image's partner, its place (N,) in the reference; None without paired=true."""
+    return _pairs(cfg, roles)[1] if cfg.get("paired") else None
+
+
+def _pairs(cfg: Any, roles: Mapping[str, Role]) -> tuple[ImageSet, np.ndarray]:
     generated, reference = roles.get("generated"), roles.get("reference")
     if not isinstance(generated, ImageSet) or not isinstance(reference, ImageSet):
         raise UserError("paired=true needs images as generated and as reference")
     given = cfg.get("paired")
-    return pairs(generated, reference, given if given in ("name", "order") else "auto")[0]
+    return pairs(generated, reference, given if given in ("name", "order") else "auto")
 
 
 def _measure(

@@ -64,7 +64,7 @@ def test_a_run_leaves_a_model_that_loads_a_log_samples_and_a_page(
 ) -> None:
     log = train(tmp_path / "run", images)
     assert log["iteration"].tolist() == [5, 10, 15, 20]
-    assert np.isfinite(log["bits_per_dim"]).all()
+    assert log["bits_per_dim"][-1] < log["bits_per_dim"][0]
     model = saved.load(tmp_path / "run")
     assert model.image_shape == (1, 8, 8)
     about = saved.describe(tmp_path / "run")["about"]
@@ -334,7 +334,7 @@ def test_a_few_steps_without_an_update_are_no_divergence(
     norm = Trainer._gradient_norm
     monkeypatch.setattr(Trainer, "_gradient_norm", lambda self: math.inf if 4 < self.iteration < 9 else norm(self))
     log = train(tmp_path / "run", images)
-    assert np.isfinite(log["bits_per_dim"]).all()
+    assert log["bits_per_dim"][-1] < log["bits_per_dim"][0]
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 

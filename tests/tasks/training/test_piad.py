@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 from torchvision.models import vgg19
 
 from genaudit.cli import main
@@ -18,15 +19,16 @@ from genaudit.errors import DONE, USER
 from genaudit.measures.piad import PreparedPixels
 from genaudit.piad import saved
 from genaudit.piad.perceptual import FilterStatistics, efficientnet_lite0
+from genaudit.piad.scoring import anomaly_score
 from genaudit.piad.trainer import StepLosses, Trainer
 from genaudit.training import read_log
 
-# Table 1 at a tenth of its widths for 16 pixels, four images per step: 50 iterations are a few seconds
+# Table 1 at a tenth of its widths for 16 pixels, four images per step: 30 iterations are a few seconds
 SMALL = (
     *("piad=mnist", "piad.networks.size=16", "piad.networks.width=0.1"),
     *("piad.recipe.batch_size=4", "piad.recipe.n_weight=3"),
 )
-ITERATIONS = 50
+ITERATIONS = 30
 
 
 class CutOff(BaseException):
@@ -70,7 +72,6 @@ def finished(keys: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_model_log_pictures_and_page(finished: Path, grey: Path) -> None:
     log = read_log(finished)
     assert log["iteration"].tolist() == list(range(1, ITERATIONS + 1))
-    assert np.isfinite(log["reconstruction"]).all()
     assert np.flatnonzero(np.isfinite(log["auroc"])).tolist() == list(range(1, ITERATIONS, 2))
     names = [f"{i:08d}.png" for i in range(2, ITERATIONS + 1, 2)]
     for kind in ("samples", "reconstructions"):
@@ -88,6 +89,13 @@ def test_a_run_leaves_model_log_pictures_and_page(finished: Path, grey: Path) ->
     model = saved.load(finished)
     assert model.architecture.generator == (3, 3, 3)
     assert PreparedPixels.of(model.pixels) == PreparedPixels(16, 1)
+    scores = []
+    for kind in ("train", "noise"):
+        read = [np.asarray(Image.open(path).convert("RGB")) for path in (grey / kind).iterdir()]
+        pixels = np.stack([PreparedPixels(16, 1).apply(image)[None, ..., 0] for image in read])
+        scores.append(anomaly_score(model.networks, pixels, model.perceptual, reconstruction=model.reconstruction))
+    area = roc_auc_score(np.repeat([0, 1], [12, 5]), np.concatenate(scores))
+    assert log["auroc"][-1] == pytest.approx(area, abs=1e-9)
     assert not [path for path in finished.rglob("*") if path.suffix in (".partial", ".tmp")]
 
 
