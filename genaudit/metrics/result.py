@@ -20,7 +20,7 @@ in which `NAME_lower` and `NAME_upper` are the ends of NAME's interval.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -125,6 +125,12 @@ class RealFloor:
     error: float | None = None
     resamplings: int = 0
     from_parts: bool = False
+
+    def within(self, bounds: tuple[float, float] | None) -> RealFloor:
+        """The same with its ends cut at the least and the greatest value that there can be."""
+        if bounds is None or self.lower is None or self.upper is None:
+            return self
+        return replace(self, lower=max(self.lower, bounds[0]), upper=min(self.upper, bounds[1]))
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ class MetricEntry:
 
     @property
     def values(self) -> dict[str, Value]:
-        return {name: replace(each, real=self.real.get(name)) for name, each in self.parts.values.items()}
+        """The headline numbers; what real images score ends where the value itself does (a share at 1)."""
+        known = {name: each for name, each in self.parts.values.items() if name in self.real}
+        return {**self.parts.values, **{n: replace(v, real=self.real[n].within(v.range)) for n, v in known.items()}}
 
     @property
     def p_value(self) -> float | None:

@@ -42,7 +42,8 @@ class Vote:
         ours: the generated images' score at the floor's number. floor: that of real images. n: their number.
         error: of a fresh set's score about the floor. pvalue: one-sided, for a worse set. corrected: by Holm.
         half: half the width of the difference's interval.
-        from_parts: whether both scores are those of random parts of n images.
+        from_parts: whether both scores are those of random parts of n images. fewer: whether `ours` is of n of the
+            generated images, fewer than the value is of.
     """
 
     voter: Voter
@@ -57,6 +58,7 @@ class Vote:
     half: float
     corrected: float = math.nan
     from_parts: bool = False
+    fewer: bool = False
 
     @property
     def says(self) -> str:
@@ -185,6 +187,7 @@ def _vote(
         pvalue=float(special.stdtr(freedom, -difference / error)),
         half=float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / correction.runs)) * error,
         from_parts=bool(real.get("from_parts")),
+        fewer=real.get("generated") is not None,
     )
 
 

@@ -15,17 +15,19 @@ NEEDS = {
 
 
 def listed(found: Sequence[Vote]) -> str:
-    """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas; from parts of how many images, where it is so."""
+    """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas; at how many images, where not at all of them."""
     told = [f"{each.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found]
-    sizes = sorted({each.n for each in found if each.from_parts})
-    if not sizes:
-        return ", ".join(told)
-    if len(sizes) == 1 and all(each.from_parts for each in found):
-        return f"{', '.join(told)}, from parts of {sizes[0]:,} images"
-    return ", ".join(
-        f"{text}, from parts of {each.n:,} images" if each.from_parts else text
-        for text, each in zip(told, found, strict=True)
-    )
+    sizes = [_size(each) for each in found]
+    if len(set(sizes)) == 1:
+        return ", ".join(told) + sizes[0]
+    return ", ".join(text + size for text, size in zip(told, sizes, strict=True))
+
+
+def _size(vote: Vote) -> str:
+    """The number of images behind a vote where it is another than the table's."""
+    if vote.from_parts:
+        return f", from parts of {vote.n:,} images"
+    return f", both at {vote.n:,} images" if vote.fewer else ""
 
 
 def _span(lower: float, upper: float) -> str:

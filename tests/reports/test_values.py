@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from genaudit.metrics.result import SHARE, Estimate, Retrieval, per_image, value
+from genaudit.metrics.result import SHARE, Estimate, RealFloor, Retrieval, per_image, value
+from genaudit.reports.entries import MetricEntry
 from genaudit.reports.values import Value, describe, plain
 
 from .synthetic import Clouds, Retrieved
@@ -30,6 +31,15 @@ class Bounded:
     scores: np.ndarray | None = per_image(gallery=("Best", "Worst"))
     ranks: np.ndarray | None = per_image(gallery=True)
     interval: str = "over new images"
+
+
+def test_what_real_images_score_ends_where_the_value_does():
+    """A share's interval about real images reaches 1 and no farther; a value without bounds keeps its ends."""
+    entry = MetricEntry("mine", Bounded(Estimate(0.9), Estimate(5.0)), {"generated": 9}, "m")
+    entry.real = {name: RealFloor(0.95, 0.85, 1.05, 9, "train", error=0.05) for name in ("share", "free")}
+    shown = {name: (each.real.lower, each.real.value, each.real.upper) for name, each in entry.values.items()}
+    assert shown == {"share": (0.85, 0.95, 1.0), "free": (0.85, 0.95, 1.05)}
+    assert entry.to_dict()["values"]["share"]["real"].upper == 1.0
 
 
 def test_an_estimate_brings_its_interval_and_a_field_what_it_declares():

@@ -111,6 +111,14 @@ def test_where_real_images_score_nothing_no_number_of_images_is_named() -> None:
     assert answer.next.startswith("No number of images")
 
 
+def test_scores_of_fewer_images_than_the_tables_say_of_how_many() -> None:
+    document = report({})
+    for name in ("precision", "density"):
+        document["metrics"]["prdc"]["values"][name]["real"] |= {"generated": GOOD[name], "n": 200}
+    assert ", both at 200 images" in verdict(document).quality.sentence
+    assert "both at" not in verdict(document).diversity.sentence
+
+
 @given(st.integers(1, 10**9), st.floats(0, 1e308), st.floats(0, 1e308))
 def test_the_estimate_of_more_images_is_a_number_or_infinite(count: int, half: float, room: float) -> None:
     """Against fractions: an interval of `half` at `count` images is as narrow as `room` at count (half / room)^2."""
