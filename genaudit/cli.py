@@ -195,7 +195,10 @@ def _refuse_empty(bare: list[str], overrides: list[str], verb: str) -> None:
     values = [(VERBS[verb].bare_key or "argument", word) for word in bare]
     values += [(key, value) for key, _, value in (override.partition("=") for override in overrides)]
     for key, value in values:
-        if not value.strip(" \t'\"") and not key.startswith("hydra"):
+        bare_value = value.strip()
+        if bare_value[:1] == bare_value[-1:] and bare_value[:1] in ("'", '"') and len(bare_value) > 1:
+            bare_value = bare_value[1:-1].strip()  # quotes that the shell left; one alone is a name
+        if not bare_value and not key.startswith("hydra"):
             raise UserError(
                 f"{key}= is empty and needs a value (is a shell variable not set?); omit it for its default"
             )

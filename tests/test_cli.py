@@ -206,6 +206,17 @@ def test_a_run_in_a_folder_with_an_odd_name_works(
     assert (out / "report.html").exists()
 
 
+@pytest.mark.parametrize("name", ["'", '"', "'\"", "''x"])
+def test_a_folder_named_by_quotes_is_a_folder(
+    name: str, make_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_images("gen", 2)
+    folder.rename(folder.with_name(name))
+    monkeypatch.chdir(folder.parent)
+    assert main(["check", name]) == DONE
+    assert "2 images would be used" in capfd.readouterr().out
+
+
 def test_check_names_what_would_be_skipped(make_images: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
     folder = make_images("samples", 3)
     (folder / "broken.png").write_bytes(b"not an image")

@@ -35,6 +35,7 @@ from genaudit.stats.products import NumPyProducts, TorchProducts, products
 
 CENTRES = 10_000  # the authors' number of generated images
 PAIRS = 2**28  # float32 distances of the fit: 1 GiB
+FARTHEST = 1e7  # standard deviations of the reference
 ROUNDS, RATE, BATCH = 50, 0.5, 10_000
 SHRINK = 0.9**2  # of squared distances to the training mean, the authors'
 PAIR_WORK = 1e5  # what the fit does with a pair of images takes as long as so many multiplications
@@ -205,14 +206,24 @@ class _Scale:
         return result
 
     def read(self, rows: RowsLike, name: str, chosen: np.ndarray) -> np.ndarray:
-        """The chosen rows, standardised, float64."""
+        """The chosen rows, standardised, float64.
+
+        Raises:
+            Unavailable: a feature so far off that its square, summed and squared again by the descent, leaves float32.
+        """
         parts = []
         for start in range(0, len(chosen), BLOCK):
             block = np.asarray(rows[chosen[start : start + BLOCK]], np.float64)
             if fault := out_of_range(block):
                 raise ValueError(f"{name} {fault}")
             parts.append(self.apply(block))
-        return np.concatenate(parts)
+        result = np.concatenate(parts)
+        if (largest := float(np.abs(result).max())) > FARTHEST:
+            raise Unavailable(
+                f"{name} holds features {largest:.2g} standard deviations away from the mean of the reference: no "
+                f"density of normal laws describes both"
+            )
+        return result
 
 
 class _Mixture:

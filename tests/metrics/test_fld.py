@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,13 @@ def test_generated_copies_of_training_images_are_said() -> None:
     found = judge(**{**sets, "generated": np.concatenate([sets["generated"][:90], sets["train"][:7]])})
     (caution,) = found.cautions
     assert (caution.code, caution.message.partition(" generated")[0]) == ("same-images", "7 of 97")
+
+
+def test_features_beyond_what_float32_can_square_twice_have_no_value() -> None:
+    rng = np.random.default_rng(0)
+    generated, reference, train = (rng.normal(size=(25, 4)) for _ in range(3))
+    generated[0] *= 1e14
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Unavailable, match=r"generated holds features .* standard deviations away"):
+            judge(generated=generated, reference=reference, train=train)
