@@ -82,23 +82,23 @@ def judge(
     rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
     columns = {role: leading(each, AIS) for role, each in rows.items()}
     bits = {role: each["bits_per_dim"] for role, each in columns.items()}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for role, each in bits.items():
-        found[f"bits_{role}"] = bootstrap_mean(each, confidence=confidence, seed=seed)
+        values[f"bits_{role}"] = bootstrap_mean(each, confidence=confidence, seed=seed)
     if "anomalies" in bits:
         belonging = next(bits[role] for role in ("reference", "train", "generated") if role in bits)
         area = auroc_interval(belonging, bits["anomalies"], repeats=500, confidence=confidence, seed=seed)
-        found["auroc_anomalies"] = area
+        values["auroc_anomalies"] = area
     disagree, cautions = disagreement(columns)
     several = rows["generated"].shape[1] - len(AIS)  # the log-likelihood under each class
     if several > 1:
-        found["accuracy"], unknown = classified(
+        values["accuracy"], unknown = classified(
             lambda each: scores_by_class(each, len(AIS), several), classes, rows, confidence
         )
         cautions += unknown
     sigma2 = float(columns["generated"]["sigma2"][0])
     return AISResult(
-        **found,
+        **values,
         sigma2=sigma2,
         psnr=-10 * math.log10(sigma2),
         mean_nats=_means(columns, "log_likelihood"),

@@ -244,11 +244,11 @@ def _distinct(rows: np.ndarray, most: int) -> int:
     """How many different rows there are, counted up to `most`: k-means has no more cells."""
     if len(np.unique(rows[:, 0])) >= most:
         return most
-    found = 0
-    while len(rows) and found < most:
+    count = 0
+    while len(rows) and count < most:
         rows = rows[(rows != rows[0]).any(axis=1)]
-        found += 1
-    return found
+        count += 1
+    return count
 
 
 class _Searched:
@@ -257,7 +257,7 @@ class _Searched:
     def __init__(self, rows: Mapping[str, RowsLike], inside: dict[str, np.ndarray], device: str) -> None:
         self.inside = inside
         training = Chosen(rows["train"], inside["train"])
-        self.found = {
+        self.neighbours = {
             role: nearest(
                 Chosen(rows[role], inside[role]), training, k=min(LISTED, len(inside["train"])), device=device
             )
@@ -267,13 +267,13 @@ class _Searched:
     def distances(self, **kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of the generated and of the held-out images to the nearest training image; of the kept ones."""
         if not kept:
-            return self.found["generated"].distances[:, 0], self.found["reference"].distances[:, 0]
+            return self.neighbours["generated"].distances[:, 0], self.neighbours["reference"].distances[:, 0]
         training = kept["train"][self.inside["train"]]
         fake, held_out = (
             np.take_along_axis(each.distances, kth_kept(each.indices, training, 1)[:, None], 1)[:, 0][
                 kept[role][self.inside[role]]
             ]
-            for role, each in self.found.items()
+            for role, each in self.neighbours.items()
         )
         return fake, held_out
 
@@ -309,9 +309,9 @@ def _scatter_of_cells(rows: Mapping[str, RowsLike], cells: int, min_generated: i
         n, m = len(judged["reference"]), len(judged["generated"])
         _, searched = _search(judged, means, max(1, round(min_generated * m / size["generated"])), device)
         if searched:
-            held = np.array([len(cell.inside["reference"]) for cell in searched], float)
+            weights = np.array([len(cell.inside["reference"]) for cell in searched], float)
             whole = size["reference"] * size["generated"] / (size["reference"] + size["generated"])
-            mean = held @ [_score(*cell.distances())[0] for cell in searched] / held.sum()
+            mean = weights @ [_score(*cell.distances())[0] for cell in searched] / weights.sum()
             values.append(mean * np.sqrt(whole * (n + m) / (n * m)))
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 

@@ -114,8 +114,8 @@ def judge(
     n, dimensions = rows.shape
     if n < 20 or n - (smallest or 2) < points:
         raise Unavailable(f"extrapolation over {points} sizes of subsets needs more than {n} generated images")
-    given = frechet.given_moments(reference) is not None
-    if not given and len(as_rows(reference, "reference")) < 2:
+    fixed = frechet.given_moments(reference) is not None
+    if not fixed and len(as_rows(reference, "reference")) < 2:
         raise Unavailable("the reference holds one image, and a covariance needs two or more")
     sizes = _sizes(n, points, smallest)
     line = _fit(rows, reference, sizes, seed, True)
@@ -147,11 +147,11 @@ def judge(
         interval=(
             "none: as for fd"
             if error is None
-            else f"over new {'generated' if given else 'generated and reference'} images, about the value at endless "
+            else f"over new {'generated' if fixed else 'generated and reference'} images, about the value at endless "
             "ones: delta method of fd, and the subsets' scatter about the line"
-            + ("; the reference's moments, and their bias, count as fixed" if given else "")
+            + ("; the reference's moments, and their bias, count as fixed" if fixed else "")
         ),
-        extrapolated="generated images" if given else "generated and reference images",
+        extrapolated="generated images" if fixed else "generated and reference images",
         line=Curve(
             title="Fréchet distance over 1/N",
             x_label="1 / number of generated images",

@@ -100,7 +100,7 @@ def judge(
         Unavailable: too few images, or all features constant over the reference.
     """
     real = as_rows(reference, "reference")
-    made = as_rows(generated, "generated", columns=real.shape[1])
+    samples = as_rows(generated, "generated", columns=real.shape[1])
     training = as_rows(train, "train", columns=real.shape[1])
     if len(real) < 2 or len(training) < 4:
         raise Unavailable("FLD needs at least 2 reference and 4 training images")
@@ -115,12 +115,14 @@ def judge(
             f"FLD needs at least 2 reference images that are no training images and 4 different training images; there "
             f"are {len(unseen)} of {len(real)} and {len(distinct)} of {len(training)}"
         )
-    cautions = _copies(len(training), len(distinct), len(real), len(unseen), np.isin(row_keys(made, "generated"), keys))
+    cautions = _copies(
+        len(training), len(distinct), len(real), len(unseen), np.isin(row_keys(samples, "generated"), keys)
+    )
     if len(unseen) < len(real):
         real = Chosen(real, unseen)
         scale = _Scale(real)
     rng = np.random.default_rng(seed)
-    centres = scale.read(made, "generated", _draw(rng, len(made), CENTRES))
+    centres = scale.read(samples, "generated", _draw(rng, len(samples), CENTRES))
     learned = scale.read(training, "train", distinct[_draw(rng, len(distinct), PAIRS // len(centres))])
     by = products(device, PAIR_WORK * len(centres) * len(learned))
     density = _Mixture(centres, by)

@@ -104,13 +104,13 @@ def _absolute(verdict: Verdict) -> list[str]:
             "target is a share of what real images reach."
         ]
     p = verdict.evenness
-    found = [
+    uneven = [
         f"{what} (p = {value:.2g})"
         for what, value in (("the samples", p.samples), ("real images", p.real), ("training images", p.train))
         if value is not None and value < verdict.question.alpha
     ]
     return [
-        f"Even draws are rejected by the retrieval of {' and of '.join(found)}: IRS_inf is a lower bound. Without "
+        f"Even draws are rejected by the retrieval of {' and of '.join(uneven)}: IRS_inf is a lower bound. Without "
         "absolute=true the gate compares with real images, which needs no even draws."
     ]
 

@@ -71,8 +71,8 @@ def classified(scores: Any, classes: Any, rows: Any, confidence: float) -> tuple
     role = next((role for role in ("reference", "train") if role in rows and role in (classes or {})), None)
     if role is None:
         return None, ()
-    known = sorted({name for names in classes.values() for name in names} - {""})
-    return accuracy(scores(rows[role]), classes[role], known, confidence)
+    class_names = sorted({name for names in classes.values() for name in names} - {""})
+    return accuracy(scores(rows[role]), classes[role], class_names, confidence)
 
 
 def by_role(**rows: Any) -> dict[str, Any]:

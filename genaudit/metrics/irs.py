@@ -170,8 +170,8 @@ def irs(
     if n_train < len(first):
         message = f"{len(first) - n_train} of the {len(first)} training images are copies of others: each counts once."
         cautions.append(Caution("duplicates", message))
-    found = nearest(generated, train, metric=metric, device=device)
-    retrieved = first[found.indices[:, 0]]
+    neighbours = nearest(generated, train, metric=metric, device=device)
+    retrieved = first[neighbours.indices[:, 0]]
     counts = counts_of(retrieved)
     support = estimate_support(len(counts), n, alpha=alpha, upper=n_train)
     irs_inf = support.map(lambda images: images / n_train)
@@ -218,7 +218,7 @@ def irs(
         law_pvalue_reference=law_reference,
         bias_pvalue=bias,
         retrieval=Retrieval(
-            role, retrieved if origin is None else origin[retrieved], found.distances[:, 0], held_out_median
+            role, retrieved if origin is None else origin[retrieved], neighbours.distances[:, 0], held_out_median
         ),
         curve=_curve(counts, n_train, support.value, confidence if even else None, real_counts),
         cautions=tuple(cautions),

@@ -150,8 +150,8 @@ def _spectrum(rows: RowsLike, name: str, q: float | None = None) -> tuple[np.nda
             return _above_rounding(linalg.eigvalsh(gram / n)), None
     with one_core():
         eigenvalues, vectors = linalg.eigh(gram / n)
-    kept = eigenvalues > _rounding(eigenvalues)
-    eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
+    significant = eigenvalues > _rounding(eigenvalues)
+    eigenvalues, vectors = eigenvalues[significant], vectors[:, significant]
     # Squared coordinates of each unit row along the eigenvectors of rho; from K = N V p V' they are N p_k V_ik^2.
     if dual:
         influence = np.concatenate(
