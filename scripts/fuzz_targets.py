@@ -327,7 +327,7 @@ def model(home: Path) -> Run:
 
 def report(home: Path) -> Run:
     from genaudit.reports.comparison import compare
-    from genaudit.reports.console import make_console
+    from genaudit.reports.styled import make_console
 
     values = {"fd": {"value": 12.5, "lower": 11.0, "upper": 13.0, "better": "lower"}}
     metric = {"values": values, "p_value": 0.5, "n": {"generated": 10, "reference": 10}, "measure": "x",

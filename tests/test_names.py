@@ -14,8 +14,8 @@ from PIL import Image
 
 from genaudit.cli import main
 from genaudit.errors import DONE, USER, UserError, one_line, visible
-from genaudit.reports.console import make_console
 from genaudit.reports.files import write_csv, write_images
+from genaudit.reports.styled import make_console
 from genaudit.tasks.run.progress import Progress
 
 # colours, a title, a bell, a cleared line, the other direction of writing, C1's CSI, a line of its own

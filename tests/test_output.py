@@ -16,7 +16,7 @@ import pytest
 from genaudit import output
 from genaudit.cli import main
 from genaudit.errors import DONE, REJECTED
-from genaudit.reports.console import make_console
+from genaudit.reports.styled import make_console
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "device=cpu")
 

@@ -30,7 +30,7 @@ def console(comparison: Comparison, plain: bool) -> Group:
     """The values of all runs, differences to the baseline, the front of two values, legend and warnings."""
     from rich.console import Group
 
-    from genaudit.reports.console import text
+    from genaudit.reports.styled import text
 
     lines = _of_runs(comparison) if len(comparison.runs) > MANY else _of_values(comparison)
     parts: list[Any] = [Fitted(*lines, plain), text((LEGEND, "dim"))]
@@ -50,7 +50,8 @@ def console(comparison: Comparison, plain: bool) -> Group:
 
 def _of_values(comparison: Comparison) -> tuple[list[Column], list[Column]]:
     """A row a value, a column a run."""
-    from genaudit.reports.console import STYLES, text
+    from genaudit.reports.console import STYLES
+    from genaudit.reports.styled import text
 
     verdicts, rows = comparison.verdicts, comparison.rows
     metrics = ["verdict"] * len(verdicts) + [row.metric for row in rows]
@@ -82,7 +83,8 @@ def _of_runs(comparison: Comparison) -> tuple[list[Column], list[Column]]:
     """A row a run, a column a value."""
     from rich.text import Text
 
-    from genaudit.reports.console import STYLES, text
+    from genaudit.reports.console import STYLES
+    from genaudit.reports.styled import text
 
     runs = comparison.runs
     real = any(row.real for row in comparison.rows)
@@ -102,7 +104,7 @@ def _of_runs(comparison: Comparison) -> tuple[list[Column], list[Column]]:
 def _differences(comparison: Comparison) -> tuple[list[Column], list[Column]]:
     """A row a value, a column a run that is not the baseline; many runs are rows."""
 
-    from genaudit.reports.console import text
+    from genaudit.reports.styled import text
 
     view = comparison.view
     known = {(each.metric, each.name, each.run): each for each in view.differences}
@@ -136,7 +138,7 @@ def _difference(each: Difference | None) -> Text:
     """The difference, and below it whether it is more than chance."""
     from rich.text import Text
 
-    from genaudit.reports.console import text
+    from genaudit.reports.styled import text
 
     if each is None:
         return text((MISSING, ""))
@@ -151,7 +153,7 @@ def _difference(each: Difference | None) -> Text:
 
 
 def _front(comparison: Comparison) -> Text:
-    from genaudit.reports.console import text
+    from genaudit.reports.styled import text
 
     front = comparison.view.front
     assert front is not None
@@ -161,7 +163,7 @@ def _front(comparison: Comparison) -> Text:
 
 
 def _correlations(comparison: Comparison, plain: bool) -> Any:
-    from genaudit.reports.console import new_table, text
+    from genaudit.reports.styled import new_table, text
 
     beside = new_table(plain)
     for header in ("metric", "value", "with", "correlation", "", "interval", "runs"):
@@ -184,7 +186,7 @@ def _correlations(comparison: Comparison, plain: bool) -> Any:
 def _heading(row: Row) -> Text:
     from rich.text import Text
 
-    from genaudit.reports.console import text
+    from genaudit.reports.styled import text
 
     metric = row.metric if row.name != row.metric else ""
     return Text("\n").join([text((metric, "bold")), text((row.name, "bold")), text((_better(row), "dim"))])
@@ -203,7 +205,7 @@ def _cell(value: ValueText) -> Text:
     """The interval stands on a line of its own."""
     from rich.text import Text
 
-    from genaudit.reports.console import text
+    from genaudit.reports.styled import text
 
     mark = "≈ " if value.near else ""
     rank = f" #{value.rank}" if value.rank else " \N{DAGGER}" if value.unranked else ""

@@ -9,22 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from genaudit.errors import visible
 from genaudit.reports.audit import audit_rows
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped
 from genaudit.reports.headline import Headline
 from genaudit.reports.html import block
 from genaudit.reports.networks import OTHER_NETWORK, network_lines, other_networks
-from genaudit.reports.styled import new_table as new_table
-from genaudit.reports.styled import text as text
+from genaudit.reports.styled import make_console, new_table, text
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.table import Table
 
     from genaudit.reports.report import Report
-
-PLAIN_WIDTH = 160  # columns where the output is not a terminal: nothing is cut
 
 
 def show(report: Report, files: Mapping[str, Path] | None = None, *, stream: TextIO | None = None) -> None:
@@ -36,24 +32,6 @@ def show(report: Report, files: Mapping[str, Path] | None = None, *, stream: Tex
 def show_files(files: Mapping[str, Path], *, stream: TextIO | None = None) -> None:
     """Says where the files are, below what `show` printed before they were written."""
     make_console(stream).print(text(("written ", "dim"), *_places(files)))
-
-
-def make_console(stream: TextIO | None = None) -> Console:
-    """A console on `stream` (standard output), wide enough for whole tables where it is not a terminal."""
-    from rich.console import Console
-    from rich.segment import Segment
-
-    class Escaping(Console):
-        """Shows control characters of what it prints, whoever forgot to; its own codes are not in the text."""
-
-        def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-            for shown, style, control in super().render(renderable, options):
-                yield Segment(shown if control else visible(shown), style, control)
-
-    console = Escaping(file=stream, highlight=False, force_jupyter=False)
-    if console.is_terminal:
-        return console
-    return Escaping(file=stream, highlight=False, force_jupyter=False, width=PLAIN_WIDTH)
 
 
 def render(report: Report, files: Mapping[str, Path] | None = None, *, plain: bool = False) -> Group:

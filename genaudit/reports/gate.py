@@ -320,7 +320,7 @@ def _yaml(document: Any) -> str:
 
 def show_run(run: GateRun, files: Mapping[str, Path] | None = None) -> None:
     """Prints the decision and its reasons first, then its numbers, and where the files are."""
-    from genaudit.reports.console import make_console, new_table, text
+    from genaudit.reports.styled import make_console, new_table, text
 
     console = make_console()
     decision = run.verdict.decision

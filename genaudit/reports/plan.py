@@ -98,7 +98,7 @@ def draw(plan: Plan) -> bytes:
 
 def show(plan: Plan) -> None:
     """Prints the table."""
-    from genaudit.reports.console import make_console, new_table, text
+    from genaudit.reports.styled import make_console, new_table, text
 
     console = make_console()
     table = new_table(not console.is_terminal)

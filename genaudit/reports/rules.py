@@ -97,7 +97,7 @@ def interval(judged: Judged) -> str:
 
 def show(outcome: Outcome, *, stream: TextIO | None = None) -> None:
     """Prints what became of the gate, and the table below it."""
-    from genaudit.reports.console import make_console
+    from genaudit.reports.styled import make_console
 
     console = make_console(stream)
     console.print(render(outcome, plain=not console.is_terminal))
@@ -107,7 +107,7 @@ def render(outcome: Outcome, *, plain: bool = False) -> Group:
     """The table of rules as a rich renderable; rules and reasons pass as text, never as markup or terminal codes."""
     from rich.console import Group
 
-    from genaudit.reports.console import new_table, text
+    from genaudit.reports.styled import new_table, text
 
     table = new_table(plain)
     for header, justify in (("rule", "left"), ("value", "right"), ("interval", "left"), ("", "left"), ("why", "left")):

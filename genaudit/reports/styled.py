@@ -6,20 +6,39 @@ its own (a number, its interval below it); none of them is broken. Columns that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from genaudit.errors import one_line
+from genaudit.errors import one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
     from rich.text import Text
 
+PLAIN_WIDTH = 160  # columns where the output is not a terminal: nothing is cut
 GAP = 2  # between columns
 LABEL = 28  # characters of a heading that names a run
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+
+def make_console(stream: TextIO | None = None) -> Console:
+    """A console on `stream` (standard output), wide enough for whole tables where it is not a terminal."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Escaping(Console):
+        """Shows control characters of what it prints, whoever forgot to; its own codes are not in the text."""
+
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+            for shown, style, control in super().render(renderable, options):
+                yield Segment(shown if control else visible(shown), style, control)
+
+    console = Escaping(file=stream, highlight=False, force_jupyter=False)
+    if console.is_terminal:
+        return console
+    return Escaping(file=stream, highlight=False, force_jupyter=False, width=PLAIN_WIDTH)
 
 
 def new_table(plain: bool) -> Table:

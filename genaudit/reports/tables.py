@@ -250,7 +250,7 @@ def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, 
     """A rich renderable: the cells, what differs from the paper's setting, the counts of the verdicts."""
     from rich.console import Group
 
-    from genaudit.reports.console import new_table, text
+    from genaudit.reports.styled import new_table, text
 
     table = recomputed.table
     shown = new_table(plain)

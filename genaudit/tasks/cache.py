@@ -9,7 +9,7 @@ from typing import Any
 
 from genaudit.errors import DONE, USER, UserError
 from genaudit.remote.cache import downloads_folder
-from genaudit.reports.console import make_console
+from genaudit.reports.styled import make_console
 from genaudit.store import upkeep
 from genaudit.store.store import SETS
 from genaudit.tasks.run.folder import STEPS, store_folder

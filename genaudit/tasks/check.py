@@ -66,7 +66,8 @@ def _show(inspections: Mapping[str, Any]) -> None:
     from genaudit.data.audit.compare import compare, counts_differ
     from genaudit.data.audit.copies import duplicates, same_images
     from genaudit.data.audit.facts import described
-    from genaudit.reports.console import audit_table, make_console, text
+    from genaudit.reports.console import audit_table
+    from genaudit.reports.styled import make_console, text
 
     facts = {role: seen.facts for role, seen in inspections.items() if seen.facts is not None and seen.count}
     counted = {role: seen for role, seen in inspections.items() if seen.kind != "moments" and seen.count}

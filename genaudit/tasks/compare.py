@@ -12,7 +12,7 @@ from genaudit.output import told
 from genaudit.reading import read_text
 from genaudit.reports.comparison import Against, CorrelationRow, compare
 from genaudit.reports.comparison_runs import front_of, run_named, sort_by
-from genaudit.reports.console import make_console
+from genaudit.reports.styled import make_console
 from genaudit.tasks.run.finished import RunRows, find_runs
 from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.progress import Progress

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from genaudit.config_files import OURS, config_folders
 from genaudit.errors import DONE, UserError
-from genaudit.reports.console import make_console
+from genaudit.reports.styled import make_console
 from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.metric_list import in_default, metrics_table, one_metric
 from genaudit.tasks.run.recipes import data_of, make, names

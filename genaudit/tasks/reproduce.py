@@ -16,7 +16,8 @@ from genaudit.errors import DEFECT, DONE, UserError, environment_fault, visible
 from genaudit.output import told
 from genaudit.recipe import Context, Scale, silent
 from genaudit.reports import tables
-from genaudit.reports.console import make_console, show_files
+from genaudit.reports.console import show_files
+from genaudit.reports.styled import make_console
 from genaudit.tasks.run.environment import command_line, environment, now
 from genaudit.tasks.run.folder import run_folder, saving
 from genaudit.tasks.run.recipes import ALL, NamedRecipe, changes, data_of, make, names, of_node
