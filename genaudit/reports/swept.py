@@ -26,6 +26,8 @@ def swept(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
     >>> swept([{"seed": 0, "limit": 9, "generated": "a"}, {"seed": 1, "limit": 9, "generated": "b"}])
     {'seed': ['0', '1']}
+    >>> swept([{"seed": n, "ais": {"seed": n, "chains": 4 - n}} for n in (0, 1)])
+    {'seed': ['0', '1'], 'ais.chains': ['4', '3']}
     """
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for config in configs for key in config):
@@ -36,7 +38,8 @@ def swept(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     metrics = [config.get("metric") or {} for config in configs]
     if "feature_model" not in found and not _same(metrics):
         found |= _settings_of_metrics(metrics)
-    return found
+    # `anomaly.seed: ${seed}` follows the run's own key
+    return {key: texts for key, texts in found.items() if "." not in key or found.get(key.rpartition(".")[2]) != texts}
 
 
 def labels_of_swept(keys: Mapping[str, Sequence[str]], count: int) -> list[str]:
