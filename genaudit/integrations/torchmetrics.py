@@ -77,7 +77,8 @@ class Audit(Metric):
         self.reset_real_features = reset_real_features
         self.results: dict[str, Any] = {}
         # in a list: a network that is an attribute would become part of this module's parameters and state
-        self._feature_model, self._overrides = [feature_model], tuple(overrides)
+        self._feature_model = [feature_model]
+        self._overrides = (overrides,) if isinstance(overrides, str) else tuple(overrides)
         self._plan: BatchRows | None = None
         self._add_states()
 

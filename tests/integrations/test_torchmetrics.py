@@ -89,6 +89,13 @@ def _flat(computed: Any, name: str) -> dict[str, float]:
     return {key: float(value) for key, value in values.items()}
 
 
+def test_overrides_are_texts_or_one_text() -> None:
+    with pytest.raises(genaudit.UserError, match="an override must be text such as 'seed=1', got 1"):
+        FrechetDistance(_model(), overrides=[1]).update(torch.zeros(1, 3, 8, 8), role="generated")
+    with pytest.raises(genaudit.UserError, match="unknown key 'sead'"):
+        FrechetDistance(_model(), overrides="sead=1").update(torch.zeros(1, 3, 8, 8), role="generated")
+
+
 @pytest.mark.parametrize("kind", ONE_OF_EACH)
 def test_values_are_those_of_evaluate(kind: Any, report: Any) -> None:
     name = NAMES[kind]

@@ -72,6 +72,11 @@ class DiversityGate:
     ) -> None:
         if keys.get("limit") is not None:
             raise UserError(f"limit={keys['limit']}: a gate that is fed batches takes n_max={keys['limit']}")
+        for key in ("generated", "n_samples", "out"):
+            if keys.get(key) is not None:
+                raise UserError(
+                    f"{key}={keys[key]}: a gate that is fed batches takes none"
+                )
         keys = {"irs_target": irs_target, "alpha": alpha, "n_max": n_max, "mode": "sequential", **keys}
         overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
         overrides += [f"feature_model={feature_model}"] if feature_model else []
@@ -211,9 +216,16 @@ class DiversityGate:
         self._names = [f"sample {index}" for index in range(self.n_sampled)]
 
     def save(self, path: str | Path) -> None:
-        """Writes the state to a JSON file, complete or not at all."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(self.state_dict()))
+        """Writes the state to a JSON file, complete or not at all.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        try:
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(self.state_dict()))
+        except OSError as error:
+            raise UserError(f"{path}: the gate cannot be saved there ({error.strerror})") from error
 
     def load(self, path: str | Path) -> None:
         """Reads the state that `save` wrote.

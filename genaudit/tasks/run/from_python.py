@@ -143,6 +143,8 @@ def compose(verb: str, overrides: Sequence[str], config_dir: str | None = None) 
         genaudit.UserError: an unknown key or option, or a value that a key cannot have.
     """
 
+    if wrong := [each for each in overrides if not isinstance(each, str)]:
+        raise UserError(f"an override must be text such as 'seed=1', got {wrong[0]!r}")
     overrides = with_networks(overrides, verb)
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     arguments = ["--config-dir", config_dir, *overrides] if config_dir else list(overrides)

@@ -149,6 +149,17 @@ def test_wrong_batches_and_keys_are_refused(pixels: np.ndarray) -> None:
         genaudit.DiversityGate(train, irs_goal=0.5)
     with pytest.raises(ValueError, match="no sample"):
         genaudit.DiversityGate(train).verdict()
+    for key in ("generated", "out"):
+        with pytest.raises(genaudit.UserError, match=f"{key}=x: a gate that is fed batches takes none"):
+            genaudit.DiversityGate(train, **{key: "x"})
+
+
+def test_a_gate_that_cannot_be_saved_says_where(tmp_path: Path) -> None:
+    gate = genaudit.DiversityGate(_rows(60, 1)[0], n_max=90)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(genaudit.UserError, match="folder: the gate cannot be saved there"):
+        gate.save(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize(
