@@ -74,9 +74,7 @@ class DiversityGate:
             raise UserError(f"limit={keys['limit']}: a gate that is fed batches takes n_max={keys['limit']}")
         for key in ("generated", "n_samples", "out"):
             if keys.get(key) is not None:
-                raise UserError(
-                    f"{key}={keys[key]}: a gate that is fed batches takes none"
-                )
+                raise UserError(f"{key}={keys[key]}: a gate that is fed batches takes none")
         keys = {"irs_target": irs_target, "alpha": alpha, "n_max": n_max, "mode": "sequential", **keys}
         overrides = [f"{key}={as_override(value)}" for key, value in keys.items()]
         overrides += [f"feature_model={feature_model}"] if feature_model else []
