@@ -15,7 +15,7 @@ from genaudit.data.columns import Column, taken
 from genaudit.data.digest import DIGEST_BYTES, array_digest, duplicates, random_subset, set_digest
 from genaudit.data.file_rows import verified
 from genaudit.errors import UserError
-from genaudit.stats.arrays import out_of_range
+from genaudit.stats.arrays import out_of_range, size_of, wrong_size
 
 _BLOCK = 4096  # feature rows checked at once
 
@@ -117,17 +117,18 @@ def feature_set(features: np.ndarray, label: str, source: str, role: str) -> Fea
             f"{role}: features of {source} have shape {features.shape} and type {features.dtype}; "
             f"expected (N, D) floats with N, D >= 1."
         )
-    digests = np.empty((len(features), DIGEST_BYTES), dtype=np.uint8)
+    digests, largest = np.empty((len(features), DIGEST_BYTES), dtype=np.uint8), 0.0
     for start in range(0, len(features), _BLOCK):
         block = np.asarray(features[start : start + _BLOCK])
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise UserError(f"{role}: features of {source} hold NaN or infinity in row {row}.")
-        if fault := out_of_range(block, whole=len(block) == len(features)):
-            raise UserError(f"{role}: {source} {fault}.")
+        largest = max(largest, size_of(block))
         for i, row_values in enumerate(block):
             digests[start + i] = np.frombuffer(array_digest(row_values), dtype=np.uint8)
+    if fault := wrong_size(largest, whole=True):
+        raise UserError(f"{role}: {source} {fault}.")
     held: Any = verified(features, digests, array_digest, f"{role}: {source}")
     return FeatureSet(source, [f"{label}[{i}]" for i in range(len(features))], held, digests)
 

@@ -58,7 +58,7 @@ def as_rows(x: Any, name: str, *, columns: int | None = None) -> RowsLike:
 
     Raises:
         ValueError: wrong number of dimensions or columns, no rows, or (for what is in memory) a value that
-            is not finite.
+            is not finite or beyond MOST in size, or none of LEAST.
     """
     if hasattr(x, "detach") or np.ma.isMaskedArray(x):
         try:
@@ -84,7 +84,7 @@ def blocks(rows: RowsLike, name: str, *, size: int = 4096, dtype: Any = np.float
     """The rows in order as `(start, block)`, each block at most `size` rows of type `dtype`.
 
     Raises:
-        ValueError: a block holds a value that is not finite.
+        ValueError: a block holds a value that is not finite or beyond MOST in size.
     """
     for start in range(0, rows.shape[0], size):
         block = np.asarray(rows[start : start + size], dtype=dtype)
@@ -99,7 +99,16 @@ def out_of_range(rows: np.ndarray, *, whole: bool = False) -> str:
     Args:
         whole: these are all rows of a set, so that one value at least must be large enough.
     """
-    largest = max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
+    return wrong_size(size_of(rows), whole=whole)
+
+
+def size_of(rows: np.ndarray) -> float:
+    """The largest absolute value of rows (B, D), NaN where one is."""
+    return max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
+
+
+def wrong_size(largest: float, *, whole: bool) -> str:
+    """`out_of_range` of rows whose largest absolute value is known, as of a set that was read in blocks."""
     if largest <= MOST and not (whole and 0 < largest < LEAST):
         return ""
     if not np.isfinite(largest):

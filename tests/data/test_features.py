@@ -68,6 +68,20 @@ class TestFeatures:
         with pytest.raises(UserError, match=message):
             open_images(tmp_path / "x.npz")
 
+    def test_the_size_of_a_set_is_that_of_all_its_rows(self, tmp_path: Path, rng: np.random.Generator) -> None:
+        """More rows than are read at once: all too small is refused, and one large value anywhere makes a set."""
+        rows = rng.normal(size=(4100, 2)) * 1e-25
+        np.savez(tmp_path / "x.npz", features=rows)
+        with pytest.raises(UserError, match=r"x.npz holds no value above .*e-25 in size"):
+            open_images(tmp_path / "x.npz")
+        rows[-1, 1] = 1.0
+        np.savez(tmp_path / "x.npz", features=rows)
+        assert len(open_images(tmp_path / "x.npz")) == 4100
+        rows[0, 0] = -1e20
+        np.savez(tmp_path / "x.npz", features=rows)
+        with pytest.raises(UserError, match=r"x.npz holds values of 1e\+20 in size"):
+            open_images(tmp_path / "x.npz")
+
     def test_images_win_where_a_file_has_both(self, tmp_path: Path, pixels: np.ndarray) -> None:
         np.savez(tmp_path / "x.npz", arr_0=pixels, features=np.ones((6, 2)), mu=np.ones(2), sigma=np.eye(2))
         assert opened(tmp_path / "x.npz").digest == opened(pixels).digest
