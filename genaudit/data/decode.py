@@ -28,7 +28,17 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from genaudit.data.bad_image import BadImage as BadImage
-from genaudit.data.encoding import BareFile, Encoding, jpeg_quality, orientation, pixels_only, webp_format
+from genaudit.data.encoding import (
+    PNG_END,
+    BareFile,
+    Encoding,
+    is_critical,
+    jpeg_quality,
+    orientation,
+    pixels_only,
+    png_chunks,
+    webp_format,
+)
 from genaudit.data.formats import EXTENSIONS, FORMATS
 from genaudit.data.memory import DECODING_BYTES, PIXELS
 from genaudit.data.tiff import Tiff, read_tiff
@@ -260,20 +270,13 @@ def _refuse_mode(mode: str, kind: str | None) -> None:
 
 def _verify_png(data: bytes) -> None:
     """Raises BadImage unless every critical chunk is whole and the file ends with IEND."""
-    position, size = 8, len(data)
-    while position + 12 <= size:
-        length, name = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > size:
-            break
-        critical = not name[0] & 0x20  # the case of the first letter says so
+    name = b""
+    for name, start, end in png_chunks(data):
         (checksum,) = struct.unpack_from(">I", data, end - 4)
-        if critical and zlib.crc32(memoryview(data)[position + 4 : end - 4]) != checksum:
+        if is_critical(name) and zlib.crc32(memoryview(data)[start + 4 : end - 4]) != checksum:
             raise BadImage(f"is a damaged PNG file (checksum of its chunk {name.decode('latin-1')} does not match)")
-        if name == b"IEND":
-            return
-        position = end
-    raise BadImage(f"is a truncated PNG file (it ends after {size:,} bytes, before its end chunk)")
+    if name != PNG_END:
+        raise BadImage(f"is a truncated PNG file (it ends after {len(data):,} bytes, before its end chunk)")
 
 
 def _say(error: Exception) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ _LOSSY = frozenset(("JPEG", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL"))
 _ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
 LOSSLESS_WEBP = "WEBP lossless"
 LOSSLESS = "lossless"
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _ORIENTATION = 0x0112
 _APP0, _APP14, _COMMENT, _SCAN = 0xE0, 0xEE, 0xFE, 0xDA
 
@@ -168,24 +168,36 @@ def orientation(exif: bytes) -> int:
 
 
 def _png(data: bytes) -> BareFile:
-    """The critical chunks (PNG, section 5.4): those whose name begins with a capital letter."""
+    """The critical chunks."""
     kept, exif, frames = [PNG], b"", 1
-    position, size = 8, len(data)
-    while position + 12 <= size:
+    name, end = b"", len(PNG)
+    for name, start, end in png_chunks(data):
+        if is_critical(name):
+            kept.append(data[start:end])
+        elif name == b"eXIf":
+            exif = exif or data[start + 8 : end - 4]
+        elif name == b"acTL" and end - start == 12 + 8:
+            frames = max(1, int.from_bytes(data[start + 8 : start + 12], "big"))
+    return BareFile(b"".join(kept if name == PNG_END else [*kept, data[end:]]), exif, frames)
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each whole chunk of a PNG file, up to its end chunk or where it is cut off."""
+    position = len(PNG)
+    while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
-        if end > size:
-            break
-        if not name[0] & 0x20:
-            kept.append(data[position:end])
-        elif name == b"eXIf":
-            exif = exif or data[position + 8 : end - 4]
-        elif name == b"acTL" and length == 8:
-            frames = max(1, int.from_bytes(data[position + 8 : position + 12], "big"))
+        if end > len(data):
+            return
+        yield name, position, end
+        if name == PNG_END:
+            return
         position = end
-        if name == b"IEND":
-            return BareFile(b"".join(kept), exif, frames)
-    return BareFile(b"".join([*kept, data[position:]]), exif, frames)
+
+
+def is_critical(chunk: bytes) -> bool:
+    """Whether a decoder must know a chunk of this name: its first letter is a capital (PNG, section 5.4)."""
+    return not chunk[0] & 0x20
 
 
 def _jpeg(data: bytes) -> BareFile:
