@@ -216,3 +216,11 @@ def test_what_is_no_row_of_real_numbers_an_image_is_refused(features: Any, got: 
 def test_sparse_features_are_rows_too() -> None:
     rows = torch.eye(3)
     assert torch.equal(checked_features(rows.to_sparse(), 3, "net"), rows)
+
+
+@pytest.mark.parametrize(("size", "wrong"), [(1e20, "holds values of .*e[+]20 in size"), (1e-20, "no value above")])
+def test_measured_features_that_cannot_be_compared_are_named_by_role(size: float, wrong: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    network = ModuleModel(lambda x: (x.mean((2, 3)) + 9) * size, **PREPARED)
+    with pytest.raises(UserError, match=f"reference: the features .*{wrong}|generated: the features .*{wrong}"):
+        genaudit.evaluate(images, images[::-1].copy(), metrics=["fd"], feature_model=network, store=str(tmp_path))

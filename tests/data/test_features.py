@@ -113,6 +113,8 @@ class TestMoments:
             (np.zeros(2), np.array([[1.0, 0.5], [0.0, 1.0]]), "symmetric"),
             (np.zeros(2), -np.eye(2), "variances"),
             (np.zeros(2) + 1j, np.eye(2), "complex128"),
+            (np.array([0.0, -2e15]), np.eye(2), r"mu or the root of sigma of .* holds values of 2e\+15 in size"),
+            (np.zeros(2), 4e30 * np.eye(2), r"mu or the root of sigma of .* holds values of 2e\+15 in size"),
         ],
     )
     def test_what_is_no_mean_and_covariance_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 import genaudit
 from genaudit.integrations.training_loop import check_diversity
+from genaudit.tasks.gate.judge import Judge
 
 KEYS: dict[str, Any] = {"feature_model": "pixels", "feature_model.size": 8, "progress": False}
 
@@ -180,6 +182,16 @@ def test_a_state_whose_samples_are_no_training_images_is_refused_and_the_gate_st
 def test_what_is_no_state_is_refused(state: Any) -> None:
     with pytest.raises(genaudit.UserError, match="no saved gate"):
         genaudit.DiversityGate(_rows(60, 1)[0], n_max=90).load_state_dict(state)
+
+
+@pytest.mark.parametrize(("precision", "ends"), [("bfloat16", "; precision=float32 may mend it"), ("float32", "")])
+def test_a_network_that_overflows_is_told_what_may_mend_it(precision: str, ends: str) -> None:
+    engine = SimpleNamespace(precision=precision)
+    yardstick: Any = SimpleNamespace(measure=object(), settings=SimpleNamespace(engine=engine))
+    never: Any = None  # it is not fed
+    with pytest.raises(genaudit.UserError) as refused:
+        Judge(yardstick, never, never).retrieve(np.array([[1.0, np.inf]], np.float32))
+    assert str(refused.value) == f"generated holds values that are not finite (NaN or infinity){ends}"
 
 
 def test_embeddings_that_cannot_be_compared_are_named_by_their_role() -> None:
