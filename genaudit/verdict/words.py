@@ -16,18 +16,17 @@ NEEDS = {
 
 def listed(found: Sequence[Vote]) -> str:
     """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas; at how many images, where not at all of them."""
-    told = [f"{each.says} {number(each.ours)} (real images {_span(each.lower, each.upper)})" for each in found]
-    sizes = [_size(each) for each in found]
-    if len(set(sizes)) == 1:
-        return ", ".join(told) + sizes[0]
-    return ", ".join(text + size for text, size in zip(told, sizes, strict=True))
+    told = [f"{each.says} {number(each.ours)} (real images {_real(each)})" for each in found]
+    parts = [f", from parts of {each.n:,} images" if each.from_parts else "" for each in found]
+    if len(set(parts)) == 1:
+        return ", ".join(told) + parts[0]
+    return ", ".join(text + part for text, part in zip(told, parts, strict=True))
 
 
-def _size(vote: Vote) -> str:
-    """The number of images behind a vote where it is another than the table's."""
-    if vote.from_parts:
-        return f", from parts of {vote.n:,} images"
-    return f", both at {vote.n:,} images" if vote.fewer else ""
+def _real(vote: Vote) -> str:
+    """What real images score; at how many images, where the table's number is of more."""
+    fewer = f", both at {vote.n:,} images" if vote.fewer and not vote.from_parts else ""
+    return _span(vote.lower, vote.upper) + fewer
 
 
 def _span(lower: float, upper: float) -> str:
