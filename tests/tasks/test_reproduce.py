@@ -160,7 +160,7 @@ def test_the_listing_says_what_each_table_needs(
     """On a few tables: composing all of them takes seconds, and tests/papers/test_table_configs.py asks each."""
     some = ["irs_section11", "irs_table5", "likelihood_table_s1", "needy", "steps"]
     monkeypatch.setattr("genaudit.tasks.run.recipes.names", lambda: some)
-    monkeypatch.setattr("genaudit.reports.console.PLAIN_WIDTH", 400)  # no cell is folded
+    monkeypatch.setattr("genaudit.reports.styled.PLAIN_WIDTH", 400)  # no cell is folded
     assert main(["list", "tables", "offline=true", *own[:2]]) == DONE
     shown = capsys.readouterr().out
     for word in (*some, "dombrowski2025 Section 11", "published numbers only", "needs a dataset", "Dynamic", "ready"):
