@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import math
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -335,6 +336,8 @@ def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
     assert free is not None
     assert (free.left, free.at) == (45.45, 90.91)
     assert scale([Value(-1, -2, 0)])[0] < -2
+    density = Value(10, 5, 10, range=(0.0, math.inf))
+    assert scale([density]) == scale([Value(10, 5, 10)])  # no natural end to draw to
     assert (share.low, share.high, share.real) == ("0", "1", None), "the axis"
     floor = Value(10, 5, 10, real=RealFloor(20.0, None, None, 5, "train"))
     beside = bar(floor, scale([floor]))
