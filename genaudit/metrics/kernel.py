@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
@@ -85,7 +85,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Kernel
     check_pair(x, "generated", y, "reference")
     distance, error, _ = mmd(x, y, cubic, names=("generated", "reference"))
     enough = error is not None and min(len(x), len(y)) >= LEAST
-    half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
+    half = None if error is None or not enough else float(scipy.special.ndtri(0.5 + confidence / 2)) * error
     return KernelResult(
         kd=Estimate(distance) if half is None else Estimate(distance, distance - half, distance + half),
         standard_error=error,

@@ -18,7 +18,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainc, logsumexp
+import scipy
 
 from genaudit.stats.bounds import positive_int, probability
 from genaudit.stats.estimate import Estimate
@@ -219,23 +219,21 @@ class _Tails:
         if s <= self.k:
             return 0.0
         if _moments(self.n, s)[0] >= self.k:
-            return float(logsumexp(self.below.log_pmf(s)))
+            return float(scipy.special.logsumexp(self.below.log_pmf(s)))
         return math.log1p(-min(1.0, float(np.exp(self.above.log_pmf(s)[1:]).sum())))
 
     def at_least(self, s: float) -> float:
         if _moments(self.n, s)[0] <= self.k:
-            return float(logsumexp(self.above.log_pmf(s)))
+            return float(scipy.special.logsumexp(self.above.log_pmf(s)))
         return math.log1p(-min(1.0, float(np.exp(self.below.log_pmf(s)[:-1]).sum())))
 
 
 def _crossing(g: Any, start: float, stop: float | None) -> float:
     """The first integer above `start` at which the rising function `g` is not negative; g(start) < 0."""
-    from scipy.optimize import brentq  # as long to import as all else of the library
-
     low, high = float(start), float(stop) if stop is not None else 2.0 * start + 1
     while g(high) < 0:
         low, high = high, 2 * high + 1
-    root = brentq(g, low, high, xtol=0.1, rtol=1e-15) if g(low) < 0 else low
+    root = scipy.optimize.brentq(g, low, high, xtol=0.1, rtol=1e-15) if g(low) < 0 else low
     whole = max(float(math.ceil(root)), start + 1)
     while whole - 1 > start and g(whole - 1) >= 0:
         whole -= 1
@@ -272,7 +270,7 @@ def _moments(n: int, s: float) -> tuple[float, float]:
     """E[K] and the standard deviation of K, the latter by its leading order s e^-c (1 - (1 + c) e^-c), c = n/s."""
     c = n / s
     # 1 - (1 + c) e^-c is the regularised incomplete gamma function P(2, c).
-    return float(expected_distinct(n, s)), math.sqrt(s * math.exp(-c) * float(gammainc(2, c)))
+    return float(expected_distinct(n, s)), math.sqrt(s * math.exp(-c) * float(scipy.special.gammainc(2, c)))
 
 
 def _reach(deviation: float) -> int:
