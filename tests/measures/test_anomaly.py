@@ -185,8 +185,8 @@ def _pixels(count: int) -> torch.Tensor:
 
 
 def test_a_row_depends_on_its_image_and_seed_alone() -> None:
-    pixels, digests = _pixels(6), [bytes([i] * 16) for i in range(6)]
-    meter = _measure().open("cpu", "float32")
+    pixels, digests, few = _pixels(6), [bytes([i] * 16) for i in range(6)], {"attack_steps": 3, "path_steps": 3}
+    meter = _measure(**few).open("cpu", "float32")
     together = meter(pixels, digests)
     alone = torch.cat([meter(pixels[i : i + 1], digests[i : i + 1]) for i in range(6)])
     order = [4, 2, 0, 5, 1, 3]
@@ -197,7 +197,7 @@ def test_a_row_depends_on_its_image_and_seed_alone() -> None:
     assert torch.equal(alone[:, 0], together[:, 0])
     torch.testing.assert_close(shuffled[:, 1], together[order, 1], rtol=1e-3, atol=0)
     torch.testing.assert_close(alone[:, 1], together[:, 1], rtol=1e-3, atol=0)
-    other_seed = _measure(seed=1).open("cpu", "float32")(pixels, digests)
+    other_seed = _measure(seed=1, **few).open("cpu", "float32")(pixels, digests)
     assert not torch.allclose(other_seed[:, 0], together[:, 0], rtol=1e-3)
 
 
@@ -303,7 +303,7 @@ def test_doubtful_angles_are_measured_again_in_float64() -> None:
 
 def test_complexity_does_not_depend_on_the_batch_size_at_all() -> None:
     pixels, digests = _pixels(7), [bytes([i] * 16) for i in range(7)]
-    meter = _measure().open("cpu", "float32")
+    meter = _measure(attack_steps=1).open("cpu", "float32")
     whole = meter(pixels, digests)
     for size in (1, 3):
         parts = [meter(pixels[i : i + size], digests[i : i + size]) for i in range(0, 7, size)]
@@ -364,7 +364,7 @@ def test_other_networks_and_a_stage_that_was_chosen_are_looked_at_as_they_are() 
 def test_vulnerability_does_not_depend_on_the_batch_or_its_order() -> None:
     """Bit for bit on a CPU: signs of gradients near zero would carry any difference to whole percents."""
     model = TimmModel("test_resnet", size=160, pretrained=False)
-    measure = Anomaly(model, path_steps=2, attack_steps=4)
+    measure = Anomaly(model, path_steps=2, attack_steps=3)
     group = measure.batch_size("cpu")
     assert measure.batch_unit("cpu") == group
     pixels = torch.randint(0, 256, (6, 3, 160, 160), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
