@@ -20,6 +20,10 @@ from genaudit.stats.process_state import seeded
 if TYPE_CHECKING:
     import torch
 
+# Weights of networks that have a YAML of their own, as torchvision's DEFAULT has them: `genaudit list feature_models`
+# looks for them without importing torch.
+LISTED = {"vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth"}
+
 
 class TorchvisionModel(FeatureModel):
     """A torchvision classification network without its classifier.
@@ -86,6 +90,8 @@ class TorchvisionModel(FeatureModel):
         return None if here is None else str(here)
 
     def _published(self) -> Published:
+        if self.architecture in LISTED:
+            return Published.of_torch(LISTED[self.architecture])
         import torchvision
 
         return Published.of_torch(torchvision.models.get_model_weights(self.architecture).DEFAULT.url)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from genaudit.backbones.torchvision_model import TorchvisionModel
+from genaudit.backbones.torchvision_model import LISTED, TorchvisionModel
 from genaudit.errors import UserError
 
 
@@ -89,6 +89,11 @@ def test_a_layer_that_is_not_there_is_named(checkpoint: str, tmp_path: Path) -> 
     model = TorchvisionModel("squeezenet1_1", layer="hidden", checkpoint=str(tmp_path / "squeeze.pth"))
     with pytest.raises(UserError, match="the classifier of squeezenet1_1 has no hidden layer"):
         model.build()
+
+
+def test_addresses_that_are_known_without_torchvision_are_torchvisions() -> None:
+    for architecture, address in LISTED.items():
+        assert torchvision.models.get_model_weights(architecture).DEFAULT.url == address
 
 
 def test_vgg16_is_cut_after_the_relu_of_its_second_hidden_layer() -> None:
