@@ -134,15 +134,12 @@ def estimate_support(k: int, n: int, *, alpha: float = 0.05, upper: int | None =
         ValueError: k outside 1 .. n, alpha outside (0, 0.5), or k above `upper`.
     """
     k, n = int(k), int(n)
-    if not 1 <= k <= n:
-        raise ValueError(f"n = {n} draws cannot show k = {k} distinct items")
+    value = likely_support(k, n, upper=upper)
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha must lie between 0 and 0.5, not {alpha}")
-    if upper is not None and upper < k:
-        raise ValueError(f"upper = {upper} is below the {k} distinct items that were seen")
     cap = math.inf if upper is None else float(upper)
     if n == 1:
-        return SupportEstimate(math.nan, 1.0, cap)
+        return SupportEstimate(value, 1.0, cap)
     tails = _Tails(k, n)
     level = math.log(alpha) + math.log1p(-EQUAL)
     likely = math.inf if k == n else _most_likely(k, n)
@@ -155,7 +152,23 @@ def estimate_support(k: int, n: int, *, alpha: float = 0.05, upper: int | None =
         # Up to `likely` P(K <= k) is about a half or more, unless k is so small that the law is very discrete.
         start = likely if tails.at_most(likely) >= level else k
         highest = _crossing(lambda s: level - tails.at_most(s), start, None) - 1.0
-    return SupportEstimate(min(cap, float(likely)), min(lower, cap), highest)
+    return SupportEstimate(value, min(lower, cap), highest)
+
+
+def likely_support(k: int, n: int, *, upper: int | None = None) -> float:
+    """The value of `estimate_support` alone, without its bounds, which take most of the time.
+
+    >>> likely_support(330, 500, upper=1000)
+    556.0
+    """
+    k, n = int(k), int(n)
+    if not 1 <= k <= n:
+        raise ValueError(f"n = {n} draws cannot show k = {k} distinct items")
+    if upper is not None and upper < k:
+        raise ValueError(f"upper = {upper} is below the {k} distinct items that were seen")
+    if n == 1:
+        return math.nan
+    return min(math.inf if upper is None else float(upper), math.inf if k == n else float(_most_likely(k, n)))
 
 
 def target_support(n_train: int, irs_target: float) -> int:
