@@ -142,7 +142,7 @@ FEATURE_MODELS: dict[str, Mapping[str, Check]] = {
     "genaudit.backbones.torchvision_model.TorchvisionModel": {
         **_FEATURES,
         **_NORMALISED,
-        **{"size": SIDE, "name": optional(NAME), "architecture": NAME},
+        **{"size": SIDE, "name": optional(NAME), "architecture": NAME, "layer": choice("body", "hidden")},
     },
     "genaudit.backbones.embedded.EfficientNetLite0": {**_FEATURES, "size": SIDE},
     "genaudit.backbones.fid_inception.FidInception": {

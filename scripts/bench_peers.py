@@ -119,11 +119,9 @@ def bench_two_networks(pictures: peers_whole.Pictures, scratch: Path, arguments:
 
 
 def genaudit_of_two(pictures: peers_whole.Pictures, vgg16: Path, kept: Path) -> list[str]:
-    vgg = {"module": "peers_whole.vgg16_hidden", "kwargs": f"{{weights: '{vgg16}'}}", "size": 224}
-    vgg |= {"mean": "[0.485,0.456,0.406]", "std": "[0.229,0.224,0.225]", "interpolation": "bilinear"}
-    keys = {"feature_model": "[fid_inception,module]", "feature_model.fid_inception.checkpoint": pictures.weights}
+    keys = {"feature_model": "[fid_inception,vgg16]", "feature_model.fid_inception.checkpoint": pictures.weights}
     keys |= {"feature_model.fid_inception.preprocessing": "torch-fidelity", "metric": "[fd]", "device": "cpu"}
-    keys |= {f"feature_model.module.{key}": value for key, value in vgg.items()}
+    keys |= peers_whole.vgg16_keys(vgg16, "feature_model.vgg16")
     return _evaluate(pictures, keys, kept)
 
 

@@ -119,15 +119,9 @@ def random_vgg16(path: Path) -> Path:
     return path
 
 
-def vgg16_hidden(weights: str) -> Any:
-    """VGG-16 up to its second hidden layer of 4,096 after the ReLU, which torch-fidelity calls fc2_relu."""
-    import torch
-    import torchvision
-
-    network = torchvision.models.vgg16()
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    network.classifier = network.classifier[:5]
-    return network.eval()
+def vgg16_keys(weights: Path, prefix: str = "feature_model") -> dict[str, Any]:
+    """Keys of the network and resize that torch-fidelity takes for `feature_extractor="vgg16"`."""
+    return {f"{prefix}.checkpoint": str(weights), f"{prefix}.preprocessing": "torch-fidelity"}
 
 
 PRESETS = {"pytorch-fid": "pytorch_fid", "torch-fidelity": "torch_fidelity", "clean-fid": "clean_fid"}
@@ -197,6 +191,39 @@ def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
         "precision": "precision",
         "recall": "recall",
     }
+    return {name: float(found[key]) for name, key in names.items()}
+
+
+def _own_vgg16(pictures: Pictures) -> dict[str, float]:
+    import tempfile
+
+    import genaudit
+
+    keys = vgg16_keys(random_vgg16(pictures.folder / "vgg16.pth")) | {"metric.prdc.fn.k": 3, "device": "cpu"}
+    with tempfile.TemporaryDirectory() as store:
+        keys |= {"feature_model": "vgg16", "engine": "torch", "store": store, "progress": False}
+        report = genaudit.evaluate(pictures.generated, pictures.reference, metrics=["fd", "prdc"], **keys)
+    values = {name: each.value for entry in report.metrics.values() for name, each in entry.values.items()}
+    return {name: values[name] for name in ("fd", "precision", "recall")}
+
+
+def _whole_torch_fidelity_vgg16(pictures: Pictures) -> dict[str, float]:
+    import torch_fidelity
+
+    found = torch_fidelity.calculate_metrics(
+        input1=pictures.generated,
+        input2=pictures.reference,
+        cuda=False,
+        fid=True,
+        prc=True,
+        prc_neighborhood=3,
+        feature_extractor="vgg16",
+        feature_extractor_weights_path=str(random_vgg16(pictures.folder / "vgg16.pth")),
+        cache=False,
+        batch_size=32,
+        verbose=False,
+    )
+    names = {"fd": "frechet_inception_distance", "precision": "precision", "recall": "recall"}
     return {name: float(found[key]) for name, key in names.items()}
 
 
@@ -351,6 +378,16 @@ WHOLE = (
         "torch-fidelity",
         _whole_torch_fidelity,
         _evaluate("torch-fidelity", ["is", "fd", "kd", "prdc"]),
+        NETWORK,
+        THROUGH,
+        network=True,
+    ),
+    Comparison(
+        "FD, PR of folders through VGG-16",
+        "torch-fidelity",
+        "torch-fidelity",
+        _whole_torch_fidelity_vgg16,
+        _own_vgg16,
         NETWORK,
         THROUGH,
         network=True,

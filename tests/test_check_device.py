@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genaudit.backbones.embedded import EfficientNetLite0
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
@@ -19,6 +21,14 @@ def _script(name: str) -> Any:
     return importlib.import_module(name)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded network looks at 64 pixels in place of 224."""
+    for script in ("check_device", "device_cases"):
+        monkeypatch.setattr(_script(script), "EfficientNetLite0", lambda: EfficientNetLite0(size=64))
+
+
+@pytest.mark.usefixtures("small")
 def test_cpu_against_cpu_is_within_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
     check_device = _script("check_device")
     assert check_device.main(["--device", "cpu", "--count", "2", "--no-speed"]) == 0
@@ -28,6 +38,7 @@ def test_cpu_against_cpu_is_within_what_is_allowed(capsys: pytest.CaptureFixture
     assert "BEYOND" not in said
 
 
+@pytest.mark.usefixtures("small")
 def test_precision_is_compared_with_float32_of_pytorch_and_its_cost_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +65,7 @@ def test_precision_is_compared_with_float32_of_pytorch_and_its_cost_is_printed(
         assert 0 < found["float32, openvino"][1] < 5e-5
 
 
+@pytest.mark.usefixtures("small")
 def test_without_speed_none_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     check_device = _script("check_device")
     monkeypatch.setattr(check_device, "images_per_second", None)

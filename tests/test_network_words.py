@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +19,32 @@ LISTS = [
     ["metric=[fd,kd]", "metric.fd.feature_model=pixels", "metric.fd.feature_model.size=4"],
     ["metric.kd.feature_model=[pixels,efficientnet_lite0]", "seed=3"],
 ]
+NETWORKS: list[dict[str, tuple[str, Any]]] = [  # of some metrics: the class, and its size or name
+    {"fd@pixels": ("Pixels", 4), "fd@timm": ("TimmModel", "test_resnet")},
+    {"fd": ("Pixels", 4), "kd": ("EfficientNetLite0", 224)},
+    {
+        "kd@pixels": ("Pixels", 32),
+        "kd@efficientnet_lite0": ("EfficientNetLite0", 224),
+        "fd": ("EfficientNetLite0", 224),
+    },
+]
 
 
 def _entries(*overrides: str) -> dict[str, str]:
     return {name: node.measure.get("_target_", "") for name, _, node in entries_of(compose("evaluate", overrides))}
 
 
-@pytest.mark.parametrize("words", LISTS)
-def test_a_list_of_networks_is_composed_and_shown_as_it_was_typed(words: list[str]) -> None:
+@pytest.mark.parametrize(("words", "networks"), zip(LISTS, NETWORKS, strict=True))
+def test_a_list_of_networks_is_composed_and_shown_as_it_was_typed(
+    words: list[str], networks: dict[str, tuple[str, Any]]
+) -> None:
     assert as_typed(with_networks(words, "evaluate")) == words
-    assert compose("evaluate", words) is not None
+    config = compose("evaluate", words)
+    assert config.seed == 3 * ("seed=3" in words)
+    measures = {name: node.measure for name, _, node in entries_of(config)}
+    for name, (kind, setting) in networks.items():
+        assert measures[name]["_target_"].endswith(f".{kind}")
+        assert setting in (measures[name].get("size"), measures[name].get("name"))
 
 
 def test_every_metric_of_features_is_judged_on_each_network_and_others_once() -> None:

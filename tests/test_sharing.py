@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from genaudit.piad import trainer as piad_trainer
 from genaudit.piad.networks import Architecture, build
 from genaudit.piad.recipe import TrainingRecipe as PIADRecipe
 from genaudit.sharing import Share
+from tests.forked import codes_of, start
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 16, 16), dtype=np.uint8)
 RECIPE = TrainingRecipe(
@@ -86,14 +84,12 @@ def _weights(networks: Any) -> dict[str, torch.Tensor]:
 TRAININGS: dict[str, Any] = {"glow": _glow, "classifier": _classifier, "piad": _piad}
 
 
-def _rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
+def _rank(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     for name, train in TRAININGS.items():
         # The ranks start from different weights: rank 0's must win. All of them know the same general model.
         torch.save(train(seed=rank), f"{folder}/{name}-{rank}.pt")
     torch.distributed.destroy_process_group()
-    os._exit(0)  # gloo's threads may outlive the group, and end an interpreter that shuts down with an abort
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +97,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not torch.distributed.is_available():
         pytest.skip("this torch has no torch.distributed")
     folder = tmp_path_factory.mktemp("ranks")
-    ranks = [subprocess.Popen([sys.executable, __file__, str(rank), str(folder)]) for rank in range(2)]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    assert codes_of(*(start(_rank, rank, folder) for rank in range(2))) == [0, 0]
     return folder
 
 
@@ -125,7 +120,3 @@ def test_shares_of_a_batch_add_up_to_it_and_each_rank_needs_an_image() -> None:
     assert [share.of(7) for share in shares] == [len(share.mine(batch)) / 7 for share in shares]
     with pytest.raises(UserError, match=r"piad.recipe.batch_size=2: a batch is shared by 3 processes"):
         shares[0].check(2, "piad.recipe.batch_size")
-
-
-if __name__ == "__main__":
-    _rank(int(sys.argv[1]), sys.argv[2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
@@ -20,6 +20,10 @@ from genaudit.stats.process_state import seeded
 if TYPE_CHECKING:
     import torch
 
+# Weights of networks that have a YAML of their own, as torchvision's DEFAULT has them: `genaudit list feature_models`
+# looks for them without importing torch.
+LISTED = {"vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth"}
+
 
 class TorchvisionModel(FeatureModel):
     """A torchvision classification network without its classifier.
@@ -29,6 +33,9 @@ class TorchvisionModel(FeatureModel):
         pretrained: False gives random weights drawn from `weight_seed`.
         weight_seed: seed of the random weights.
         name: that of the architecture unless given.
+        layer: "body", what stands before the classifier, or "hidden", the last hidden layer of the classifier after its
+            activation: (N, 4096) for VGG-16, which improved precision and recall are defined on (Kynkäänniemi et al.
+            2019, section 3).
         size, mean, std, interpolation, more: see `FeatureModel`.
     """
 
@@ -37,6 +44,7 @@ class TorchvisionModel(FeatureModel):
         architecture: str,
         *,
         name: str | None = None,
+        layer: Literal["body", "hidden"] = "body",
         size: Side = 224,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
@@ -46,15 +54,23 @@ class TorchvisionModel(FeatureModel):
         **more: Any,
     ) -> None:
         super().__init__(name or architecture, size=size, mean=mean, std=std, interpolation=interpolation, **more)
-        self.architecture = architecture
+        if layer not in ("body", "hidden"):
+            raise UserError(f"feature_model.layer must be body or hidden, got {layer}")
+        self.architecture, self.layer = architecture, str(layer)
         self.pretrained = bool(pretrained)
         self.weight_seed = int(weight_seed)
 
     def options(self) -> dict[str, Any]:
-        return {"architecture": self.architecture}
+        hidden = {"layer": self.layer} if self.layer != "body" else {}  # rows of "body" keep their fingerprint
+        return {"architecture": self.architecture, **hidden}
 
     @cached_property
     def _untrained(self) -> torch.nn.Module:
+        with seeded(self.weight_seed):
+            return self._made()
+
+    def _made(self) -> torch.nn.Module:
+        """The whole network as torchvision initialises it."""
         import torchvision
 
         if self.architecture not in torchvision.models.list_models():
@@ -62,8 +78,7 @@ class TorchvisionModel(FeatureModel):
         # `init_weights` gives Inception its documented truncated-normal initialisation (and silences a warning);
         # the auxiliary classifier is not part of the features
         extra = {"init_weights": True, "aux_logits": True} if self.architecture == "inception_v3" else {}
-        with seeded(self.weight_seed):
-            model: torch.nn.Module = torchvision.models.get_model(self.architecture, weights=None, **extra)
+        model: torch.nn.Module = torchvision.models.get_model(self.architecture, weights=None, **extra)
         return model
 
     def find_weights(self) -> str | None:
@@ -75,6 +90,8 @@ class TorchvisionModel(FeatureModel):
         return None if here is None else str(here)
 
     def _published(self) -> Published:
+        if self.architecture in LISTED:
+            return Published.of_torch(LISTED[self.architecture])
         import torchvision
 
         return Published.of_torch(torchvision.models.get_model_weights(self.architecture).DEFAULT.url)
@@ -93,11 +110,25 @@ class TorchvisionModel(FeatureModel):
         model = self._loaded()
         for head in ("fc", "classifier", "heads", "head"):
             if hasattr(model, head):
-                setattr(model, head, torch.nn.Identity())
+                classifier = getattr(model, head)
+                setattr(model, head, torch.nn.Identity() if self.layer == "body" else self._hidden(classifier))
                 return model
         raise UserError(
             f"feature_model.architecture={self.architecture}: its classifier is not where genaudit looks for it"
         )
+
+    def _hidden(self, classifier: torch.nn.Module) -> torch.nn.Module:
+        """The classifier without its last linear layer."""
+        import torch
+
+        layers = list(classifier) if isinstance(classifier, torch.nn.Sequential) else []
+        linear = [place for place, each in enumerate(layers) if isinstance(each, torch.nn.Linear)]
+        if len(linear) < 2:
+            raise UserError(
+                f"feature_model.layer=hidden: the classifier of {self.architecture} has no hidden layer; "
+                "feature_model.layer=body"
+            )
+        return torch.nn.Sequential(*layers[: linear[-1]])
 
     @property
     def has_classifier(self) -> bool:  # type: ignore[override]
@@ -106,15 +137,31 @@ class TorchvisionModel(FeatureModel):
     def build_classifier(self) -> torch.nn.Module:
         return self._loaded() if self.weights.trained else super().build_classifier()
 
+    def _blank(self) -> torch.nn.Module:
+        """The whole network, to be filled: random weights that are overwritten would cost time and memory."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                model = self._made()
+        except NotImplementedError:  # RegNet computes its widths with tensors
+            return self._made()
+        tensors = dict([*model.named_parameters(), *model.named_buffers()])
+        return model if set(tensors) <= set(model.state_dict()) else self._made()
+
     def _loaded(self) -> torch.nn.Module:
         """The whole network with its weights."""
-        model = copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
-        if self.weights.trained:
-            try:
-                model.load_state_dict(self.weights.state_dict)
-            except RuntimeError as error:
-                first = str(error).strip().splitlines()[0]
-                raise UserError(
-                    f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
-                ) from None
+        if not self.weights.trained:
+            return copy.deepcopy(self._untrained)  # the caller folds and casts what it gets
+        model = self._blank()
+        own = model.state_dict()
+        state = self.weights.state_dict
+        state = {name: each.to(own[name].dtype, copy=True) if name in own else each for name, each in state.items()}
+        try:
+            model.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
+            ) from None
         return model

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 
 
 def mix_amplitude_phase(a: Any, b: Any) -> Any:
@@ -115,12 +116,11 @@ def mixing_correlations(log_prob_mixed: Any, log_prob_amplitude: Any, log_prob_p
     Raises:
         ValueError: lengths differ, or fewer than three images.
     """
-    from scipy.stats import spearmanr
-
     scores = (log_prob_mixed, log_prob_amplitude, log_prob_phase)
     mixed, amplitude, phase = (np.asarray(log_prob, dtype=np.float64) for log_prob in scores)
     if not mixed.shape == amplitude.shape == phase.shape or mixed.ndim != 1 or len(mixed) < 3:
         raise ValueError("the three log-likelihoods must be (N,) with the same N >= 3")
     return MixingCorrelations(
-        amplitude=float(spearmanr(mixed, amplitude).statistic), phase=float(spearmanr(mixed, phase).statistic)
+        amplitude=float(scipy.stats.spearmanr(mixed, amplitude).statistic),
+        phase=float(scipy.stats.spearmanr(mixed, phase).statistic),
     )

@@ -236,7 +236,7 @@ def judge(
 
 
 def judge_images(
-    *, generated: Any, reference: Any = None, confidence: float = 0.95, seed: int = 0
+    *, generated: Any, reference: Any = None, confidence: float = 0.95, seed: int = 0, bootstraps: Repeats = 1000
 ) -> AnomalyScoreImagesResult:
     """AS-i of every generated image, with mean and median over the images that have one.
 
@@ -245,6 +245,7 @@ def judge_images(
         reference: anomaly rows (N, 2 or more) or None; only their mean and median are told.
         confidence: of the intervals, in (0, 1).
         seed: of the bootstrap.
+        bootstraps: repeats behind an interval.
     """
     table = table_of(generated, "generated")
     scores = anomaly_score_i(table)
@@ -257,10 +258,8 @@ def judge_images(
         relative = [error / table[:, index] for error, index in zip(errors, (COMPLEXITY, VULNERABILITY), strict=True)]
         score_error = scores * np.hypot(*relative)
     noise = noise_share(table)
-    mean, median = (
-        bootstrap_mean(finite, confidence=confidence, seed=seed, median=median) if len(finite) else None
-        for median in (False, True)
-    )
+    keys: dict[str, Any] = {"repeats": bootstraps, "confidence": confidence, "seed": seed}
+    mean, median = (bootstrap_mean(finite, **keys, median=median) if len(finite) else None for median in (False, True))
     return AnomalyScoreImagesResult(
         as_i_mean=mean,
         as_i_median=median,

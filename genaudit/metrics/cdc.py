@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import scipy
 
 from genaudit.metrics.result import SHARE, Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
@@ -183,9 +184,7 @@ def expected_filling(n: int, m: int, k: int) -> np.ndarray:
     [0.0, 0.25, 0.4]
     """
     counts = np.arange(m + 1)
-    from scipy import stats  # half a second: when it is needed
-
-    lacking = sum((k - t) * stats.betabinom.pmf(t, counts, k, n - k) for t in range(k))
+    lacking = sum((k - t) * scipy.stats.betabinom.pmf(t, counts, k, n - k) for t in range(k))
     filling: np.ndarray = 1 - lacking / k
     filling[0] = 0.0
     return filling

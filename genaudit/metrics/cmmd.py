@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics.kernel import LEAST, OVER_BOTH, Kernel, check_pair, mmd
 from genaudit.metrics.result import Caution, Estimate, value
@@ -100,7 +100,7 @@ def judge(
     discrepancy = mmd(x, y, gaussian_less_one(sigma, normalise), names=("generated", "reference"), diagonal=0.0)
     error = None if discrepancy.error is None else SCALE * discrepancy.error
     enough = error is not None and min(len(x), len(y)) >= LEAST
-    half = None if error is None or not enough else float(special.ndtri(0.5 + confidence / 2)) * error
+    half = None if error is None or not enough else float(scipy.special.ndtri(0.5 + confidence / 2)) * error
     distance = SCALE * max(discrepancy.value, 0.0)  # rounding alone can make it negative
     return CMMDResult(
         cmmd=Estimate(distance) if half is None else Estimate(distance, max(distance - half, 0.0), distance + half),

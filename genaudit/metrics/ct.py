@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
@@ -168,7 +168,7 @@ def judge(
         )
     return CTResult(
         ct=estimate,
-        pvalue=float(special.ndtr(statistic / np.sqrt(np.square(weights).sum()))),
+        pvalue=float(scipy.special.ndtr(statistic / np.sqrt(np.square(weights).sum()))),
         farther=float(weights @ [cell.farther for cell in counted]),
         share_generated_in_cells=share,
         n_generated=len(rows["generated"]),

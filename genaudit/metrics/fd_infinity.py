@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics import frechet
 from genaudit.metrics.result import Caution, Curve, Estimate, Unavailable, value
@@ -120,7 +120,7 @@ def judge(
     sizes = _sizes(n, points, smallest)
     line = _fit(rows, reference, sizes, seed, True)
     whole = frechet.judge(generated=rows, reference=reference, confidence=confidence)
-    z = float(special.ndtri(0.5 + confidence / 2))
+    z = float(scipy.special.ndtri(0.5 + confidence / 2))
     error: float | None = None
     if whole.fd.upper is not None:
         error = float(np.hypot((whole.fd.upper - whole.fd) / z, line.intercept_error))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 
 from genaudit.metrics import vendi
 from genaudit.metrics.result import Caution, Estimate, value
@@ -169,7 +170,5 @@ def _half_median(rows: RowsLike, seed: int) -> float:
         chosen = np.sort(np.random.default_rng(seed).choice(len(rows), size=WIDTH_SAMPLE, replace=False))
         rows = Chosen(rows, chosen)
     sample = np.asarray(rows[: len(rows)], np.float64)
-    from scipy.spatial import distance  # a tenth of the library's time to import, for this line
-
-    found = distance.pdist(sample) if len(sample) > 1 else np.zeros(1)
+    found = scipy.spatial.distance.pdist(sample) if len(sample) > 1 else np.zeros(1)
     return float(np.median(found)) / 2 or 1.0

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks, out_of_range
@@ -137,7 +137,7 @@ def judge(
     excess = 100 * (at_reference - at_baseline)
     variances = (excess.var(ddof=1) / len(excess), *(_jackknife(100 * each) for each in (without_centre, without_half)))
     mean, enough = float(excess.mean()), min(len(real), len(centres), half) >= LEAST
-    margin = float(special.ndtri(0.5 + confidence / 2) * np.sqrt(sum(variances))) if enough else float("nan")
+    margin = float(scipy.special.ndtri(0.5 + confidence / 2) * np.sqrt(sum(variances))) if enough else float("nan")
     if half < len(centres):
         cautions.append(
             Caution(

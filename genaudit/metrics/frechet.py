@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from scipy import linalg, special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
@@ -175,7 +175,7 @@ def judge(*, generated: Any, reference: Any, confidence: float = 0.95) -> Freche
     distance = mean_term + covariance_term
     few = any(count is not None and count <= dimensions for count in counts.values())
     at_half = _at_half(rows, second, distance) if few else ""
-    half = None if error is None else float(special.ndtri(0.5 + confidence / 2)) * error
+    half = None if error is None else float(scipy.special.ndtri(0.5 + confidence / 2)) * error
     return FrechetResult(
         fd=Estimate(distance) if half is None else Estimate(distance, max(distance - half, 0.0), distance + half),
         mean_term=mean_term,
@@ -252,9 +252,9 @@ def gaussian_of_moments(mu: Any, sigma: Any, name: str) -> Gaussian:
     covariance = (covariance + covariance.T) / 2
     with one_core():
         try:
-            return Gaussian(mean, linalg.cholesky(covariance, lower=True), True)
-        except linalg.LinAlgError:
-            eigenvalues, vectors = linalg.eigh(covariance)
+            return Gaussian(mean, scipy.linalg.cholesky(covariance, lower=True), True)
+        except scipy.linalg.LinAlgError:
+            eigenvalues, vectors = scipy.linalg.eigh(covariance)
     # float32 moments, as many tools save them, have negative eigenvalues of up to D·2^-24 of the largest.
     if eigenvalues[0] < -1e-3 * max(eigenvalues[-1], 0.0) or eigenvalues[-1] < 0:
         raise ValueError(f"covariance {name} has a negative eigenvalue: {eigenvalues[0]:.3g}")
@@ -294,7 +294,7 @@ def distance_terms_and_error(
     if squares[0] <= 0:
         return *distance_terms(first, second), None
     s = np.sqrt(squares)
-    there = linalg.solve_triangular(first.factor, basis * np.sqrt(s), lower=True, trans="T")
+    there = scipy.linalg.solve_triangular(first.factor, basis * np.sqrt(s), lower=True, trans="T")
     back = first.factor @ (basis / np.sqrt(s))
     variance = 0.0
     # Each root gives its transport map as root @ root.T.

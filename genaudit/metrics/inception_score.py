@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
@@ -105,9 +105,9 @@ def judge(
     whole, marginals = _scores(rows, "generated", np.zeros(n, np.int64), 1)
     mean, unsplit, half = float(scores.mean()), float(whole[0]), None
     if splits > 1:
-        half = float(special.stdtrit(splits - 1, 0.5 + confidence / 2) * scores.std(ddof=1) / np.sqrt(splits))
+        half = float(scipy.special.stdtrit(splits - 1, 0.5 + confidence / 2) * scores.std(ddof=1) / np.sqrt(splits))
     error_of_log = float(_divergences(rows, marginals[0]).std(ddof=1)) / np.sqrt(n)
-    factor = float(np.exp(special.ndtri(0.5 + confidence / 2) * error_of_log))
+    factor = float(np.exp(scipy.special.ndtri(0.5 + confidence / 2) * error_of_log))
     cautions = []
     if n // splits < classes:
         cautions.append(
@@ -155,14 +155,14 @@ def _scores(rows: RowsLike, name: str, split_of: np.ndarray, splits: int) -> tup
     counts = np.bincount(split_of, minlength=splits)
     marginals, negative_entropy = np.zeros((splits, rows.shape[1])), np.zeros(splits)
     for start, block in blocks(rows, name):
-        log_p = special.log_softmax(block, axis=1)
+        log_p = scipy.special.log_softmax(block, axis=1)
         p = np.exp(log_p)
         own = split_of[start : start + len(block)]
         negative_entropy += np.bincount(own, weights=np.einsum("ij,ij->i", p, log_p), minlength=splits)
         for split in np.unique(own):
             marginals[split] += p[own == split].sum(axis=0)
     marginals /= counts[:, None]
-    return np.exp(negative_entropy / counts + special.entr(marginals).sum(axis=1)), marginals
+    return np.exp(negative_entropy / counts + scipy.special.entr(marginals).sum(axis=1)), marginals
 
 
 def _divergences(rows: RowsLike, q: np.ndarray) -> np.ndarray:
@@ -170,6 +170,6 @@ def _divergences(rows: RowsLike, q: np.ndarray) -> np.ndarray:
     log_q = np.log(np.maximum(q, np.finfo(np.float64).tiny))
     divergences = []
     for _, block in blocks(rows, "generated"):
-        log_p = special.log_softmax(block, axis=1)
+        log_p = scipy.special.log_softmax(block, axis=1)
         divergences.append(np.einsum("ij,ij->i", np.exp(log_p), log_p - log_q))
     return np.concatenate(divergences)

@@ -34,7 +34,7 @@ from genaudit.stats.chosen import Chosen
 from genaudit.stats.copies import copy_distance, mean_row, same_rows
 from genaudit.stats.evenness import bias_pvalue, uniform_pvalue
 from genaudit.stats.neighbours import NeighbourIndex, nearest
-from genaudit.stats.occupancy import estimate_support, expected_distinct, quantiles
+from genaudit.stats.occupancy import estimate_support, expected_distinct, likely_support, quantiles
 from genaudit.stats.rarefaction import chao1, counts_of, rarefied, relative_distinct, sample_coverage
 
 IDEAL = "ideal: every training image"
@@ -277,8 +277,7 @@ def prepared(
 ) -> Callable[[Any], dict[str, float]]:
     """The values without intervals and tests as a function of generated rows, with what is retrieved from found once.
 
-    `irs_relative` only where a reference is given; `support=False` leaves out the estimates of the support, which take
-    most of the time.
+    `irs_relative` only where a reference is given; `support=False` leaves out the estimates of the support.
 
     Raises:
         Unavailable: as `judge`.
@@ -302,7 +301,7 @@ def prepared(
         n = int(counts.sum())
         values = {"irs_alpha": len(counts) / n_train}
         if support:
-            values["irs_inf"] = estimate_support(len(counts), n, alpha=0.05, upper=n_train).value / n_train
+            values["irs_inf"] = likely_support(len(counts), n, upper=n_train) / n_train
             values["irs_chao1"] = min(1.0, chao1(counts).value / n_train)
         if real is not None:
             size = min(n, int(real.sum()))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, value
 from genaudit.stats.arrays import as_rows
@@ -86,7 +86,7 @@ def judge(
     dimensions = np.shape(generated)[1]
     drawn = random_directions(directions, dimensions, seed)
     sliced = sliced_wasserstein(generated, reference, drawn, names=("generated", "reference"))
-    half = float(special.ndtri(0.5 + confidence / 2)) * sliced.standard_error
+    half = float(scipy.special.ndtri(0.5 + confidence / 2)) * sliced.standard_error
     enough = directions > 1 and min(len(generated), len(reference)) >= LEAST
     cost = Estimate(sliced.mean, *(max(sliced.mean - half, 0.0), sliced.mean + half) if enough else ())
     smallest = min(len(generated), len(reference))

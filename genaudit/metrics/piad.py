@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
 from genaudit.stats.arrays import as_rows, blocks
@@ -154,10 +155,8 @@ def pictures(attachments: Mapping[str, Any], scores: np.ndarray, role: str, show
 
 def heat(shares: np.ndarray, brightest: float) -> np.ndarray:
     """A map (m, m) from 0 (black) over red and yellow to `brightest` (white), enlarged smoothly; uint8 (H, W, 3)."""
-    from scipy.ndimage import zoom
-
     factor = max(FRACTION, 64 // len(shares)) if len(shares) < 64 else 1
-    level = zoom(shares / (brightest or 1.0), factor, order=1, mode="nearest", grid_mode=True)
+    level = scipy.ndimage.zoom(shares / (brightest or 1.0), factor, order=1, mode="nearest", grid_mode=True)
     colour = np.stack([3 * level, 3 * level - 1, 3 * level - 2], axis=-1).clip(0, 1)
     return np.rint(255 * colour).astype(np.uint8)
 

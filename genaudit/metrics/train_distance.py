@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 
 from genaudit.metrics.result import Caution, Retrieval, Unavailable, per_image, value
 from genaudit.stats.arrays import RowsLike, as_rows
@@ -138,9 +139,7 @@ def near_pvalue(below: int, n: int, m: int, k: int) -> float:
     """
     if below == 0:
         return 1.0
-    from scipy import stats  # half a second: when it is needed
-
-    return float(stats.hypergeom.cdf(k - 1, n + m, m, below + k - 1))
+    return float(scipy.stats.hypergeom.cdf(k - 1, n + m, m, below + k - 1))
 
 
 def l2_ratios(neighbours: Neighbours, rows: RowsLike, train: RowsLike, device: str = "cpu") -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy import linalg, special
+import scipy
 
 from genaudit.metrics.result import Caution, Estimate, Unavailable, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
@@ -105,7 +105,7 @@ def judge(
     factor: float | None = None
     if influence is not None and n >= 4 * score and n >= LEAST:
         error_of_log = float(np.std(influence, ddof=1)) / np.sqrt(n)
-        factor = float(np.exp(special.ndtri(0.5 + confidence / 2) * error_of_log))
+        factor = float(np.exp(scipy.special.ndtri(0.5 + confidence / 2) * error_of_log))
     return VendiResult(
         vendi=Estimate(score)
         if factor is None
@@ -147,9 +147,9 @@ def _spectrum(rows: RowsLike, name: str, q: float | None = None) -> tuple[np.nda
     wants_influence = q is not None and q >= 1
     if not wants_influence:
         with one_core():
-            return _above_rounding(linalg.eigvalsh(gram / n)), None
+            return _above_rounding(scipy.linalg.eigvalsh(gram / n)), None
     with one_core():
-        eigenvalues, vectors = linalg.eigh(gram / n)
+        eigenvalues, vectors = scipy.linalg.eigh(gram / n)
     significant = eigenvalues > _rounding(eigenvalues)
     eigenvalues, vectors = eigenvalues[significant], vectors[:, significant]
     # Squared coordinates of each unit row along the eigenvectors of rho; from K = N V p V' they are N p_k V_ik^2.
@@ -179,7 +179,7 @@ def _entropy(p: np.ndarray, q: float) -> float:
     """Rényi's entropy of order q in nats; Shannon's at q = 1."""
     checked("q", q, Positive)
     if q == 1:
-        return float(special.entr(p).sum())
+        return float(scipy.special.entr(p).sum())
     if np.isinf(q):
         return float(-np.log(p.max()))
     if abs(q - 1) < NEAR_ONE:  # sum of p^q less the sum of p, which is 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from genaudit.stats.estimate import wilson_interval
 from genaudit.stats.two_sets import holm
@@ -64,8 +64,8 @@ def class_balance(generated: Any, reference: Any, *, seed: int = 0) -> ClassBala
     if exact:
         pvalue = (1 + int((statistics >= statistic * (1 - 1e-12)).sum())) / (1 + TABLES)
     else:
-        pvalue = float(stats.chi2.sf(statistic, table.shape[1] - 1))
-    single = [stats.fisher_exact([column, totals - column]).pvalue for column in table.T]
+        pvalue = float(scipy.stats.chi2.sf(statistic, table.shape[1] - 1))
+    single = [scipy.stats.fisher_exact([column, totals - column]).pvalue for column in table.T]
     return ClassBalance(
         statistic=statistic,
         pvalue=pvalue,
@@ -80,7 +80,7 @@ def class_balance(generated: Any, reference: Any, *, seed: int = 0) -> ClassBala
 def _drawn(table: np.ndarray, expected: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The statistic and the total variation of `count` tables of the same margins, (R,) each."""
     totals = table.sum(axis=1)
-    law = stats.random_table(totals, table.sum(axis=0), seed=np.random.default_rng(seed))
+    law = scipy.stats.random_table(totals, table.sum(axis=0), seed=np.random.default_rng(seed))
     found, done = np.empty((2, count)), 0
     while done < count:
         some = law.rvs(min(count - done, max(1, CELLS // table.size)))
@@ -114,5 +114,5 @@ def accuracy(correct: int, n: int, real: tuple[int, int] | None, confidence: flo
     if real is None or real[1] == 0:
         return Accuracy(float(share), lower, upper, n)
     table = [[correct, n - correct], [real[0], real[1] - real[0]]]
-    pvalue = float(stats.fisher_exact(table, alternative="less").pvalue)
+    pvalue = float(scipy.stats.fisher_exact(table, alternative="less").pvalue)
     return Accuracy(float(share), lower, upper, n, real[0] / real[1], pvalue)

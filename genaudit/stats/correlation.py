@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from genaudit.stats.estimate import Estimate, bootstrap_indices, percentile_interval
 
@@ -63,9 +64,7 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    from scipy import stats  # half a second: when it is needed
-
-    return _pearson(stats.rankdata(a), stats.rankdata(b))
+    return _pearson(scipy.stats.rankdata(a), scipy.stats.rankdata(b))
 
 
 def _kendall(a: np.ndarray, b: np.ndarray) -> float:

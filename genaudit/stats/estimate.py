@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy
 
 from genaudit.stats.bounds import probability
 
@@ -148,9 +149,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Est
     probability("confidence", confidence)
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError(f"a proportion needs 0 <= successes <= n and n > 0, not {successes} of {n}")
-    from scipy.special import ndtri
-
-    z2 = float(ndtri((1 + confidence) / 2)) ** 2
+    z2 = float(scipy.special.ndtri((1 + confidence) / 2)) ** 2
     share = successes / n
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)

@@ -10,7 +10,7 @@ n draws, k distinct items, c how often an item is drawn, f_j items drawn j times
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
+import scipy
 
 from genaudit.stats.occupancy_law import truncated_rate
 
@@ -45,7 +45,7 @@ def uniform_pvalue(counts: np.ndarray, *, seed: int = 0) -> float:
     r = float(truncated_rate(np.array([k], float), float(n))[0])
     width = 12 * np.sqrt(r) + 12
     j = np.arange(max(1, int(r - width)), int(r + width) + 1)
-    log_p = j * np.log(r) - gammaln(j + 1)
+    log_p = j * np.log(r) - scipy.special.gammaln(j + 1)
     p = np.exp(log_p - log_p.max())
     repeats = int(min(SIMULATIONS, 2e7 // len(j)))
     spectra = np.random.default_rng((seed, 2)).multinomial(k, p / p.sum(), repeats)

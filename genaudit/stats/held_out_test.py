@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy
 
 from genaudit.stats.bounds import positive_int, probability
 from genaudit.stats.exchangeability import BLOCKS, Relabelling
@@ -187,7 +187,8 @@ class Design:
     def boundary(self) -> float:
         """About the fewest distinct images that are not rejected."""
         expected = self.law.distinct(self.n, share=self.share)
-        return expected.mean + float(ndtri(self.level)) * np.sqrt(expected.variance * (1 + self._real_part()))
+        z = float(scipy.special.ndtri(self.level))
+        return expected.mean + z * np.sqrt(expected.variance * (1 + self._real_part()))
 
     def power(self, share: float) -> float:
         """About the probability that a model which reaches a random `share` of what real images reach is rejected."""
@@ -196,7 +197,7 @@ class Design:
         # The mean of real images is known from n_real, of which n/share would vary as much as `real`.
         spread = ours.variance + self.share**2 * real.variance * self.n / self.share / self.n_real
         # A whole number below the boundary is at most 1/2 below the next one on average.
-        return float(ndtr((self.boundary - 0.5 - ours.mean) / np.sqrt(max(spread, 1e-12))))
+        return float(scipy.special.ndtr((self.boundary - 0.5 - ours.mean) / np.sqrt(max(spread, 1e-12))))
 
     def _real_part(self) -> float:
         """The reference side's variance, as a share of the samples' own."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 PEAK = 255.0
 SIGMA, RADIUS = 1.5, 5  # of SSIM's window
@@ -58,5 +58,5 @@ def ssim(x: np.ndarray, y: np.ndarray) -> float:
 
 def _blurred(image: np.ndarray) -> np.ndarray:
     """Means under the Gaussian window, where it lies within the image: (H - 10, W - 10, C)."""
-    whole = ndimage.gaussian_filter(image, (SIGMA, SIGMA, 0), radius=(RADIUS, RADIUS, 0))
+    whole = scipy.ndimage.gaussian_filter(image, (SIGMA, SIGMA, 0), radius=(RADIUS, RADIUS, 0))
     return np.asarray(whole[RADIUS:-RADIUS, RADIUS:-RADIUS])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import kolmogorov
+import scipy
 
 from genaudit.stats.bounds import positive_int
 
@@ -122,7 +122,7 @@ def _asymptotic(statistic: float, a: np.ndarray, b: np.ndarray) -> float:
     m = len(a) * len(b) / (len(a) + len(b))
     squares = [np.corrcoef(sample[:, 0], sample[:, 1])[0, 1] ** 2 for sample in (a, b)]
     r = np.sqrt(max(0.0, 1 - sum(squares) / 2))
-    return float(kolmogorov(statistic * np.sqrt(m) / (1 + r * (0.25 - 0.75 / np.sqrt(m)))))
+    return float(scipy.special.kolmogorov(statistic * np.sqrt(m) / (1 + r * (0.25 - 0.75 / np.sqrt(m)))))
 
 
 class _Pooled:

@@ -18,7 +18,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
+import scipy
 
 CHUNK = 1024  # values of k at a time: a chunk of nodes takes about 1 MB
 
@@ -186,7 +186,7 @@ def _stirling_error(x: Any) -> Any:
     """log x! - log(sqrt(2 pi x) (x/e)^x) for x >= 1."""
     x = np.asarray(x, np.float64)
     small = np.minimum(x, 16.0)
-    direct = gammaln(small + 1) - (small + 0.5) * np.log(small) + small - 0.5 * math.log(2 * math.pi)
+    direct = scipy.special.gammaln(small + 1) - (small + 0.5) * np.log(small) + small - 0.5 * math.log(2 * math.pi)
     y = 1 / (x * x)
     # The first omitted term, 691/360360 x^-11, is 1e-16 at x = 16.
     series = (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y * (1 / 1680 - y / 1188)))) / x

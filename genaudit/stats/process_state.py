@@ -7,9 +7,11 @@ caller finds every setting as it was.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any
 
 Undo = Callable[[], None]
@@ -82,11 +84,20 @@ def one_core() -> Iterator[None]:
 
 
 def _limit() -> Undo:
-    from threadpoolctl import threadpool_limits
-
-    limits = threadpool_limits(limits=1, user_api="blas")
-    undo: Undo = limits.restore_original_limits
+    undo: Undo = _libraries(len(sys.modules)).limit(limits=1, user_api="blas").restore_original_limits
     return undo
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> Any:
+    """The libraries of linear algebra that are loaded; to look for them takes longer than a small eigenvalue problem.
+
+    Args:
+        modules: how many modules were imported: one that is new may have brought a library.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 _LIMITED = Shared(_limit)

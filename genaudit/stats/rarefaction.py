@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, ndtri, xlogy
+import scipy
 
 from genaudit.stats.estimate import Estimate
 
@@ -43,7 +43,10 @@ def inclusion(counts: Any, draws: int, size: Any) -> np.ndarray:
 def _whole_inclusion(c: np.ndarray, draws: int, m: np.ndarray) -> np.ndarray:
     left = draws - c - m
     log_missed = (
-        gammaln(draws - c + 1) + gammaln(draws - m + 1) - gammaln(np.maximum(left, 0.0) + 1) - gammaln(draws + 1.0)
+        scipy.special.gammaln(draws - c + 1)
+        + scipy.special.gammaln(draws - m + 1)
+        - scipy.special.gammaln(np.maximum(left, 0.0) + 1)
+        - scipy.special.gammaln(draws + 1.0)
     )
     return np.where(left < 0, 1.0, -np.expm1(np.minimum(log_missed, 0.0)))
 
@@ -103,7 +106,7 @@ def chao1(counts: np.ndarray, *, confidence: float = 0.95) -> Estimate:
         + a**2 * once * (2 * once - 1) ** 2 / (4 * (twice + 1) ** 2)
         + a**2 * once**2 * twice * (once - 1) ** 2 / (4 * (twice + 1) ** 4)
     )
-    z = float(ndtri((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     spread = float(np.exp(z * np.sqrt(np.log1p(variance / missing**2))))
     return Estimate(k + missing, k + missing / spread, k + missing * spread)
 
@@ -135,7 +138,7 @@ class Law:
         items[0] = n_items - len(counts)
         rates = np.append(0.0, np.geomspace(LEAST_RATE, max(1.5 * float(times[-1]), 2.0), GRID))
         # log P(count | rate); (counts, rates).
-        logs = xlogy(times[:, None], rates) - rates - gammaln(times[:, None] + 1)
+        logs = scipy.special.xlogy(times[:, None], rates) - rates - scipy.special.gammaln(times[:, None] + 1)
         likelihood = np.exp(logs)
         weights = np.full(len(rates), 1 / len(rates))
         for _ in range(EM_STEPS):
@@ -195,7 +198,7 @@ def relative_distinct(generated: Any, real: Any, n_items: int, *, confidence: fl
         variance = Law.estimated(counts, n_items).distinct(size).variance * size / len(indices)
         relative_variance += variance / means[-1] ** 2
     ratio = means[0] / means[1]
-    factor = float(np.exp(ndtri((1 + confidence) / 2) * np.sqrt(relative_variance)))
+    factor = float(np.exp(scipy.special.ndtri((1 + confidence) / 2) * np.sqrt(relative_variance)))
     return Estimate(ratio, ratio / factor, ratio * factor)
 
 

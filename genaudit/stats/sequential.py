@@ -26,7 +26,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import logsumexp
+import scipy
 
 from genaudit.stats.bounds import probability
 from genaudit.stats.occupancy import rejection_threshold, target_support
@@ -280,7 +280,7 @@ def log_evalue(n: Any, k: Any, s_target: int) -> np.ndarray:
         np.where(k <= s, (n - k) * np.log(s0 / s) + log_all_differ(np.minimum(k, s), s) - null, -np.inf)
         for s in alternatives
     ]
-    return np.asarray(logsumexp(ratios, axis=0) - np.log(len(ratios)))
+    return np.asarray(scipy.special.logsumexp(ratios, axis=0) - np.log(len(ratios)))
 
 
 @lru_cache(maxsize=16)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from genaudit.stats.estimate import Estimate, wilson_interval
 
@@ -101,7 +101,7 @@ def _part(rng: np.random.Generator, size: int, share: float) -> np.ndarray:
 
 def quantile(confidence: float, repeats: int = REPEATS) -> float:
     """Student's two-sided quantile for an error from as many parts."""
-    return float(special.stdtrit(repeats - 1, 0.5 + confidence / 2))
+    return float(scipy.special.stdtrit(repeats - 1, 0.5 + confidence / 2))
 
 
 def normal_interval(
@@ -131,7 +131,7 @@ def share_interval(share: float, spread: Spread, n: int, confidence: float) -> E
         return Estimate(share)
     within = spread.mean * (1 - spread.mean)
     trials = within / spread.error**2 if within > 0 and spread.error > 0 and 0 < share < 1 else float(n)
-    trials *= (special.ndtri(0.5 + confidence / 2) / quantile(confidence)) ** 2
+    trials *= (scipy.special.ndtri(0.5 + confidence / 2) / quantile(confidence)) ** 2
     return Estimate(share, *wilson_interval(share * trials, trials, confidence).ends)
 
 
@@ -155,7 +155,7 @@ def cut_interval(of_uncut: Estimate, error: float, most: float) -> Estimate:
         if error == 0:
             return min(mean, most)
         t = (mean - most) / error
-        return float(mean - (mean - most) * special.ndtr(t) - error * np.exp(-t * t / 2) / np.sqrt(2 * np.pi))
+        return float(mean - (mean - most) * scipy.special.ndtr(t) - error * np.exp(-t * t / 2) / np.sqrt(2 * np.pi))
 
     return Estimate(value, min(expected(of_uncut.lower), value), max(expected(of_uncut.upper), value))
 

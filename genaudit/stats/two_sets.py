@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 REPEATS = 40  # relabellings of a pair
 
@@ -44,19 +44,17 @@ class Contrast:
 
 def contrast(fake: np.ndarray, real: np.ndarray, expected: str, permutations: int, seed: int) -> Contrast:
     """Tests of one quantity, (M,) generated against (N,) reference; `expected` is "generated lower" or "higher"."""
-    from scipy import stats  # half a second: when it is needed
-
     m, n = len(fake), len(real)
     difference = fake.mean() - real.mean()
-    superiority = float(stats.mannwhitneyu(fake, real).statistic) / (m * n)
+    superiority = float(scipy.stats.mannwhitneyu(fake, real).statistic) / (m * n)
     ratio = ((m - 1) * fake.var(ddof=1) + (n - 1) * real.var(ddof=1)) / (m + n - 2)
     means = float(fake.mean()), float(real.mean()), expected
     if ratio == 0:  # two constants: no test
         nan = float("nan")
         return Contrast(*means, nan, nan, nan, nan, nan, nan, nan, superiority)
-    welch = stats.ttest_ind(fake, real, equal_var=False)
+    welch = scipy.stats.ttest_ind(fake, real, equal_var=False)
     sign = 1 if expected == "generated higher" else -1
-    one_sided = float(stats.t.sf(sign * welch.statistic, welch.df))
+    one_sided = float(scipy.stats.t.sf(sign * welch.statistic, welch.df))
     pooled = np.concatenate([fake, real])
     total = pooled.sum()
     generator = np.random.default_rng(seed)
@@ -122,7 +120,7 @@ def relabelling_pvalues(
         if spread <= 1e-12 * max(abs(value), abs(float(drawn.mean())), 1e-300):
             found[name] = 1.0 if away <= 1e-12 else 0.0
         else:
-            found[name] = float(2 * special.stdtr(repeats - 1, -away / spread))
+            found[name] = float(2 * scipy.special.stdtr(repeats - 1, -away / spread))
     return found
 
 

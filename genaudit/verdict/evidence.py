@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scipy import special
+import scipy
 
 from genaudit.metrics.result import base_name
 from genaudit.stats.two_sets import holm
@@ -184,8 +184,8 @@ def _vote(
         upper=real["upper"],
         n=real["n"],
         error=error,
-        pvalue=float(special.stdtr(freedom, -difference / error)),
-        half=float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / correction.runs)) * error,
+        pvalue=float(scipy.special.stdtr(freedom, -difference / error)),
+        half=float(scipy.special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2 / correction.runs)) * error,
         from_parts=bool(real.get("from_parts")),
         fewer=real.get("generated") is not None,
     )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import special
+import scipy
 
 from genaudit.verdict import words
 from genaudit.verdict.rule import LEVEL, MARGIN, MUCH, images_for
@@ -47,7 +47,7 @@ class Area:
         return images_for(count, self.highest - self.value, room if room > 0 else MARGIN / 4)
 
     def _wider(self, level: float) -> float:
-        return float(special.ndtri(1 - level) / special.ndtri(0.5 + self.confidence / 2))
+        return float(scipy.special.ndtri(1 - level) / scipy.special.ndtri(0.5 + self.confidence / 2))
 
     def __str__(self) -> str:
         return f"{SAYS[self.name]} in {self.value:.0%} of pairs ({self.lower:.0%} to {self.upper:.0%})"

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import scipy
+
 from genaudit.verdict.evidence import Vote
 
 NEEDS = {
@@ -78,6 +80,4 @@ def copies_told(copies: int, count: int) -> str:
 
 def more_copies(copies: int, count: int, known: int, held_out: int) -> float:
     """P(so many of the exact copies of training images among the generated ones), were these real images (Fisher)."""
-    from scipy import stats  # half a second: when it is needed
-
-    return float(stats.hypergeom.sf(copies - 1, count + held_out, copies + known, count))
+    return float(scipy.stats.hypergeom.sf(copies - 1, count + held_out, copies + known, count))

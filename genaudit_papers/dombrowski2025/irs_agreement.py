@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 
 from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
@@ -163,9 +164,7 @@ def _pairs(labels: Sequence[str], dataset: str, retrieved: np.ndarray) -> list[C
 
 def _share(true: np.ndarray) -> tuple[float, float, float]:
     """Percent of True, with its exact binomial interval."""
-    from scipy.stats import binomtest  # half a second: when it is needed
-
-    result = binomtest(int(true.sum()), len(true))
+    result = scipy.stats.binomtest(int(true.sum()), len(true))
     interval = result.proportion_ci(LEVEL, method="exact")
     return 100 * float(true.mean()), 100 * float(interval.low), 100 * float(interval.high)
 

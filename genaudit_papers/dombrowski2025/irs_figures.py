@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+import scipy
 
 from genaudit.metrics.result import Cloud, Curve
 from genaudit.recipe import Context
@@ -83,13 +84,11 @@ class Fig6(Exact):
         )
 
     def _scores(self, kind: str, kept: int, seed: int) -> list[float]:
-        from scipy.spatial import cKDTree
-
         scores: list[float] = []
         for repeat in range(self.repeats):
             sets = self._sets(kind, kept, seed + repeat)
             supports = []
-            tree = cKDTree(sets["train"])
+            tree = scipy.spatial.cKDTree(sets["train"])
             for role in ("generated", "reference"):
                 _, retrieved = tree.query(sets[role])
                 supports.append(estimate_support(len(np.unique(retrieved)), self.count, upper=self.count).value)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from genaudit import demo
 from genaudit.cli import main
 from genaudit.integrations.testing import assert_diverse, assert_metrics
+from tests.forked import codes_of, start
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ci.md"
 
@@ -102,11 +102,18 @@ def test_the_pages_test_file_runs(project: Path) -> None:
     quick = text.replace("irs_target=0.5", f"irs_target=0.5, {own}").replace("above={", f"{own}, above={{")
     assert quick.count(own) == 2
     (project / "test_samples.py").write_text(quick)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_samples.py"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    codes_of(start(_pytest, ["-q", "-p", "no:cacheprovider", "test_samples.py"], out=project / "printed.txt"))
+    said = (project / "printed.txt").read_text()
     # whether the demo's samples are good enough is not the question: every test ran and judged
-    assert re.search(r"2 (passed|failed)|1 failed, 1 passed", done.stdout), done.stdout
-    assert set(re.findall(r"^E +([\w.]*Error)\b", done.stdout, flags=re.M)) <= {"AssertionError"}
+    assert re.search(r"2 (passed|failed)|1 failed, 1 passed", said), said
+    assert set(re.findall(r"^E +([\w.]*Error)\b", said, flags=re.M)) <= {"AssertionError"}
+
+
+def _pytest(arguments: list[str]) -> int:
+    """As in a process that no test has started."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]
+    return int(pytest.main(arguments))
 
 
 def test_the_examples_of_the_page_on_integrations_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-import os
+import json
 import pickle
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torchmetrics
 
 import genaudit
@@ -29,7 +30,9 @@ from genaudit.integrations.torchmetrics import (
     KernelDistance,
     VendiScore,
 )
+from tests.forked import codes_of, start
 
+OF_RANKS = (FrechetDistance, PRDC, AuthPct)
 ONE_OF_EACH = [
     PRDC,
     AnomalyScore,
@@ -236,47 +239,28 @@ def test_one_picture_without_its_batch_is_one_image() -> None:
         np.testing.assert_array_equal(pixels, picture.permute(1, 2, 0).numpy())
 
 
-RANK = """
-    import os, sys, json, torch
-    import torch.distributed as dist
-    torch.set_num_threads(1)
-    from genaudit.integrations.torchmetrics import *
-    class Means(torch.nn.Module):
-        def forward(self, images):
-            return images.float().mean((2, 3))
-    rank = int(sys.argv[1])
-    dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
-    images = torch.load(sys.argv[3])
-    metrics = [kind(Means()) for kind in (FrechetDistance, PRDC, AuthPct)]
-    for role, batch in images.items():
-        share = batch[:20] if rank == 0 else batch[20:]  # uneven
+def _rank(rank: int, folder: Path) -> None:
+    """Its share of the images, unevenly, and none of the training images for rank 1."""
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
+    metrics = [kind(Means()) for kind in OF_RANKS]
+    for role, batch in ROLES.items():
+        share = batch[:20] if rank == 0 else batch[20:]
         if role == "train" and rank == 1:
-            continue  # a rank without images of a role
+            continue
         for metric in metrics:
             metric.update(batch if role == "train" else share, role=role)
-    values = {}
+    values: dict[str, float] = {}
     for metric in metrics:
-        value = metric.compute()
-        values |= {k: float(v) for k, v in value.items()} if isinstance(value, dict) else {metric.value: float(value)}
-    print(json.dumps(values))
+        values |= _flat(metric.compute(), metric.value)
+    (folder / f"{rank}.json").write_text(json.dumps(values))
     dist.destroy_process_group()
-"""
 
 
-def test_two_ranks_find_what_one_finds(tmp_path: Any) -> None:
-    import json
-
-    torch.save(ROLES, tmp_path / "images.pt")
-    command = [sys.executable, "-c", textwrap.dedent(RANK)]
-    places = [str(tmp_path / "meet"), str(tmp_path / "images.pt")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen([*command, str(rank), *places], stdout=subprocess.PIPE, text=True, env=environment)
-        for rank in range(2)
-    ]
-    said = [json.loads(rank.communicate(timeout=300)[0].splitlines()[-1]) for rank in ranks]
+def test_two_ranks_find_what_one_finds(tmp_path: Path) -> None:
+    assert codes_of(*(start(_rank, rank, tmp_path) for rank in range(2))) == [0, 0]
+    said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     alone: dict[str, float] = {}
-    for kind in (FrechetDistance, PRDC, AuthPct):
+    for kind in OF_RANKS:
         alone |= _flat(_feed(kind(Means())).compute(), NAMES[kind])
     assert said[0] == said[1]
     assert said[0] == pytest.approx(alone, rel=1e-9)  # sums in float64, added in another order

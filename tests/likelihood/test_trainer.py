@@ -180,8 +180,14 @@ def test_outlier_loss_separates_outliers_from_images() -> None:
 def test_margin_loss_needs_no_general_model() -> None:
     with pytest.raises(ValueError, match="general model"):
         Trainer(_glow(), _images(), RECIPE, outliers=_images(seed=1))
-    step = Trainer(_glow(), _images(), replace(RECIPE, outliers="margin"), outliers=_images(seed=1)).step()
-    assert step.outlier_loss > 0
+    # A normal density of mean 0 and x = (u + noise)/256 - 1/2: black images and white ones are equally likely, so that
+    # the loss is the margin, D nats, but for the noise; grey ones are likelier by 64·(1/2)²/2 = 8 nats.
+    recipe = replace(RECIPE, flip=False, shift=0.0, outliers="margin")
+    black = np.zeros((8, 8, 8), np.uint8)
+    for level, expected in ((255, 64.0), (128, 64.0 + 8.0)):
+        step = Trainer(Located(), black, recipe, outliers=np.full_like(black, level)).step()
+        # the noise is at most 1/256 of a dimension that lies at 1/2
+        assert step.outlier_loss == pytest.approx(expected, abs=64 / 2 / 256)
 
 
 def test_labels_train_the_class_conditional_density() -> None:
@@ -198,7 +204,13 @@ def test_labels_train_the_class_conditional_density() -> None:
     assert float((right > wrong).float().mean()) > 0.9
     # With outliers beside them: images count under their class, outliers under the mixture.
     trainer = Trainer(model, images, replace(RECIPE, outliers="margin"), labels=labels, outliers=_images(seed=1))
-    assert math.isfinite(trainer.step().bits_per_dim)
+    batch = trainer._batch(0)
+    assert batch.labels is not None
+    with torch.no_grad():
+        own, others = (model.log_prob(batch.x[~batch.outlier], of) for of in (batch.labels, 1 - batch.labels))
+    bits = [float(bits_per_dim(each, 64).mean()) for each in (own, others)]
+    assert bits[0] < bits[1] - 0.005
+    assert trainer.step().bits_per_dim == pytest.approx(bits[0], abs=1e-4)
 
 
 def test_rows_are_the_models_contributions_on_noise_free_inputs() -> None:

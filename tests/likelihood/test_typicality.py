@@ -107,7 +107,8 @@ def test_images_that_are_too_likely_are_rejected() -> None:
     # Closer to the mode than samples ever are: E log p rises by D·(1 - 0.09)/2 = 4.55, 6 s already at N = 10.
     assert result.typical_fraction == (0.0,) * 4
     assert result.too_likely_fraction == (1.0,) * 4
-    assert result.deviation > 0
+    # 4 standard errors: of H's over 5,000 samples with variance D/2, of the images' mean with D/2·0.09²
+    assert result.deviation == pytest.approx(4.55, abs=4 * math.sqrt(5 / 5000 + 5 * 0.09**2 / 1000))
 
 
 def test_units_do_not_matter() -> None:

@@ -145,7 +145,9 @@ def test_what_a_gate_will_detect_is_said_at_the_start_as_at_the_last_look() -> N
     assert (ahead.n_sampled, ahead.decision) == (9, "undecided")
     assert (last.n_sampled, last.decision) == (240, "undecided")
     assert ahead.detectable == last.detectable
-    assert ahead.detectable > 0
+    # the smallest difference that the last look finds with the power that was asked for, by halving to 2^-20
+    design = gate._design(240, gate.test.seen[-1].level)
+    assert design.power(0.8 * last.detectable) >= 0.97 > design.power(0.8 * (last.detectable + 1e-3))
 
 
 @pytest.mark.parametrize("share", [0.1, 1.0])

@@ -334,13 +334,15 @@ def test_as_has_its_bootstraps_spread_about_the_value_itself(confidence: float) 
 
 
 @LEVELS
-def test_mean_and_median_of_as_i_have_percentile_ends(confidence: float) -> None:
+@pytest.mark.parametrize("repeats", [None, 70])
+def test_mean_and_median_of_as_i_have_percentile_ends(repeats: int | None, confidence: float) -> None:
     rng = np.random.default_rng(11)
     rows = np.stack([rng.uniform(0.1, 0.3, 30), rng.gamma(9, 1, 30)], axis=1)
     scores = rows[:, 1] / rows[:, 0]
-    drawn = [scores[i] for (i,) in _resampled(30, seed=4, repeats=1000)]
+    drawn = [scores[i] for (i,) in _resampled(30, seed=4, repeats=repeats or 1000)]
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    result = anomaly_score.judge_images(generated=rows, confidence=confidence, seed=4)
+    keys = {} if repeats is None else {"bootstraps": repeats}
+    result = anomaly_score.judge_images(generated=rows, confidence=confidence, seed=4, **keys)
     assert ends(result, "as_i_mean") == pytest.approx(tuple(np.quantile(np.mean(drawn, axis=1), tails)))
     assert ends(result, "as_i_median") == pytest.approx(tuple(np.quantile(np.median(drawn, axis=1), tails)))
 

@@ -86,3 +86,24 @@ def test_too_few_rows_or_different_widths_are_refused() -> None:
     with pytest.raises(ValueError, match="equally many features"):
         kernel_distance([[1.0], [2.0]], [[1.0, 2.0], [2.0, 1.0]])
     assert judge(generated=[[1.0], [2.0]], reference=[[1.0], [2.0], [3.0]]).kd.lower is None
+
+
+@pytest.mark.parametrize(("offset", "told"), [(0, False), (10**4, False), (10**8, True)])
+def test_rounding_stays_within_its_bound_and_is_told_where_it_shows(offset: int, told: bool) -> None:
+    rng = np.random.default_rng(5)
+    x, y = (rng.integers(-9, 10, size=(12, 4)) + offset + shift for shift in (0, 3))
+    pairs = [(i, j) for i in range(12) for j in range(12)]
+
+    def mean(a: np.ndarray, b: np.ndarray, *, within: bool) -> Fraction:
+        kernels = [(Fraction(int(a[i] @ b[j]), 4) + 1) ** 3 for i, j in pairs if not (within and i == j)]
+        return sum(kernels, Fraction(0)) / len(kernels)
+
+    exact = mean(x, x, within=True) + mean(y, y, within=True) - 2 * mean(x, y, within=False)
+    rows = [each.astype(np.float64) for each in (x, y)]
+    found = kernel.mmd(*rows, kernel.cubic, names=("x", "y"))
+    assert abs(Fraction(found.value) - exact) <= found.rounding
+    (caution,) = judge(generated=rows[0], reference=rows[1]).cautions or (None,)
+    assert (caution is not None) == told
+    if caution is not None:
+        assert caution.code == "rounding"
+        assert f"of {found.value:.3g} may be rounding" in caution.message

@@ -23,7 +23,7 @@ from genaudit_papers.dombrowski2025.irs_measured import PRDC, RealRetrieval, Rem
 from genaudit_papers.hwang2024 import as_correlations
 from genaudit_papers.hwang2024.as_correlations import Correlations, human_error_rates
 from genaudit_papers.hwang2024.as_regression import Regression
-from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings
+from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings, _order
 
 
 def run(recipe: Any, folder: Path, **more: Any) -> Table:
@@ -263,7 +263,16 @@ def test_means_go_with_a_test_and_the_order_that_the_paper_expects(tmp_path: Pat
             pytest.approx(ttest_ind(generated[:, i], reference[:, i], equal_var=False, alternative=side).pvalue)
             for i, side in enumerate(sides)
         ]
-        assert [cell.expected for cell in table.cells if "sign" in cell.row] == [-1.0, 1.0]
+        signs = [cell for cell in table.cells if "sign" in cell.row]
+        assert [cell.expected for cell in signs] == [-1.0, 1.0]
+        tests = [ttest_ind(generated[:, i], reference[:, i], equal_var=False) for i in range(2)]
+        assert [cell.recomputed for cell in signs] == [np.sign(t.statistic) * (t.pvalue < 0.05) for t in tests]
+
+
+@pytest.mark.parametrize(("generated", "sign"), [((2.0, 1.5, 2.5), 1), ((1.6, 1.1, 2.1), 0), ((0.2, 0.0, 0.4), -1)])
+def test_an_order_within_chance_is_none(generated: tuple[float, ...], sign: int) -> None:
+    """Intervals of half 0.5, 0.5 and 0.2: that of the difference is the hypotenuse of both."""
+    assert _order((1.0, 0.5, 1.5), generated) == sign
 
 
 def correlating(table: str, **more: Any) -> Correlations:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from genaudit.metrics.fkea import fkea
 from genaudit.metrics.prdc import prdc
@@ -122,8 +123,11 @@ def test_a_simulation_gives_real_and_synthetic_samples_at_every_degree(check: ch
         assert degrees == sorted(set(degrees))
     for point in points:
         assert point.real.shape[1] == point.synthetic.shape[1] == point.draw(5).shape[1]
-        assert np.isfinite(point.real).all()
-        assert np.isfinite(point.synthetic).all()
+        # the real samples are of the law that fresh ones are drawn from, in each coordinate and in length
+        fresh = point.draw(len(point.real))
+        for of in (lambda each: each[:, 0], lambda each: each[:, -1], lambda each: np.linalg.norm(each, axis=1)):
+            assert ks_2samp(of(point.real), of(fresh), method="asymp").pvalue > 1e-6  # of some hundred tests a check
+        assert not np.isnan(point.synthetic).any()
     assert {rule.index for rule in check.rules} <= {"", *(point.index for point in points)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -200,7 +201,40 @@ def test_prepared_images_in_memory_do_not_grow_with_the_set(
     assert most <= 2 * (6 * 16 + 4)
 
 
-def test_a_bar_counts_images_and_time_is_shared_out(make_images: Callable[..., Path], tmp_path: Path) -> None:
+class Named(Corner):
+    """Rows that say which digest a batch's image came with, beside a colour that says which image it was."""
+
+    columns = ("red", "first", "last")
+
+    def open_together(self, measures: Sequence[Any], device: str, precision: str) -> Any:
+        def meter(images: torch.Tensor, digests: list[bytes]) -> list[torch.Tensor]:
+            colours = images[:, 0].float().mean((1, 2))
+            ends = [torch.tensor([float(digest[place]) for digest in digests]) for place in (0, -1)]
+            return [torch.stack([colours, *ends], dim=1) for _ in measures]
+
+        return meter
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_image_comes_to_a_network_with_its_own_digest(
+    workers: int, make_images: Callable[..., Path], tmp_path: Path
+) -> None:
+    """From which a measure draws: 21 images in batches of 4, the last filled up; again where every third has a row."""
+    images, store = open_images(str(make_images("a", 21))), Store(tmp_path / "rows")
+    digests = images.digests.astype(np.float64)
+    red = [images.read(index)[:8, :8, 0].mean() for index in range(21)]
+    expected = np.stack([red, digests[:, 0], digests[:, -1]], axis=1)
+    whole = store.measure(images, Named(8), Engine(workers=workers)).rows
+    np.testing.assert_allclose(np.asarray(whole), expected, rtol=1e-6)
+    partly = Store(tmp_path / "others")
+    partly.measure(images.subset(range(0, 21, 3)), Named(8), Engine(workers=workers))
+    rows = partly.measure(images, Named(8), Engine(workers=workers)).rows
+    np.testing.assert_allclose(np.asarray(rows), expected, rtol=1e-6)
+
+
+def test_a_bar_counts_images_and_time_is_shared_out(
+    make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import contextlib
     from collections.abc import Iterator
 
@@ -212,11 +246,28 @@ def test_a_bar_counts_images_and_time_is_shared_out(make_images: Callable[..., P
         yield told.append
 
     images = open_images(str(make_images("a", 10)))
-    measures = [Corner(8), Corner(5, batch=3), Corner(6, network="n"), Corner(6, shift=1, network="n")]
+    clock = [0.0]  # seconds, which only networks take
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    class Slow(Corner):
+        seconds = 1.0
+
+        def open_together(self, measures: Sequence[Any], device: str, precision: str) -> Any:
+            meter = super().open_together(measures, device, precision)
+
+            def slow(images: torch.Tensor, digests: list[bytes]) -> list[torch.Tensor]:
+                clock[0] += self.seconds
+                return meter(images, digests)
+
+            return slow
+
+    measures = [Slow(8), Slow(5, batch=3), Slow(6, network="n"), Slow(6, shift=1, network="n")]
+    measures[0].seconds, measures[2].seconds = 3.0, 2.0
     results = Store(tmp_path / "rows").measure_all(images, measures, Engine(workers=0), advance=bar)
     assert told[0] == -10
     assert sum(told[1:]) == 10
-    assert all(each.seconds > 0 for each in results)
+    # three batches of four, or four of three; two measures of one network share its time
+    assert [each.seconds for each in results] == pytest.approx([3 * 3, 4 * 1, 3 * 2 / 2, 3 * 2 / 2])
 
 
 class Small(Corner):

@@ -6,7 +6,6 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from genaudit.cli import main
 from genaudit.errors import DONE, USER
 from genaudit.store import Store
 from tests.conftest import TINY, write_images
+from tests.forked import codes_of, start
 
 ALL = "metric=[as,as_i,irs,fd,kd,prdc,vendi,authpct,ct]"
 
@@ -184,6 +184,22 @@ def test_a_users_own_metric_runs_without_touching_genaudit(
     assert values["spread"] == pytest.approx(float(generated.std() ** 2 - reference.std() ** 2), rel=1e-4)
 
 
+def _slowly(arguments: list[str]) -> int:
+    """A shard per batch, and a pause after each, so that the kill comes in the middle."""
+    from genaudit.store import measuring
+
+    measuring.FIRST_SHARD_SECONDS = measuring.LAST_SHARD_SECONDS = 0.0
+    original = measuring.write_shard
+
+    def slow(*given: Any) -> Path:
+        path = original(*given)
+        time.sleep(0.2)
+        return path
+
+    measuring.write_shard = slow
+    return main(arguments)
+
+
 def test_a_killed_run_resumes_and_reports_the_same(
     make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
 ) -> None:
@@ -191,27 +207,15 @@ def test_a_killed_run_resumes_and_reports_the_same(
     arguments = [generated, f"reference={reference}", *tiny, *QUICK, "metric=[as_i,fd]", "batch_size=4"]
     undisturbed = _run(tmp_path / "a", *arguments, f"store={tmp_path / 's1'}")
     store = tmp_path / "s2"
-    # a shard per batch, and a pause after each, so that the kill comes in the middle
-    program = (
-        "import sys, time\n"
-        "from genaudit.store import measuring as store\n"
-        "store.FIRST_SHARD_SECONDS = store.LAST_SHARD_SECONDS = 0.0\n"
-        "original = store.write_shard\n"
-        "def slowly(*arguments):\n"
-        "    path = original(*arguments); time.sleep(0.2); return path\n"
-        "store.write_shard = slowly\n"
-        "from genaudit.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    command = [sys.executable, "-c", program, "evaluate", *arguments, f"store={store}", f"out={tmp_path / 'killed'}"]
-    process = subprocess.Popen(command)
+    process = start(_slowly, ["evaluate", *arguments, f"store={store}", f"out={tmp_path / 'killed'}"])
     deadline = time.monotonic() + 120
     while len(list(store.rglob("*.shard"))) < 4:
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.exitcode is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert [path.name for path in (tmp_path / "killed").iterdir()] == ["log.txt"]
     kept = len(list(store.rglob("*.shard")))
     resumed = _run(tmp_path / "b", *arguments, f"store={store}")
@@ -220,10 +224,9 @@ def test_a_killed_run_resumes_and_reports_the_same(
 
 
 def test_two_processes_fill_one_store(make_images: Callable[..., Path], tmp_path: Path) -> None:
-    keys = [str(make_images("gen", 24, seed=1)), "feature_model=pixels", "metric=[vendi]", "progress=false"]
-    command = [sys.executable, "-m", "genaudit", "evaluate", *keys]
-    processes = [subprocess.Popen([*command, f"out={tmp_path / name}"], stdout=subprocess.DEVNULL) for name in "ab"]
-    assert [process.wait(120) for process in processes] == [DONE, DONE]
+    keys = ["evaluate", str(make_images("gen", 24, seed=1)), "feature_model=pixels", "metric=[vendi]", "progress=false"]
+    processes = [start(main, [*keys, f"out={tmp_path / name}"], out=tmp_path / f"{name}.txt") for name in "ab"]
+    assert codes_of(*processes) == [DONE, DONE]
     first, second = (json.loads((tmp_path / name / "report.json").read_text()) for name in "ab")
     assert _exempt(first) == _exempt(second)
 

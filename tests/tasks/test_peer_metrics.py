@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import log_softmax
 
 from genaudit.cli import main
+from genaudit.data import open_images
+from genaudit.demo import load_vae_decoder
 from genaudit.errors import DONE, USER
+from genaudit.store import Store
 
 OF_FEATURES = ("fd_infinity", "cmmd", "swd", "mind", "realism", "rarity", "fkea", "mifid", "fld", "cdc")
 
@@ -56,7 +61,20 @@ def test_logits_and_spatial_features_are_measures_of_their_own(sets: tuple[str, 
     )  # fmt: skip
     assert set(document["measures"]) == {"logits efficientnet_lite0", "spatial features efficientnet_lite0"}
     score = document["metrics"]["is"]["values"]["inception_score"]
-    assert 1 <= score["lower"] <= score["value"] <= score["upper"] <= 1000
+    prints = {name: each["fingerprint"] for name, each in document["measures"].items()}
+    logits = Store(tmp_path / "store").rows_of(
+        document["images"]["generated"]["digest"], prints["logits efficientnet_lite0"]
+    )
+    # torch-fidelity's order, thirds of it, and exp of the mean divergence from each third's mean prediction
+    order, scores = np.random.RandomState(2020).permutation(30), []
+    for part in np.split(np.asarray(logits, np.float64)[order], 3):
+        log_p = log_softmax(part, axis=1)
+        scores.append(np.exp((np.exp(log_p) * (log_p - np.log(np.exp(log_p).mean(axis=0)))).sum(axis=1).mean()))
+    assert score["value"] == pytest.approx(np.mean(scores), rel=1e-9)
+    # Student's t of 2 degrees of freedom at 97.5 %; a score is 1 at least
+    half = 4.302653 * np.std(scores, ddof=1) / np.sqrt(3)
+    expected = [max(1, np.mean(scores) - half), np.mean(scores) + half]
+    assert [score["lower"], score["upper"]] == pytest.approx(expected, rel=1e-6)
     assert document["metrics"]["is"]["details"]["classes"] == 1000
     (said,) = [each["message"] for each in document["warnings"] if each["code"] == "another-network"]
     assert said.startswith(
@@ -80,13 +98,30 @@ def test_infinity_is_an_order_of_the_vendi_score(sets: tuple[str, ...], tiny: li
     assert "non-finite" not in {warning["code"] for warning in other["warnings"]}
 
 
+def _mean_speed(folder: str) -> float:
+    """E |dG(z(t))/dt|^2 / pixels along the slerp of each image's latents, by forward-mode derivatives in float64."""
+    decoder, speeds = load_vae_decoder().double(), []
+    for digest in open_images(folder).digests:
+        random = torch.Generator().manual_seed(int.from_bytes(digest.tobytes()[:8], "little") % 2**63)
+        a, b = torch.randn(2, 10, generator=random, dtype=torch.float64)
+        t = torch.rand((), generator=random).double()
+        angle = torch.arccos(torch.nn.functional.cosine_similarity(a, b, dim=0))
+
+        def image(t: torch.Tensor, a: torch.Tensor = a, b: torch.Tensor = b, w: torch.Tensor = angle) -> torch.Tensor:
+            return decoder(((((1 - t) * w).sin() * a + (t * w).sin() * b) / w.sin())[None])
+
+        _, speed = torch.func.jvp(image, (t,), (torch.ones_like(t),))
+        speeds.append(float(speed.square().mean()))
+    return float(np.mean(speeds))
+
+
 def test_path_length_speaks_of_the_generator_and_asks_for_one(
     sets: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = (sets[0], "metric=[ppl]", "metric.ppl.measure.distance=l2")
     document = _run(tmp_path / "a", *keys, "generator=demo_vae")
     entry = document["metrics"]["ppl"]
-    assert entry["values"]["ppl"]["value"] > 0
+    assert entry["details"]["mean_of_all"] == pytest.approx(_mean_speed(sets[0]), rel=0.02)  # steps of 1e-4 in float32
     assert entry["details"] | {"distance": "l2", "steps": 30} == entry["details"]
     again = _run(tmp_path / "b", *keys, "generator=demo_vae")
     assert again["metrics"]["ppl"] == entry

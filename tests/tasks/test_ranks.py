@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from genaudit.cli import main
 from genaudit.errors import DONE
 from genaudit.tasks.run.environment import PATIENCE
 from tests.conftest import free_port
+from tests.forked import codes_of, ranks, start
 
 PIXELS = ("feature_model=pixels", "feature_model.size=4", "progress=false", "metric=[fd]", "device=cpu")
 
@@ -43,25 +45,25 @@ store.fill = counted
 ranks.Ranks.join = classmethod(joined)
 code = main([word for word in sys.argv[1:] if word != "own group"])
 print("left", not dist.is_initialized(), flush=True)
-end(code)
+if __name__ == "__main__":
+    end(code)
 """
 
 
-def _together(arguments: list[str]) -> list[str]:
+def _of_a_program(arguments: list[str]) -> int:
+    sys.argv[1:] = arguments
+    names: dict[str, Any] = {"__name__": "program"}
+    exec(PROGRAM, names)
+    return int(names["code"])
+
+
+def _together(arguments: list[str], folder: Path) -> list[str]:
     """What each of two ranks of one command printed; a program of its own starts them."""
-    meet = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            env={**os.environ, **meet, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    printed = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [DONE, DONE]
-    return printed
+    files = [folder / f"rank {rank}.txt" for rank in range(2)]
+    each = zip(files, ranks(free_port()), strict=True)
+    started = [start(_of_a_program, arguments, environment=own, out=file) for file, own in each]
+    assert codes_of(*started) == [DONE, DONE]
+    return [file.read_text() for file in files]
 
 
 def _by_torchrun(arguments: list[str], folder: Path) -> list[str]:
@@ -88,7 +90,7 @@ def test_two_ranks_share_what_is_missing_and_report_what_both_computed(
     reference = f"reference={make_images('reference', 8, seed=2)}"
     assert main(["evaluate", str(known), reference, *PIXELS, f"out={tmp_path / 'before'}"]) == DONE
     words = ["evaluate", str(generated), reference, *PIXELS, f"out={tmp_path / 'out'}", *(["own group"] if own else [])]
-    texts = _together(words) if own else _by_torchrun(words, tmp_path)
+    texts = _together(words, tmp_path) if own else _by_torchrun(words, tmp_path)
     lines = [[line.split(" ", 1) for line in text.splitlines() if " " in line] for text in texts]
     printed = [{words[0]: words[1] for words in each} for each in lines]
     assert [each["share"] for each in printed] == ["3", "3"]

@@ -198,7 +198,9 @@ def test_a_path_wins_over_a_name_and_close_names_are_told(
     make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named("edm/cifar10") is not None
+    found = named("edm/cifar10")
+    assert found is not None
+    assert (found.name, found.holds, found.n) == ("edm/cifar10", ("moments",), 50_000)
     (tmp_path / "edm").mkdir()
     make_images("edm/cifar10", 3)
     assert named("edm/cifar10") is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,20 +123,17 @@ def test_sequential_mode_stops_early_and_measures_no_image_that_it_does_not_need
     assert _rows_in_store(tmp_path) == N_TRAIN + 80
 
 
-def _pipe(arguments: list[str], lines: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "genaudit", "reject", "-", *arguments, *PIXELS]
-    return subprocess.run(command, input=lines, capture_output=True, text=True, env=os.environ)
-
-
 def test_standard_input_streams_paths_and_stops_as_soon_as_the_decision_is_made(
-    sample_from: Callable[..., Path], train: Path, tmp_path: Path
+    sample_from: Callable[..., Path], train: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import io
+
     samples = sorted(sample_from("samples", 3, 40).iterdir())
     # What follows the decision is not even looked at: these files do not exist.
     lines = "".join(f"{path}\n" for path in samples) + "no/such/file.png\n" * 1000
-    done = _pipe([f"train={train}", f"out={tmp_path / 'out'}"], lines)
-    assert done.returncode == REJECTED, done.stderr
-    document = json.loads((tmp_path / "out" / "decision.json").read_text())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    code, document = _reject(tmp_path / "out", "-", train)
+    assert code == REJECTED
     assert document["n_sampled"] == document["first_rejected_at"] < 40
     assert document["mode"] == "sequential"
     assert document["images"]["generated"]["count"] == document["n_sampled"]

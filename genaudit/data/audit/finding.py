@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 
 from genaudit.data.audit.facts import SetFacts
 
@@ -80,25 +81,21 @@ def shares_differ(first: tuple[int, int], second: tuple[int, int], least: float)
     (k, n), (j, m) = first, second
     if min(n, m) == 0 or abs(k / n - j / m) < least:
         return False
-    from scipy.stats import fisher_exact
-
-    return bool(fisher_exact([[k, n - k], [j, m - j]]).pvalue < ALPHA)
+    return bool(scipy.stats.fisher_exact([[k, n - k], [j, m - j]]).pvalue < ALPHA)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> Difference:
     """How far the numbers of two sets differ; the p-value is that of the two-sample Kolmogorov-Smirnov test."""
     if min(len(first), len(second)) == 0 or np.ptp(np.concatenate([first, second])) == 0:
         return Difference(0.5, 0.0, 0.0, 1.0)
-    from scipy.stats import ks_2samp, mannwhitneyu, wasserstein_distance
-
     x, y = _thinned(first), _thinned(second)
     method = "exact" if len(x) * len(y) <= 1_000_000 else "asymp"
-    above = mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y))
+    above = scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y))
     return Difference(
         float(above),
         float(np.median(x) - np.median(y)),
-        float(wasserstein_distance(x, y)),
-        float(ks_2samp(x, y, method=method).pvalue),
+        float(scipy.stats.wasserstein_distance(x, y)),
+        float(scipy.stats.ks_2samp(x, y, method=method).pvalue),
     )
 
 

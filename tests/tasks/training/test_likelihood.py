@@ -6,8 +6,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from genaudit.likelihood.wide_resnet import logits
 from genaudit.stats.auroc import auroc
 from genaudit.training import read_log
 from tests.conftest import free_port, write_images
+from tests.forked import codes_of, ranks, start
 
 TINY_GLOW = (
     *("likelihood=glow_laptop", "likelihood.model.size=8", "likelihood.model.scales=2", "likelihood.model.steps=1"),
@@ -132,7 +131,8 @@ def test_outliers_anomalies_and_finetuning_reach_the_log(images: Path, make_imag
     about = saved.describe(tmp_path / "run")["about"]
     assert about["finetune"] == about["general"] == saved.sha256(tmp_path / "general")
     margin = train(tmp_path / "margin", images, f"outliers={photographs}", "+likelihood.recipe.outliers=margin")
-    assert np.isfinite(margin["outlier_loss"]).all()
+    # in units of nats, of which it begins with the margin of 64 or less per image; Eq. S1's begins with thousands
+    assert ((margin["outlier_loss"] >= 0) & (margin["outlier_loss"] < 1000)).all()
 
 
 def test_a_class_conditional_model_learns_the_folders_as_classes(
@@ -224,13 +224,9 @@ def test_finetuning_another_network_is_refused(
 
 def test_two_ranks_train_the_model_of_one_process(images: Path, tmp_path: Path) -> None:
     arguments = ["train", *TINY_GLOW, f"train={images}", "likelihood.recipe.iterations=4", "every=2"]
-    command = [sys.executable, "-m", "genaudit", *arguments, f"out={tmp_path / 'two'}"]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    ranks = [
-        subprocess.Popen(command, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
-    ]
+    together = [start(main, [*arguments, f"out={tmp_path / 'two'}"], environment=each) for each in ranks(free_port())]
     train(tmp_path / "one", images, "likelihood.recipe.iterations=4", "every=2")
-    assert [rank.wait(timeout=300) for rank in ranks] == [DONE, DONE]
+    assert codes_of(*together) == [DONE, DONE]
     one, two = (saved.load(tmp_path / name).state_dict() for name in ("one", "two"))
     for name in one:
         # Four float32 steps of Adam at 1.2e-2 whose gradients are summed in another order: Adam divides by the
