@@ -45,8 +45,12 @@ def show_interval(lower: float | None, upper: float | None) -> str:
 
 
 def show_end(number: float) -> str:
-    """The end of an axis: three digits."""
-    return f"{number:,.3g}".replace("-", "\N{MINUS SIGN}")
+    """The end of an axis, a round number, with the digits that it has.
+
+    >>> show_end(0.14), show_end(-15000.0), show_end(2e-05)
+    ('0.14', '−15,000', '2e-05')
+    """
+    return f"{number:,.6g}".replace("-", "\N{MINUS SIGN}", 1 if number < 0 else 0)
 
 
 def show_p(p: float | None) -> str:

@@ -14,12 +14,11 @@ import pytest
 from PIL import Image
 
 from genaudit.data.audit import Finding
-from genaudit.metrics.result import SHARE, Cloud, Curve, PictureRow, Pictures, RealFloor, Retrieval, RoleImage
+from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
 from genaudit.reports.gallery import EXTREMES, FIRST, PAIRS, THUMBNAIL, Gallery, encode
-from genaudit.reports.html import bar, ends, render, scale, visible
+from genaudit.reports.html import ends, render, visible
 from genaudit.reports.plots import ROLE_COLOURS, draw
 from genaudit.reports.report import MetricEntry, Report, RoleImages
-from genaudit.reports.values import Value
 
 from .synthetic import HOSTILE, Clouds, Retrieved, make_report, photograph
 
@@ -322,27 +321,6 @@ def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
     assert first is not None
     assert len(first.svg) < 500_000
     assert "var(--ink)" in first.svg
-
-
-def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
-    recall = Value(0.5, 0.25, 0.75, range=SHARE)
-    assert scale([recall]) == (0, 1)
-    assert scale([Value(0.5, 0.25, 0.75), recall]) == (0, 1)  # of several runs, one of which declares it
-    share = bar(recall, scale([recall]))
-    assert share is not None
-    assert (share.left, share.width, share.at) == (25, 50, 50)
-    free = bar(Value(10, 5, 10), scale([Value(10, 5, 10)]))  # 0 to 11
-    assert free is not None
-    assert (free.left, free.at) == (45.45, 90.91)
-    assert scale([Value(-1, -2, 0)])[0] < -2
-    assert (share.low, share.high, share.real) == ("0", "1", None), "the axis"
-    floor = Value(10, 5, 10, real=RealFloor(20.0, None, None, 5, "train"))
-    beside = bar(floor, scale([floor]))
-    assert beside is not None
-    assert beside.high == "22"
-    assert beside.real == pytest.approx(100 * 20 / 22, abs=0.01)
-    assert bar(Value(1.0), (0, 1)) is None
-    assert bar(Value(float("nan"), 0, 1), (0, 1)) is None
 
 
 def test_the_page_is_the_same_text_every_time():
