@@ -15,9 +15,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from genaudit.config_files import config_folder
 from genaudit.errors import UserError
 
-GROUP = "feature_model"
+GROUP, PRESET = "feature_model", "preset"
 SEVERAL = frozenset({"evaluate", "demo"})  # verbs that judge several networks
 _OF_METRIC = re.compile(rf"metric\.\w+\.{GROUP}")
 _WRITTEN = re.compile(rf"\+{GROUP}@((?:metric\.\w+\.)?{GROUP})(\.[\w-]+)?=(.*)")
@@ -30,6 +31,8 @@ def with_networks(overrides: Sequence[str], verb: str) -> list[str]:
     Raises:
         UserError: no network, one twice, several where a verb takes one, or a key that does not say of which network.
     """
+    overrides = [_one_preset(override) for override in overrides]
+    _check_preset(overrides)
     written: list[str] = []
     several: dict[str, list[str]] = {}
     for override in overrides:
@@ -99,6 +102,39 @@ def _names(key: str, value: str) -> list[str] | None:
     if wrong := next((name for name in names if not _OPTION.fullmatch(name)), None):
         raise UserError(f"{key}={value}: {wrong} is no name of a network; `genaudit list feature_models` shows them")
     return names
+
+
+def _one_preset(override: str) -> str:
+    """`preset=[adm]` as `preset=adm`: of several Hydra would merge the settings, and the last one's name would stand.
+
+    Raises:
+        UserError: several presets.
+    """
+    key, _, value = override.partition("=")
+    listed = value.strip()
+    if key.lstrip("+") != PRESET or not listed.startswith("["):
+        return override
+    names = [name.strip() for name in listed.strip("[]").split(",") if name.strip()]
+    if len(names) != 1:
+        raise UserError(f"{PRESET}={value}: a run has one preset; --multirun {PRESET}={','.join(names)} runs each")
+    return f"{key}={names[0]}"
+
+
+def _check_preset(overrides: Sequence[str]) -> None:
+    """Raises `UserError` where a preset of several networks meets `feature_model=`: all of them would be measured."""
+    values = dict(each.lstrip("+").partition("=")[::2] for each in overrides)
+    for name in values.get(PRESET, "").split(",") if GROUP in values else ():
+        path = config_folder() / PRESET / f"{name.strip()}.yaml"
+        own = (
+            re.findall(rf"^  - /{GROUP}@{GROUP}\.(\w+):", path.read_text(encoding="utf-8"), re.M)
+            if path.is_file()
+            else []
+        )
+        if own:
+            raise UserError(
+                f"{GROUP}={values[GROUP]}: {PRESET}={name.strip()} is defined on {', '.join(own)}; omit {GROUP}=, or "
+                f"omit {PRESET}= and name the metrics, metric=[...]"
+            )
 
 
 def _text(value: Any) -> Any:

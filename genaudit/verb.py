@@ -50,7 +50,8 @@ Keys that every measuring verb knows:
                                 sets a key of one; metric.is.feature_model=A gives a metric a network of its own
   metric=[NAME,...]             genaudit list metrics shows them
   preset=NAME                   networks, preprocessing and settings of another tool or paper (evaluate): adm, edm2,
-                                pytorch_fid, torch_fidelity, clean_fid, dgm_eval, cmmd, dinov2; genaudit list presets
+                                pytorch_fid, torch_fidelity, clean_fid, dgm_eval, cmmd, dinov2, fdr6;
+                                genaudit list presets says what each gives
   out=DIR  store=DIR            where reports go; where measured rows are kept
   seed=0  confidence=0.95
   limit=N                       a random subset of the generated images, by content and seed; limit_reference=N,

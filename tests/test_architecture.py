@@ -106,7 +106,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_files.py": {"errors"},
     "hydra_errors.py": {"composing", "config_files"},
     "hydra_words.py": set(),
-    "network_words.py": {"errors"},
+    "network_words.py": {"errors", "config_files"},
     "composing.py": {"config_files"},
     "model_folder.py": {"atomic", "errors", "reading"},
     "folder_lock.py": {"errors"},

@@ -113,3 +113,17 @@ def test_a_list_in_a_file_says_how_to_write_it_and_that_way_works(
     said = capsys.readouterr().err
     assert ("`- feature_model@feature_model.pixels: pixels`" in said) is not several
     assert ("nowhere" in said) is several  # the networks are fine: what is missing is the images
+
+
+def test_a_list_of_presets_is_refused_where_hydra_would_merge_them() -> None:
+    with pytest.raises(UserError, match=r"one preset; --multirun preset=adm,cmmd"):
+        with_networks(["preset=[adm,cmmd]"], "evaluate")
+    assert with_networks(["preset=[adm]", "seed=1"], "evaluate") == ["preset=adm", "seed=1"]
+
+
+@pytest.mark.parametrize("networks", ["pixels", "[pixels,efficientnet_lite0]"])
+def test_a_preset_of_several_networks_takes_no_other(networks: str) -> None:
+    with pytest.raises(UserError, match="preset=edm2 is defined on fid_inception, dinov2_l14; omit feature_model="):
+        with_networks(["preset=edm2", f"feature_model={networks}"], "evaluate")
+    one = ["preset=adm", "feature_model=pixels"]  # goes over the preset's
+    assert with_networks(one, "evaluate") == one

@@ -122,3 +122,16 @@ def test_all_of_it_can_be_seen_and_an_unknown_name_is_a_sentence(capsys: pytest.
     assert "@package" not in listed
     with pytest.raises(UserError, match="unknown preset 'adn'; did you mean adm"):
         compose("evaluate", ["preset=adn"])
+
+
+def test_a_key_that_another_network_does_not_take_is_named_with_its_preset() -> None:
+    cfg = compose("evaluate", ["preset=pytorch_fid", "feature_model=pixels"])
+    with pytest.raises(UserError) as told:
+        _models(cfg)
+    assert str(told.value).startswith("feature_model.preprocessing: Pixels has no such key; it has name, size, ")
+    assert "preset=pytorch_fid sets keys of its own network: ~feature_model.preprocessing leaves" in str(told.value)
+    words = ["preset=pytorch_fid", "feature_model=pixels", "~feature_model.preprocessing"]
+    (model,) = _models(compose("evaluate", words))
+    assert model.name == "pixels"
+    with pytest.raises(UserError, match=r"feature_model\.sise: Pixels has no such key; did you mean size"):
+        _models(compose("evaluate", ["feature_model=pixels", "+feature_model.sise=4"]))

@@ -12,23 +12,30 @@ OTHER_NETWORK = "another-network"  # the code of warnings that stand with the ne
 
 
 def network_lines(report: Report) -> list[str]:
-    """Each network that was used, with how images were prepared for it."""
-    lines = [
-        f"{use.about['feature_model']}: {use.about['preprocessing']}{_run_by(use.about)}"
-        for use in report.measures.values()
-        if "preprocessing" in use.about
-    ]
-    return list(dict.fromkeys(lines))
+    """Each network that was used, how images were prepared for it and what ran it: a line for each preparation."""
+    engines: dict[str, list[str]] = {}
+    for use in report.measures.values():
+        if "preprocessing" in use.about:
+            network = f"{use.about['feature_model']}: {use.about['preprocessing']}"
+            engines.setdefault(network, []).append(_run_by(use.about))
+    return [network + _joined(run_by) for network, run_by in engines.items()]
+
+
+def _joined(run_by: list[str]) -> str:
+    """What runs a network that several measures use; nothing where it is PyTorch as ever."""
+    named = [each for each in dict.fromkeys(run_by) if each != TORCH]
+    plain = TORCH in run_by and not any(each.startswith(TORCH) for each in named)
+    return f", run by {' and '.join([*named, *[TORCH] * plain])}" if named else ""
 
 
 ENGINES = {"openvino": "OpenVINO", "torch.compile": "torch.compile"}
+TORCH = "PyTorch"
 
 
 def _run_by(about: Mapping[str, Any]) -> str:
-    """What runs the network; nothing where it is PyTorch as ever."""
     if "engine" in about:
-        return f", run by {ENGINES.get(about['engine'], about['engine'])}"
-    return f", run by PyTorch ({about['engine_note']})" if "engine_note" in about else ""
+        return ENGINES.get(about["engine"], str(about["engine"]))
+    return f"{TORCH} ({about['engine_note']})" if "engine_note" in about else TORCH
 
 
 def features_of(report: Mapping[str, Any], measure: str) -> str | None:

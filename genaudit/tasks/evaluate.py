@@ -28,7 +28,7 @@ from genaudit.tasks.run.judging import MetricSpec, why_not
 from genaudit.tasks.run.measuring import Measurements, WorkPlan, measure_roles
 from genaudit.tasks.run.moments import check_entry, other_moments
 from genaudit.tasks.run.progress import Progress
-from genaudit.tasks.run.roles import Role, open_role, open_roles, picture_of, role_images, source_of
+from genaudit.tasks.run.roles import Role, check_there, open_role, open_roles, picture_of, role_images, source_of
 from genaudit.tasks.run.rules import RunRules
 from genaudit.tasks.run.settings import EngineChoice, Settings
 from genaudit.tasks.run.sources import entry_of
@@ -183,6 +183,7 @@ def evaluate(
     settings = Settings.of(cfg)
     store = store or Store(settings.store)
     notify = notify if ranks.judges else None
+    check_there(sources, settings)  # before weights are fetched
     specs, measures = _asked_for(cfg, sources, settings, named, given)
     if rules is not None:
         rules.check(specs, {})

@@ -13,7 +13,7 @@ from typing import Any
 from genaudit.verdict import words
 from genaudit.verdict.evidence import ALONE, Correction, Vote, votes
 from genaudit.verdict.likelihood import likelihood
-from genaudit.verdict.rule import COPIES, LEVEL, MARGIN, MOST_MEMORISED, MUCH, RULE, Question
+from genaudit.verdict.rule import COPIES, LEVEL, MARGIN, MOST_MEMORISED, MUCH, RULE, TABLE, Question
 
 WORSE = ("worse", "much_worse")
 
@@ -103,10 +103,15 @@ def _quality(report: Mapping[str, Any], diversity: Answer, correction: Correctio
         return _worse(own, distances, silent)
     if not own:
         apart = [each for each in distances if each.worse]
-        sentence = words.cannot("precision and density", silent)
+        sentence, then = words.cannot(
+            "precision and density",
+            silent,
+            _graded("quality"),
+            "metric=[prdc,...] distinguishes quality and diversity.",
+        )
         if apart:
             sentence += f" {words.listed(apart)}: quality or diversity falls short, and a distance does not say which."
-        return Answer("cannot_tell", sentence, _names(apart), "metric=[prdc,...] distinguishes quality and diversity.")
+        return Answer("cannot_tell", sentence, _names(apart), then)
     apart = [each for each in distances if each.worse]
     if apart and diversity.answer not in WORSE:
         sentence = (
@@ -126,8 +131,10 @@ def _diversity(report: Mapping[str, Any], memorised: Answer, correction: Correct
     if missing := words.missing(report, ("reference",)):
         return missing_answer(missing)
     if not found:
-        sentence = words.cannot("recall, coverage and retrieval", silent)
-        return Answer("cannot_tell", sentence, (), "metric=[irs,prdc,...] measures diversity.")
+        sentence, then = words.cannot(
+            "recall, coverage and retrieval", silent, _graded("diversity"), "metric=[irs,prdc,...] measures diversity."
+        )
+        return Answer("cannot_tell", sentence, (), then)
     if any(each.worse for each in found):
         return _worse(found, (), silent)
     answer = _as_real_or_not(found, silent, "sample set")
@@ -202,8 +209,10 @@ def _memorised(report: Mapping[str, Any], correction: Correction) -> Answer:
             )
         return Answer("yes" if whole else "some", sentence + words.silent(silent), _names([*worse, *others]))
     if not found:
-        sentence = words.cannot("AuthPct and C_T", silent) + (f" {told}." if told else "")
-        return Answer("cannot_tell", sentence, (), "metric=[authpct,ct,...] measures memorisation.")
+        sentence, then = words.cannot(
+            "AuthPct and C_T", silent, _graded("memorised"), "metric=[authpct,ct,...] measures memorisation."
+        )
+        return Answer("cannot_tell", sentence + (f" {told}." if told else ""), (), then)
     graded = [each for each in graded if each.voter.kind == "share"]
     enough = any(each.within for each in graded)
     sentence = f"No nearer to the training images than held-out real images: {words.listed(found)}."
@@ -242,6 +251,11 @@ def _likelihood(report: Mapping[str, Any]) -> Answer | None:
 def missing_answer(missing: tuple[str, str]) -> Answer:
     sentence, then = missing
     return Answer("cannot_tell", sentence, (), then)
+
+
+def _graded(question: Question) -> tuple[str, ...]:
+    """The values that can answer a question; a distance does not say which it speaks of."""
+    return tuple(each.value for each in TABLE if each.question == question and each.kind != "distance")
 
 
 def _names(found: Sequence[Vote]) -> tuple[str, ...]:

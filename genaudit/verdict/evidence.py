@@ -126,8 +126,6 @@ def votes(
     """The votes on a question, corrected for their number, and the values that have none: name => why."""
     found: list[Vote] = []
     silent: dict[str, str] = {}
-    of_run = {each["code"] for each in report["warnings"] if each["metric"] is None}
-    stopped = sorted(code for code, questions in OF_THE_RUN.items() if code in of_run and question in questions)
     several = any("@" in name for name in report["metrics"])
     for metric, entry in report["metrics"].items():
         for voter in TABLE:
@@ -135,16 +133,31 @@ def votes(
             if voter.question != question or voter.metric != base_name(metric) or value is None:
                 continue
             name = f"{metric}.{voter.value}" if several else voter.value
-            broken = stopped or _broken(report, metric)
+            broken = _stopped(report, entry, question) or _broken(report, metric)
             vote = None if broken else _vote(voter, name, value, entry, report, correction)
             if broken:
-                silent[name] = f"its validity is in doubt ({', '.join(broken)})"
+                silent[name] = f"validity in doubt ({', '.join(broken)})"
             elif vote is None:
                 silent[name] = "what real images score is not known with its error"
             else:
                 found.append(vote)
     corrected = [replace(each, corrected=correction.pvalue(question, each.corrected)) for each in _corrected(found)]
     return corrected, silent
+
+
+def _stopped(report: Mapping[str, Any], entry: Mapping[str, Any], question: Question) -> list[str]:
+    """Codes of the run's warnings that cost a metric its votes: those about a network, whose name is their first word,
+    concern the metrics on it."""
+    network = report.get("measures", {}).get(entry.get("measure"), {}).get("about", {}).get("feature_model")
+    return sorted(
+        {
+            each["code"]
+            for each in report["warnings"]
+            if each["metric"] is None
+            and question in OF_THE_RUN.get(each["code"], ())
+            and (network is None or each["message"].startswith(f"{network} "))
+        }
+    )
 
 
 def _broken(report: Mapping[str, Any], metric: str) -> list[str]:

@@ -15,6 +15,9 @@ NEEDS = {
     "train": "train= (the images that the model learned from)",
 }
 
+WHERE_IN_DOUBT = "The warning of that code says what to mend."
+WHERE_NOT_KNOWN = "More real images, as reference= or train=, would say what real images score."
+
 
 def listed(found: Sequence[Vote]) -> str:
     """`precision 0.58 (real images 0.87 to 0.95)`, joined by commas; at how many images, where not at all of them."""
@@ -52,9 +55,18 @@ def silent(values: Mapping[str, str]) -> str:
     return "".join(f" No vote of {', '.join(names)}: {why}." for why, names in reasons.items())
 
 
-def cannot(what: str, values: Mapping[str, str]) -> str:
-    """No vote at all."""
-    return f"Cannot tell: {what} are not there to compare with real images.{silent(values)}"
+def cannot(what: str, values: Mapping[str, str], graded: Sequence[str], then: str) -> tuple[str, str | None]:
+    """No vote that grades: because the values are not there, or because none of those that are there votes.
+
+    Args:
+        what: the values, in words. values: those without a vote, and why. graded: names of values that would grade.
+        then: what to do where they are not there.
+    """
+    there = [why for name, why in values.items() if name.rpartition(".")[2] in graded]
+    if not there:
+        return f"Cannot tell: {what} are not there to compare with real images.{silent(values)}", then
+    doubted = any("doubt" in why for why in there)
+    return f"Cannot tell.{silent(values)}", WHERE_IN_DOUBT if doubted else WHERE_NOT_KNOWN
 
 
 def missing(report: Mapping[str, Any], roles: Sequence[str]) -> tuple[str, str] | None:

@@ -20,6 +20,20 @@ def test_every_metric_says_which_question_it_answers_and_what_it_costs() -> None
             assert cost_of(node)[0].isdigit(), name
 
 
+def test_the_table_keeps_whole_numbers_and_says_of_which_roles_one_is_needed() -> None:
+    _, rows = metrics_table(list(_group("metric")), in_default())
+    shown = {row[0]: row for row in rows if row}
+    assert shown["ais"][3] == "20,000 steps"  # 500 temperatures, 4 chains, 10 leapfrog steps
+    assert shown["irs"][2] == "train or reference"
+    assert shown["authpct"][2] == "[reference], train"
+    assert shown["ct"][2] == "reference, train"
+
+
+def test_one_metric_says_on_which_network_it_is_what_its_authors_call_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "metrics", "fd"]) == DONE
+    assert "feature_model=fid_inception: on another network it is no FID" in capsys.readouterr().out
+
+
 def test_the_default_set_is_evaluates() -> None:
     from genaudit.tasks.run.from_python import compose
 

@@ -23,8 +23,9 @@ from genaudit.config_files import config_folder
 from genaudit.errors import DONE, USER, UserError
 from genaudit.metrics.frechet import frechet_distance_from_moments
 from genaudit.remote import http
+from genaudit.tasks.run.from_python import compose
 from genaudit.tasks.run.moments import expected_preparation, preparation_of
-from genaudit.tasks.run.roles import open_role
+from genaudit.tasks.run.roles import check_there, open_role
 from genaudit.tasks.run.settings import Settings
 from genaudit.tasks.run.sources import meant, named, registered
 from genaudit.tasks.run.specs import STORED
@@ -269,3 +270,11 @@ def test_preparations_of_two_tools_differ() -> None:
     with pytest.raises(UserError, match="no feature model"):
         expected_preparation("nothing", {})
     assert preparation_of(Pixels(size=3)) == expected_preparation("pixels", {"size": 3})
+
+
+@pytest.mark.parametrize("role", ["generated", "reference", "train"])
+def test_a_path_that_is_not_there_is_said_before_weights_are_asked_for(role: str, tmp_path: Path) -> None:
+    sources = {name: str(tmp_path) for name in ("generated", "reference", "train")} | {role: str(tmp_path / "no")}
+    with pytest.raises(UserError, match=f"{role}: .*no does not exist"):
+        check_there(sources, Settings.of(compose("evaluate", [])))
+    assert check_there(sources | {role: "clean_fid/ffhq256" if role == "reference" else "x*"}, None) is None  # type: ignore[arg-type]

@@ -175,6 +175,37 @@ def test_what_is_not_valid_does_not_vote_and_the_sentence_says_so() -> None:
     assert (told.comparable.answer, told.quality.answer) == ("no", "cannot_tell")
 
 
+def test_values_that_are_there_without_a_vote_are_not_called_absent() -> None:
+    told = verdict(report({}, warnings=[("some-flaw", "prdc"), ("some-flaw", "irs"), ("some-flaw", "authpct")]))
+    for answer in told.answers.values():
+        assert answer.answer == "cannot_tell"
+        assert "not there" not in answer.sentence
+        assert "metric=[" not in answer.next
+    without = report({})
+    del without["metrics"]["prdc"]
+    assert "not there" in verdict(without).quality.sentence
+    assert "metric=[prdc" in verdict(without).quality.next
+
+
+def test_a_network_that_is_not_the_definitions_costs_no_vote() -> None:
+    """Whether a run has one metric of that network or several must not change the verdict."""
+    far = {"kd": 3.0}
+    found = verdict(report(far, warnings=[("another-network", "kd")]))
+    assert found == verdict(report(far, warnings=[("another-network", None)]))
+    assert found.quality.answer == "worse"
+
+
+def test_an_untrained_network_costs_no_vote_on_another() -> None:
+    found = report({}, warnings=[("untrained-feature-model", None)])
+    found["warnings"][0]["message"] = "noise has random weights."
+    found["measures"] = {name: {"about": {"feature_model": name}} for name in ("noise", "eyes")}
+    for entry in found["metrics"].values():
+        entry["measure"] = "eyes"
+    assert verdict(found).quality.answer == "as_real"
+    found["metrics"]["prdc"]["measure"] = "noise"
+    assert verdict(found).quality.answer == "cannot_tell"
+
+
 def test_the_page_states_the_numbers_of_the_rule() -> None:
     page = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text()
     assert RULE in page

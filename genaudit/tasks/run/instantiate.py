@@ -14,7 +14,7 @@ from genaudit.errors import UserError
 from genaudit.hydra_words import names_path
 from genaudit.measures.embedding import Embedding
 from genaudit.remote.address import is_remote
-from genaudit.tasks.run.signatures import check_node
+from genaudit.tasks.run.signatures import check_node, unknown_key
 
 TARGET = "_target_"
 
@@ -44,6 +44,8 @@ def instantiate(node: Any, **given: Any) -> Any:
         target = node.get(TARGET, "a configuration node")
         if isinstance(first, ImportError):
             raise UserError(f"{target} cannot be imported ({first})") from error
+        if isinstance(first, TypeError) and "unexpected keyword" in str(first) and (wrong := unknown_key(node)):
+            raise UserError(wrong) from error
         # Hydra's own text ends with advice to set one of its variables
         text = " ".join(str(first).partition(", set env var HYDRA_FULL_ERROR")[0].split())
         raise UserError(f"{target} cannot be made from its YAML: {text}") from error

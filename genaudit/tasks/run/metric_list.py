@@ -53,7 +53,7 @@ def metrics_table(options: Sequence[Option], default: Sequence[str]) -> tuple[li
             name,
             "default" if name in default else "",
             _needs(metric, node),
-            cost_of(node).partition(",")[0],
+            cost_of(node).partition(", ")[0],  # a comma without a space parts thousands
             _values(metric, node),
         ]
         groups.setdefault(first if first in QUESTIONS else "", []).append([*row, _explanation(metric, node)])
@@ -61,7 +61,7 @@ def metrics_table(options: Sequence[Option], default: Sequence[str]) -> tuple[li
     for question, of in groups.items():
         if of:
             rows += [*([[]] if rows else []), [QUESTIONS[question]], *of]
-    header = ["metric", "set", "needs", "cost", "values", "what it says"]
+    header = ["metric", "set", "needs, [optional]", "cost", "values", "what it says"]
     return header, [[*row, *[""] * (len(header) - len(row))] for row in rows]
 
 
@@ -96,6 +96,8 @@ def one_metric(name: str, options: Sequence[Option], default: Sequence[str]) -> 
     lines += _field("in the default set", "yes" if yaml_name in default else f"no: metric=[{yaml_name}] asks for it")
     lines += _field("needs", _needs(metric, node) or "generated images only")
     lines += _field("measures", _measure(node))
+    for term, network in (node.get("defined_on") or {}).items():
+        lines += _field("defined on", f"feature_model={network}: on another network it is no {term}")
     lines += _field("cost per image", cost_of(node))
     for value, better in (value_names(spec.fn, metric) or {}).items():
         direction = f"{ARROWS[better]} {better} is better" if better in ARROWS else "neither end is better"
@@ -157,13 +159,15 @@ def _each(options: Sequence[Option]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _needs(metric: str, node: Any) -> str:
-    """Roles that its function takes; in brackets those that it does without."""
+    """Roles that its function takes: in brackets those that it does without, "or" between those of which one is needed."""
     from genaudit.tasks.run.judging import make_spec
 
     spec = make_spec(metric, node, {}, False)
     roles = {role: required for role, required in spec.role_parameters.items() if role != "generated"}
     also = [str(each) for each in node.get("also_needs") or ()]
-    return ", ".join([*(role if required else f"[{role}]" for role, required in roles.items()), *also])
+    either = [" or ".join(spec.one_of)] if spec.one_of else []
+    own = [role if required else f"[{role}]" for role, required in roles.items() if role not in spec.one_of]
+    return ", ".join([*either, *own, *also])
 
 
 def _values(metric: str, node: Any) -> str:

@@ -80,8 +80,8 @@ def other_moments(role: Moments, specs: Specs, measures: Mapping[str, Any]) -> d
         weights, network = taken.about.get("weights_sha256", ""), taken.about.get("feature_model", "")
         if weights != model.weights.sha256:
             reasons[name] = (
-                f"reference: {taken.source} holds moments of {network} (weights {weights[:12]}), and this run measures "
-                f"with {model.name} (weights {model.weights.sha256[:12]})"
+                f"reference: {taken.source} holds moments of {network}{_weights(weights)}, and this run measures with "
+                f"{model.name}{_weights(model.weights.sha256)}"
             )
             continue
         takers += 1
@@ -100,6 +100,10 @@ def other_moments(role: Moments, specs: Specs, measures: Mapping[str, Any]) -> d
 def _model(spec: MetricSpec, measures: Mapping[str, Any]) -> FeatureModel | None:
     models = [getattr(measures[each], "feature_model", None) for each in spec.measures.values()]
     return models[0] if len(models) == 1 else None
+
+
+def _weights(sha256: str) -> str:
+    return f" (weights {sha256[:12]})" if sha256 else ""
 
 
 def preparation_of(model: FeatureModel) -> str:

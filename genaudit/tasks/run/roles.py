@@ -5,6 +5,7 @@ They are opened here, and described here for reports.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from genaudit.tasks.run.instantiate import instantiate
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import LIMIT_KEYS, Settings
 from genaudit.tasks.run.sources import ROLE as REFERENCE
-from genaudit.tasks.run.sources import local, meant
+from genaudit.tasks.run.sources import local, meant, named
 
 Role = ImageSet | FeatureSet | Moments
 
@@ -57,6 +58,19 @@ def open_roles(sources: Mapping[str, Any], settings: Settings) -> dict[str, Role
         listed = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise UserError(f"features with different numbers of columns: {listed}; they must come from one feature model")
     return roles
+
+
+def check_there(sources: Mapping[str, Any], settings: Settings) -> None:
+    """Raises the `UserError` of opening a path that is not there; nothing is read of those that are.
+
+    Patterns, names of references and files elsewhere are not looked for.
+    """
+    for role in sorted(sources, key=(REFERENCE,).count, reverse=True):  # a registered one that is wrong is said first
+        source = sources[role]
+        if isinstance(source, (str, os.PathLike)) and not set(os.fspath(source)) & set("*?[{:"):
+            there = os.path.exists(os.path.expanduser(source)) or source == "-"
+            if not there and not (role == REFERENCE and named(source)):
+                open_role(role, source, settings)
 
 
 def check_n_samples(sources: Mapping[str, Any], settings: Settings) -> None:

@@ -6,6 +6,7 @@ not numbers, words, switches, or lists or mappings of these, are left to whoever
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 import sys
@@ -117,6 +118,30 @@ def check_node(node: Any, prefix: str = "") -> None:
             check_node(value)
         elif key in hints and (key in OF_HYDRA or not str(key).startswith("_")):
             hints[key].demand(_full_key(node, str(key), prefix), plain(value))
+
+
+def unknown_key(node: Any) -> str | None:
+    """What is wrong with the first argument of a node with `_target_` that its target does not take, in a sentence."""
+    target, names = _target(node), []
+    for each in target.__mro__ if inspect.isclass(target) else [target]:
+        function = vars(each).get("__init__") if inspect.isclass(target) else each
+        parameters = list(inspect.signature(function).parameters.values()) if function else []
+        names += [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
+        if parameters and all(each.kind is not each.VAR_KEYWORD for each in parameters):
+            break
+    else:
+        return None
+    known = [name for name in dict.fromkeys(names) if name != "self"]
+    wrong = next((str(key) for key in node if not str(key).startswith("_") and key not in known), None)
+    if wrong is None or target is None:
+        return None
+    full = _full_key(node, wrong, "")
+    close = difflib.get_close_matches(wrong, known, n=1)
+    meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+    root = node._get_root() if hasattr(node, "_get_root") else {}
+    preset = (root.get("preset") or {}).get("name") if isinstance(root, Mapping) else None
+    by = f". preset={preset} sets keys of its own network: ~{full} leaves this one out" if preset else ""
+    return f"{full}: {target.__name__} has no such key; {meant}{by}"
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Check]:
