@@ -64,7 +64,8 @@ def scale(values: Sequence[Value]) -> tuple[float, float]:
     numbers = [each for value in values for each in (value.value, value.lower, value.upper)]
     numbers += [value.real.value for value in values if value.real is not None]
     finite = [each for each in numbers if each is not None and math.isfinite(each)]
-    natural = next((value.range for value in values if value.range is not None), (0.0, 0.0))
+    ranges = [value.range for value in values if value.range is not None]
+    natural = next((each for each in ranges if math.isfinite(each[1])), (0.0, 0.0))
     ends = min([natural[0], *finite]), max([natural[1], *finite])
     return ends if ends == natural else round_ends(*ends)
 

@@ -54,6 +54,9 @@ def main(cfg: Any) -> int:
             write_parts(path, cfg.format, parts, measured.about())
         shapes = ", ".join(f"{part.role} {part.count:,} x {len(part.columns):,}" for part in parts)
         print(one_line(f"written {path}: {name}, {shapes}"))
+        if beside := parts[0].attachments:
+            where = "with" if cfg.format == "npz" else "format=npz also holds"
+            print(one_line(f"  {where} {', '.join(beside)} of each image"))
         for role, reason in missing.items():
             print(one_line(f"  without {role}: {reason}"))
     return DONE
@@ -120,7 +123,7 @@ class _Measured:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 yield Block(rows[start : start + ROWS_AT_ONCE], digests[start : start + ROWS_AT_ONCE])
 
-        return Part(role, list(columns), len(rows), blocks)
+        return Part(role, list(columns), len(rows), blocks, rows.attachments)
 
 
 def _numbered(count: int) -> list[str]:

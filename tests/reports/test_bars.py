@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genaudit.metrics.result import SHARE, RealFloor
+from genaudit.metrics.result import NOT_NEGATIVE, SHARE, RealFloor
 from genaudit.reports.bars import bar, place, round_ends, scale
 from genaudit.reports.values import Value
 
@@ -45,6 +45,8 @@ def test_an_interval_lies_on_the_natural_range_or_on_a_scale_from_zero() -> None
     recall = Value(0.5, 0.25, 0.75, range=SHARE)
     assert scale([recall]) == (0, 1)
     assert scale([Value(0.5, 0.25, 0.75), recall]) == (0, 1)  # of several runs, one of which declares it
+    density = Value(10, 5, 10, range=NOT_NEGATIVE)
+    assert scale([density]) == scale([Value(10, 5, 10)])  # it has no greatest value to draw to
     assert scale([Value(1.02, 0.9, 1.085, range=SHARE)]) == (0, 1.2)  # an estimate beyond its range
     share = bar(recall, scale([recall]))
     assert share is not None
