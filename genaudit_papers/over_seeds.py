@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,5 +20,16 @@ def over_seeds_compared(cell: PublishedCell, values: Sequence[float], *, unit: s
     """
     several = len(values) > 1
     ends: dict[str, Any] = {"lower": min(values), "upper": max(values)} if several else {}
-    note = "seeds: " + ", ".join(f"{value:.3f}" for value in values) if several else ""
+    note = seeds_note(values) if several else ""
     return replace(compared(cell, float(np.mean(values)), unit=unit, note=note, **ends), trainings=len(values))
+
+
+def seeds_note(values: Sequence[float]) -> str:
+    """Every seed's number, with three decimals, or more where those would not tell the seeds apart.
+
+    >>> seeds_note([-0.00008, 0.00082]), seeds_note([0.34, 0.99])
+    ('seeds: −0.00008, 0.00082', 'seeds: 0.340, 0.990')
+    """
+    half = (max(values) - min(values)) / 2
+    decimals = min(max(3, 1 - math.floor(math.log10(half))), 6) if half > 0 else 3
+    return "seeds: " + ", ".join(f"{value:.{decimals}f}" for value in values).replace("-", "\N{MINUS SIGN}")

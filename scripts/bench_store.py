@@ -52,7 +52,7 @@ def alone(folder: Path, wanted: np.ndarray) -> Callable[[], np.ndarray]:
     """Reads the same rows from files that are open, without looking at what they say."""
     rows = StoreIndex.read(folder).rows(wanted, None)
     places = [
-        (os.open(rows._shards[shard].path, os.O_RDONLY), rows._shards[shard].offset + row * rows.shape[1] * 4)
+        (os.open(rows._shards[shard].path, os.O_RDONLY), rows._shards[shard].rows.offset + row * rows.shape[1] * 4)
         for shard, row in zip(rows._shard_of.tolist(), rows._row_of.tolist(), strict=True)
     ]
     size = rows.shape[1] * 4

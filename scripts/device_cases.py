@@ -25,6 +25,7 @@ from genaudit.measures.embedding import Embedding
 from genaudit.measures.inversion import Inverted
 from genaudit.measures.likelihood import Likelihood
 from genaudit.measures.logits import Logits
+from genaudit.measures.measure import rows_and_attachments
 from genaudit.measures.patches import Patches
 from genaudit.measures.path_length import PathLength
 from genaudit.measures.pixel_facts import PixelFacts
@@ -91,7 +92,8 @@ def rows_of(measure: Any, images: list[np.ndarray], precision: str) -> Callable[
         digests = [index.to_bytes(16, "little") for index in range(len(images))]
         with neutral(), exact_float32(device):
             meter = measure.open(device, precision)
-            rows = meter(torch.from_numpy(np.ascontiguousarray(prepared)).to(device), digests)
+            given = meter(torch.from_numpy(np.ascontiguousarray(prepared)).to(device), digests)
+        rows, _ = rows_and_attachments(measure, given)
         return np.nan_to_num(rows.detach().cpu().numpy().astype(np.float64))
 
     return run

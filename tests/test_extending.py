@@ -65,7 +65,7 @@ def test_a_command_of_the_page_runs(command: str, project: Path, capsys: pytest.
     assert main([verb, *arguments, *small, *pixels]) == DONE
     assert sys.path == before
     shown = capsys.readouterr().out
-    for word in ("spread", "brightness", "kd", "fd", "frechet_bias"):
+    for word in ("spread", "brightness", "edges", "kd", "fd", "frechet_bias"):
         assert word not in re.findall(r"\w+", command.partition("metric=")[2]) or word in shown
 
 
@@ -82,6 +82,7 @@ def test_the_example_metric_and_measure_are_right(project: Path) -> None:
 
     sys.path.append(str(project))
     from mypackage.brightness import Brightness  # type: ignore[import-not-found]
+    from mypackage.edges import Edges  # type: ignore[import-not-found]
     from mypackage.histogram import SoftHistogram  # type: ignore[import-not-found]
     from mypackage.spread import spread  # type: ignore[import-not-found]
 
@@ -90,6 +91,10 @@ def test_the_example_metric_and_measure_are_right(project: Path) -> None:
     images = torch.stack([torch.zeros(3, 64, 64), torch.full((3, 64, 64), 255)]).to(torch.uint8)
     measured = Brightness().open("cpu", "float32")(images, [b"", b""])
     np.testing.assert_allclose(measured, [[0, 0], [1, 0]], atol=1e-6)
+    images[1, :, :, 32:] = 0  # white on the left: an edge in one of 63 columns, across one of two directions
+    strength, beside = Edges().open("cpu", "float32")(images, [b"", b""])
+    np.testing.assert_allclose(strength, [[0], [0.5 / 63]], rtol=1e-6)
+    assert np.unique(np.argwhere(beside["map"].numpy() == 128)[:, ::2], axis=0).tolist() == [[1, 31]]
     features = SoftHistogram(bins=4).build()(torch.full((1, 3, 2, 2), 0.125))
     np.testing.assert_allclose(features.reshape(3, 4), np.tile(np.exp(-(np.arange(4.0) ** 2)), (3, 1)), rtol=1e-6)
 

@@ -1,5 +1,7 @@
 """Rows of images that come as batches of tensors, as `genaudit evaluate` would measure them; nothing is stored.
 
+Attachments are left out: the metrics' values do not need them.
+
 B images of a batch, C channels (1 or 3), H rows, W columns, D features.
 """
 
@@ -19,7 +21,7 @@ from genaudit.stats.arrays import to_numpy
 if TYPE_CHECKING:
     import torch
 
-    from genaudit.measures.measure import Measure, Meter
+    from genaudit.measures.measure import Given, Measure, Meter
     from genaudit.tasks.run.judging import MetricSpec
     from genaudit.tasks.run.settings import Settings
 
@@ -80,12 +82,13 @@ class BatchRows:
         """
         import torch
 
+        from genaudit.measures.measure import rows_and_attachments
         from genaudit.stats.process_state import exact_float32, neutral
         from genaudit.store.measuring import padded, repeated, running, to_device
 
         measure, place = self.measures[name], str(device)
         size = measure.batch_size(place)
-        waiting: list[tuple[int, Callable[[], torch.Tensor]]] = []
+        waiting: list[tuple[int, Callable[[], Given]]] = []
         with neutral(), exact_float32(place), running(place) as run:
             if (name, place) not in self._meters:
                 self._meters[name, place] = measure.open(place, self.settings.engine.precision)
@@ -96,7 +99,8 @@ class BatchRows:
                 batch = to_device(padded(prepared, size), place)
                 waiting.append((len(part), run.start(self._meters[name, place], batch, repeated(digests, size))))
             # a clone: what inference mode made cannot be part of a state that is saved or added to
-            return torch.cat([rows()[:count] for count, rows in waiting]).clone().to(device)
+            measured = [(count, rows_and_attachments(measure, given())[0]) for count, given in waiting]
+            return torch.cat([rows[:count] for count, rows in measured]).clone().to(device)
 
 
 class ModuleFeatures:

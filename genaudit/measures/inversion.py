@@ -1,7 +1,8 @@
 """How near a generator comes to an image: its best reconstruction, as rows for the store.
 
 "Intriguing Properties of Modern GANs", Eq. 3 and appendix B.2; the optimisation is `genaudit.likelihood.inversion`.
-An image's row: how far, with which latent, and a small picture of the reconstruction; a metric needs no network.
+An image's row: how far. Beside it: with which latent, and a small picture of the reconstruction; a metric needs no
+network.
 
 B images of a batch, C channels, S side, L latent dimensions, K classes, T side of the picture.
 """
@@ -12,10 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from genaudit.backbones.generator import Generator
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.likelihood.inversion import invert, mean_squared_error
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats, Seed
@@ -25,28 +24,20 @@ if TYPE_CHECKING:
     import torch
 
     from genaudit.likelihood.inversion import Distance, Inversion
-    from genaudit.measures.measure import Meter
+    from genaudit.measures.measure import Given, Meter
 
 # A change of the mathematics bumps this number, so that stored rows are not reused.
-CODE_VERSION = 1
-# The first columns, which every row has; C and T say how the picture at its end is laid out, K how many class errors.
-HEAD = (
-    "error",
-    "distance",
-    "restart_range",
-    "label",
-    "dims",
-    "latent_dim",
-    "picture_channels",
-    "picture_side",
-    "classes",
-)
+CODE_VERSION = 2
+# The first columns, which every row has; K distances by class follow, 0 where the generator has no classes.
+HEAD = ("error", "distance", "restart_range", "label", "dims", "classes")
 DISTANCES = ("l2", "perceptual", "lpips")
 
 
 class Inverted(MeasureOfGenerator):
     """Rows: mean squared error per number of the [0, 1] scale, the distance that was minimised, how far the restarts
-    lay apart in it, the best class, sizes; then the latent (L), each class' distance (K), the picture (C·T·T, [0, 1]).
+    lay apart in it, the best class, sizes; then each class' distance (K).
+
+    Attachments: `latent` (L,), the best class' and restart's; `picture` (T, T, C) uint8, what G makes of it.
 
     Args:
         generator: G.
@@ -93,20 +84,18 @@ class Inverted(MeasureOfGenerator):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        channels, side, _ = self.picture_shape
-        return (
-            *HEAD,
-            *(f"z{i}" for i in range(self.generator.latent_dim)),
-            *(f"distance_class_{label}" for label in self.generator.labels if label is not None),
-            *(f"p{i}" for i in range(channels * side * side)),
-        )
+        return (*HEAD, *(f"distance_class_{label}" for label in self.generator.labels if label is not None))
 
     @property
-    def picture_shape(self) -> tuple[int, int, int]:
-        """(C, T, T) of the pictures."""
-        channels, size, _ = self.generator.image_shape
-        side = min(size, self.settings["picture"])
-        return channels, side, side
+    def attachments(self) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+        side, channels = self._side, self.generator.image_shape[0]
+        picture = {"picture": ("uint8", (side, side, channels))} if side else {}
+        return {"latent": ("float32", (self.generator.latent_dim,)), **picture}
+
+    @property
+    def _side(self) -> int:
+        """T; 0 where no pictures are kept."""
+        return min(self.generator.image_shape[1], self.settings["picture"])
 
     def describe(self, precision: str) -> dict[str, Any]:
         return {
@@ -133,7 +122,7 @@ class Inverted(MeasureOfGenerator):
         names = ("restarts", "samples", "steps", "learning_rate")
         options = {name: self.settings[name] for name in names}
 
-        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> Given:
             x = as_generator_images(images, channels, dtype)
             inversions = [
                 invert(
@@ -150,8 +139,8 @@ class Inverted(MeasureOfGenerator):
 
         return meter
 
-    def _rows(self, x: torch.Tensor, inversions: Sequence[Inversion]) -> torch.Tensor:
-        """(B, D) float32 of the inversions by class."""
+    def _rows(self, x: torch.Tensor, inversions: Sequence[Inversion]) -> Given:
+        """(B, D) float32 of the inversions by class, and the attachments."""
         import torch
 
         distances = torch.stack([each.distances for each in inversions], dim=1)  # (B, K)
@@ -163,25 +152,23 @@ class Inverted(MeasureOfGenerator):
 
         labels = self.generator.labels
         of_label = torch.tensor([math.nan if label is None else label for label in labels], device=x.device)
-        channels, side, _ = self.picture_shape
         classes = 0 if labels == (None,) else len(labels)
-        sizes = (x[0].numel(), self.generator.latent_dim, channels, side, classes)
-        picture = x.new_empty(len(x), 0)
-        if side:
+        beside = {"latent": chosen(lambda each: each.latents).float()}
+        if self._side:
             whole = chosen(lambda each: each.reconstructions)
-            picture = torch.nn.functional.adaptive_avg_pool2d(whole, side).flatten(1)
+            small = torch.nn.functional.adaptive_avg_pool2d(whole, self._side).permute(0, 2, 3, 1)
+            beside["picture"] = small.float().double().clamp(0, 1).mul(255).round().byte()
         head = torch.stack(
             [
                 chosen(lambda each: each.mse),
                 distances[place, best],
                 chosen(lambda each: each.restarts.amax(1) - each.restarts.amin(1)),
                 of_label[best].to(x.dtype),
-                *(torch.full_like(distances[:, 0], size) for size in sizes),
+                *(torch.full_like(distances[:, 0], size) for size in (x[0].numel(), classes)),
             ],
             dim=1,
         )
-        by_class = distances if classes else distances[:, :0]
-        return torch.cat([head, chosen(lambda each: each.latents), by_class, picture], dim=1).float()
+        return torch.cat([head, distances if classes else distances[:, :0]], dim=1).float(), beside
 
 
 def make_distance(name: str, device: str, dtype: torch.dtype) -> Distance:
@@ -213,7 +200,10 @@ def make_distance(name: str, device: str, dtype: torch.dtype) -> Distance:
     try:
         network = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False).to(device, dtype)
     except Exception as error:  # whatever a download that fails raises
-        raise UserError(f"distance=lpips: VGG's weights cannot be had ({error}); distance=perceptual") from None
+        raise UserError(
+            f"distance=lpips: VGG's weights cannot be downloaded ({reason_of(error)}); "
+            "distance=perceptual needs no download"
+        ) from None
 
     def learned(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         whole: torch.Tensor = network(*(_colour(each) * 2 - 1 for each in (a, b)))
@@ -238,13 +228,3 @@ def perceptual_features(device: str, dtype: torch.dtype) -> Callable[[torch.Tens
 
 def _colour(images: torch.Tensor) -> torch.Tensor:
     return images.expand(-1, 3, -1, -1)
-
-
-def unpack(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The latent (L,) and the picture (C, T, T) of one row; the picture is empty where none is kept."""
-    sizes = dict(zip(HEAD, row[: len(HEAD)].tolist(), strict=True))
-    latent_dim, classes = int(sizes["latent_dim"]), int(sizes["classes"])
-    channels, side = int(sizes["picture_channels"]), int(sizes["picture_side"])
-    start = len(HEAD)
-    picture = row[start + latent_dim + classes :].reshape(channels, side, side)
-    return row[start : start + latent_dim], picture

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,8 +22,10 @@ from genaudit.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    # (B, 3, S, S) uint8 on the device and the B digests of the images (16 bytes each) => (B, D)
-    Meter = Callable[[torch.Tensor, Sequence[bytes]], torch.Tensor]
+    # rows (B, D), of a measure with attachments with these by name, (B, ...) each
+    Given = torch.Tensor | tuple[torch.Tensor, Mapping[str, torch.Tensor]]
+    # (B, 3, S, S) uint8 on the device and the B digests of the images (16 bytes each) => rows
+    Meter = Callable[[torch.Tensor, Sequence[bytes]], Given]
 
 
 START_RADIUS = 1e-6  # half-width of an attack's uniform start
@@ -36,6 +38,11 @@ class Measure(Protocol):
     its `prepare`: measures with equal ones share the prepared image; and `shared_network`, a value that stands for its
     network: measures with equal ones (None: none) are given their rows by one forward pass, which
     `open_together(measures, device, precision)` of any of them makes.
+
+    What belongs to an image but is no row of numbers, such as a picture or a map, is an attachment. A measure that has
+    some declares them, `attachments = {"map": ("float32", (None, None)), "picture": ("uint8", (32, 32, 3))}`: name =>
+    NumPy dtype and shape for one image, None where the network decides a length (the same for all images). Its meter
+    then returns `(rows, {"map": ..., "picture": ...})`. They are kept beside the rows and read when asked for.
     """
 
     @property
@@ -68,12 +75,47 @@ class Measure(Protocol):
 
 def fingerprint(measure: Measure, precision: str) -> str:
     """The SHA-256 of the measure's description in canonical JSON: rows are kept under it."""
-    return _digest(measure.describe(precision))
+    return _digest(description(measure, precision))
 
 
 def features_fingerprint(measure: Measure, precision: str) -> str:
     """The fingerprint without the engine that runs the network: rows that are equal but for rounding have one."""
-    return _digest({key: value for key, value in measure.describe(precision).items() if key != "engine"})
+    return _digest({key: value for key, value in description(measure, precision).items() if key != "engine"})
+
+
+def description(measure: Measure, precision: str) -> dict[str, Any]:
+    """What determines the rows, and what is kept beside them."""
+    beside = attachments_of(measure)
+    return measure.describe(precision) | ({"attachments": beside} if beside else {})
+
+
+def attachments_of(measure: Any) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+    """The attachments that a measure declares, by name: dtype and shape for one image."""
+    return dict(getattr(measure, "attachments", None) or {})
+
+
+def rows_and_attachments(measure: Any, given: Given) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """What a meter gave for a batch, held against what its measure declares.
+
+    Raises:
+        UserError: other attachments, of another type or shape, or not one an image.
+    """
+    declared = attachments_of(measure)
+    rows, found = given if isinstance(given, tuple) else (given, {})
+    if set(found) != set(declared):
+        raise UserError(f"{measure.name} declares the attachments {_listed(declared)} and gave {_listed(found)}")
+    for name, (dtype, shape) in declared.items():
+        tensor, wanted = found[name], (len(rows), *shape)
+        fits = len(wanted) == tensor.ndim and all(w in (None, n) for w, n in zip(wanted, tensor.shape, strict=True))
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if kind != dtype or not fits:
+            said = f"{dtype} {tuple(wanted)} and gave {kind} {tuple(tensor.shape)}"
+            raise UserError(f"{measure.name}: declares its attachment {name} as {said}")
+    return rows, {name: found[name] for name in declared}
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _digest(description: dict[str, Any]) -> str:

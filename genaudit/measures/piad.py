@@ -3,12 +3,8 @@
 Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection": A(x) is the distance between an image x and its
 reconstruction G(E(x)), in the features of the perceptual network that the model was trained with.
 
-B images of a batch, C channels, S side of the networks' images, m side of the map, D = 2 + m² + S² numbers a row:
-
-    score, m, the map (m, m), the reconstruction (S, S)
-
-The map sums to the score. A pixel of the reconstruction is one integer, red + 256·green + 65536·blue, which
-float32 holds exactly: 50,000 reconstructions of 64x64 are 0.8 GB in the store and not 2.5.
+B images of a batch, C channels, S side of the networks' images, m side of the map. A row is the score; its attachments
+are the map (m, m), which sums to the score, and the reconstruction (S, S, C) uint8.
 """
 
 from __future__ import annotations
@@ -27,10 +23,10 @@ from genaudit.stats.bounds import positive_int
 if TYPE_CHECKING:
     import torch
 
-    from genaudit.measures.measure import Meter
+    from genaudit.measures.measure import Given, Meter
 
 # A change of how scores are computed from the same weights bumps this number, so that stored rows are not reused.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ class PIAD:
         weights: the file of the perceptual network's weights, where it is not where the training found it.
     """
 
-    columns: tuple[str, ...] | None = None
+    columns = ("score",)
 
     def __init__(self, model: str | None, weights: str | None = None) -> None:
         if not model:
@@ -128,6 +124,11 @@ class PIAD:
     @property
     def name(self) -> str:
         return "piad"
+
+    @property
+    def attachments(self) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+        channels, size, _ = self.pixels.shape
+        return {"map": ("float32", (None, None)), "reconstruction": ("uint8", (size, size, channels))}
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -164,20 +165,11 @@ class PIAD:
         if model.perceptual is not None:
             model.perceptual.to(device).to(memory_format=torch.channels_last)
 
-        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> torch.Tensor:
+        def meter(images: torch.Tensor, digests: Sequence[bytes]) -> Given:
             batch = images[:, : self.pixels.channels]
             (scored,) = score_batches(networks, batch, model.perceptual, model.reconstruction, len(batch))
-            return torch.from_numpy(rows_of(scored.scores, scored.maps, scored.reconstructions))
+            pictures = np.rint((scored.reconstructions.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+            beside = {"map": scored.maps, "reconstruction": pictures.transpose(0, 2, 3, 1)}
+            return torch.from_numpy(scored.scores)[:, None], {k: torch.from_numpy(v) for k, v in beside.items()}
 
         return meter
-
-
-def rows_of(scores: np.ndarray, maps: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """Rows (B, D) of scores (B,), maps (B, m, m) and reconstructions (B, C, S, S) in [-1, 1], as stated above."""
-    colours = np.rint((reconstructions.clip(-1, 1) + 1) * 127.5)
-    if colours.shape[1] == 1:
-        colours = colours.repeat(3, axis=1)
-    packed = colours[:, 0] + 256 * colours[:, 1] + 65536 * colours[:, 2]
-    count = len(scores)
-    side = np.full(count, maps.shape[1])
-    return np.column_stack([scores, side, maps.reshape(count, -1), packed.reshape(count, -1)]).astype(np.float32)

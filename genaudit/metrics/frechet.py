@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import scipy
 
-from genaudit.metrics.result import Caution, Estimate, value
+from genaudit.metrics.result import NOT_NEGATIVE, Caution, Estimate, value
 from genaudit.stats.arrays import RowsLike, as_rows, blocks
 from genaudit.stats.chosen import Chosen
 from genaudit.stats.process_state import one_core
@@ -49,7 +49,7 @@ class FrechetResult:
         "Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter. GANs trained by a two time-scale update rule converge "
         "to a local Nash equilibrium. NeurIPS 2017."
     )
-    fd: Estimate = value("lower")
+    fd: Estimate = value("lower", range=NOT_NEGATIVE)
     mean_term: float
     covariance_term: float
     dimensions: int

@@ -15,10 +15,7 @@ from genaudit.metrics.result import ROLES, Caution, Curve, Estimate
 from genaudit.stats.class_names import outputs_of
 from genaudit.stats.estimate import wilson_interval
 
-INVERSION = (
-    *("error", "distance", "restart_range", "label", "dims"),
-    *("latent_dim", "picture_channels", "picture_side", "classes"),
-)
+INVERSION = ("error", "distance", "restart_range", "label", "dims", "classes")
 AIS = (
     *("log_likelihood", "bits_per_dim", "spread", "effective_chains", "standard_error"),
     *("acceptance", "dims", "sigma2", "chains"),

@@ -9,6 +9,7 @@ N images, L latent dimensions, C channels, T side of a picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -72,6 +73,7 @@ def judge(
     train: Any = None,
     reference: Any = None,
     anomalies: Any = None,
+    attachments: Mapping[str, Mapping[str, Any]] | None = None,
     classes: Any = None,
     confidence: float = 0.95,
     seed: int = 0,
@@ -81,11 +83,12 @@ def judge(
     Args:
         generated: rows (N, D) of `measures.inversion` for samples of this generator.
         train, reference, anomalies: for training images, real images it did not see, and out-of-distribution images.
+        attachments: by role, `picture` (N, T, T, C) uint8, of which only those that are shown are read.
         classes: the class of each image (N,) by role; of a class-conditional generator each class's manifold is asked.
         confidence: of the intervals. seed: of the bootstrap.
     """
     rows = by_role(generated=generated, train=train, reference=reference, anomalies=anomalies)
-    columns = {role: leading(each, INVERSION) for role, each in rows.items()}
+    columns = {role: _columns(each, role) for role, each in rows.items()}
     errors = {role: each["error"] for role, each in columns.items()}
     of_bootstrap: dict[str, Any] = {"confidence": confidence, "seed": seed}
     medians: dict[str, Any] = {
@@ -110,9 +113,8 @@ def judge(
     several = int(columns["generated"]["classes"][0])
     cautions = _cautions(differ, errors)
     if several > 1:
-        first = len(INVERSION) + int(columns["generated"]["latent_dim"][0])
         medians["accuracy"], unknown = classified(
-            lambda each: -scores_by_class(each, first, several), classes, rows, confidence
+            lambda each: -scores_by_class(each, len(INVERSION), several), classes, rows, confidence
         )
         cautions += unknown
     return InversionResult(
@@ -126,7 +128,7 @@ def judge(
             "log10 of the mean squared error per number",
             {role: np.log10(np.maximum(each, 1e-12)) for role, each in errors.items()},
         ),
-        reconstructions=_pictures(rows, errors),
+        reconstructions=_pictures(attachments or {}, errors),
         cautions=cautions,
     )
 
@@ -154,30 +156,26 @@ def _cautions(differ: dict[str, float], errors: dict[str, np.ndarray]) -> tuple[
     return tuple(cautions)
 
 
-def _pictures(rows: dict[str, Any], errors: dict[str, np.ndarray]) -> Pictures | None:
+def _columns(rows: Any, role: str) -> dict[str, np.ndarray]:
+    """The leading columns (N,) by name, of rows that end with a distance by class."""
+    columns = leading(rows, INVERSION) if rows.shape[1] >= len(INVERSION) else None
+    if columns is None or rows.shape[1] != len(INVERSION) + columns["classes"][0]:
+        raise ValueError(f"{role}: these are not rows of genaudit.measures.inversion")
+    return columns
+
+
+def _pictures(attachments: Mapping[str, Mapping[str, Any]], errors: dict[str, np.ndarray]) -> Pictures | None:
     """Images beside their reconstructions, from the best recovered to the worst of each role (Figures 3, 5 and 11)."""
     grid = []
+    if any("picture" not in attachments.get(role, {}) for role in errors):
+        return None
     for role, each in errors.items():
         order = np.argsort(each, kind="stable")
         chosen = order[np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))]
         cells: list[Any] = []
-        for index in chosen:
-            picture = _picture(np.asarray(rows[role][int(index) : int(index) + 1], np.float64)[0])
-            if picture is None:
-                return None
-            cells += [RoleImage(role, int(index)), picture]
+        for index, picture in zip(chosen, attachments[role]["picture"][chosen], strict=True):
+            cells += [RoleImage(role, int(index)), picture[..., 0] if picture.shape[2] == 1 else picture]
         grid.append(PictureRow(f"{role}: errors {each[chosen[0]]:.2g} to {each[chosen[-1]]:.2g}", tuple(cells)))
     width = max(len(row.cells) for row in grid) // 2
     note = "From the best recovered image of each role to the worst, evenly by rank."
     return Pictures("Images and what the generator makes of them", ("image", "recovered") * width, tuple(grid), note)
-
-
-def _picture(row: np.ndarray) -> np.ndarray | None:
-    """The reconstruction of a row as uint8 (T, T) or (T, T, 3); None where rows hold none."""
-    sizes = dict(zip(INVERSION, row, strict=False))
-    channels, side = int(sizes["picture_channels"]), int(sizes["picture_side"])
-    if side == 0:
-        return None
-    start = len(INVERSION) + int(sizes["latent_dim"]) + int(sizes["classes"])
-    pixels = (row[start:].reshape(channels, side, side).clip(0, 1) * 255).round().astype(np.uint8)
-    return pixels[0] if channels == 1 else pixels.transpose(1, 2, 0)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy
 
-from genaudit.metrics.result import Caution, Estimate, value
+from genaudit.metrics.result import NOT_NEGATIVE, Caution, Estimate, value
 from genaudit.stats.arrays import as_rows
 from genaudit.stats.bounds import Repeats
 from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
@@ -37,7 +37,7 @@ class MINDResult:
         "Berthet, Wu, Crepy, Elie, Greff, Sander. MIND: Monge Inception Distance for generative models evaluation. "
         "arXiv:2605.06797, 2026."
     )
-    mind: Estimate = value("lower")
+    mind: Estimate = value("lower", range=NOT_NEGATIVE)
     directions: int
     dimensions: int
     n_generated: int

@@ -3,13 +3,13 @@
 Tuluptceva et al. 2019, "Perceptual Image Anomaly Detection": the score of an image is its distance to its
 reconstruction in the features of a perceptual network; with out-of-distribution images, the area under the ROC curve.
 
-N images, m side of the map, S side of the reconstruction, D = 2 + m² + S² numbers a row of `genaudit.measures.piad`:
-score, m, the map (which sums to the score), the reconstruction's pixels as red + 256·green + 65536·blue.
+N images, m side of the map, S side and C channels of the reconstruction. A row of `genaudit.measures.piad` is the
+score; beside it are the map (m, m), which sums to the score, and the reconstruction (S, S, C) uint8.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 
 from genaudit.metrics.result import SHARE, Caution, Curve, Estimate, PictureRow, Pictures, RoleImage, per_image, value
-from genaudit.stats.arrays import RowsLike, as_rows, blocks
+from genaudit.stats.arrays import as_rows, blocks
 from genaudit.stats.auroc import auroc, auroc_interval
 from genaudit.stats.bounds import Natural
 from genaudit.stats.estimate import bootstrap_mean
@@ -62,6 +62,7 @@ def judge(
     generated: Any,
     reference: Any = None,
     anomalies: Any = None,
+    attachments: Mapping[str, Mapping[str, Any]] | None = None,
     shown: Natural = 5,
     confidence: float = 0.95,
     seed: int = 0,
@@ -69,10 +70,12 @@ def judge(
     """Scores of generated images next to those of real ones; how well anomalies are distinguished from normal images.
 
     Args:
-        generated: rows (N, D) of `genaudit.measures.piad`.
+        generated: rows (N, 1) of `genaudit.measures.piad`.
         reference: rows of real images that the detector was not trained on, or None; they are the normal images of
             `auroc`, which otherwise are the generated ones.
         anomalies: rows of out-of-distribution images, or None.
+        attachments: by role, `map` (N, m, m) and `reconstruction` (N, S, S, C), of which only those that are shown are
+            read; without them no pictures are shown.
         shown: how many of the least and of the most anomalous images are shown beside their reconstruction.
         confidence, seed: of the bootstrap intervals.
 
@@ -80,8 +83,7 @@ def judge(
         ValueError: rows of another kind.
     """
     by_role = {"generated": generated, "reference": reference, "anomalies": anomalies}
-    rows = {role: as_rows(each, role) for role, each in by_role.items() if each is not None}
-    scores = {role: _scores(each, role) for role, each in rows.items()}
+    scores = {role: _scores(each, role) for role, each in by_role.items() if each is not None}
     mean = bootstrap_mean(scores["generated"], confidence=confidence, seed=seed)
     normal: str | None = None
     area: Estimate | None = None
@@ -107,7 +109,9 @@ def judge(
         piad=scores["generated"],
         scores=_shares(scores),
         pictures=tuple(
-            pictures(rows[role], scores[role], role, shown) for role in ("generated", "anomalies") if role in rows
+            pictures(attachments[role], scores[role], role, shown)
+            for role in ("generated", "anomalies")
+            if role in scores and attachments and role in attachments
         ),
         cautions=tuple(cautions),
     )
@@ -123,24 +127,23 @@ _EASIER = (
 )
 
 
-def pictures(rows: RowsLike, scores: np.ndarray, role: str, shown: int = 5) -> Pictures:
+def pictures(attachments: Mapping[str, Any], scores: np.ndarray, role: str, shown: int = 5) -> Pictures:
     """The least and the most anomalous images beside their reconstruction and where the score lies (Figures 4 and 5).
 
     Args:
-        rows: (N, D). scores: (N,). role: whose images they are. shown: how many of either end.
+        attachments: `map` and `reconstruction`. scores: (N,). role: whose images they are.
+        shown: how many of either end.
     """
     order = np.argsort(scores, kind="stable")
     shown = min(shown, len(order) // 2)
     ends = {"least anomalous": order[: max(shown, 1)], "most anomalous": order[len(order) - shown :][::-1]}
-    unpacked = {int(i): _unpack(rows[int(i)]) for chosen in ends.values() for i in chosen}
-    brightest = max(float(part.max()) for part, _ in unpacked.values())
+    every = np.concatenate(list(ends.values()))
+    maps, made = (np.asarray(attachments[name][every]) for name in ("map", "reconstruction"))
+    made = made.repeat(3 // made.shape[3], axis=3)
+    captions = [f"{end}, {scores[i]:.3g}" for end, chosen in ends.items() for i in chosen]
     lines = [
-        PictureRow(
-            f"{end}, {scores[i]:.3g}",
-            (RoleImage(role, int(i)), unpacked[int(i)][1], heat(unpacked[int(i)][0], brightest)),
-        )
-        for end, chosen in ends.items()
-        for i in chosen
+        PictureRow(caption, (RoleImage(role, int(i)), picture, heat(shares, float(maps.max()))))
+        for caption, i, picture, shares in zip(captions, every, made, maps, strict=True)
     ]
     return Pictures(
         f"Least and most anomalous images: {role}",
@@ -158,21 +161,12 @@ def heat(shares: np.ndarray, brightest: float) -> np.ndarray:
     return np.rint(255 * colour).astype(np.uint8)
 
 
-def _scores(rows: RowsLike, role: str) -> np.ndarray:
-    """(N,) float64; the rest of a row is not kept."""
-    side = int(np.asarray(rows[0])[1]) if rows.shape[1] > 2 else 0
-    if side < 1 or math.isqrt(rows.shape[1] - 2 - side**2) ** 2 != rows.shape[1] - 2 - side**2:
-        raise ValueError(f"{role}: these are not rows of genaudit.measures.piad")
-    return np.concatenate([block[:, 0] for _, block in blocks(rows, role, size=1024, dtype=np.float32)]).astype(float)
-
-
-def _unpack(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A row (D,) => its map (m, m) and its reconstruction (S, S, 3) uint8."""
-    side = int(row[1])
-    packed = row[2 + side**2 :].astype(np.uint32)
-    size = math.isqrt(len(packed))
-    colours = np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=-1).astype(np.uint8)
-    return row[2 : 2 + side**2].reshape(side, side), colours.reshape(size, size, 3)
+def _scores(given: Any, role: str) -> np.ndarray:
+    """Rows (N, 1) => (N,) float64."""
+    rows = as_rows(given, role)
+    if rows.shape[1] != 1:
+        raise ValueError(f"{role}: rows of genaudit.measures.piad hold one score, these {rows.shape[1]:,} numbers")
+    return np.concatenate([block[:, 0] for _, block in blocks(rows, role, dtype=np.float32)]).astype(float)
 
 
 def _shares(scores: dict[str, np.ndarray]) -> Curve:

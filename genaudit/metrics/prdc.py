@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from genaudit.metrics.result import SHARE, Caution, Estimate, Unavailable, per_image, value
+from genaudit.metrics.result import NOT_NEGATIVE, SHARE, Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count
@@ -62,7 +62,7 @@ class PRDCResult:
     }
     precision: Estimate = value("higher", label="samples near real images", range=SHARE)
     recall: Estimate = value("higher", label="real images near samples", range=SHARE)
-    density: Estimate = value("higher", label="real neighbourhoods a sample lies in")
+    density: Estimate = value("higher", label="real neighbourhoods a sample lies in", range=NOT_NEGATIVE)
     coverage: Estimate = value("higher", label="real images with a sample nearby", range=SHARE)
     k: int
     n_generated: int

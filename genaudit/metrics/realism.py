@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genaudit.metrics.result import SHARE, Caution, Estimate, Unavailable, per_image, value
+from genaudit.metrics.result import NOT_NEGATIVE, SHARE, Caution, Estimate, Unavailable, per_image, value
 from genaudit.stats import balls
 from genaudit.stats.arrays import RowsLike, as_rows
 from genaudit.stats.bounds import Count
@@ -46,7 +46,7 @@ class RealismResult:
     copies_break: ClassVar[dict[str, str]] = {
         "reference": "balls around copies are narrower, so that realism is too low",
     }
-    realism_median: Estimate = value("higher", label="radius over distance, median")
+    realism_median: Estimate = value("higher", label="radius over distance, median", range=NOT_NEGATIVE)
     realistic: Estimate = value("higher", label="share inside a neighbourhood", range=SHARE)
     k: int
     n_generated: int

@@ -20,6 +20,7 @@ in which `NAME_lower` and `NAME_upper` are the ends of NAME's interval.
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, dataclass, field, replace
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ class Declared:
 
 
 SHARE = (0.0, 1.0)  # the range of shares, areas under curves, probabilities
+NOT_NEGATIVE = (0.0, math.inf)  # of distances and densities
 
 
 def value(
@@ -63,7 +65,8 @@ def value(
         better: which direction is better for a generative model: "lower", "higher" or "none".
         name: the name in the reports where it cannot be the field's own (`as` is a Python keyword).
         label: a few words that say what it is, beside the name.
-        range: the least and the greatest value that there can be: the scale of the interval's bar. None: no bounds.
+        range: the least and the greatest value that there can be; the scale of the interval's bar where both are
+            finite. None: no bounds.
         held_out: where neither end is better, what held-out real images reach: the number, or the field that holds it.
         default: the field's default, if it has one.
     """

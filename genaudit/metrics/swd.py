@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy
 
-from genaudit.metrics.result import Estimate, value
+from genaudit.metrics.result import NOT_NEGATIVE, Estimate, value
 from genaudit.stats.bounds import Repeats
 from genaudit.stats.sliced import LEAST, random_directions, sliced_wasserstein
 
@@ -33,7 +33,7 @@ class SWDResult:
         "Bonneel, Rabin, Peyré, Pfister. Sliced and Radon Wasserstein barycenters of measures. Journal of "
         "Mathematical Imaging and Vision 2015."
     )
-    swd: Estimate = value("lower")
+    swd: Estimate = value("lower", range=NOT_NEGATIVE)
     squared: float
     directions: int
     n_generated: int

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genaudit.errors import visible
+from genaudit.reports.bars import Bar, bar, scale
 from genaudit.reports.comparison_runs_page import names_of, order_of
 from genaudit.reports.digits import MISSING, show, show_interval
 from genaudit.reports.first_screen import QUESTIONS
-from genaudit.reports.html import DIRECTIONS, Bar, bar, page, real_text, scale
+from genaudit.reports.html import DIRECTIONS, page, real_text
 from genaudit.reports.plots import scatter
 from genaudit.reports.run_pictures import links_of, pictures_of
 

@@ -45,8 +45,12 @@ def show_interval(lower: float | None, upper: float | None) -> str:
 
 
 def show_end(number: float) -> str:
-    """The end of an axis: three digits."""
-    return f"{number:,.3g}".replace("-", "\N{MINUS SIGN}")
+    """The end of an axis, a round number, with the digits that it has.
+
+    >>> show_end(0.14), show_end(-15000.0), show_end(2e-05)
+    ('0.14', '−15,000', '2e-05')
+    """
+    return f"{number:,.6g}".replace("-", "\N{MINUS SIGN}", 1 if number < 0 else 0)
 
 
 def show_p(p: float | None) -> str:
@@ -54,6 +58,27 @@ def show_p(p: float | None) -> str:
     if p is None or not math.isfinite(p):
         return ""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+_MODES = {
+    **{"1": "black and white", "L": "grey", "LA": "grey with alpha", "I": "grey, 32 bits", "F": "grey, float"},
+    **{"P": "palette", "PA": "palette with alpha", "RGBA": "RGB with alpha", "RGBX": "RGB with padding", "LAB": "Lab"},
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "grey, 16 bits"),
+}
+
+
+def show_mode(mode: str) -> str:
+    """An image mode in plain words: Pillow's code, with `;16` behind colour of 16 bits and ` float` behind floats.
+
+    >>> show_mode("L"), show_mode("RGBA;16"), show_mode("RGB float"), show_mode("CMYK")
+    ('grey', 'RGB with alpha, 16 bits', 'RGB, float', 'CMYK')
+    """
+    if mode in _MODES:
+        return _MODES[mode]
+    for end, words in ((" float", "float"), (";16", "16 bits")):
+        if mode.endswith(end):
+            return f"{show_mode(mode.removesuffix(end))}, {words}"
+    return mode
 
 
 def show_seconds(seconds: float) -> str:

@@ -1,18 +1,20 @@
 """Rows and columns as .npz, Parquet and CSV files, written block by block, so that memory stays bounded.
 
 An .npz holds `ROLE` (N, D) float32 and `ROLE_digests` (N,) of each role; where it is of one role alone they are called
-`features` and `digests`, and genaudit reads the file in place of images. Parquet and CSV have a row an image: `role`,
-`digest`, then the measure's numbers. Parquet files and .npz say which measure it is.
+`features` and `digests`, and genaudit reads the file in place of images. What a measure keeps beside its rows, such as
+a map, is `ROLE_NAME` (N, ...). Parquet and CSV have a row an image: `role`, `digest`, then the measure's numbers.
+Parquet files and .npz say which measure it is.
 N images, D numbers a row.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -21,6 +23,8 @@ import numpy as np
 from genaudit.atomic import atomic_write
 from genaudit.errors import UserError
 from genaudit.reports.files import has_pyarrow, write_csv, write_parquet
+
+BYTES_AT_ONCE = 16 << 20  # of what lies beside rows
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a role: the names of their numbers, how many there are, and a function that reads them in blocks."""
+    """The rows of a role: the names of their numbers, how many there are, and a function that reads them in blocks.
+
+    `attachments`: by name, arrays (N, ...) that are read when they are asked for.
+    """
 
     role: str
     columns: Sequence[str]
     count: int
     blocks: Callable[[], Iterator[Block]]
+    attachments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_parts(path: Path, kind: str, parts: Sequence[Part], about: Mapping[str, str]) -> None:
@@ -88,19 +96,27 @@ def _write_npz(stream: BinaryIO, parts: Sequence[Part], about: Mapping[str, str]
                 np.lib.format.write_array(member, np.array(text), allow_pickle=False)
         for part in parts:
             alone = len(parts) == 1
+            rows = (np.ascontiguousarray(block.rows, np.float32) for block in part.blocks())
             shape = (part.count, len(part.columns))
-            with archive.open(f"{'features' if alone else part.role}.npy", "w", force_zip64=True) as member:
-                _write_header(member, shape, np.dtype(np.float32))
-                for block in part.blocks():
-                    member.write(np.ascontiguousarray(block.rows, np.float32).tobytes())
+            _write_array(archive, "features" if alone else part.role, shape, np.dtype(np.float32), rows)
             digests = np.array([each for block in part.blocks() for each in block.hex()], "U32")
             with archive.open(f"{'digests' if alone else f'{part.role}_digests'}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, digests, allow_pickle=False)
+            for name, array in part.attachments.items():
+                step = max(1, BYTES_AT_ONCE // max(1, array.dtype.itemsize * math.prod(array.shape[1:])))
+                some = (array[start : start + step] for start in range(0, part.count, step))
+                _write_array(archive, f"{part.role}_{name}", array.shape, array.dtype, some)
 
 
-def _write_header(member: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+def _write_array(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterator[np.ndarray]
+) -> None:
+    """An array in parts, of which only one is in memory."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(member, header)
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, header)
+        for part in parts:
+            member.write(part.tobytes())
 
 
 def _write_parquet(stream: BinaryIO, parts: Sequence[Part], about: Mapping[str, str]) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ from genaudit.errors import visible
 from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports import class_section
 from genaudit.reports.audit import audit_section
-from genaudit.reports.digits import moment, show, show_end, show_interval, show_p, show_seconds
+from genaudit.reports.bars import Bar, bar, scale
+from genaudit.reports.digits import moment, show, show_interval, show_mode, show_p, show_seconds
 from genaudit.reports.entries import by_role
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped, pair_answers
 from genaudit.reports.gallery import Gallery
@@ -39,22 +39,6 @@ DIRECTIONS: dict[Better, tuple[str, str]] = {
 }
 TAIL = 14  # characters
 SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train", "anomalies": "anom"}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """An interval's place on its scale, in percent of the scale's width; `low` and `high` are the scale's ends.
-
-    `real` is the place of what real images score, where that is known and on the scale.
-    """
-
-    left: float
-    width: float
-    at: float
-    scale: str
-    low: str = ""
-    high: str = ""
-    real: float | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +136,13 @@ def _template(template: str) -> Any:
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
     )
-    environment.filters |= {"seconds": show_seconds, "visible": visible, "ends": ends, "moment": moment}
+    environment.filters |= {
+        "seconds": show_seconds,
+        "visible": visible,
+        "ends": ends,
+        "moment": moment,
+        "mode_words": show_mode,
+    }
     return environment.get_template(template)
 
 
@@ -267,32 +257,6 @@ def real_text(value: Value) -> RealText | None:
         if real.generated is None
         else f"generated at {real.n:,}: {show(real.generated, real.lower, real.upper)}",
     )
-
-
-def scale(values: Sequence[Value]) -> tuple[float, float]:
-    """The values' natural range, else from 0 (or below) to a little above all of `values` and their intervals."""
-    numbers = [each for value in values for each in (value.value, value.lower, value.upper)]
-    numbers += [value.real.value for value in values if value.real is not None]
-    finite = [each for each in numbers if each is not None and math.isfinite(each)]
-    natural = next((value.range for value in values if value.range is not None), None)
-    low, high = natural or (0.0, 0.0)
-    low, high = min([low, *finite]), max([high, *finite])
-    if natural is not None:
-        return low, high
-    return low - 0.1 * (high - low) * (low < 0), high + 0.1 * (high - low) * (high > 0)
-
-
-def bar(value: Value, between: tuple[float, float]) -> Bar | None:
-    """The interval's place between the two ends of a scale; None without an interval."""
-    low, high = between
-    lower, upper = value.lower, value.upper
-    if lower is None or upper is None or not high > low or not all(map(math.isfinite, (value.value, lower, upper))):
-        return None
-    left, right, at = (round(100 * (each - low) / (high - low), 2) for each in (lower, upper, value.value))
-    ends = show_end(low), show_end(high)
-    real = None if value.real is None else round(100 * (value.real.value - low) / (high - low), 2)
-    real = real if real is not None and 0 <= real <= 100 else None
-    return Bar(left, round(max(right - left, 0.0), 2), at, f"scale from {ends[0]} to {ends[1]}", *ends, real)
 
 
 def _plots(report: Report) -> list[tuple[str, Plot]]:

@@ -39,6 +39,20 @@ CellVerdict = Literal[
     "not computed",
 ]
 NEAR, DISTANCES, ORDERS = 0.01, 2.0, 10.0
+MEANINGS: dict[CellVerdict, str] = {  # for the readers of a page, each complete in itself; in the order of tallies
+    "reproduced": "at most half a unit of the last printed digit off, or the tolerance that the table states",
+    "within interval": "further off, but the published number lies in the recomputed interval, and chance does not",
+    "within 1 %": "off by at most a hundredth of the published number, or of its distance from chance",
+    "same order": "on the same side of chance, and their distances from it differ by less than a factor of 2 (without "
+    "a chance level: of the same sign, and they differ by less than a factor of 10)",
+    "differs": "further off than any of these: a tolerance, the interval, or a factor of 2 in the distance from chance "
+    "(without a chance level: a factor of 10)",
+    "one training": "the number of a single seed, which is no finding and is not judged",
+    "as expected": "the paper prints no number, and this one agrees with what a formula, a bound or its words say",
+    "not as expected": "the paper prints no number, and this one contradicts what a formula, a bound or its words say",
+    "not published": "the paper prints no number to compare with",
+    "not computed": "this machine lacks what the number needs",
+}
 Figure = Curve | Cloud | Marks | Pictures
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genaudit.metrics.result import Pictures
+from genaudit.reports.bars import Bar, place, round_ends
 from genaudit.reports.digits import MISSING, show, show_interval, show_seconds
 from genaudit.reports.files import json_text, write_csv, write_together
 from genaudit.reports.gallery import Grid, Picture, grid
 from genaudit.reports.html import page
 from genaudit.reports.plots import Plot, draw
-from genaudit.reports.table import Cell, CellVerdict, Table
+from genaudit.reports.table import MEANINGS, Cell, CellVerdict, Table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -28,24 +29,11 @@ CSV_COLUMNS = (
     *("row", "column", "published", "expected", "recomputed", "difference", "lower", "upper", "trivial"),
     *("trainings", "tolerance", "unit", "verdict", "note"),
 )
-VERDICTS: tuple[CellVerdict, ...] = (
-    *("reproduced", "within interval", "within 1 %", "same order", "differs"),
-    *("one training", "as expected", "not as expected", "not published", "not computed"),
-)
-RULE = (
-    "reproduced: the two differ by no more than half a unit of the last printed digit, or by the tolerance that the "
-    "table states; within interval: by more, but the published value lies in the recomputed interval, and chance does "
-    "not; within 1 %: of the published value, or of its distance from chance; same order: neither, but on one side "
-    "of chance, at distances from it less than a factor of 2 apart (a quantity without chance: same sign, less than a "
-    "factor of 10 apart); differs: none of these; one training: of a single "
-    "seed, which is no finding and is not judged. As expected, not as expected: where the paper prints no number, "
-    "against what a formula, a bound or its words say."
-)
 ONCE = (
     "of one training each, which is no finding: how far another seed would come out is not known. These numbers get no "
     "verdict."
 )
-COLOURS = {
+COLOURS: dict[CellVerdict, str] = {
     **dict.fromkeys(("reproduced", "within interval", "as expected"), "green"),
     **dict.fromkeys(("within 1 %", "same order"), "yellow"),
     **dict.fromkeys(("differs", "not as expected"), "red"),
@@ -91,7 +79,7 @@ class Recomputed:
 
 @dataclass(frozen=True)
 class CellLine:
-    """A cell as the page shows it; `at` and `published_at` are places on its bar in percent, None without one."""
+    """A cell as the page shows it; `bar` is None where there is nothing to compare with, or no scale."""
 
     row: str
     cell: Cell
@@ -100,20 +88,38 @@ class CellLine:
     recomputed: str
     difference: str
     interval: str
-    left: float | None = None
-    width: float = 0.0
-    at: float | None = None
-    published_at: float | None = None
+    bar: Bar | None = None
 
     @property
     def verdict_class(self) -> str:
-        return self.cell.verdict.replace(" %", "").replace(" ", "-")
+        return verdict_class(self.cell.verdict)
+
+
+def verdict_class(verdict: str) -> str:
+    """A verdict as the style sheet names it."""
+    return verdict.replace(" %", "").replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A verdict with the number of its cells, None where they are not counted, and what it means."""
+
+    verdict: str
+    count: int | None
+
+    @property
+    def verdict_class(self) -> str:
+        return verdict_class(self.verdict)
+
+    @property
+    def meaning(self) -> str:
+        return MEANINGS[self.verdict]  # type: ignore[index]
 
 
 def counts(table: Table) -> dict[str, int]:
     """Cells by verdict, verdicts without a cell left out."""
     found = Counter(cell.verdict for cell in table.cells)
-    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+    return {verdict: found[verdict] for verdict in MEANINGS if found[verdict]}
 
 
 def summary(table: Table) -> str:
@@ -143,11 +149,11 @@ def write_index(made: Sequence[Recomputed], missing: Mapping[str, Sequence[str]]
         "made": {each.table.name: counts(each.table) for each in made},
         "not_made": {name: list(reasons) for name, reasons in missing.items()},
     }
+    occurring = {verdict for each in made for verdict in counts(each.table)}
     names = {
         "made": [(each, counts(each.table), show_seconds(each.seconds)) for each in made],
         "missing": missing,
-        "verdicts": VERDICTS,
-        "rule": RULE,
+        "tallies": [Tally(verdict, None) for verdict in MEANINGS if verdict in occurring],
     }
     return write_together(
         Path(out),
@@ -172,14 +178,14 @@ def render(recomputed: Recomputed) -> str:
         "table": table,
         "recomputed": recomputed,
         "lines": lines(table),
+        "tallies": [Tally(verdict, count) for verdict, count in counts(table).items()],
         "intervals": any(cell.lower is not None for cell in table.cells),
-        "notes": any(cell.note for cell in table.cells),
+        "notes": any(cell.note for cell in table.cells) and not _common_note(table),
+        "common_note": _common_note(table),
         "publishing": any(cell.published is not None for cell in table.cells),
         "comparing": any(cell.against is not None for cell in table.cells),
         "expecting": any(cell.expected is not None for cell in table.cells),
-        "counts": counts(table),
         "once": _once(table),
-        "rule": RULE,
         "plots": plots,
         "grids": grids,
         "about": recomputed.about,
@@ -193,28 +199,30 @@ def _once(table: Table) -> str:
     return f"{count} of {len(table.cells)} numbers are {ONCE}" if count else ""
 
 
+def _common_note(table: Table) -> str:
+    """The note of all cells, where it is one and the same: it is said once."""
+    notes = {cell.note for cell in table.cells}
+    return notes.pop() if len(notes) == 1 and len(table.cells) > 1 else ""
+
+
 def lines(table: Table) -> list[CellLine]:
-    """Every cell as text, with its place on a bar that is common to all cells of a column that has published values."""
+    """Every cell as text, with a bar on a scale that is common to all cells of a column that has published values."""
     found = []
     previous = None
     for cell in table.cells:
-        low, high = _scale(table, cell.column)
-        numbers = {"left": cell.lower, "right": cell.upper, "at": cell.recomputed, "published_at": cell.against}
-        places = {key: _place(value, low, high) for key, value in numbers.items()}
-        left, right = places["left"], places["right"]
+        ours, theirs = cell.recomputed, cell.against
         found.append(
             CellLine(
                 "" if cell.row == previous else cell.row,
                 cell,
                 show_published(cell),
-                show_published(replace(cell, published=cell.expected)),
-                show(cell.recomputed, cell.lower, cell.upper),
+                show_expected(cell),
+                show(ours, cell.lower, cell.upper),
                 _show_difference(cell),
                 show_interval(cell.lower, cell.upper),
-                left,
-                max(0.0, right - left) if left is not None and right is not None else 0.0,
-                places["at"],
-                places["published_at"],
+                None
+                if ours is None or theirs is None
+                else place(ours, cell.lower, cell.upper, _scale(table, cell.column), published=theirs),
             )
         )
         previous = cell.row
@@ -225,13 +233,28 @@ def show_published(cell: Cell) -> str:
     """The published number, with the digits that it was printed with where its tolerance tells; a dash without one."""
     if cell.published is None:
         return MISSING
-    if cell.tolerance is not None and 0 < cell.tolerance < 0.5:
-        digits = round(-math.log10(2 * cell.tolerance))
-        if digits > 0 and math.isclose(2 * cell.tolerance, 10.0**-digits):
-            return f"{cell.published:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
     # a number derived from printed ones, such as a ratio, has no digits of its own
     text = f"{cell.published:,.0f}" if float(cell.published).is_integer() else f"{cell.published:.5g}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return _printed(cell.published, cell.tolerance) or text.replace("-", "\N{MINUS SIGN}")
+
+
+def show_expected(cell: Cell) -> str:
+    """The expected number, with the decimals that its tolerance is half a unit of where it has no more, or as any."""
+    return (
+        show(cell.expected) if cell.expected is None else _printed(cell.expected, cell.tolerance) or show(cell.expected)
+    )
+
+
+def _printed(number: float, tolerance: float | None) -> str:
+    """A number with as many decimals as make `tolerance` half a unit of the last; empty where it has others.
+
+    A tolerance of 0.05 may be that of a number printed as 0.2, or a choice: 1/6 must not read 0.2 for it.
+    """
+    digits = round(-math.log10(2 * tolerance)) if tolerance is not None and 0 < tolerance < 0.5 else 0
+    fits = tolerance is not None and digits > 0 and math.isclose(2 * tolerance, 10.0**-digits)
+    if not fits or not math.isclose(round(number, digits), number, rel_tol=1e-9, abs_tol=1e-12):
+        return ""
+    return f"{number:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _show_difference(cell: Cell) -> str:
@@ -286,23 +309,14 @@ def console(recomputed: Recomputed, files: Mapping[str, Path] | None = None, *, 
     return Group(*parts)
 
 
-def _place(value: float | None, low: float, high: float) -> float | None:
-    """Where a value lies on a bar, in percent; None without a value or a scale."""
-    if value is None or not math.isfinite(value) or not high > low:
-        return None
-    return 100 * (value - low) / (high - low)
-
-
 def _scale(table: Table, column: str) -> tuple[float, float]:
-    """The ends of the bar of a column; equal where it has no published value or only one number."""
+    """The round ends of the bars of a column; equal where it has no published value or only one number."""
     cells = [cell for cell in table.cells if cell.column == column]
     if all(cell.against is None for cell in cells):
         return 0.0, 0.0
     numbers = [each for cell in cells for each in (cell.against, cell.recomputed, cell.lower, cell.upper)]
     finite = [each for each in numbers if each is not None and math.isfinite(each)]
-    low, high = min(finite), max(finite)
-    margin = 0.04 * (high - low)
-    return low - margin, high + margin
+    return round_ends(min(finite), max(finite))
 
 
 def _document(cell: Cell) -> dict[str, Any]:

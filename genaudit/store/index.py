@@ -97,31 +97,37 @@ class StoreIndex:
         _, first = np.unique(wanted[absent], return_index=True)
         return absent[np.sort(first)]
 
-    def verify(self, wanted: np.ndarray) -> None:
-        """Reads the rows of the digests that the index knows; shards that do not give them are set aside."""
+    def verify(self, wanted: np.ndarray, *, attachments: bool = False) -> None:
+        """Reads the rows of the digests that the index knows; shards that do not give them are set aside.
+
+        Args:
+            attachments: all of these shards are read too; else they are verified when they are asked for.
+        """
         while True:
             position, present = self._find(wanted)
             position = np.unique(position[present])
             try:
-                self._kept = self._read(position)
+                self._kept = self._read(position, attachments)
                 return
             except TornShard as error:
                 self._set_aside(error)
             except FileNotFoundError:  # set aside, removed or compacted by another process just now
                 self._refresh()
 
-    def _read(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def _read(self, position: np.ndarray, attachments: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Digests of entries, where their rows are, and rows; None where they are too many to keep."""
         kept: list[np.ndarray] | None = None
         order: list[np.ndarray] = []
         for shard, rows, places in self._by_shard(position):
-            if kept is None and 4 * shard.dim * len(position) <= KEPT_BYTES:
+            if kept is None and shard.rows.size * len(position) <= KEPT_BYTES:
                 kept = []
-            step = max(1, KEPT_BYTES // (4 * shard.dim))
+            step = max(1, KEPT_BYTES // shard.rows.size)
             for start in range(0, len(rows), step):
-                read = shard.read(rows[start : start + step])
+                read = shard.rows.read(rows[start : start + step])
                 if kept is not None:
                     kept.append(read)
+            for table in shard.attachments.values() if attachments else ():
+                table.verify()
             order.append(places)
         if kept is None:
             return None

@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ def running(device: str) -> Iterator[_Running]:
 
 
 class ShardWriter:
-    """Collects rows and writes them as shards, by time and size."""
+    """Collects rows with their attachments and writes them as shards, by time and size."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,23 +97,26 @@ class ShardWriter:
         self.started = time.monotonic()
         self.digests: list[np.ndarray] = []
         self.rows: list[np.ndarray] = []
+        self.attachments: list[Mapping[str, np.ndarray]] = []
         self.bytes = 0
 
     def __enter__(self) -> ShardWriter:
         return self
 
-    def add(self, digests: np.ndarray, rows: np.ndarray) -> None:
+    def add(self, digests: np.ndarray, rows: np.ndarray, attachments: Mapping[str, np.ndarray] | None = None) -> None:
         self.digests.append(digests)
         self.rows.append(rows)
-        self.bytes += rows.nbytes
+        self.attachments.append(attachments or {})
+        self.bytes += rows.nbytes + sum(each.nbytes for each in self.attachments[-1].values())
         if self.bytes >= SHARD_BYTES or time.monotonic() - self.started >= self.span:
             self.flush()
             self.span = min(2 * self.span, LAST_SHARD_SECONDS)
 
     def flush(self) -> None:
         if self.rows:
-            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows), self.folder.name)
-        self.digests, self.rows, self.bytes = [], [], 0
+            beside = {name: np.concatenate([each[name] for each in self.attachments]) for name in self.attachments[0]}
+            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows), self.folder.name, beside)
+        self.digests, self.rows, self.attachments, self.bytes = [], [], [], 0
         self.started = time.monotonic()
 
     def __exit__(self, *exc_info: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
-from genaudit.measures.measure import Measure
+from genaudit.measures.measure import Measure, rows_and_attachments
 from genaudit.stats.memory import Fitting
 from genaudit.stats.process_state import exact_float32, neutral
 from genaudit.store.measuring import (
@@ -35,7 +35,10 @@ from genaudit.store.measuring import (
 if TYPE_CHECKING:
     import torch
 
-    Timed = tuple[Sequence[torch.Tensor], float]
+    from genaudit.measures.measure import Given
+
+    # rows with attachments by measure, and the seconds that they took
+    Timed = tuple[Sequence[tuple[torch.Tensor, dict[str, torch.Tensor]]], float]
 
 GROUP = 16  # images at least that go from one network to the next together: a network's weights stay in the cache
 
@@ -66,7 +69,7 @@ class _Pass:
     measures: list[Measure]
     preparation: Hashable
     batch_size: int
-    meter: Callable[..., Sequence[torch.Tensor]] | None = None
+    meter: Callable[..., Sequence[Given]] | None = None
     busy: float = 0.0
     waiting: list[tuple[int, np.ndarray]] = field(default_factory=list)
     fitting: Fitting = field(default_factory=lambda: Fitting("a network"))
@@ -82,14 +85,18 @@ class _Pass:
             self.meter = lambda batch, digests: (meter(batch, digests),)
 
     def timed(self, batch: torch.Tensor, digests: list[bytes]) -> Timed:
-        """Rows of each measure, and the seconds that they took."""
+        """Rows of each measure with their attachments, and the seconds that they took."""
         import torch
 
         started = time.perf_counter()
         assert self.meter is not None
+        found = []
         parts = self.fitting(self.meter, batch, digests)
-        rows = parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
-        return rows, time.perf_counter() - started
+        for measure, *given in zip(self.measures, *parts, strict=True):
+            rows, beside = zip(*(rows_and_attachments(measure, part) for part in given), strict=True)
+            joined = (lambda tensors: tensors[0]) if len(parts) == 1 else torch.cat
+            found.append((joined(rows), {name: joined([each[name] for each in beside]) for name in beside[0]}))
+        return found, time.perf_counter() - started
 
 
 def fill(images: ImageSet, lacking: Sequence[Lacking], engine: Engine, advance: Advance) -> Filled:
@@ -179,15 +186,19 @@ class _Loop:
     def _write(self, each: _Pass, indices: list[int], result: Callable[[], Timed]) -> None:
         """Hands each measure the rows that it lacks."""
         started = time.perf_counter()
-        rows, seconds = result()
-        arrays = [tensor.cpu().numpy()[: len(indices)] for tensor in rows]
+        found, seconds = result()
+        arrays = [
+            (rows.cpu().numpy(), {name: tensor.cpu().numpy() for name, tensor in beside.items()})
+            for rows, beside in found
+        ]
         # a batch on a device has only been queued when its call returns
         each.busy += seconds if self.run.pool is not None else seconds + time.perf_counter() - started
         digests = self.images.digests[indices]
-        for place, array in zip(each.places, arrays, strict=True):
+        for place, (rows, beside) in zip(each.places, arrays, strict=True):
             own = self.lacks[place, indices]
-            whole = bool(own.all())
-            self.writers[place].add(digests if whole else digests[own], array if whole else array[own])
+            kept: Any = slice(len(indices)) if own.all() else np.flatnonzero(own)  # of a batch that was filled up
+            cut = {name: array[kept] for name, array in beside.items()}
+            self.writers[place].add(digests[kept], rows[kept], cut)
 
     @contextlib.contextmanager
     def kept_when_interrupted(self) -> Iterator[None]:

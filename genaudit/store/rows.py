@@ -1,8 +1,9 @@
-"""Rows in the order of an ImageSet, read from their shards when they are asked for.
+"""Rows in the order of an ImageSet, and their attachments, read from their shards when they are asked for.
 
-`Rows` behaves like a read-only array (N, D) of float32: `len`, `shape`, slices, index arrays, `np.asarray`. It reads
-with positioned reads into private memory rather than through a memory map, because pages of a map count as
-resident memory as long as the kernel sees no reason to drop them, and a million rows of 1,280 are 5 GB.
+`Rows` behaves like a read-only array (N, D) of float32: `len`, `shape`, slices, index arrays, `np.asarray`. An
+attachment (N, ...) is another such array, of which nothing is kept. Positioned reads into private memory take the place
+of a memory map, because pages of a map count as resident memory as long as the kernel sees no reason to drop them, and
+a million rows of 1,280 are 5 GB.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.store.shards import Shard, TornShard
+from genaudit.errors import UserError
+from genaudit.store.shards import Shard, TornShard, set_aside
 
 OPEN_FILES = 128  # of at most 1,024 that a process may usually have
 
@@ -23,31 +25,52 @@ Located = tuple[Sequence[Shard], np.ndarray, np.ndarray]
 
 
 class Rows:
-    """Rows of a measure in the order of an ImageSet.
+    """Rows of a measure in the order of an ImageSet, or one attachment of them.
 
     Args:
         locate: says where the rows lie; asked again with True where a shard is gone: another process compacted it.
         columns: names of the D numbers, or None. memory: the rows, where they were read already.
+        attachment: the name of the attachment that is read in place of the rows.
     """
-
-    dtype = np.dtype(np.float32)
-    ndim = 2
 
     def __init__(
         self,
         locate: Callable[[bool], Located],
         columns: tuple[str, ...] | None = None,
         memory: np.ndarray | None = None,
+        attachment: str | None = None,
     ) -> None:
         self._files: OrderedDict[int, int] = OrderedDict()
         self._locate = locate
         self._memory = memory
-        self.columns = columns
+        self.columns, self._attachment = columns, attachment
+        self.shape: tuple[int, ...] = (0, 0) if memory is None else memory.shape
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
         if memory is not None:
-            self.shape = memory.shape
             return
         self._shards, self._shard_of, self._row_of = locate(False)
-        self.shape = (len(self._shard_of), self._shards[0].dim if self._shards else 0)
+        if self._shards:
+            table = self._shards[0].table(attachment)
+            self.shape, self.dtype = (len(self._shard_of), *table.shape), table.dtype
+
+    @property
+    def attachments(self) -> dict[str, Rows]:
+        """What the measure keeps beside the rows, by name: (N, ...) each, in the same order, read when asked for."""
+        shards = self._shards if self._memory is None else self._locate(False)[0]
+        return {name: Rows(self._locate, attachment=name) for name in (shards[0].attachments if shards else ())}
+
+    def subset(self, places: np.ndarray) -> Rows:
+        """The rows at `places` (indices or booleans), as rows."""
+
+        def located(again: bool) -> Located:
+            shards, shard_of, row_of = self._locate(again)
+            return shards, shard_of[places], row_of[places]
+
+        return Rows(located, self.columns, None if self._memory is None else self._memory[places], self._attachment)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -73,18 +96,23 @@ class Rows:
             self.close()
             self._shards, self._shard_of, self._row_of = self._locate(True)
             return self._gather(index)
+        finally:
+            if self._attachment is not None:  # of which few are read, and their files are open for the rows already
+                self.close()
 
     def _gather(self, index: np.ndarray) -> np.ndarray:
-        out = np.empty((len(index), self.shape[1]), dtype=np.float32)
+        out = np.empty((len(index), *self.shape[1:]), dtype=self.dtype)
         shard, row = self._shard_of[index], self._row_of[index]
         order = np.argsort(shard, kind="stable")
         numbers, starts = np.unique(shard[order], return_index=True)
         for number, places in zip(numbers, np.split(order, starts[1:]) if len(index) else [], strict=True):
             where = self._shards[number]
             try:
-                out[places] = where.read(row[places], self._open(int(number)))
+                out[places] = where.table(self._attachment).read(row[places], self._open(int(number)))
             except TornShard as error:
-                raise OSError(f"{where.path}: {error}: it was altered while it was read; run again") from error
+                set_aside(where.path)
+                message = "it is set aside; run again, and what it held is measured again"
+                raise UserError(f"{where.path} is damaged ({error}): {message}") from error
         return out
 
     def _open(self, shard: int) -> int:

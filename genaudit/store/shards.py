@@ -5,6 +5,10 @@ the CRC-32 of each block of rows. Its metadata name the fingerprint that the row
 block, and the SHA-256 over these, the digests and the checks: the head. Opening a shard reads and verifies its head;
 rows are verified block by block whenever they are read. What is verified is what is asked for.
 
+Where a measure has attachments (a picture or a map beside each row) the file holds for each the tensors
+`attachments.NAME` (n, ...) and `attachments.NAME.checks`, in blocks of its own. Metadata list names, dtypes, shapes and
+blocks, and the SHA-256 covers these and the checks too. Reading rows reads nothing of them.
+
 A shard is written to a temporary name and renamed, so a process that is killed leaves no torn shard; one that was torn
 or altered all the same is noticed, set aside and measured again. Shards are only added, under names that no two
 processes share, so any number of processes and hosts may fill one folder at the same time without locks.
@@ -16,11 +20,12 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +40,8 @@ DIGEST = 16  # bytes
 CHECK = 4  # bytes
 BLOCK_BYTES = 16 << 10  # read and verified at least: a few rows of features, hundreds of a few numbers
 HEAD_BYTES = 16 << 10  # read at once when a shard is opened: all of one that holds a row of 2,048 features
-RUN_BLOCKS = 1024  # read at a time at most
+RUN_BYTES = 8 << 20  # read at a time at most, but a block at least; twice as much takes a tenth longer
+FLOAT = np.dtype("<f4")
 
 
 class TornShard(Exception):
@@ -50,24 +56,27 @@ class TornShard(Exception):
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A shard with a verified head. `digests` is (n,) of 16 bytes each; row i lies at `offset + i·4·dim`.
+class Table:
+    """One array (n, *shape) of a shard: its rows, or an attachment of them. Row i lies at `offset + i·size`.
 
     `block` rows have a checksum each, `checks` (m, 4) uint8.
     """
 
     path: Path
-    digests: np.ndarray
+    count: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     offset: int
-    dim: int
     block: int
     checks: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.digests)
+    @property
+    def size(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self, rows: np.ndarray, descriptor: int | None = None) -> np.ndarray:
-        """Rows (k, D) float32 by their indices (k,), verified.
+        """Rows (k, *shape) by their indices (k,), verified.
 
         Args:
             descriptor: of the open file; None opens it.
@@ -75,17 +84,17 @@ class Shard:
         Raises:
             TornShard: their blocks are not as they were written.
         """
-        if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):  # neighbours: no copy
-            first, last = int(rows[0]) // self.block, int(rows[-1]) // self.block + 1
-            if last - first <= RUN_BLOCKS:
-                return self._opened(descriptor, first, last)[rows[0] - first * self.block :][: len(rows)]
-        out = np.empty((len(rows), self.dim), dtype=np.float32)
-        ascending = bool((rows[1:] >= rows[:-1]).all())
-        order = slice(None) if ascending else np.argsort(rows, kind="stable")
-        wanted = rows[order]
         with contextlib.ExitStack() as stack:
             if descriptor is None:
                 descriptor = stack.enter_context(open(self.path, "rb")).fileno()
+            if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):  # neighbours: no copy
+                first, last = int(rows[0]) // self.block, int(rows[-1]) // self.block + 1
+                if last - first <= self._run:
+                    return self._blocks(descriptor, first, last)[rows[0] - first * self.block :][: len(rows)]
+            out = np.empty((len(rows), *self.shape), dtype=self.dtype)
+            ascending = bool((rows[1:] >= rows[:-1]).all())
+            order = slice(None) if ascending else np.argsort(rows, kind="stable")
+            wanted = rows[order]
             for first, last in self._runs(wanted // self.block):
                 found = self._blocks(descriptor, first, last)
                 start, stop = np.searchsorted(wanted, (first * self.block, last * self.block))
@@ -93,53 +102,102 @@ class Shard:
                 out[places] = found[wanted[start:stop] - first * self.block]
         return out
 
-    def _opened(self, descriptor: int | None, first: int, last: int) -> np.ndarray:
-        if descriptor is not None:
-            return self._blocks(descriptor, first, last)
+    def verify(self) -> None:
+        """Reads all of it, some at a time; raises `TornShard` where it is not as it was written."""
         with open(self.path, "rb") as file:
-            return self._blocks(file.fileno(), first, last)
+            for first, last in self._runs(np.arange(len(self.checks))):
+                self._blocks(file.fileno(), first, last)
+
+    @property
+    def _run(self) -> int:
+        """Blocks that are read at a time at most."""
+        return max(1, RUN_BYTES // max(1, self.block * self.size))
 
     def _runs(self, blocks: np.ndarray) -> Iterator[tuple[int, int]]:
         """Blocks (sorted) as runs [first, last) of neighbours."""
         distinct = np.unique(blocks)
         breaks = np.flatnonzero(np.diff(distinct) != 1) + 1
         for begin, end in itertools.pairwise([0, *breaks.tolist(), len(distinct)]):
-            for start in range(begin, end, RUN_BLOCKS):
-                stop = min(start + RUN_BLOCKS, end)
+            for start in range(begin, end, self._run):
+                stop = min(start + self._run, end)
                 yield int(distinct[start]), int(distinct[stop - 1]) + 1
 
     def _blocks(self, descriptor: int, first: int, last: int) -> np.ndarray:
         """The rows of blocks [first, last)."""
-        size = self.block * self.dim * 4
-        end = min(last * self.block, len(self)) * self.dim * 4
-        data = _read_at(descriptor, self.offset + first * size, end - first * size)
+        size, count = self.block * self.size, min(last * self.block, self.count) - first * self.block
+        data = _read_at(descriptor, self.offset + first * size, count * self.size)
         view = data.data
         for place in range(last - first):
             if _check(view[place * size : (place + 1) * size]) != self.checks[first + place].tobytes():
                 raise TornShard("the checksum of rows does not agree", self.path)
-        return data.view("<f4").reshape(-1, self.dim)
+        return data.view(self.dtype).reshape(count, *self.shape)
 
 
-def write_shard(folder: Path, digests: np.ndarray, rows: np.ndarray, fingerprint: str = "") -> Path:
-    """Writes (n, 16) uint8 digests and (n, D) float32 rows as a new shard; returns its path."""
+@dataclass(frozen=True)
+class Shard:
+    """A shard with a verified head. `digests` is (n,) of 16 bytes each, `rows` (n, D), attachments by name (n, ...)."""
+
+    path: Path
+    digests: np.ndarray
+    rows: Table
+    attachments: Mapping[str, Table]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def table(self, attachment: str | None) -> Table:
+        """The rows (None), or an attachment of them.
+
+        Raises:
+            TornShard: it has none of that name.
+        """
+        if attachment is None:
+            return self.rows
+        if attachment not in self.attachments:
+            raise TornShard(f"holds no {attachment} beside its rows", self.path)
+        return self.attachments[attachment]
+
+
+def write_shard(
+    folder: Path,
+    digests: np.ndarray,
+    rows: np.ndarray,
+    fingerprint: str = "",
+    attachments: Mapping[str, np.ndarray] | None = None,
+) -> Path:
+    """Writes (n, 16) uint8 digests, (n, D) float32 rows and attachments (n, ...) as a new shard; returns its path."""
     from safetensors.numpy import save
 
     digests = np.ascontiguousarray(digests, dtype=np.uint8)
     rows = np.ascontiguousarray(rows, dtype="<f4")
-    block = max(1, BLOCK_BYTES // max(1, rows.shape[1] * 4))
-    checks = [
-        _check(rows[start : start + block].reshape(-1).view(np.uint8).data) for start in range(0, len(rows), block)
-    ]
-    check = np.frombuffer(b"".join(checks), np.uint8).reshape(-1, CHECK)
+    block, check = _checks(rows)
+    tensors = {"digests": digests, "checks": check, "rows": rows}
     metadata = {"fingerprint": fingerprint, "block": str(block)}
-    metadata["sha256"] = _head(fingerprint, rows.shape, block, digests, check)
-    payload = save({"digests": digests, "checks": check, "rows": rows}, metadata=metadata)
+    checks, about = [check], []
+    for name, given in (attachments or {}).items():
+        array = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("<"))
+        own_block, own_check = _checks(array)
+        tensors |= {f"attachments.{name}": array, f"attachments.{name}.checks": own_check}
+        about.append([name, array.dtype.name, list(array.shape[1:]), own_block])
+        checks.append(own_check)
+    if about:
+        metadata["attachments"] = json.dumps(about)
+    metadata["sha256"] = _head(fingerprint, rows.shape, block, digests, checks, about)
+    payload = save(tensors, metadata=metadata)
     # names sort by time, so that the oldest row wins where two processes measured the same image
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
     path = folder / f"{name}{SUFFIX}"
     with atomic_write(path) as temporary:
         temporary.write_bytes(payload)
     return path
+
+
+def _checks(array: np.ndarray) -> tuple[int, np.ndarray]:
+    """How many rows of an array (n, ...) are a block, and the blocks' checksums (m, 4)."""
+    data = array.reshape(len(array), -1).view(np.uint8)
+    block = max(1, BLOCK_BYTES // max(1, data.shape[1]))
+    checks = [_check(data[start : start + block].reshape(-1).data) for start in range(0, len(data), block)]
+    return block, np.frombuffer(b"".join(checks), np.uint8).reshape(-1, CHECK)
 
 
 def read_shard(path: Path, fingerprint: str | None = None) -> Shard:
@@ -202,24 +260,40 @@ def _shard(path: Path, head: _Head, fingerprint: str | None) -> Shard:
     about = header["__metadata__"]
     if width != DIGEST or header["rows"]["shape"][0] != n or header["rows"]["dtype"] != "F32" or min(n, dim) < 1:
         raise TornShard("unexpected shapes")
-    begin, end = header["rows"]["data_offsets"]
-    if end - begin != n * dim * 4 or head.size < head.start + end:
-        raise TornShard("truncated")
     digests = head.tensor("digests").reshape(n, DIGEST)
+    attachments: dict[str, Table] = {}
     if "checks" in header:
-        block, checks = int(about["block"]), head.tensor("checks").reshape(-1, CHECK)
-        if block < 1 or len(checks) != -(-n // block):
-            raise TornShard("unexpected shapes")
-        agree = _head(about["fingerprint"], (n, dim), block, digests, checks) == about["sha256"]
+        rows = _table(path, head, "rows", n, (dim,), FLOAT, int(about["block"]))
+        listed = json.loads(about["attachments"]) if "attachments" in about else []
+        for name, kind, shape, block in listed:
+            dtype = np.dtype(kind).newbyteorder("<")
+            attachments[name] = _table(path, head, f"attachments.{name}", n, tuple(shape), dtype, block)
+        checks = [table.checks for table in (rows, *attachments.values())]
+        agree = _head(about["fingerprint"], (n, dim), rows.block, digests, checks, listed) == about["sha256"]
         if fingerprint is not None and about["fingerprint"] != fingerprint:
             raise TornShard("holds rows of another measure")
     else:  # of genaudit before blocks: one checksum for all of it
-        rows = head.tensor("rows")
-        block, checks = n, np.frombuffer(_check(rows.data), np.uint8).reshape(1, CHECK)
-        agree = _sha256(digests.data, rows.data) == about["sha256"]
+        data = head.tensor("rows")
+        check = np.frombuffer(_check(data.data), np.uint8).reshape(1, CHECK)
+        rows = Table(path, n, (dim,), FLOAT, head.start + header["rows"]["data_offsets"][0], n, check)
+        agree = _sha256(digests.data, data.data) == about["sha256"] and len(data) == n * rows.size
     if not agree:
         raise TornShard("the checksum does not agree")
-    return Shard(path, digests.view(f"S{DIGEST}").reshape(n), head.start + begin, dim, block, checks)
+    return Shard(path, digests.view(f"S{DIGEST}").reshape(n), rows, attachments)
+
+
+def _table(path: Path, head: _Head, name: str, count: int, shape: tuple[int, ...], dtype: Any, block: int) -> Table:
+    """An array of the file, of the length that it must have, with its checksums."""
+    begin, end = head.header[name]["data_offsets"]
+    check = head.tensor("checks" if name == "rows" else f"{name}.checks").reshape(-1, CHECK)
+    table = Table(path, count, shape, dtype, head.start + begin, block, check)
+    if dtype.kind not in "biuf" or min(shape, default=0) < 0:
+        raise TornShard("unexpected type or shape")
+    if end - begin != count * table.size or head.size < head.start + end:
+        raise TornShard("truncated")
+    if block < 1 or len(check) != -(-count // block):
+        raise TornShard("unexpected shapes")
+    return table
 
 
 def set_aside(path: Path) -> None:
@@ -245,9 +319,17 @@ def _check(data: Any) -> bytes:
     return zlib.crc32(data).to_bytes(CHECK, "little")  # against decay, not against people; it is four times as fast
 
 
-def _head(fingerprint: str, shape: tuple[int, int], block: int, digests: np.ndarray, checks: np.ndarray) -> str:
-    about = f"[{json.dumps(fingerprint)}, {shape[0]}, {shape[1]}, {block}]".encode()
-    return _sha256(about, np.ascontiguousarray(digests).data, np.ascontiguousarray(checks).data)
+def _head(
+    fingerprint: str,
+    shape: tuple[int, int],
+    block: int,
+    digests: np.ndarray,
+    checks: list[np.ndarray],
+    attachments: list[Any],
+) -> str:
+    about = f"[{json.dumps(fingerprint)}, {shape[0]}, {shape[1]}, {block}]"
+    about += json.dumps(attachments) if attachments else ""  # of rows alone as it was before there were any
+    return _sha256(about.encode(), *(np.ascontiguousarray(part).data for part in (digests, *checks)))
 
 
 def _sha256(*parts: Any) -> str:

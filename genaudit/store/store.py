@@ -22,7 +22,7 @@ from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.data.image_set import set_digest
 from genaudit.errors import UserError
-from genaudit.measures.measure import Measure, fingerprint
+from genaudit.measures.measure import Measure, description, fingerprint
 from genaudit.store.index import StoreIndex, as_keys
 from genaudit.store.measuring import Advance, Engine, ShardWriter
 from genaudit.store.passes import Lacking, fill
@@ -189,7 +189,7 @@ class Store:
         if path.exists():
             return
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(measure.describe(engine.precision), indent=1, sort_keys=True))
+            temporary.write_text(json.dumps(description(measure, engine.precision), indent=1, sort_keys=True))
 
 
 def _try_writing(root: Path, folder: Path) -> None:
@@ -227,7 +227,7 @@ class StoredRows:
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[ShardWriter]:
-        """Takes rows by `add(digests, rows)`; they are shards, at the latest, when it is left."""
+        """Takes rows by `add(digests, rows, attachments)`; they are shards, at the latest, when it is left."""
         self._describe()
         with ShardWriter(self._folder) as writer:
             yield writer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
-from genaudit.measures.measure import Measure, fingerprint
+from genaudit.measures.measure import Measure, fingerprint, rows_and_attachments
 from genaudit.stats.process_state import exact_float32, neutral
 from genaudit.store.measuring import Engine, prepared_batches, to_device
 from genaudit.store.store import Store, StoredRows
@@ -77,8 +77,10 @@ class RowStream:
             if indices:
                 digests = images.digests[indices]
                 keys = [digest.tobytes() for digest in digests]
-                rows = self._meter(to_device(pixels, self.engine.device), keys).cpu().numpy().astype(np.float32)
-                self._writer.add(digests, rows)
+                given = self._meter(to_device(pixels, self.engine.device), keys)
+                measured, beside = rows_and_attachments(self.measure, given)
+                rows = measured.cpu().numpy().astype(np.float32)
+                self._writer.add(digests, rows, {name: each.cpu().numpy() for name, each in beside.items()})
                 for key, row in zip(keys, rows, strict=True):
                     known[key] = self._recent[key] = row
                 while len(self._recent) > REMEMBERED:

@@ -132,8 +132,8 @@ def verify(root: Path, measure: str | None = None) -> tuple[int, list[str]]:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 shard = read_shard(path, folder.name)
-                for start in range(0, len(shard), 1 << 16):
-                    shard.read(np.arange(start, min(start + (1 << 16), len(shard))))
+                for table in (shard.rows, *shard.attachments.values()):
+                    table.verify()
                 whole += 1
             except FileNotFoundError:  # another process was faster
                 continue
@@ -166,7 +166,7 @@ def _compact(folder: Path) -> tuple[int, int, int]:
         index.save()
         return len(old), len(old), 0
     digests = index.entries["digest"]
-    index.verify(digests)  # sets damaged shards aside: what they held is measured again
+    index.verify(digests, attachments=True)  # sets damaged shards aside: what they held is measured again
     old = [folder / name for name in index.names]
     distinct = index.entries[list(_distinct(index))]
     order = np.lexsort(
@@ -177,7 +177,9 @@ def _compact(folder: Path) -> tuple[int, int, int]:
     for start in range(0, len(keys), most):
         part = keys[start : start + most]
         raw = np.frombuffer(part.tobytes(), np.uint8).reshape(-1, as_keys(np.zeros((1, 16), np.uint8)).itemsize)
-        new.append(write_shard(folder, raw, index.rows(part, None)[:], folder.name))
+        taken = index.rows(part, None)
+        attachments = {name: each[:] for name, each in taken.attachments.items()}
+        new.append(write_shard(folder, raw, taken[:], folder.name, attachments))
     for path in old:
         path.unlink(missing_ok=True)
     StoreIndex.read(folder).save()

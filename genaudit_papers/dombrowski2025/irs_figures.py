@@ -62,13 +62,15 @@ class Fig6(Exact):
                         upper=high,
                         tolerance=0.05,
                         expected=kept / total,
-                        note="expected: the real share, to which the paper calls the score very close",
+                        note="Expected: the real share. The paper calls the score very close to it.",
                     )
                 )
-            lines[f"{kind} classes"] = np.interp(np.linspace(0, 1, 61), shares, means)
+            # without any mode there are no samples: no line begins left of the first share
+            lines[f"{kind} classes"] = np.interp(np.linspace(0, 1, 61), shares, means, left=np.nan)
         lines["the real share"] = np.linspace(0, 1, 61)
+        title, label = "Diversity of the toy dataset", "IRS_inf,a"
         figures = (
-            Curve("Diversity of the toy dataset", "share of modes kept", "IRS_inf,a", np.linspace(0, 1, 61), lines),
+            Curve(title, "share of modes kept", label, np.linspace(0, 1, 61), lines, guides=("the real share",)),
             Cloud("One dataset, 2 classes kept", "x", "y", self._sets("between", 2, context.seed)),
         )
         return paper.recomputed(

@@ -113,13 +113,12 @@ class ClassificationTable:
         """Fits the classes where no generator is given, inverts, samples; rows that the store holds are read back."""
         task = self._demo(context) if self.subject.given is None else self._given(context)
         truth = task.labels["held-out"]
-        first = len(HEAD) + task.generator.latent_dim
         keys: dict[str, Any] = {"steps": self.steps, "picture": 0, **self.inversion}
         inverted = stored(Inverted(task.generator, **keys), task.held_out, context, "held-out")
         measure = AIS(task.generator, temperatures=self.temperatures, schedule="power")
         estimated = stored(measure, task.held_out, context, "held-out")[:, len(COLUMNS) :]
         results = {
-            "inversion, L2": classify(inverted[:, first:], larger_is_likelier=False),
+            "inversion, L2": classify(inverted[:, len(HEAD) :], larger_is_likelier=False),
             "likelihood, AIS": classify(estimated, larger_is_likelier=True),
         }
         if task.exact is not None:
@@ -200,7 +199,7 @@ class ClassificationTable:
                 rows = [stored(embedding(self.vit), each, context, "") for each in (task.held_out, task.train)]
                 found[self.vit.name] = nearest(*rows).indices[:, 0]
             else:
-                lacking[self.vit.name] = f"{need.what} are not here: {need.how}"
+                lacking[self.vit.name] = f"{need.what} are not on this machine: {need.how}"
         return found, lacking
 
 

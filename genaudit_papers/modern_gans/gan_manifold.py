@@ -13,13 +13,14 @@ import numpy as np
 from genaudit.data import ImageSet, open_images
 from genaudit.likelihood.inference import outlier_auroc
 from genaudit.likelihood.inversion import psnr
-from genaudit.measures.inversion import Inverted, unpack
+from genaudit.measures.inversion import Inverted
 from genaudit.metrics.generator_rows import INVERSION, densities
 from genaudit.metrics.result import PictureRow, Pictures
 from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit.stats.auroc import auroc
 from genaudit.stats.estimate import bootstrap, bootstrap_mean
+from genaudit.store import Rows
 from genaudit_papers.measuring import embedded_weights, find_set
 from genaudit_papers.modern_gans.gan_baselines import embeddings, nearest_of
 from genaudit_papers.modern_gans.gan_sets import KINDS, SOURCE, Groups, Subject
@@ -149,7 +150,7 @@ def _separation(errors: dict[str, np.ndarray], seed: int) -> list[Cell]:
     return cells
 
 
-def _perceptual(groups: Groups, rows: dict[str, np.ndarray], device: str) -> dict[str, dict[str, list[float]]]:
+def _perceptual(groups: Groups, rows: dict[str, Rows], device: str) -> dict[str, dict[str, list[float]]]:
     """Distances of images to their reconstructions and to the nearest training image, by what is compared."""
     kinds, _ = embeddings(device)
     training = open_images(str(find_set(groups.data, groups.subject.place("train"))), role="train")
@@ -167,13 +168,13 @@ def _perceptual(groups: Groups, rows: dict[str, np.ndarray], device: str) -> dic
     return scores
 
 
-def _recovered(groups: Groups, rows: np.ndarray) -> np.ndarray:
+def _recovered(groups: Groups, rows: Rows) -> np.ndarray:
     """The reconstructions (N, C, S, S) of inversions, in full: the rows hold small pictures, and the latents."""
     import torch
 
     generator = groups.generator
     found = np.zeros((len(rows), *generator.image_shape), np.float32)
-    latents = np.stack([unpack(row)[0] for row in rows]).astype(np.float32)
+    latents = rows.attachments["latent"][:]
     of_label = rows[:, INVERSION.index("label")]
     for label in generator.labels:
         places = np.flatnonzero(np.isnan(of_label) if label is None else of_label == label)
@@ -198,7 +199,7 @@ def _outliers(groups: Groups, errors: dict[str, np.ndarray], scores: dict[str, d
     return cells
 
 
-def _pictures(groups: Groups, rows: dict[str, np.ndarray], errors: dict[str, np.ndarray]) -> Pictures:
+def _pictures(groups: Groups, rows: dict[str, Rows], errors: dict[str, np.ndarray]) -> Pictures:
     """Images beside their reconstructions, from the best recovered to the worst (Figures 3, 5 and 11)."""
     grid = []
     for kind, each in errors.items():
@@ -207,14 +208,8 @@ def _pictures(groups: Groups, rows: dict[str, np.ndarray], errors: dict[str, np.
         ]
         cells: list[np.ndarray] = []
         for index in order:
-            _, recovered = unpack(rows[kind][index])
-            cells += [groups.sets[kind].read(int(index)), _as_picture(recovered)]
+            picture = rows[kind].attachments["picture"][index]
+            cells += [groups.sets[kind].read(int(index)), picture.repeat(3 // picture.shape[2], axis=2)]
         grid.append(PictureRow(kind, tuple(cells)))
     heads = ("image", "recovered") * min(SHOWN, len(errors["train"]))
     return Pictures("Inversions, from the best recovered to the worst", heads, tuple(grid))
-
-
-def _as_picture(image: np.ndarray) -> np.ndarray:
-    """(C, T, T) in [0, 1] to uint8 (T, T, 3)."""
-    pixels = (image.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
-    return pixels.repeat(3 // pixels.shape[2], axis=2)

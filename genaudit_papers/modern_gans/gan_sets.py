@@ -23,7 +23,7 @@ from genaudit.likelihood.inference import single_colours
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.metrics.generator_rows import AIS as COLUMNS
 from genaudit.recipe import Context, Need, Scale
-from genaudit.store import Engine, Store
+from genaudit.store import Engine, Rows, Store
 from genaudit_papers import datasets
 from genaudit_papers.measuring import find_set, set_need
 from genaudit_papers.modern_gans.gan_baselines import BLOCK
@@ -183,7 +183,7 @@ class Groups:
         for start in range(0, len(images), size):
             yield self.of(images.subset(range(start, min(start + size, len(images)))))
 
-    def rows(self, measure: MeasureOfGenerator, context: Context) -> dict[str, np.ndarray]:
+    def rows(self, measure: MeasureOfGenerator, context: Context) -> dict[str, Rows]:
         """Rows (N, D) of every group, read back from the store where they are."""
         return {kind: stored(measure, images, context, kind) for kind, images in self.sets.items()}
 
@@ -206,12 +206,12 @@ class OfAGenerator:
         return Groups(subject.generator, seed=context.seed, counts=counts, subject=subject, data=context.data)
 
 
-def column(rows: np.ndarray, name: str) -> np.ndarray:
+def column(rows: Rows, name: str) -> np.ndarray:
     """A column (N,) of the rows of `measures.ais`."""
     return rows[:, COLUMNS.index(name)].astype(np.float64)
 
 
-def stored(measure: Any, images: ImageSet, context: Context, kind: str) -> np.ndarray:
+def stored(measure: Any, images: ImageSet, context: Context, kind: str) -> Rows:
     """Rows of a set, measured where the store lacks them: a run that is interrupted resumes where it was."""
 
     @contextmanager
@@ -223,7 +223,7 @@ def stored(measure: Any, images: ImageSet, context: Context, kind: str) -> np.nd
     engine = Engine(device=context.device, batch_size=min(len(images), measure.batch_size(context.device)))
     measured = Store(context.store).measure(images, measure, engine, advance=told)
     assert measured.rows is not None
-    return np.asarray(measured.rows[:])
+    return measured.rows
 
 
 def labels_of(names: Sequence[str]) -> np.ndarray:

@@ -26,7 +26,7 @@ from genaudit.recipe import Context, Need, Scale
 from genaudit.reports.table import Cell, Table
 from genaudit_papers import datasets
 from genaudit_papers.measuring import embedded_weights
-from genaudit_papers.over_seeds import over_seeds_compared
+from genaudit_papers.over_seeds import over_seeds_compared, seeds_note
 from genaudit_papers.published import PublishedCell, compared, published
 from genaudit_papers.tuluptceva2019 import one_class, piad_runs
 from genaudit_papers.tuluptceva2019.piad_runs import (
@@ -174,7 +174,7 @@ class PIADFashionMNIST:
         for method in found[many[0]]["methods"]:
             rows = {run: of["methods"][method] for run, of in found.items() if method in of["methods"]}
             values = [rows[run]["auroc"] for run in many]
-            note = "seeds: " + ", ".join(f"{value:.4f}" for value in values)
+            note = seeds_note(values)
             ends, trainings = (min(values), max(values)), len(many) if method.startswith(PIAD) else None
             cells.append(Cell(method, column, float(np.mean(values)), None, *ends, note=note, trainings=trainings))
             spent = float(np.mean([row["seconds"] for row in rows.values()]))

@@ -19,8 +19,8 @@ from genaudit.measures.ais import AIS
 from genaudit.measures.ais import HEAD as AIS_HEAD
 from genaudit.measures.generator_images import as_generator_images
 from genaudit.measures.inversion import HEAD as INVERSION_HEAD
-from genaudit.measures.inversion import Inverted, unpack
-from genaudit.measures.measure import fingerprint
+from genaudit.measures.inversion import Inverted
+from genaudit.measures.measure import fingerprint, rows_and_attachments
 from genaudit.measures.patches import Patches, patch_variation
 from genaudit.metrics import generator_rows
 
@@ -79,18 +79,17 @@ def test_inversion_of_a_linear_generator_is_least_squares(
     single: Held, model: LinearGaussian, images: torch.Tensor
 ) -> None:
     measure = Inverted(single, steps=400, restarts=2, samples=20)
-    rows = measure.open("cpu", "float32")(images, DIGESTS)
+    rows, beside = rows_and_attachments(measure, measure.open("cpu", "float32")(images, DIGESTS))
     assert rows.shape == (5, len(measure.columns))
     x = images[:, 0].flatten(1).double() / 255
     weights, mean = model.weights[0].double(), model.means[0].double()
     best = torch.linalg.lstsq(weights, (x - mean).T).solution
     error = (weights @ best + mean[:, None] - x.T).square().mean(0)
     torch.testing.assert_close(rows[:, 0].double(), error, atol=1e-6, rtol=0)
-    for row, latent in zip(rows.numpy(), best.T.numpy(), strict=True):
-        own, picture = unpack(row)
+    for own, picture, latent in zip(beside["latent"].numpy(), beside["picture"].numpy(), best.T.numpy(), strict=True):
         np.testing.assert_allclose(own, latent, atol=1e-2)
-        expected = (model.weights[0].numpy() @ own + model.means[0].numpy()).reshape(1, SIDE, SIDE)
-        np.testing.assert_allclose(picture, expected, atol=1e-5)
+        expected = (model.weights[0].numpy() @ own + model.means[0].numpy()).reshape(SIDE, SIDE, 1)
+        np.testing.assert_allclose(picture / 255, expected.clip(0, 1), atol=0.5 / 255 + 1e-5)
     assert rows[:, INVERSION_HEAD.index("label")].isnan().all()
     assert (rows[:, INVERSION_HEAD.index("dims")] == SIDE * SIDE).all()
 
@@ -98,23 +97,24 @@ def test_inversion_of_a_linear_generator_is_least_squares(
 def test_the_class_that_comes_nearest_is_chosen(model: LinearGaussian, images: torch.Tensor) -> None:
     both = Held(model, classes=2)
     measure = Inverted(both, steps=60, restarts=1, samples=5, picture=0)
-    rows = measure.open("cpu", "float32")(images, DIGESTS).numpy()
+    rows, beside = measure.open("cpu", "float32")(images, DIGESTS)
+    assert list(beside) == ["latent"]
+    rows = rows.numpy()
     by_class = rows[:, -2:]
     label, distance = (rows[:, INVERSION_HEAD.index(name)] for name in ("label", "distance"))
     assert (by_class.argmin(1) == label).all()
     np.testing.assert_array_equal(by_class.min(1), distance)
     only = Inverted(Held(model, classes=2, label=1), steps=60, restarts=1, samples=5, picture=0)
-    np.testing.assert_allclose(only.open("cpu", "float32")(images, DIGESTS)[:, 0], by_class[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(only.open("cpu", "float32")(images, DIGESTS)[0][:, 0], by_class[:, 1], rtol=1e-5)
 
 
 def test_a_picture_is_small_where_the_image_is_large(model: LinearGaussian, images: torch.Tensor) -> None:
     generator = Held(model, classes=2, label=0)
-    row = Inverted(generator, steps=0, restarts=1, samples=1, picture=2).open("cpu", "float32")(images, DIGESTS)[0]
-    _, picture = unpack(row.numpy())
-    _, whole = unpack(
-        Inverted(generator, steps=0, restarts=1, samples=1).open("cpu", "float32")(images, DIGESTS)[0].numpy()
-    )
-    np.testing.assert_allclose(picture, whole.reshape(1, 2, 2, 2, 2).mean((2, 4)), rtol=1e-5)
+    measure = Inverted(generator, steps=0, restarts=1, samples=1, picture=2)
+    _, beside = measure.open("cpu", "float32")(images, DIGESTS)
+    whole = (beside["latent"] @ model.weights[0].T + model.means[0]).reshape(5, 2, 2, 2, 2)
+    expected = 255 * whole.mean((2, 4)).clamp(0, 1)
+    np.testing.assert_allclose(beside["picture"][..., 0], expected, atol=0.5 + 1e-3)  # rounding
 
 
 def test_the_perceptual_distance_is_zero_only_for_equal_images(images: torch.Tensor) -> None:

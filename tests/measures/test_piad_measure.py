@@ -15,7 +15,6 @@ from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.measures.measure import fingerprint
 from genaudit.measures.piad import PIAD, PreparedPixels
-from genaudit.metrics.piad import _unpack
 from genaudit.piad import saved
 from genaudit.piad.networks import Architecture, build
 from genaudit.piad.perceptual import efficientnet_lite0
@@ -39,25 +38,27 @@ def write_model(folder: Path, channels: int, *, seed: int = 0, pixels: PreparedP
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_rows_are_score_map_and_reconstruction(channels: int, make_images: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_score_stands_beside_its_map_and_reconstruction(
+    channels: int, make_images: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = write_model(tmp_path / "run", channels)
     measure, model = PIAD(str(folder)), saved.load(folder)
     images = open_images(make_images("samples", 9))
     assert isinstance(images, ImageSet)
     measured = Store(tmp_path / "rows").measure(images, measure, Engine(batch_size=4))
     assert measured.rows is not None
-    rows = np.asarray(measured.rows)
+    rows, beside = np.asarray(measured.rows), measured.rows.attachments
+    assert rows.shape == (9, 1)
     prepared = np.stack([measure.prepare(images.read(i)) for i in range(9)]).transpose(0, 3, 1, 2)[:, :channels]
     (scored,) = score_batches(model.networks, prepared, model.perceptual, batch_size=9)
     # a batch of another size rounds otherwise: sums of some hundred float32 terms
     np.testing.assert_allclose(rows[:, 0], scored.scores, rtol=1e-5)
-    for row, shares, reconstruction in zip(rows, scored.maps, scored.reconstructions, strict=True):
-        places, colours = _unpack(row)
-        np.testing.assert_allclose(places, shares, rtol=1e-3, atol=1e-6)
-        assert places.sum() == pytest.approx(row[0], rel=1e-5)
-        assert colours.shape == (16, 16, 3)
-        expected = np.broadcast_to((reconstruction.clip(-1, 1).transpose(1, 2, 0) + 1) * 127.5, (16, 16, 3))
-        assert np.abs(colours - expected).max() <= 0.51  # rounding
+    np.testing.assert_allclose(beside["map"][:], scored.maps, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(beside["map"][:].sum((1, 2)), rows[:, 0], rtol=1e-5)
+    made = beside["reconstruction"][:]
+    assert (made.shape, made.dtype) == ((9, 16, 16, channels), np.uint8)
+    expected = (scored.reconstructions.clip(-1, 1).transpose(0, 2, 3, 1) + 1) * 127.5
+    assert np.abs(made - expected).max() <= 0.51  # rounding
 
 
 def test_a_row_does_not_depend_on_the_batch_it_came_in(make_images: Callable[..., Path], tmp_path: Path) -> None:

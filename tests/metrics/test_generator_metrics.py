@@ -14,14 +14,12 @@ from genaudit.metrics.generator_rows import AIS, INVERSION
 from genaudit.metrics.result import RoleImage, Unavailable
 
 
-def inverted(errors: Any, *, restart_range: float = 0.0, side: int = 2, seed: int = 0) -> np.ndarray:
-    """Rows of `measures.inversion` with 3 latents and a picture of one grey level per image."""
+def inverted(errors: Any, *, restart_range: float = 0.0) -> np.ndarray:
+    """Rows of `measures.inversion` under a generator without classes."""
     errors = np.asarray(errors, np.float64)
     head = {"error": errors, "distance": errors, "restart_range": restart_range, "label": np.nan, "dims": 784}
-    head |= {"latent_dim": 3, "picture_channels": 1, "picture_side": side, "classes": 0}
-    columns = np.stack([np.broadcast_to(head[name], errors.shape) for name in INVERSION], axis=1)
-    latents = np.random.default_rng(seed).normal(size=(len(errors), 3))
-    return np.concatenate([columns, latents, np.full((len(errors), side * side), 0.5)], axis=1).astype(np.float32)
+    columns = [np.broadcast_to((head | {"classes": 0})[name], errors.shape) for name in INVERSION]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def sampled(nats: Any, *, spread: float = 0.5) -> np.ndarray:
@@ -58,15 +56,19 @@ def test_inversion_tells_medians_ratio_noise_and_what_the_error_separates(on_dis
 
 
 def test_inversion_shows_images_beside_their_reconstructions() -> None:
-    found = inversion.judge(generated=inverted([3e-4, 1e-4, 2e-4]), train=inverted(np.linspace(1e-2, 2e-2, 9)))
+    pictures = {"generated": np.full((3, 2, 2, 1), [[[[10]]], [[[20]]], [[[30]]]], np.uint8)}
+    pictures["train"] = np.zeros((9, 2, 2, 3), np.uint8)
+    rows = {"generated": inverted([3e-4, 1e-4, 2e-4]), "train": inverted(np.linspace(1e-2, 2e-2, 9))}
+    found = inversion.judge(**rows, attachments={role: {"picture": each} for role, each in pictures.items()})
     grid = found.reconstructions
     assert grid is not None
     assert [row.caption.split(":")[0] for row in grid.rows] == ["generated", "train"]
     first = grid.rows[0].cells
     assert first[0] == RoleImage("generated", 1)  # recovered best
-    assert first[1].tolist() == [[128, 128], [128, 128]]
+    assert [cell.tolist() for cell in first[1::2]] == [[[grey] * 2] * 2 for grey in (20, 30, 10)]
+    assert grid.rows[1].cells[1].shape == (2, 2, 3)
     assert len(grid.columns) == max(len(row.cells) for row in grid.rows)
-    without = inversion.judge(generated=inverted([1e-4, 2e-4], side=0))
+    without = inversion.judge(generated=inverted([1e-4, 2e-4]))
     assert without.reconstructions is None
     assert without.error_train is None
     assert without.sigma2 is None
@@ -153,7 +155,7 @@ def by_class(scores: np.ndarray, kind: str) -> np.ndarray:
     classes = scores.shape[1]
     if kind == "ais":
         return np.concatenate([sampled(scores.max(1)), scores], axis=1)
-    plain = inverted(scores.min(1), side=0)
+    plain = inverted(scores.min(1))
     plain[:, INVERSION.index("classes")] = classes
     return np.concatenate([plain, scores], axis=1)
 

@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from genaudit.measures.piad import rows_of
 from genaudit.metrics.piad import heat, judge
 from genaudit.metrics.result import PictureRow, RoleImage
 
 
-def rows(scores: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Rows of images of 8x8 with maps of 2x2 that sum to the scores."""
+def rows(scores: np.ndarray) -> np.ndarray:
+    """Rows of images with these scores."""
+    return scores[:, None].astype(np.float32)
+
+
+def beside(scores: np.ndarray, channels: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+    """Maps of 2x2 that sum to the scores, and pictures of 8x8."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(4), len(scores)).reshape(-1, 2, 2) * scores[:, None, None]
-    return rows_of(scores, shares, rng.uniform(-1, 1, (len(scores), 3, 8, 8)))
+    made = rng.integers(0, 256, (len(scores), 8, 8, channels), dtype=np.uint8)
+    return {"map": shares.astype(np.float32), "reconstruction": made}
 
 
 def test_auroc_is_scikit_learns_of_anomalies_against_the_normal_images(on_disk: Callable[[np.ndarray], Any]) -> None:
@@ -59,32 +64,58 @@ def test_generated_images_are_easier_than_real_ones_where_both_intervals_at_the_
         assert [each.code for each in found.cautions] == codes
 
 
-def test_pictures_are_the_extremes_with_their_reconstructions_and_maps() -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_the_extremes_with_their_reconstructions_and_maps(channels: int) -> None:
     scores = np.array([0.5, 0.1, 0.9, 0.3, 0.7, 0.2])
-    rng = np.random.default_rng(3)
-    shares = np.zeros((6, 4, 4))
+    shares = np.zeros((6, 4, 4), np.float32)
     shares[:, 0, 3] = scores
-    reconstructions = rng.uniform(-1.2, 1.2, (6, 3, 8, 8))
-    (grid,) = judge(generated=rows_of(scores, shares, reconstructions), shown=2).pictures
+    given = {"map": shares, "reconstruction": beside(scores, channels)["reconstruction"]}
+    (grid,) = judge(generated=rows(scores), attachments={"generated": given}, shown=2).pictures
     assert [row.cells[0] for row in grid.rows] == [RoleImage("generated", i) for i in (1, 5, 2, 4)]
     assert [row.caption.split(",")[0] for row in grid.rows] == ["least anomalous"] * 2 + ["most anomalous"] * 2
 
     def cells(row: PictureRow) -> list[np.ndarray]:
         return [cell for cell in row.cells if isinstance(cell, np.ndarray)]
 
-    pixels, place = cells(grid.rows[2])
-    expected = (reconstructions[2].clip(-1, 1).transpose(1, 2, 0) + 1) * 127.5
-    assert pixels.dtype == np.uint8
-    assert np.abs(pixels - expected).max() <= 0.5 + 1e-6
+    for row, index in zip(grid.rows, (1, 5, 2, 4), strict=True):
+        pixels, place = cells(row)
+        np.testing.assert_array_equal(pixels, np.broadcast_to(given["reconstruction"][index], (8, 8, 3)))
+        assert place[0, -1, 0] == np.rint(255 * min(1, 3 * scores[index] / 0.9))  # the share that this image's map has
+    place = cells(grid.rows[2])[1]
     height = len(place)
     assert (place[0, -1] == 255).all()  # the brightest place of all maps, at the top right
     assert (place[height // 2 :, : height // 4] == 0).all()
     assert cells(grid.rows[0])[1].max() < 255
 
 
+def test_only_the_pictures_that_are_shown_are_read() -> None:
+    scores, read = np.linspace(0.1, 0.9, 500), []
+
+    class Watched:
+        def __init__(self, array: np.ndarray) -> None:
+            self.array = array
+
+        def __getitem__(self, item: Any) -> np.ndarray:
+            found = self.array[item]
+            read.append(len(found))
+            return found
+
+    given = {name: Watched(array) for name, array in beside(scores).items()}
+    assert len(judge(generated=rows(scores), attachments={"generated": given}).pictures[0].rows) == 10
+    assert read == [10, 10]
+
+
+def test_rows_alone_are_judged_alike_without_pictures() -> None:
+    scores = np.linspace(0.1, 0.9, 30)
+    alone, shown = (judge(generated=rows(scores), attachments=a) for a in (None, {"generated": beside(scores)}))
+    assert (alone.piad_mean, alone.piad_mean.ends) == (shown.piad_mean, shown.piad_mean.ends)
+    assert (len(alone.pictures), len(shown.pictures)) == (0, 1)
+
+
 def test_few_images_are_each_shown_once() -> None:
     for count, shown in ((1, 1), (2, 2), (3, 2)):
-        (grid,) = judge(generated=rows(np.linspace(0.1, 0.2, count))).pictures
+        scores = np.linspace(0.1, 0.2, count)
+        (grid,) = judge(generated=rows(scores), attachments={"generated": beside(scores)}).pictures
         assert len({row.cells[0] for row in grid.rows}) == len(grid.rows) == shown
 
 
@@ -109,7 +140,7 @@ def test_the_order_of_images_changes_no_number() -> None:
 
 
 def test_rows_of_another_measure_are_refused() -> None:
-    with pytest.raises(ValueError, match="not rows of"):
+    with pytest.raises(ValueError, match="hold one score, these 9 numbers"):
         judge(generated=np.zeros((4, 9)))
 
 

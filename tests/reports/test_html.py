@@ -14,12 +14,11 @@ import pytest
 from PIL import Image
 
 from genaudit.data.audit import Finding
-from genaudit.metrics.result import SHARE, Cloud, Curve, PictureRow, Pictures, RealFloor, Retrieval, RoleImage
+from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
 from genaudit.reports.gallery import EXTREMES, FIRST, PAIRS, THUMBNAIL, Gallery, encode
-from genaudit.reports.html import bar, ends, render, scale, visible
+from genaudit.reports.html import ends, render, visible
 from genaudit.reports.plots import ROLE_COLOURS, draw
 from genaudit.reports.report import MetricEntry, Report, RoleImages
-from genaudit.reports.values import Value
 
 from .synthetic import HOSTILE, Clouds, Retrieved, make_report, photograph
 
@@ -94,7 +93,7 @@ def test_every_section_is_there_with_its_numbers(page):
     for expected in (
         "3 kinds of warnings", "model-not-validated", "p = 0.01", "null mean 0.1100 · null 95 % 0.1500", "1,234,567",
         "0.150 to 0.260", "↓ lower", "40 gen · 60 ref · 30 train", "authpct", "needs <train> images",
-        "Nobody et al., CVPR 2024", "efficientnet_lite0", "2 P", "confidence: 0.95", "95 % interval",
+        "Nobody et al., CVPR 2024", "efficientnet_lite0", "2 palette", "confidence: 0.95", "95 % interval",
         "Samples beside their nearest training images", "Most complex",
     ):  # fmt: skip
         assert expected in text
@@ -324,25 +323,9 @@ def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
     assert "var(--ink)" in first.svg
 
 
-def test_an_interval_bar_lies_on_the_natural_range_or_on_a_scale_from_zero():
-    recall = Value(0.5, 0.25, 0.75, range=SHARE)
-    assert scale([recall]) == (0, 1)
-    assert scale([Value(0.5, 0.25, 0.75), recall]) == (0, 1)  # of several runs, one of which declares it
-    share = bar(recall, scale([recall]))
-    assert share is not None
-    assert (share.left, share.width, share.at) == (25, 50, 50)
-    free = bar(Value(10, 5, 10), scale([Value(10, 5, 10)]))  # 0 to 11
-    assert free is not None
-    assert (free.left, free.at) == (45.45, 90.91)
-    assert scale([Value(-1, -2, 0)])[0] < -2
-    assert (share.low, share.high, share.real) == ("0", "1", None), "the axis"
-    floor = Value(10, 5, 10, real=RealFloor(20.0, None, None, 5, "train"))
-    beside = bar(floor, scale([floor]))
-    assert beside is not None
-    assert beside.high == "22"
-    assert beside.real == pytest.approx(100 * 20 / 22, abs=0.01)
-    assert bar(Value(1.0), (0, 1)) is None
-    assert bar(Value(float("nan"), 0, 1), (0, 1)) is None
+def test_converted_images_are_counted_in_words() -> None:
+    roles = {"generated": RoleImages("a", 3, "0", converted={"L": 1_200, "RGBA": 2})}
+    assert "1,200 grey; 2 RGB with alpha" in render(Report("", "", {}, {}, 0, roles, {}, {}))
 
 
 def test_the_page_is_the_same_text_every_time():
@@ -377,7 +360,7 @@ def test_a_grid_of_pictures_shows_images_of_roles_beside_made_ones() -> None:
 def test_the_audit_opens_the_page_and_its_findings_are_not_told_twice() -> None:
     finding = Finding("formats-differ", ("generated", "reference"), "One <side> is JPEG.", ("fd",))
     broken = Finding("sizes-differ", ("generated", "reference"), "Four times the size.", (), breaks=True)
-    about = {"formats": {"PNG": 2, "JPEG": 1}, "sizes": {"8x8": 3}, "modes": {"RGB": 3},
+    about = {"formats": {"PNG": 2, "JPEG": 1}, "sizes": {"8x8": 3}, "modes": {"L": 2, "I;16": 1},
              "bit_depth": {"8 bits": 3}, "alpha": 0, "oriented": 0, "sampled": 3, "grey": 0.0,
              "aspect": {"lowest": 1.0, "highest": 1.0}}  # fmt: skip
     roles = {"generated": RoleImages("a", 3, "0", audit=about), "reference": RoleImages("b", 3, "1", audit=about)}
@@ -386,6 +369,7 @@ def test_the_audit_opens_the_page_and_its_findings_are_not_told_twice() -> None:
     assert page.count("One &lt;side&gt; is JPEG.") == 1
     assert page.index("No.</b> What was found") < page.index("Four times the size.") < page.index("One &lt;side&gt;")
     assert "PNG (2), JPEG (1)" in page
+    assert "grey (2), grey, 16 bits (1)" in page, "words, not an image library's codes"
     assert "bit depth" not in page, "what is as usual on all sides is left out"
     assert "<h2>0 warning" not in page
     fine = render(Report("", "", {}, {}, 0, roles, {}, {}))

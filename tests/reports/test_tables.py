@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
 from genaudit.metrics.result import Cloud, Curve, Marks, PictureRow, Pictures
-from genaudit.reports.table import Cell, Table
+from genaudit.reports.table import MEANINGS, Cell, Table
 from genaudit.reports.tables import Recomputed, console, counts, lines, render, summary, write, write_index
 
 
@@ -135,12 +136,34 @@ def test_a_difference_of_the_last_bits_is_shown_as_none() -> None:
     assert line.difference == "0"
 
 
-def test_bars_share_a_scale_within_a_column() -> None:
-    table = Table("t", "", "", (Cell("a", "x", 0.0, 1.0), Cell("b", "x", 1.0, 0.0), Cell("c", "y", 3.0)), "laptop")
-    first, second, third = lines(table)
-    assert first.at == second.published_at
-    assert first.published_at == second.at
-    assert third.at is None
+def test_bars_share_a_scale_within_a_column_that_ends_at_round_numbers() -> None:
+    table = Table("t", "", "", (Cell("a", "x", 0.03, 0.97), Cell("b", "x", 0.97, 0.03), Cell("c", "y", 3.0)), "laptop")
+    first, second, third = (line.bar for line in lines(table))
+    assert first is not None
+    assert second is not None
+    assert (first.at, first.published) == (second.published, second.at) == (3, 97)
+    assert (first.low, first.high) == (second.low, second.high) == ("0", "1")
+    assert third is None
+    assert '<span class="axis"><span>0</span><span>1</span></span>' in render(Recomputed(table))
+
+
+def test_only_verdicts_that_occur_are_explained(tmp_path: Path) -> None:
+    one = Table("t", "", "", (Cell("a", "x", 0.5, 0.5),), "laptop")
+    index = write_index([Recomputed(one)], {}, tmp_path)["index.html"].read_text()
+    for page in (render(Recomputed(one)), index):
+        assert {verdict for verdict, meaning in MEANINGS.items() if str(escape(meaning)) in page} == {"reproduced"}
+    assert "differs" not in index.replace("differs from the paper", "")
+    assert set(counts(example())) == set(MEANINGS), "every verdict has a meaning"
+
+
+def test_a_note_that_all_cells_share_is_said_once() -> None:
+    shared = Table("t", "", "", tuple(Cell(name, "x", 0.5, note="the same note") for name in "abc"), "laptop")
+    assert render(Recomputed(shared)).count("the same note") == 1
+
+
+def test_an_expected_number_is_not_rounded_to_a_tolerance_that_was_chosen() -> None:
+    cells = (Cell("a", "x", 0.199, expected=1 / 6, tolerance=0.05), Cell("b", "x", 0.2, expected=0.2, tolerance=0.05))
+    assert [line.expected for line in lines(Table("t", "", "", cells, "laptop"))] == ["0.1667", "0.2"]
 
 
 def test_the_console_shows_cells_and_counts() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from genaudit.metrics.result import SHARE, Estimate, RealFloor, Retrieval, per_image, value
+from genaudit.metrics.result import NOT_NEGATIVE, SHARE, Estimate, RealFloor, Retrieval, per_image, value
 from genaudit.reports.entries import MetricEntry
 from genaudit.reports.values import Value, describe, plain
 
@@ -28,17 +28,18 @@ def test_value_fields_take_their_interval_direction_and_name_from_metadata():
 class Bounded:
     share: Estimate | None = value("higher", label="of the images", range=SHARE)
     free: Estimate | None = value("none", default=None)
+    density: Estimate | None = value("higher", range=NOT_NEGATIVE, default=None)
     scores: np.ndarray | None = per_image(gallery=("Best", "Worst"))
     ranks: np.ndarray | None = per_image(gallery=True)
     interval: str = "over new images"
 
 
 def test_what_real_images_score_ends_where_the_value_does():
-    """A share's interval about real images reaches 1 and no farther; a value without bounds keeps its ends."""
-    entry = MetricEntry("mine", Bounded(Estimate(0.9), Estimate(5.0)), {"generated": 9}, "m")
-    entry.real = {name: RealFloor(0.95, 0.85, 1.05, 9, "train", error=0.05) for name in ("share", "free")}
+    """The interval about real images reaches 1 for a share, 0 for a density; one without bounds is kept."""
+    entry = MetricEntry("mine", Bounded(Estimate(0.9), Estimate(5.0), Estimate(0.4)), {"generated": 9}, "m")
+    entry.real = {name: RealFloor(0.95, -0.15, 1.05, 9, "train", error=0.05) for name in ("share", "free", "density")}
     shown = {name: (each.real.lower, each.real.value, each.real.upper) for name, each in entry.values.items()}
-    assert shown == {"share": (0.85, 0.95, 1.0), "free": (0.85, 0.95, 1.05)}
+    assert shown == {"share": (0.0, 0.95, 1.0), "free": (-0.15, 0.95, 1.05), "density": (0.0, 0.95, 1.05)}
     assert entry.to_dict()["values"]["share"]["real"].upper == 1.0
 
 

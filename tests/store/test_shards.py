@@ -43,7 +43,7 @@ def test_no_flipped_bit_goes_unnoticed(position: int, bit: int, tmp_path_factory
     path.write_bytes(data)
     try:
         shard = read_shard(path)
-        read = shard.read(np.arange(5))
+        read = shard.rows.read(np.arange(5))
     except TornShard:
         return
     # a flip in the header's padding or names changes nothing that is read: the rows must then be the right ones
@@ -102,16 +102,16 @@ def test_rows_of_any_blocks_are_read_and_only_damaged_blocks_refused(
     path, _, rows = _shard(tmp_path_factory.mktemp("shard"), n, dim, seed)
     shard = read_shard(path)
     wanted = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=20)), dtype=int)
-    assert np.array_equal(shard.read(wanted), rows[wanted])
+    assert np.array_equal(shard.rows.read(wanted), rows[wanted])
     hit = data.draw(st.integers(0, n - 1))
     content = bytearray(path.read_bytes())
-    content[shard.offset + (hit * dim + int(rng.integers(dim))) * 4] ^= 4
+    content[shard.rows.offset + (hit * dim + int(rng.integers(dim))) * 4] ^= 4
     path.write_bytes(content)
-    if np.any(wanted // shard.block == hit // shard.block):
+    if np.any(wanted // shard.rows.block == hit // shard.rows.block):
         with pytest.raises(TornShard):
-            shard.read(wanted)
+            shard.rows.read(wanted)
     else:
-        assert np.array_equal(shard.read(wanted), rows[wanted])
+        assert np.array_equal(shard.rows.read(wanted), rows[wanted])
 
 
 def test_a_shard_of_another_measure_is_refused(tmp_path: Path) -> None:

@@ -162,6 +162,12 @@ def _of_class(
     own = Measurements({role: _subset(measurements.roles[role], places) for role, places in members.items()})
     for measure, by_role in measurements.rows.items():
         own.rows[measure] = {role: np.asarray(by_role[role][members[role]]) for role in by_role if role in members}
+    for measure, beside in measurements.attachments.items():
+        own.attachments[measure] = {
+            role: {name: each.subset(members[role]) for name, each in beside[role].items()}
+            for role in beside
+            if role in members
+        }
     for measure, (role, rows) in measurements.fresh.items():
         places = fresh.get(measure)
         if places is not None:

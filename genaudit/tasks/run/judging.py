@@ -1,9 +1,9 @@
 """Metrics called with the rows of the roles that they name; for resamplings their values alone.
 
 A metric's `fn` is any callable with keyword arguments named after roles; `confidence`, `seed` and `device` are passed
-where it takes them, and `classes`, a dictionary of the class of each image by role, of those roles that name classes. A
-role argument without a default is required: where that role is not played the metric is skipped and the report says
-why.
+where it takes them, `classes`, a dictionary of the class of each image by role, of those roles that name classes, and
+`attachments`, what the measure keeps beside the rows, by role and name, read when it is asked for. A role argument
+without a default is required: where that role is not played the metric is skipped and the report says why.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.columns import CLASS
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.metrics.result import ROLES, Unavailable, base_name
 from genaudit.reports.report import MetricEntry
 from genaudit.reports.values import describe
@@ -161,6 +161,7 @@ def judge(spec: MetricSpec, measurements: Measurements, settings: Settings) -> M
     common = {
         **{"confidence": settings.confidence, "seed": settings.seed, "device": settings.engine.device},
         **({"classes": _classes(measurements.roles)} if "classes" in parameters else {}),
+        "attachments": {} if of_features else _by_role(spec, measurements.attachments),
     }
     already = spec.fn.keywords if isinstance(spec.fn, functools.partial) else {}
     arguments |= {key: value for key, value in common.items() if key in parameters and key not in already}
@@ -181,12 +182,17 @@ def rows_of(spec: MetricSpec, measurements: Measurements) -> dict[str, Any]:
     """What each role's argument is: its rows, or its rows by the metric's names of its measures."""
     if GIVEN in measurements.rows:
         return measurements.rows[GIVEN]
+    return _by_role(spec, measurements.rows)
+
+
+def _by_role(spec: MetricSpec, by_measure: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the metric's measures gave of each role; of several measures by the metric's names of them."""
     if SOLE in spec.measures:
-        return measurements.rows.get(spec.measures[SOLE], {})
+        return by_measure.get(spec.measures[SOLE], {})
     by_role: dict[str, Any] = {}
     for name_in_metric, measure in spec.measures.items():
-        for role, rows in measurements.rows.get(measure, {}).items():
-            by_role.setdefault(role, {})[name_in_metric] = rows
+        for role, given in by_measure.get(measure, {}).items():
+            by_role.setdefault(role, {})[name_in_metric] = given
     return by_role
 
 
@@ -219,7 +225,7 @@ def _function(path: str) -> Callable[..., Any]:
     try:
         return hydra.utils.get_method(path)
     except Exception as error:
-        raise UserError(f"fn: {path} cannot be imported ({error})") from None
+        raise UserError(f"fn: {path} cannot be imported ({reason_of(error)})") from None
 
 
 def parameters_of(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -14,7 +14,7 @@ import numpy as np
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.data.ignored import is_loss
 from genaudit.errors import UserError
-from genaudit.measures.measure import Measure, features_fingerprint, fingerprint
+from genaudit.measures.measure import Measure, attachments_of, features_fingerprint, fingerprint
 from genaudit.measures.runners import PYTORCH
 from genaudit.reports.report import MeasureUse, ReportWarning
 from genaudit.stats.arrays import out_of_range
@@ -30,10 +30,14 @@ GIVEN = "features (given)"
 
 @dataclass
 class Measurements:
-    """Roles after damaged images were left out, their rows by measure name and role, and their provenance."""
+    """Roles after damaged images were left out, their rows by measure name and role, and their provenance.
+
+    `attachments`: of measures that have some, by measure name and role: name => an array that is read when asked for.
+    """
 
     roles: dict[str, Role]
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    attachments: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     uses: dict[str, MeasureUse] = field(default_factory=dict)
     warnings: list[ReportWarning] = field(default_factory=list)
     fresh: dict[str, tuple[Role, Any]] = field(default_factory=dict)  # training images that no metric takes, by measure
@@ -120,6 +124,8 @@ def _measure_role(
         done.uses[name].computed += new
         done.uses[name].reused += len(images) - new
         done.rows.setdefault(name, {})[role] = row_set.rows
+        if attachments_of(measures[name]):
+            done.attachments.setdefault(name, {})[role] = row_set.rows.attachments
 
 
 def _about(measure: Measure, precision: str) -> dict[str, Any]:

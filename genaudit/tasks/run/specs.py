@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from genaudit.config_files import config_folder
@@ -77,18 +78,35 @@ def metrics_of(
 def check_measure(measure: Any, metric: str) -> None:
     """Raises `UserError` where a measure, or its feature model, lacks what every one has; the message lists it."""
     from genaudit.backbones.feature_model import FeatureModel
+    from genaudit.measures.measure import attachments_of
 
     cls = type(measure)
     # a class is asked: a property may load weights
     lacking = [name for name in METHODS if not hasattr(cls, name) and name not in getattr(measure, "__dict__", {})]
     if lacking:
         raise UserError(f"metric {metric}: its measure {cls.__qualname__} lacks {', '.join(lacking)}")
+    for name, said in attachments_of(measure).items():
+        if not str(name).isidentifier() or name == "digests" or not _is_attachment(said):
+            raise UserError(
+                f"metric {metric}: {cls.__qualname__} declares the attachment {name!r} as {said}; a name such as map "
+                'and ("float32", (16, 16)) are needed: a type of NumPy and the lengths for one image'
+            )
     model = getattr(measure, "feature_model", None)
     if isinstance(model, FeatureModel):
         needed = ("build", "load_weights", "find_weights")
         lacking = [name for name in needed if getattr(type(model), name) is getattr(FeatureModel, name)]
         if lacking:
             raise UserError(f"feature_model: {type(model).__qualname__} lacks {', '.join(lacking)}")
+
+
+def _is_attachment(said: Any) -> bool:
+    """Whether this is a type of numbers and a shape, whose lengths may be None."""
+    try:
+        dtype, shape = said
+        numbers = np.dtype(dtype).name == dtype and np.dtype(dtype).kind in "biuf"
+        return numbers and all(length is None or (isinstance(length, int) and length > 0) for length in shape)
+    except (TypeError, ValueError):
+        return False
 
 
 def _measure_nodes(node: Any) -> dict[str, Any]:

@@ -132,6 +132,9 @@ def _measure(
             raise UserError(f"{role}: images were damaged while {name} was measured; mend or remove them")
         rows = np.empty((len(view), found.shape[1]), np.float32) if rows is None else rows
         rows[places] = found
+        if done.attachments and len(groups) > 1:
+            raise UserError(f"{name}: its attachments need images of one size; {role} has {len(groups)} sizes")
+        measurements.attachments.setdefault(name, {}).update(done.attachments.get(name, {}))
         measurements.warnings += done.warnings
         use = measurements.uses.setdefault(name, done.uses[name])
         if use is not done.uses[name]:
