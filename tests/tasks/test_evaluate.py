@@ -110,6 +110,7 @@ def test_a_warm_run_measures_nothing_and_says_the_same(
     cold = _report(finished / "out")
     warm = _run(tmp_path / "b", *same_sets, *KEYS, f"store={finished / 'store'}")
     assert all(use["computed"] == 0 for use in warm["measures"].values())
+    assert all(use["reused"] == 0 for use in cold["measures"].values())
     assert sum(use["computed"] for use in cold["measures"].values()) == sum(
         use["reused"] for use in warm["measures"].values()
     )
