@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 DONE = 0  # done, or accepted by the gate
 DEFECT = 1  # an internal error; the traceback is kept in the run folder
@@ -39,6 +40,48 @@ def one_line(text: object) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def reason_of(error: object) -> str:
+    """Why something failed, an exception or its text, for a message of ours: one line without Python's own marks.
+
+    >>> reason_of(KeyError("mean")), reason_of(OSError(2, "No such file or directory"))
+    ('mean is missing', 'No such file or directory')
+    >>> reason_of(ConnectionResetError()), reason_of(ValueError("bad magic\\nand more"))
+    ('connection reset', 'bad magic')
+    """
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):  # urllib's URLError wraps what the network said
+        return reason_of(inner)
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start:,} is not UTF-8 text"
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return one_line(f"{error.args[0]} is missing")
+    strerror = getattr(error, "strerror", None)
+    if isinstance(error, OSError) and isinstance(strerror, str) and strerror:
+        name = error.filename
+        return one_line(f"{strerror}: {os.fsdecode(name)}" if isinstance(name, (str, bytes)) else strerror)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    headed = 1 + (len(lines) > 1 and lines[0].endswith(":"))  # a head says nothing without the line that it announces
+    first = " ".join(lines[:headed])[:_LONGEST_REASON]
+    first = _URLOPEN.sub(r"\1", first)
+    if unreachable := _UNREACHABLE.search(first):  # of requests, whose texts are nested representations
+        return f"{unreachable[1]} cannot be reached"
+    return one_line(_ERRNO.sub("", first)) or _in_words(type(error).__name__)
+
+
+_LONGEST_REASON = 300  # characters
+_URLOPEN = re.compile(r"<urlopen error (.*)>")
+_ERRNO = re.compile(r"\[Errno -?\d+\] ?")
+_UNREACHABLE = re.compile(r"host='([^']+)'.*(?:Max retries|timed out|timeout)")
+
+
+def _in_words(name: str) -> str:
+    """`ConnectionResetError` as `connection reset`: the last resort for an exception that says nothing."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name.replace("EOF", "EndOfFile"))
+    return " ".join(words[:-1] if len(words) > 1 and words[-1] in ("Error", "Exception") else words).lower() or name
 
 
 class Diverged(UserError):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.reading import PathLike, check_regular, expanded, read_json
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ def make(node: Any, allowed: Collection[str], folder: PathLike) -> Any:
     try:
         return _call(_node(node, allowed))
     except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{where}: {first}") from error
+        raise UserError(f"{where}: {reason_of(error)}") from error
 
 
 def _node(node: Any, allowed: Collection[str]) -> dict[str, Any]:
@@ -261,8 +260,7 @@ def load(folder: PathLike, build: Callable[[], nn.Module]) -> nn.Module:
                 raise ValueError(f"{name} holds NaN or infinity")
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, MemoryError) as error:
-        first = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{path} does not hold the weights of the network described: {first}") from error
+        raise UserError(f"{path} does not hold the weights of the network described: {reason_of(error)}") from error
     return network.eval().requires_grad_(False)
 
 

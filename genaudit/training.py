@@ -30,7 +30,7 @@ import numpy as np
 
 from genaudit import interrupts
 from genaudit.atomic import atomic_write, sweep
-from genaudit.errors import Diverged, UserError
+from genaudit.errors import Diverged, UserError, reason_of
 from genaudit.folder_lock import locked
 from genaudit.reading import load_torch, open_regular, read_bytes
 from genaudit.resumed import check_same
@@ -262,7 +262,7 @@ def _resume(trainer: Trainable, folder: Path, settings: dict[str, Any]) -> float
     except UserError as error:
         raise UserError(f"{where}: {error}; {again}") from None
     except (ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"{where} is of another model or recipe ({error}); {again}") from error
+        raise UserError(f"{where} is of another model or recipe ({reason_of(error)}); {again}") from error
     return seconds
 
 
@@ -303,7 +303,9 @@ def _open_log(path: Path, names: Sequence[str], iteration: int) -> Any:
                 rows = list(csv.reader(file))[1:]
             whole = [row for row in rows if len(row) == 1 + len(names) and int(row[0]) <= iteration]
         except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"{path} is damaged ({error}); remove it to continue without the rows so far") from error
+            raise UserError(
+                f"{path} is damaged ({reason_of(error)}); remove it to continue without the rows so far"
+            ) from error
         kept += [",".join(row) for row in whole]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(line + "\n" for line in kept))

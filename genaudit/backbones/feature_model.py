@@ -131,7 +131,7 @@ class FeatureModel:
 
     def how_to_get(self, key: str) -> str:
         """For a recipe's list of what is missing: how to get the weights; `key` is the YAML's key of the model."""
-        return f"{self.name}: any evaluation with this feature model fetches them, or give {key}.checkpoint=FILE"
+        return f"any evaluation with this feature model downloads them, or give {key}.checkpoint=FILE"
 
     def for_anomaly_score(self) -> FeatureModel:
         """What the anomaly score looks at where its `layer` is "auto": the features themselves, unless a network is

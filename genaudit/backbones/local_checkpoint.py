@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.checkpoint_layouts import resnet_tensors
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.stats.bounds import Side
 from genaudit.stats.process_state import seeded
 
@@ -42,7 +42,7 @@ class LocalCheckpoint(FeatureModel):
         return self.weights_of_file(path)
 
     def how_to_get(self, key: str) -> str:
-        return f"{self.name}: {self._give(key)}"
+        return self._give(key)
 
     def _give(self, key: str) -> str:
         which = f", the file of {self.published}" if self.published else ""
@@ -50,9 +50,8 @@ class LocalCheckpoint(FeatureModel):
 
     def unfit(self, why: object) -> UserError:
         """The error that the file is of another network."""
-        first = str(why).strip().splitlines()[0]
         return UserError(
-            f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
+            f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({reason_of(why)})"
         )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.backbones.module_identity import Identity, identity_of
 from genaudit.backbones.weight_files import sha256_of_tensors
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
@@ -87,14 +87,16 @@ class ModuleModel(FeatureModel):
             try:
                 network = copy.deepcopy(network)
             except Exception as error:  # whatever the user's module holds
-                raise UserError(f"feature_model {self.name} cannot be copied ({error})") from None
+                raise UserError(f"feature_model {self.name} cannot be copied ({reason_of(error)})") from None
         if self.checkpoint:
             if not isinstance(network, torch.nn.Module):
                 raise UserError(f"feature_model {self.name}: checkpoint= needs an nn.Module, and it is a function")
             try:
                 network.load_state_dict(self.weights.state_dict)
             except RuntimeError as error:
-                raise UserError(f"feature_model {self.name}: {self.checkpoint} does not fit it ({error})") from None
+                raise UserError(
+                    f"feature_model {self.name}: {self.checkpoint} does not fit it ({reason_of(error)})"
+                ) from None
         return _Checked(network, self.name)
 
 
@@ -200,10 +202,10 @@ def _imported(path: str) -> Any:
             found: Any = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is not None and not f"{name}.".startswith(f"{error.name}."):
-                raise UserError(f"feature_model.module={path} cannot be imported ({error})") from None
+                raise UserError(f"feature_model.module={path} cannot be imported ({reason_of(error)})") from None
             continue
         except Exception as error:  # the user's own code
-            raise UserError(f"feature_model.module={path} cannot be imported ({error})") from error
+            raise UserError(f"feature_model.module={path} cannot be imported ({reason_of(error)})") from error
         for place, part in enumerate(parts[length:], length):
             if not hasattr(found, part):
                 raise UserError(f"feature_model.module={path}: {'.'.join(parts[:place])} has no {part}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from genaudit.backbones.feature_model import Weights
 from genaudit.backbones.local_checkpoint import LocalCheckpoint
 from genaudit.backbones.weight_files import WeightFile
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.stats.bounds import Side
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ class ReIdentification(LocalCheckpoint):
         try:
             return vae_encoder(self._vae_file().read())
         except (ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"feature_model.vae={self.vae}: not the encoder of a diffusers VAE ({first})") from None
+            raise UserError(
+                f"feature_model.vae={self.vae}: not the encoder of a diffusers VAE ({reason_of(error)})"
+            ) from None
 
     def _vae_file(self) -> WeightFile:
         assert self.vae

@@ -19,7 +19,7 @@ from genaudit.backbones.checkpoint_layouts import resnet_tensors
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, Weights
 from genaudit.backbones.local_checkpoint import LocalCheckpoint, empty_resnet
 from genaudit.backbones.weight_files import WeightFile
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.reading import is_program
 from genaudit.stats.bounds import Side
 
@@ -64,9 +64,7 @@ class SSCD(LocalCheckpoint):
         try:
             return dict(torch.jit.load(path, map_location="cpu").state_dict())
         except RuntimeError as error:
-            raise UserError(
-                f"feature_model {self.name}: {path} is no TorchScript file ({str(error).strip().splitlines()[0]})"
-            ) from None
+            raise UserError(f"feature_model {self.name}: {path} is no TorchScript file ({reason_of(error)})") from None
 
     def build(self) -> nn.Module:
         from torch import nn

@@ -18,7 +18,7 @@ from genaudit.backbones.feature_model import FeatureModel, Weights
 from genaudit.backbones.timm_facts import facts_of
 from genaudit.backbones.weight_files import hub_checkpoints
 from genaudit.data.resize import Fit
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.stats.bounds import Seed, Share, Side
 from genaudit.stats.process_state import seeded
 
@@ -183,9 +183,9 @@ class TimmModel(FeatureModel):
                 self.name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **self.kwargs
             )
         except (RuntimeError, KeyError) as error:
-            first = str(error).strip().splitlines()[0]
             raise UserError(
-                f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
+                f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network "
+                f"({reason_of(error)})"
             ) from None
         return model, classes
 
@@ -241,7 +241,7 @@ class TimmModel(FeatureModel):
                     try:
                         return str(hf_hub_download(hub_id, filename, etag_timeout=5))
                     except Exception as error:  # no network, no such file, gated: all mean "not to be had this way"
-                        reason = f"download failed: {type(error).__name__}"
+                        reason = f"the download failed: {reason_of(error)}"
         looked = [f"{constants.HF_HUB_CACHE} (repository {hub_id})"] if hub_id else []
         looked.append(str(hub_checkpoints()))
         raise UserError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genaudit.backbones.downloads import Published
 from genaudit.backbones.feature_model import IMAGENET_MEAN, IMAGENET_STD, FeatureModel, Weights
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.stats.bounds import Seed, Side
 from genaudit.stats.process_state import seeded
 
@@ -160,8 +160,8 @@ class TorchvisionModel(FeatureModel):
         try:
             model.load_state_dict(state, assign=True)
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[0]
             raise UserError(
-                f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network ({first})"
+                f"feature_model {self.name}: the weights in {self.weights.source} do not fit the network "
+                f"({reason_of(error)})"
             ) from None
         return model

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.reading import load_torch, open_regular, sha256_of_file
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def read_state_dict(path: str | Path, *, what: str) -> dict[str, torch.Tensor]:
             return dict(load_file(path))
         loaded = load_torch(path)
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise _not_weights(what, path, first_line) from None
+        raise _not_weights(what, path, reason_of(error)) from None
     for key in WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

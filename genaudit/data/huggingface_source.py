@@ -23,7 +23,7 @@ from genaudit.data.columns import CLASS, KEYS, Column
 from genaudit.data.image_set import Listing
 from genaudit.data.objects import item_pixels
 from genaudit.data.reader import MAX_PIXELS, EncodedReader, PixelReader, max_bytes
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.reading import read_bytes
 
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".json": "json", ".jsonl": "json"}
@@ -66,8 +66,7 @@ class HuggingfaceSource:
         except UserError:
             raise
         except Exception as error:  # the library raises dozens of kinds for what is wrong with a path
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{self.path} cannot be opened as a Hugging Face dataset: {first}") from error
+            raise UserError(f"{self.path} cannot be opened as a Hugging Face dataset: {reason_of(error)}") from error
         return list_huggingface(self._split_of(dataset), self.column, Path(self.path).name)
 
     def _load(self, datasets: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from genaudit.data.columns import CLASS, Column, Given, of_table
 from genaudit.data.ignored import COMMENT, NO_NAME, extension, is_image_name
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.reading import open_regular
 
 LISTS = (".txt", ".csv", ".tsv", ".jsonl")
@@ -57,7 +57,7 @@ def names_of_list(path: Path, role: str) -> tuple[list[str], Counter[str], dict[
             else:
                 names, columns = _column(_rows(file.read(), kind), _exists_beside(path), ignored)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{role}: {path} is not a list of files in UTF-8 text ({error}).") from error
+        raise UserError(f"{role}: {path} is not a list of files in UTF-8 text ({reason_of(error)}).") from error
     if any("\0" in name for name in names):
         raise UserError(f"{role}: {path} holds NUL bytes; it must name one file a line (find -print, not -print0)")
     return names, ignored, columns
@@ -118,7 +118,7 @@ def _json_name(line: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no JSON ({error}).") from error
+        raise UserError(f"{where} is no JSON ({reason_of(error)}).") from error
     if isinstance(row, dict):
         keys = {str(key).lower(): value for key, value in row.items()}
         row = next((keys[key] for key in _COLUMNS if isinstance(keys.get(key), str)), None)

@@ -12,6 +12,7 @@ from typing import Any
 from genaudit.data.bad_image import UnusableFile
 from genaudit.data.file_rows import HELD_BYTES, FileRows, tensor_rows
 from genaudit.data.ignored import other_arrays
+from genaudit.errors import reason_of
 from genaudit.reading import load_torch, open_regular
 
 _CHUNK_BYTES = 1 << 30  # of HDF5: reading one image unpacks every chunk that it touches
@@ -44,7 +45,7 @@ def _load_pt(path: str, others: Counter[str], *, mapped: bool = True) -> tuple[A
             "is damaged, or holds Python objects besides tensors, which are never unpickled; expected one tensor"
         ) from error
     except Exception as error:
-        raise UnusableFile(f"is not a .pt file that can be read ({type(error).__name__}: {error})") from error
+        raise UnusableFile(f"is not a .pt file that can be read ({reason_of(error)})") from error
     if _is_plain(content):
         return content, mapped
     if isinstance(content, dict):
@@ -76,7 +77,7 @@ def open_safetensors(path: str, others: Counter[str]) -> Any:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
     except Exception as error:
-        raise UnusableFile(f"is not a .safetensors file that can be read ({error})") from error
+        raise UnusableFile(f"is not a .safetensors file that can be read ({reason_of(error)})") from error
     key = _choose(shapes, others)
     kind, offset = header[key]["dtype"], 8 + length + header[key]["data_offsets"][0]
     if kind not in _SAFETENSORS:
@@ -107,7 +108,7 @@ def open_h5(path: str, others: Counter[str]) -> Any:
         if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > _CHUNK_BYTES:
             raise UnusableFile(f"has chunks of shape {dataset.chunks}; expected chunks of a few images")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
-        raise UnusableFile(f"is not an HDF5 file that can be read ({error})") from error
+        raise UnusableFile(f"is not an HDF5 file that can be read ({reason_of(error)})") from error
     return dataset
 
 

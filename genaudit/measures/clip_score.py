@@ -18,7 +18,7 @@ import numpy as np
 
 from genaudit.backbones.downloads import said_once
 from genaudit.data.resize import ResizeRecipe
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.measures.measure import OptionalNetwork, to_unit_range, torch_dtype
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ class ClipScore(OptionalNetwork):
             with said_once():
                 network = open_clip.create_model(self.model, pretrained=self.weights)
         except Exception as error:  # whatever a download or a file of other tensors raises
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"CLIP's weights {self.weights} for {self.model} cannot be had ({first}); "
+                f"CLIP's weights {self.weights} for {self.model} cannot be loaded ({reason_of(error)}); "
                 "metric.clip_score.measure.weights=FILE names a file of them"
             ) from None
         return network.eval().requires_grad_(False)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from genaudit.backbones.generator import Generator
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.likelihood.inversion import invert, mean_squared_error
 from genaudit.measures.generator_images import MeasureOfGenerator, as_generator_images
 from genaudit.stats.bounds import MOST_REPEATS, Bounds, Natural, Positive, Repeats, Seed
@@ -200,7 +200,10 @@ def make_distance(name: str, device: str, dtype: torch.dtype) -> Distance:
     try:
         network = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False).to(device, dtype)
     except Exception as error:  # whatever a download that fails raises
-        raise UserError(f"distance=lpips: VGG's weights cannot be had ({error}); distance=perceptual") from None
+        raise UserError(
+            f"distance=lpips: VGG's weights cannot be downloaded ({reason_of(error)}); "
+            "distance=perceptual needs no download"
+        ) from None
 
     def learned(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         whole: torch.Tensor = network(*(_colour(each) * 2 - 1 for each in (a, b)))

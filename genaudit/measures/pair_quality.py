@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.measures.measure import OptionalNetwork, to_unit_range, torch_dtype
 from genaudit.stats.image_similarity import SMALLEST, mean_squared_error, ssim
 
@@ -85,12 +85,14 @@ class PairLpips(OptionalNetwork):
         except ImportError:
             raise UserError("LPIPS needs the package lpips: pip install 'genaudit-images[lpips]'") from None
         if self.offline and not self._checkpoint().is_file():
-            raise UserError(f"LPIPS: the weights of {self.net} are not here ({self._checkpoint()}), and offline=true")
+            raise UserError(
+                f"LPIPS: the weights of {self.net} are not on this machine ({self._checkpoint()}), and offline=true"
+            )
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 return lpips.LPIPS(net=self.net, verbose=False).eval().requires_grad_(False)
         except Exception as error:  # whatever a download that fails raises
-            raise UserError(f"LPIPS: the weights of {self.net} cannot be had ({error})") from None
+            raise UserError(f"LPIPS: the weights of {self.net} cannot be downloaded ({reason_of(error)})") from None
 
     def _checkpoint(self) -> Path:
         """Where torchvision keeps the network's weights."""

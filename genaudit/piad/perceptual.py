@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from genaudit.atomic import atomic_write
 from genaudit.backbones.folding import fold_batch_norms
 from genaudit.backbones.weight_files import VGG19_FILE, sha256_of_tensors
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.reading import load_torch, read_json, sha256_of_file
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class FilterStatistics:
             record = read_json(Path(path).expanduser())
             mean, std = (np.asarray(record[key], dtype=np.float64) for key in ("mean", "std"))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} does not hold filter statistics (JSON with mean and std): {error}") from error
+            raise UserError(
+                f"{path} does not hold filter statistics (JSON with mean and std): {reason_of(error)}"
+            ) from error
         if mean.ndim != 1 or mean.shape != std.shape or not np.isfinite([mean, std]).all() or (std < 0).any():
             raise UserError(f"{path}: mean and std must be two lists of finite numbers of one length, std not negative")
         return cls(mean, std)
@@ -238,7 +240,7 @@ def vgg19_relu42(weights: str | Path | None = None, statistics: str | Path | Non
         tensors = {name: state[f"features.{name}"] for name in network.state_dict()}
         network.load_state_dict(tensors, assign=True)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path} does not hold the weights of torchvision's vgg19: {error}") from error
+        raise UserError(f"{path} does not hold the weights of torchvision's vgg19: {reason_of(error)}") from error
     with resources.as_file(resources.files("genaudit.piad") / "vgg19_relu42_stats.json") as carried:
         measured = _of_filters(FilterStatistics.load(statistics or carried), 512, statistics or carried)
     return Perceptual(
@@ -271,7 +273,7 @@ def layer_of(feature_model: FeatureModel, layer: str, statistics: str | Path | N
         with torch.inference_mode():
             shape = network(torch.zeros(1, 3, 64, 64))["features"].shape
     except Exception as error:  # tracing and networks of a fixed size complain in many ways
-        raise UserError(f"perceptual {name}: the layer cannot be had ({str(error).strip().splitlines()[0]})") from error
+        raise UserError(f"perceptual {name}: the layer cannot be had ({reason_of(error)})") from error
     if len(shape) != 4:
         raise UserError(f"perceptual {name}: a layer with maps (N, F, h, w) is needed, not {tuple(shape)}")
     measured = None if statistics is None else _of_filters(FilterStatistics.load(statistics), shape[1], statistics)
@@ -319,7 +321,7 @@ def _read(path: Path, whose: str, hint: str = "the file of efficientnet_lite0_py
     try:
         state = load_torch(path)
     except Exception as error:  # whatever a torn or foreign file makes torch raise
-        raise UserError(f"{path} cannot be read as {whose} weights: {error}") from error
+        raise UserError(f"{path} cannot be read as {whose} weights: {reason_of(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} does not hold a state dict of {whose} weights")
     return state

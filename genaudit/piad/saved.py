@@ -22,7 +22,7 @@ from torch import nn
 
 from genaudit import model_folder
 from genaudit.atomic import atomic_write
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.model_folder import WEIGHTS
 from genaudit.piad.networks import Architecture, PIADNetworks, build
 from genaudit.piad.perceptual import FilterStatistics, Perceptual
@@ -121,8 +121,7 @@ def describe(folder: str | Path, *, scores: bool = True) -> dict[str, Any]:
         if scores:
             _check_scoring(record)
     except (KeyError, TypeError, ValueError) as error:
-        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path} describes no PIAD that this version of genaudit reads: {what}") from error
+        raise UserError(f"{path} describes no PIAD that this version of genaudit reads: {reason_of(error)}") from error
     return record
 
 

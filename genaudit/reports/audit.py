@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genaudit.reports.digits import show
+from genaudit.reports.digits import show, show_mode
 from genaudit.reports.entries import by_role
 
 if TYPE_CHECKING:
@@ -75,6 +75,13 @@ def _classes(counts: Mapping[str, int]) -> str:
     return shown + (f" and {len(ranked) - SHOWN} more" if len(ranked) > SHOWN else "")
 
 
+def _in_words(modes: Mapping[str, int]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for mode, n in modes.items():  # several codes have one word
+        counts[show_mode(mode)] = counts.get(show_mode(mode), 0) + n
+    return counts
+
+
 def _sizes(about: Mapping[str, Any]) -> str:
     sizes, others = about["sizes"], about.get("other_sizes", {}).get("sizes", 0)
     if len(sizes) == 1:
@@ -104,7 +111,7 @@ ROWS = {
     "JPEG quality": lambda about: _classes(about.get("jpeg_quality", {"": 0})),
     "size": _sizes,
     "width to height": _aspect,
-    "mode": lambda about: _classes(about["modes"]),
+    "colours": lambda about: _classes(_in_words(about["modes"])),
     "grey": lambda about: _share(about.get("grey")),
     "bit depth": lambda about: _classes(about["bit_depth"]),
     "with alpha": lambda about: f"{about['alpha']:,}",
@@ -112,4 +119,4 @@ ROWS = {
     "exact copies": lambda about: f"{about.get('duplicates') or 0:,}",
     "traces of JPEG": lambda about: _share(about.get("jpeg_traces")),
 }
-ALWAYS = frozenset(("images", "format", "size", "mode", "grey", "exact copies"))
+ALWAYS = frozenset(("images", "format", "size", "colours", "grey", "exact copies"))

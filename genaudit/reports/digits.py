@@ -60,6 +60,27 @@ def show_p(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
+_MODES = {
+    **{"1": "black and white", "L": "grey", "LA": "grey with alpha", "I": "grey, 32 bits", "F": "grey, float"},
+    **{"P": "palette", "PA": "palette with alpha", "RGBA": "RGB with alpha", "RGBX": "RGB with padding", "LAB": "Lab"},
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "grey, 16 bits"),
+}
+
+
+def show_mode(mode: str) -> str:
+    """An image mode in plain words: Pillow's code, with `;16` behind colour of 16 bits and ` float` behind floats.
+
+    >>> show_mode("L"), show_mode("RGBA;16"), show_mode("RGB float"), show_mode("CMYK")
+    ('grey', 'RGB with alpha, 16 bits', 'RGB, float', 'CMYK')
+    """
+    if mode in _MODES:
+        return _MODES[mode]
+    for end, words in ((" float", "float"), (";16", "16 bits")):
+        if mode.endswith(end):
+            return f"{show_mode(mode.removesuffix(end))}, {words}"
+    return mode
+
+
 def show_seconds(seconds: float) -> str:
     """A duration: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
     if not math.isfinite(seconds):

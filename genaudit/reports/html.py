@@ -21,7 +21,7 @@ from genaudit.metrics.result import Better, Cloud, Curve
 from genaudit.reports import class_section
 from genaudit.reports.audit import audit_section
 from genaudit.reports.bars import Bar, bar, scale
-from genaudit.reports.digits import moment, show, show_interval, show_p, show_seconds
+from genaudit.reports.digits import moment, show, show_interval, show_mode, show_p, show_seconds
 from genaudit.reports.entries import by_role
 from genaudit.reports.first_screen import answer_texts, comparable_text, grouped, pair_answers
 from genaudit.reports.gallery import Gallery
@@ -136,7 +136,13 @@ def _template(template: str) -> Any:
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
     )
-    environment.filters |= {"seconds": show_seconds, "visible": visible, "ends": ends, "moment": moment}
+    environment.filters |= {
+        "seconds": show_seconds,
+        "visible": visible,
+        "ends": ends,
+        "moment": moment,
+        "mode_words": show_mode,
+    }
     return environment.get_template(template)
 
 

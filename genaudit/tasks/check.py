@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genaudit.errors import DONE, UserError, one_line
+from genaudit.reports.digits import show_mode
 from genaudit.tasks.run.progress import Progress
 from genaudit.tasks.run.settings import LIMIT_KEYS
 
@@ -102,7 +103,7 @@ def _lines(seen: Any) -> list[str]:
     sizes = [f"{width}x{height} ({count:,})" for (height, width), count in list(seen.sizes.items())[:5]]
     more = f" and {len(seen.sizes) - 5:,} more sizes" if len(seen.sizes) > 5 else ""
     lines.append(f"  sizes      {', '.join(sizes)}{more}")
-    lines.append("  modes      " + ", ".join(f"{mode} ({count:,})" for mode, count in seen.modes.items()))
+    lines.append("  colours    " + "; ".join(f"{show_mode(mode)} ({count:,})" for mode, count in seen.modes.items()))
     lines.append("  formats    " + ", ".join(f"{name} ({count:,})" for name, count in seen.facts.formats.items()))
     if seen.facts.qualities:
         qualities = sorted(seen.facts.qualities.items(), key=lambda item: (-item[1], item[0]))

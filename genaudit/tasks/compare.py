@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genaudit.errors import DONE, UserError
+from genaudit.errors import DONE, UserError, reason_of
 from genaudit.output import told
 from genaudit.reading import read_text
 from genaudit.reports.comparison import Against, CorrelationRow, compare
@@ -108,7 +108,7 @@ def read_column(source: str, name: str | None) -> tuple[dict[str, float], str]:
         text = file.read_text(encoding="utf-8") if study else read_text(Path(source).expanduser(), encoding="utf-8-sig")
         rows = list(csv.DictReader(text.splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"column={source}: cannot be read ({error})") from None
+        raise UserError(f"column={source}: cannot be read ({reason_of(error)})") from None
     heads = list(rows[0]) if rows else []
     if "run" not in heads and not {"dataset", "model"} <= set(heads):
         raise UserError(f"column={source}: a CSV with a column `run` (or `dataset` and `model`) is needed")

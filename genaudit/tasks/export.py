@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from genaudit.errors import DONE, UserError, one_line
+from genaudit.errors import DONE, UserError, one_line, reason_of
 from genaudit.metrics.result import ROLES
 from genaudit.reports.export import Block, Part, write_parts, write_table
 from genaudit.reports.reading import read_report, report_file
@@ -140,7 +140,7 @@ def _columns(path: Path) -> dict[str, Any]:
         with open(path, encoding="utf-8", newline="") as stream:
             header, *rows = list(csv.reader(stream)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}): it is the images.csv of the run") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)}): it is the images.csv of the run") from None
     if not header or any(len(row) != len(header) for row in rows):
         raise UserError(f"{path} is not an images.csv that genaudit wrote: its rows differ in length")
     cells = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))

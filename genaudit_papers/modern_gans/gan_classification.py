@@ -199,7 +199,7 @@ class ClassificationTable:
                 rows = [stored(embedding(self.vit), each, context, "") for each in (task.held_out, task.train)]
                 found[self.vit.name] = nearest(*rows).indices[:, 0]
             else:
-                lacking[self.vit.name] = f"{need.what} are not here: {need.how}"
+                lacking[self.vit.name] = f"{need.what} are not on this machine: {need.how}"
         return found, lacking
 
 

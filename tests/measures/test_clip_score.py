@@ -104,7 +104,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match="open_clip has no network of this name"):
         genaudit.evaluate(images, **shared, **{"metric.clip_score.measure.model": "ViT-nothing"})
     missing = str(tmp_path / "none.pt")
-    with pytest.raises(UserError, match="cannot be had"):
+    with pytest.raises(UserError, match="cannot be loaded"):
         genaudit.evaluate(
             genaudit.labelled(images, prompts=["x"] * 12), **shared, **{"metric.clip_score.measure.weights": missing}
         )

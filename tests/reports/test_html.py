@@ -93,7 +93,7 @@ def test_every_section_is_there_with_its_numbers(page):
     for expected in (
         "3 kinds of warnings", "model-not-validated", "p = 0.01", "null mean 0.1100 · null 95 % 0.1500", "1,234,567",
         "0.150 to 0.260", "↓ lower", "40 gen · 60 ref · 30 train", "authpct", "needs <train> images",
-        "Nobody et al., CVPR 2024", "efficientnet_lite0", "2 P", "confidence: 0.95", "95 % interval",
+        "Nobody et al., CVPR 2024", "efficientnet_lite0", "2 palette", "confidence: 0.95", "95 % interval",
         "Samples beside their nearest training images", "Most complex",
     ):  # fmt: skip
         assert expected in text
@@ -323,6 +323,11 @@ def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
     assert "var(--ink)" in first.svg
 
 
+def test_converted_images_are_counted_in_words() -> None:
+    roles = {"generated": RoleImages("a", 3, "0", converted={"L": 1_200, "RGBA": 2})}
+    assert "1,200 grey; 2 RGB with alpha" in render(Report("", "", {}, {}, 0, roles, {}, {}))
+
+
 def test_the_page_is_the_same_text_every_time():
     assert render(make_report(12, photograph=photograph)) == render(make_report(12, photograph=photograph))
 
@@ -355,7 +360,7 @@ def test_a_grid_of_pictures_shows_images_of_roles_beside_made_ones() -> None:
 def test_the_audit_opens_the_page_and_its_findings_are_not_told_twice() -> None:
     finding = Finding("formats-differ", ("generated", "reference"), "One <side> is JPEG.", ("fd",))
     broken = Finding("sizes-differ", ("generated", "reference"), "Four times the size.", (), breaks=True)
-    about = {"formats": {"PNG": 2, "JPEG": 1}, "sizes": {"8x8": 3}, "modes": {"RGB": 3},
+    about = {"formats": {"PNG": 2, "JPEG": 1}, "sizes": {"8x8": 3}, "modes": {"L": 2, "I;16": 1},
              "bit_depth": {"8 bits": 3}, "alpha": 0, "oriented": 0, "sampled": 3, "grey": 0.0,
              "aspect": {"lowest": 1.0, "highest": 1.0}}  # fmt: skip
     roles = {"generated": RoleImages("a", 3, "0", audit=about), "reference": RoleImages("b", 3, "1", audit=about)}
@@ -364,6 +369,7 @@ def test_the_audit_opens_the_page_and_its_findings_are_not_told_twice() -> None:
     assert page.count("One &lt;side&gt; is JPEG.") == 1
     assert page.index("No.</b> What was found") < page.index("Four times the size.") < page.index("One &lt;side&gt;")
     assert "PNG (2), JPEG (1)" in page
+    assert "grey (2), grey, 16 bits (1)" in page, "words, not an image library's codes"
     assert "bit depth" not in page, "what is as usual on all sides is left out"
     assert "<h2>0 warning" not in page
     fine = render(Report("", "", {}, {}, 0, roles, {}, {}))

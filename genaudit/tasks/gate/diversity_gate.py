@@ -14,7 +14,7 @@ import numpy as np
 from genaudit.atomic import atomic_write
 from genaudit.data import FeatureSet, ImageSet
 from genaudit.data.arrays import numbers_of
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.measures.measure import features_fingerprint
 from genaudit.metrics.gate import Gate, Verdict
 from genaudit.reading import read_json
@@ -234,7 +234,7 @@ class DiversityGate:
         try:
             state = read_json(path)
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is no saved gate ({error})") from error
+            raise UserError(f"{path} is no saved gate ({reason_of(error)})") from error
         if not isinstance(state, dict):
             raise UserError(f"{path} is no saved gate")
         self.load_state_dict(state)

@@ -10,7 +10,7 @@ import hydra.utils
 from omegaconf import DictConfig, OmegaConf
 
 from genaudit.backbones.feature_model import FeatureModel
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.hydra_words import names_path
 from genaudit.measures.embedding import Embedding
 from genaudit.remote.address import is_remote
@@ -43,7 +43,7 @@ def instantiate(node: Any, **given: Any) -> Any:
         first = _first_cause(error)
         target = node.get(TARGET, "a configuration node")
         if isinstance(first, ImportError):
-            raise UserError(f"{target} cannot be imported ({first})") from error
+            raise UserError(f"{target} cannot be imported ({reason_of(first)})") from error
         if isinstance(first, TypeError) and "unexpected keyword" in str(first) and (wrong := unknown_key(node)):
             raise UserError(wrong) from error
         # Hydra's own text ends with advice to set one of its variables

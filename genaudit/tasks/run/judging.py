@@ -17,7 +17,7 @@ from typing import Any
 
 from genaudit.data import FeatureSet, ImageSet, Moments
 from genaudit.data.columns import CLASS
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.metrics.result import ROLES, Unavailable, base_name
 from genaudit.reports.report import MetricEntry
 from genaudit.reports.values import describe
@@ -225,7 +225,7 @@ def _function(path: str) -> Callable[..., Any]:
     try:
         return hydra.utils.get_method(path)
     except Exception as error:
-        raise UserError(f"fn: {path} cannot be imported ({error})") from None
+        raise UserError(f"fn: {path} cannot be imported ({reason_of(error)})") from None
 
 
 def parameters_of(fn: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -159,7 +159,7 @@ def _each(options: Sequence[Option]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _needs(metric: str, node: Any) -> str:
-    """Roles that its function takes: in brackets those that it does without, "or" between those of which one is needed."""
+    """Roles that its function takes: those it does without in brackets, "or" between those of which it needs one."""
     from genaudit.tasks.run.judging import make_spec
 
     spec = make_spec(metric, node, {}, False)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
-from genaudit.errors import UserError
+from genaudit.errors import UserError, reason_of
 from genaudit.likelihood.dequantisation import to_pixels
 from genaudit.measures.canvas import Canvas
 from genaudit.reading import open_regular, read_text
@@ -135,7 +135,7 @@ def _read_labels(path: Path) -> np.ndarray:
         labels = found.astype(np.int64)
         whole = labels.ndim == 1 and bool((labels == found).all())
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, OverflowError, tokenize.TokenError) as error:
-        raise UserError(f"labels: {path} cannot be read as labels ({error})") from None
+        raise UserError(f"labels: {path} cannot be read as labels ({reason_of(error)})") from None
     if not whole:
         raise UserError(f"labels: {path} must hold one integer per image")
     return labels
