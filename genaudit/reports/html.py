@@ -155,6 +155,7 @@ def _template(template: str) -> Any:
     environment.filters |= {
         "seconds": show_seconds,
         "visible": visible,
+        "wrapped": wrapped,
         "ends": ends,
         "moment": moment,
         "mode_words": show_mode,

@@ -23,7 +23,7 @@ from genaudit.reports.report import MetricEntry, Report, RoleImages
 
 from .synthetic import HOSTILE, Clouds, Retrieved, make_report, photograph
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
