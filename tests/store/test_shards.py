@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genaudit.store.measuring import ShardWriter
 from genaudit.store.rows import Rows
 from genaudit.store.shards import Shard, TornShard, read_shard, write_shard
 
@@ -146,3 +148,25 @@ def test_a_head_is_verified_wherever_it_lies(tmp_path: Path, rows: int) -> None:
     path.write_bytes(good[:start] + bytes([good[start] ^ 1]) + good[start + 1 :])
     with pytest.raises(TornShard, match="checksum"):
         read_shard(path, "a")
+
+
+def test_shards_come_at_spans_that_double_and_stay_below_a_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed run loses at most a minute, and a long one leaves no thousands of files: a row a second, 300 rows."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with ShardWriter(tmp_path / "spans") as writer:
+        written = [0]
+        for second in range(1, 301):
+            clock[0] = second
+            writer.add(np.full((1, 16), second % 256, np.uint8), np.zeros((1, 3), np.float32))
+            if len(list((tmp_path / "spans").glob("*"))) == len(written):
+                written.append(second)
+    assert written == [0, 5, 15, 35, 75, 135, 195, 255]  # spans of 5, 10, 20, 40 and then 60 seconds
+    assert sum(len(read_shard(path)) for path in (tmp_path / "spans").glob("*")) == 300
+    monkeypatch.setattr("genaudit.store.measuring.SHARD_BYTES", 36)  # three rows of three numbers
+    with ShardWriter(tmp_path / "sizes") as writer:
+        for number in range(7):
+            writer.add(np.full((1, 16), number, np.uint8), np.zeros((1, 3), np.float32))
+    assert sorted(len(read_shard(path)) for path in (tmp_path / "sizes").glob("*")) == [1, 3, 3]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from genaudit.data import open_images
+from genaudit.data import ImageSet, open_images
 from genaudit.errors import UserError
 from genaudit.store import Engine, Store
 
@@ -176,6 +176,25 @@ def test_an_interrupted_run_keeps_what_it_measured(make_images: Callable[..., Pa
         store.measure(images, Stopping(), ENGINE)
     measured = store.measure(images, MeanColour(), ENGINE)
     assert (measured.computed, measured.reused) == (4, 8)
+
+
+def test_batches_that_had_begun_when_reading_was_interrupted_are_kept(
+    make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose rows wait to be collected: the fifth batch is being read, the four before it have begun."""
+    images, store, read = open_images(str(make_images("a", 20))), Store(tmp_path / "rows"), ImageSet.read
+
+    def stopping(self: ImageSet, index: int) -> np.ndarray:
+        if index == 17:
+            raise KeyboardInterrupt
+        return read(self, index)
+
+    monkeypatch.setattr(ImageSet, "read", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        store.measure(images, MeanColour(), Engine(workers=0))
+    monkeypatch.setattr(ImageSet, "read", read)
+    measured = store.measure(images, MeanColour(), Engine(workers=0))
+    assert (measured.computed, measured.reused) == (4, 16)
 
 
 def test_an_unreadable_source_is_a_user_error(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ KEYS: dict[str, Any] = {
 }
 
 QUICK = {"anomaly.path_steps": 2, "anomaly.attack_steps": 1}
+QUICK |= {"metric.as.fn.permutations": 9, "metric.as.fn.bootstraps": 9}
 
 
 def pixels(seed: int, count: int = 5) -> np.ndarray:
@@ -49,6 +50,15 @@ def evaluated(store: Path, seed: int = 0, **keys: Any) -> dict[str, float | None
         pixels(1), pixels(2), metrics=["as", "fd"], seed=seed, store=str(store), **{**KEYS, **QUICK, **keys}
     )
     return {f"{m}.{n}": v.value for m, entry in report.metrics.items() for n, v in entry.values.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_groups() -> Iterator[None]:
+    """Attacks and paths of images this small come 64 and 32 at a time, filled up: of five images eight are enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genaudit.measures.vulnerability.attack_group", lambda size: 8)
+        patch.setattr("genaudit.measures.complexity._paths_together", lambda pixels: 8)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -121,6 +121,9 @@ def test_sequential_mode_stops_early_and_measures_no_image_that_it_does_not_need
     _, fixed = _reject(tmp_path / "b", samples, train, "mode=fixed", "absolute=true")
     assert fixed["n_sampled"] == 80
     assert _rows_in_store(tmp_path) == N_TRAIN + 80
+    counts = [[(use["computed"], use["reused"]) for use in each["measures"].values()] for each in (document, fixed)]
+    taken = document["n_sampled"]
+    assert counts == [[(N_TRAIN + taken, 0)], [(80 - taken, N_TRAIN + taken)]]
 
 
 def test_standard_input_streams_paths_and_stops_as_soon_as_the_decision_is_made(

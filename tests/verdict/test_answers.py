@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from genaudit.verdict import words
 from genaudit.verdict.answers import verdict
 from genaudit.verdict.evidence import votes
 from genaudit.verdict.rule import LEVEL, MARGIN, MUCH, NEGLIGIBLE, RULE, TABLE, images_for
@@ -111,6 +112,22 @@ def test_where_real_images_score_nothing_no_number_of_images_is_named() -> None:
     assert answer.next.startswith("No number of images")
 
 
+def test_a_share_of_which_real_images_have_none_says_nothing_and_keeps_the_set_from_being_called_good() -> None:
+    document = report({"precision": 0.0})
+    real = document["metrics"]["prdc"]["values"]["precision"]["real"]
+    document["metrics"]["prdc"]["values"]["precision"]["real"] = real | {"value": 0.0, "lower": 0.0}
+    answer = verdict(document).quality
+    assert (answer.answer, answer.next) == ("cannot_tell", words.more_images(math.inf))
+
+
+def test_where_two_shares_fall_short_the_larger_number_of_images_is_named() -> None:
+    document = report({"recall": 0.65, "coverage": 0.70}, error=12.0)
+    answer = verdict(document).diversity
+    needed = {each.voter.value: each.needed for each in votes(document, "diversity")[0]}
+    assert needed["recall"] > 1.05 * needed["coverage"]
+    assert (answer.answer, answer.next) == ("cannot_tell", words.more_images(needed["recall"]))
+
+
 def test_scores_of_fewer_images_than_the_tables_say_of_how_many() -> None:
     document = report({})
     for name in ("precision", "density"):
@@ -147,8 +164,11 @@ def test_memorised_sets_are_found_and_their_diversity_is_not_praised() -> None:
     assert "Not to be praised" in found.diversity.sentence
     assert answers({"authpct": 50.0})["memorised"] == "some"
     assert answers({}, in_train=5)["memorised"] == "no"  # 5 of 400 beside none: p = 0.03
-    assert answers({}, in_train=8)["memorised"] == "some"
-    assert answers({}, in_train=80)["memorised"] == "yes"
+    # nor of one of which some are copies
+    assert answers({}, in_train=8) == {"quality": "as_real", "diversity": "cannot_tell", "memorised": "some"}
+    # a tenth of exact copies, or half of AuthPct's floor of 70: memorised from there on
+    assert [answers({}, in_train=copies)["memorised"] for copies in (39, 40, 80)] == ["some", "yes", "yes"]
+    assert [answers({"authpct": share})["memorised"] for share in (36.0, 35.0)] == ["some", "yes"]
     # a model that copies and is not diverse is said to be neither
     assert answers({"authpct": 3.0, "recall": 0.1})["diversity"] == "worse"
 
@@ -180,6 +200,6 @@ def test_the_page_states_the_numbers_of_the_rule() -> None:
     assert RULE in page
     assert (LEVEL, NEGLIGIBLE, MARGIN) == (0.025, 0.1, 0.2)
     assert pytest.approx(1 / 3) == MUCH
-    for words in ("below 2.5 %", "by a tenth of it", "reaches a third", "a fifth of the floor"):
-        assert words in re.sub(r"\s+", " ", page), words
+    for text in ("below 2.5 %", "by a tenth of it", "reaches a third", "a fifth of the floor"):
+        assert text in re.sub(r"\s+", " ", page), text
     assert all(each.value in page for each in TABLE)

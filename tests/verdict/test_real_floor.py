@@ -87,7 +87,9 @@ def test_a_fresh_set_lies_within_the_ends_as_often_as_they_say() -> None:
     assert stats.binom.sf(sum(inside) - 1, 300, 0.95) > 1e-3
 
 
-def test_halves_compare_the_generated_set_at_their_own_number_and_never_an_image_with_itself() -> None:
+@pytest.mark.parametrize("count", [60, 61])
+def test_halves_compare_the_generated_set_at_their_own_number_and_never_an_image_with_itself(count: int) -> None:
+    """Of an odd number the larger half is what is compared with."""
     seen = []
 
     def sizes(*, reference):
@@ -98,10 +100,10 @@ def test_halves_compare_the_generated_set_at_their_own_number_and_never_an_image
 
         return of
 
-    rows = {"generated": -1.0 - np.arange(80.0)[:, None], "reference": np.arange(60.0)[:, None]}
+    rows = {"generated": -1.0 - np.arange(80.0)[:, None], "reference": np.arange(float(count))[:, None]}
     pair = Pairing("reference", (), "reference_halves", halves=True)
-    found = real_floor(sizes, rows, pair, np.arange(60))
-    assert set(seen) == {(30, 30)}
+    found = real_floor(sizes, rows, pair, np.arange(count))
+    assert set(seen) == {(30, count - 30)}
     assert found["shared"].value == 0
     assert found["first"].n == 30
     assert found["first"].generated < 0 < found["first"].value
