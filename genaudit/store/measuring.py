@@ -102,7 +102,7 @@ class ShardWriter:
 
     def add(self, digests: np.ndarray, rows: np.ndarray, *attachments: np.ndarray) -> None:
         self.waiting.append((digests, rows, *attachments))
-        self.bytes += sum(array.nbytes for array in self.waiting[-1])
+        self.bytes += sum(array.nbytes for array in (rows, *attachments))
         if self.bytes >= SHARD_BYTES or time.monotonic() - self.started >= self.span:
             self.flush()
             self.span = min(2 * self.span, LAST_SHARD_SECONDS)
