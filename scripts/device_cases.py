@@ -25,7 +25,7 @@ from genaudit.measures.embedding import Embedding
 from genaudit.measures.inversion import Inverted
 from genaudit.measures.likelihood import Likelihood
 from genaudit.measures.logits import Logits
-from genaudit.measures.measure import rows_and_attachments
+from genaudit.measures.measure import tensors_of
 from genaudit.measures.patches import Patches
 from genaudit.measures.path_length import PathLength
 from genaudit.measures.pixel_facts import PixelFacts
@@ -93,7 +93,7 @@ def rows_of(measure: Any, images: list[np.ndarray], precision: str) -> Callable[
         with neutral(), exact_float32(device):
             meter = measure.open(device, precision)
             given = meter(torch.from_numpy(np.ascontiguousarray(prepared)).to(device), digests)
-        rows, _ = rows_and_attachments(measure, given)
+        rows, *_ = tensors_of(measure, given)
         return np.nan_to_num(rows.detach().cpu().numpy().astype(np.float64))
 
     return run

@@ -47,3 +47,14 @@ def test_the_robust_preset_gives_standard_errors_and_levels_in_images_csv(
     heads = (out / "images.csv").read_text().splitlines()[0].split(",")
     assert {"as_i", "as_i_se", "as_i_level", "complexity_se", "vulnerability_se"} <= set(heads)
     assert "as_i_level" in (out / "report.html").read_text()
+
+
+def test_the_papers_one_draw_has_no_standard_errors_and_that_is_no_fault(
+    make_images: Callable[..., Path], tiny: list[str], tmp_path: Path
+) -> None:
+    """Columns of measured numbers may be empty, where features must be finite."""
+    keys = [*tiny, "anomaly=paper", "anomaly.path_steps=3", "anomaly.attack_steps=1", "metric=[as_i]"]
+    assert main(["evaluate", str(make_images("samples", 3)), *keys, f"out={tmp_path / 'out'}"]) == DONE
+    lines = [line.split(",") for line in (tmp_path / "out" / "images.csv").read_text().splitlines()]
+    assert "complexity" in lines[0]
+    assert "complexity_se" not in lines[0]

@@ -82,7 +82,7 @@ class BatchRows:
         """
         import torch
 
-        from genaudit.measures.measure import rows_and_attachments
+        from genaudit.measures.measure import tensors_of
         from genaudit.stats.process_state import exact_float32, neutral
         from genaudit.store.measuring import padded, repeated, running, to_device
 
@@ -99,8 +99,7 @@ class BatchRows:
                 batch = to_device(padded(prepared, size), place)
                 waiting.append((len(part), run.start(self._meters[name, place], batch, repeated(digests, size))))
             # a clone: what inference mode made cannot be part of a state that is saved or added to
-            measured = [(count, rows_and_attachments(measure, given())[0]) for count, given in waiting]
-            return torch.cat([rows[:count] for count, rows in measured]).clone().to(device)
+            return torch.cat([tensors_of(measure, given())[0][:count] for count, given in waiting]).clone().to(device)
 
 
 class ModuleFeatures:

@@ -94,33 +94,35 @@ def attachments_of(measure: Any) -> dict[str, tuple[str, tuple[int | None, ...]]
     return dict(getattr(measure, "attachments", None) or {})
 
 
-def rows_and_attachments(measure: Any, given: Given) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """What a meter gave for a batch, held against what its measure declares.
+def _digest(description: dict[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tensors_of(measure: Any, given: Given) -> list[torch.Tensor]:
+    """What a meter gave for a batch: the rows, then the attachments in the order of their declaration."""
+    declared = attachments_of(measure)
+    return _as_declared(measure.name, declared, given) if declared or isinstance(given, tuple) else [given]
+
+
+def _as_declared(measure: str, declared: Mapping[str, Any], given: Given) -> list[torch.Tensor]:
+    """The same where there are attachments.
 
     Raises:
-        UserError: other attachments, of another type or shape, or not one an image.
+        UserError: they are not those that the measure declares, of another type or shape, or not one an image.
     """
-    declared = attachments_of(measure)
     rows, found = given if isinstance(given, tuple) else (given, {})
     if set(found) != set(declared):
-        raise UserError(f"{measure.name} declares the attachments {_listed(declared)} and gave {_listed(found)}")
+        listed = [", ".join(names) or "none" for names in (declared, found)]
+        raise UserError(f"{measure} declares the attachments {listed[0]} and gave {listed[1]}")
     for name, (dtype, shape) in declared.items():
         tensor, wanted = found[name], (len(rows), *shape)
         fits = len(wanted) == tensor.ndim and all(w in (None, n) for w, n in zip(wanted, tensor.shape, strict=True))
         kind = str(tensor.dtype).removeprefix("torch.")
         if kind != dtype or not fits:
             said = f"{dtype} {tuple(wanted)} and gave {kind} {tuple(tensor.shape)}"
-            raise UserError(f"{measure.name}: declares its attachment {name} as {said}")
-    return rows, {name: found[name] for name in declared}
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _digest(description: dict[str, Any]) -> str:
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+            raise UserError(f"{measure} declares its attachment {name} as {said}")
+    return [rows, *(found[name] for name in declared)]
 
 
 class EngineRefused(UserError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ DIRECTIONS: dict[Better, tuple[str, str]] = {
     "none": ("", ""),
 }
 TAIL = 14  # characters
+LONG_WORD = 12  # characters: a shorter one fits the narrowest column
+# after a separator and before a letter or digit, but not within a number such as 0.001, 1e-05 or 1,000
+_SEPARATED = re.compile(r"(?<=[/\\_=@:&?])(?=\w)|(?<=[-.,+])(?=[^\W\d_])|(?<=[^\d][,+])(?=\w)|(?<=[\d],)(?=[^\W\d_])")
 SHORT_ROLES = {"generated": "gen", "reference": "ref", "train": "train", "anomalies": "anom"}
 
 
@@ -97,6 +101,18 @@ def page(template: str, names: Mapping[str, Any], *, script: str = "") -> str:
     return _template(template).render(names, style=_file("style.css"), **run)
 
 
+def wrapped(text: object) -> Markup:
+    """Text whose long words may break after separators, so that names and paths do not break within their parts.
+
+    >>> wrapped("runs/seed=1,lr=0.001"), wrapped("a short-word")
+    (Markup('runs/<wbr>seed=<wbr>1,<wbr>lr=<wbr>0.001'), Markup('a short-word'))
+    """
+    pieces = re.split(r"(\s+)", visible(text))
+    return Markup("").join(
+        Markup("<wbr>").join(_SEPARATED.split(piece)) if len(piece) > LONG_WORD else piece for piece in pieces
+    )
+
+
 def ends(name: object) -> tuple[str, str]:
     """A file's name in two parts, of which the second is never cut: generated files differ at their end.
 
@@ -139,6 +155,7 @@ def _template(template: str) -> Any:
     environment.filters |= {
         "seconds": show_seconds,
         "visible": visible,
+        "wrapped": wrapped,
         "ends": ends,
         "moment": moment,
         "mode_words": show_mode,

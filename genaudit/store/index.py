@@ -97,24 +97,31 @@ class StoreIndex:
         _, first = np.unique(wanted[absent], return_index=True)
         return absent[np.sort(first)]
 
-    def verify(self, wanted: np.ndarray, *, attachments: bool = False) -> None:
-        """Reads the rows of the digests that the index knows; shards that do not give them are set aside.
-
-        Args:
-            attachments: all of these shards are read too; else they are verified when they are asked for.
-        """
+    def verify(self, wanted: np.ndarray) -> None:
+        """Reads the rows of the digests that the index knows; shards that do not give them are set aside."""
         while True:
             position, present = self._find(wanted)
             position = np.unique(position[present])
             try:
-                self._kept = self._read(position, attachments)
+                self._kept = self._read(position)
                 return
             except TornShard as error:
                 self._set_aside(error)
             except FileNotFoundError:  # set aside, removed or compacted by another process just now
                 self._refresh()
 
-    def _read(self, position: np.ndarray, attachments: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def verify_attachments(self) -> None:
+        """Reads those of the shards whose rows were verified, some at a time; damaged shards are set aside."""
+        for shard in list(self._heads.values()):
+            try:
+                for table in shard.attachments.values():
+                    table.verify()
+            except TornShard as error:
+                self._set_aside(error)
+            except FileNotFoundError:
+                self._refresh()
+
+    def _read(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Digests of entries, where their rows are, and rows; None where they are too many to keep."""
         kept: list[np.ndarray] | None = None
         order: list[np.ndarray] = []
@@ -126,8 +133,6 @@ class StoreIndex:
                 read = shard.rows.read(rows[start : start + step])
                 if kept is not None:
                     kept.append(read)
-            for table in shard.attachments.values() if attachments else ():
-                table.verify()
             order.append(places)
         if kept is None:
             return None
@@ -167,11 +172,9 @@ class StoreIndex:
         entries = self.entries[position]
         if not len(entries):
             return
-        order = np.argsort(entries["shard"], kind="stable")
+        order = np.lexsort((entries["row"], entries["shard"]))
         numbers, starts = np.unique(entries["shard"][order], return_index=True)
         for number, places in zip(numbers, np.split(order, starts[1:]), strict=True):
-            group = entries[places]
-            places = places[np.argsort(group["row"], kind="stable")]
             group = entries[places]
             shard = self._head(self.names[number])
             rows = group["row"].astype(np.int64)

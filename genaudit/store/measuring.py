@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,35 +89,29 @@ def running(device: str) -> Iterator[_Running]:
 
 
 class ShardWriter:
-    """Collects rows with their attachments and writes them as shards, by time and size."""
+    """Collects rows, and attachments by `names`, and writes them as shards, by time and size."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
+        self.folder, self.names = folder, names
         self.span = FIRST_SHARD_SECONDS
-        self.started = time.monotonic()
-        self.digests: list[np.ndarray] = []
-        self.rows: list[np.ndarray] = []
-        self.attachments: list[Mapping[str, np.ndarray]] = []
-        self.bytes = 0
+        self.waiting: list[tuple[np.ndarray, ...]] = []
+        self.bytes, self.started = 0, time.monotonic()
 
     def __enter__(self) -> ShardWriter:
         return self
 
-    def add(self, digests: np.ndarray, rows: np.ndarray, attachments: Mapping[str, np.ndarray] | None = None) -> None:
-        self.digests.append(digests)
-        self.rows.append(rows)
-        self.attachments.append(attachments or {})
-        self.bytes += rows.nbytes + sum(each.nbytes for each in self.attachments[-1].values())
+    def add(self, digests: np.ndarray, rows: np.ndarray, *attachments: np.ndarray) -> None:
+        self.waiting.append((digests, rows, *attachments))
+        self.bytes += sum(array.nbytes for array in (rows, *attachments))
         if self.bytes >= SHARD_BYTES or time.monotonic() - self.started >= self.span:
             self.flush()
             self.span = min(2 * self.span, LAST_SHARD_SECONDS)
 
     def flush(self) -> None:
-        if self.rows:
-            beside = {name: np.concatenate([each[name] for each in self.attachments]) for name in self.attachments[0]}
-            write_shard(self.folder, np.concatenate(self.digests), np.concatenate(self.rows), self.folder.name, beside)
-        self.digests, self.rows, self.attachments, self.bytes = [], [], [], 0
-        self.started = time.monotonic()
+        if self.waiting:
+            digests, rows, *beside = (np.concatenate(each) for each in zip(*self.waiting, strict=True))
+            write_shard(self.folder, digests, rows, self.folder.name, dict(zip(self.names, beside, strict=True)))
+        self.waiting, self.bytes, self.started = [], 0, time.monotonic()
 
     def __exit__(self, *exc_info: Any) -> None:
         # also when interrupted or when a later image fails: what was measured is kept

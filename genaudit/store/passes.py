@@ -7,6 +7,7 @@ Nothing that was measured is lost when it is interrupted. B images of a batch, S
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
-from genaudit.measures.measure import Measure, rows_and_attachments
+from genaudit.measures.measure import Measure, attachments_of, tensors_of
 from genaudit.stats.memory import Fitting
 from genaudit.stats.process_state import exact_float32, neutral
 from genaudit.store.measuring import (
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 
     from genaudit.measures.measure import Given
 
-    # rows with attachments by measure, and the seconds that they took
-    Timed = tuple[Sequence[tuple[torch.Tensor, dict[str, torch.Tensor]]], float]
+    Timed = tuple[Sequence[torch.Tensor], float]  # rows, and the attachments behind them, of one measure after another
 
 GROUP = 16  # images at least that go from one network to the next together: a network's weights stay in the cache
 
@@ -84,19 +84,19 @@ class _Pass:
             meter = first.open(engine.device, engine.precision)
             self.meter = lambda batch, digests: (meter(batch, digests),)
 
+    def tensors(self, batch: torch.Tensor, digests: list[bytes]) -> list[torch.Tensor]:
+        assert self.meter is not None
+        given = zip(self.measures, self.meter(batch, digests), strict=True)
+        return [tensor for measure, each in given for tensor in tensors_of(measure, each)]
+
     def timed(self, batch: torch.Tensor, digests: list[bytes]) -> Timed:
-        """Rows of each measure with their attachments, and the seconds that they took."""
+        """Rows and attachments of each measure, and the seconds that they took."""
         import torch
 
         started = time.perf_counter()
-        assert self.meter is not None
-        found = []
-        parts = self.fitting(self.meter, batch, digests)
-        for measure, *given in zip(self.measures, *parts, strict=True):
-            rows, beside = zip(*(rows_and_attachments(measure, part) for part in given), strict=True)
-            joined = (lambda tensors: tensors[0]) if len(parts) == 1 else torch.cat
-            found.append((joined(rows), {name: joined([each[name] for each in beside]) for name in beside[0]}))
-        return found, time.perf_counter() - started
+        parts = self.fitting(self.tensors, batch, digests)
+        rows = parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
+        return rows, time.perf_counter() - started
 
 
 def fill(images: ImageSet, lacking: Sequence[Lacking], engine: Engine, advance: Advance) -> Filled:
@@ -109,7 +109,9 @@ def fill(images: ImageSet, lacking: Sequence[Lacking], engine: Engine, advance: 
     loop = _Loop(images, lacking, engine, advance)
     started = time.perf_counter()
     with neutral(), exact_float32(engine.device), contextlib.ExitStack() as stack:
-        loop.writers = [stack.enter_context(ShardWriter(each.folder)) for each in lacking]
+        loop.writers = [
+            stack.enter_context(ShardWriter(each.folder, [*attachments_of(each.measure)])) for each in lacking
+        ]
         stack.enter_context(loop.kept_when_interrupted())
         loop.run = stack.enter_context(running(engine.device))
         loop.measure()
@@ -186,19 +188,15 @@ class _Loop:
     def _write(self, each: _Pass, indices: list[int], result: Callable[[], Timed]) -> None:
         """Hands each measure the rows that it lacks."""
         started = time.perf_counter()
-        found, seconds = result()
-        arrays = [
-            (rows.cpu().numpy(), {name: tensor.cpu().numpy() for name, tensor in beside.items()})
-            for rows, beside in found
-        ]
+        rows, seconds = result()
+        arrays = iter([tensor.cpu().numpy()[: len(indices)] for tensor in rows])
         # a batch on a device has only been queued when its call returns
         each.busy += seconds if self.run.pool is not None else seconds + time.perf_counter() - started
         digests = self.images.digests[indices]
-        for place, (rows, beside) in zip(each.places, arrays, strict=True):
+        for place in each.places:
             own = self.lacks[place, indices]
-            kept: Any = slice(len(indices)) if own.all() else np.flatnonzero(own)  # of a batch that was filled up
-            cut = {name: array[kept] for name, array in beside.items()}
-            self.writers[place].add(digests[kept], rows[kept], cut)
+            new = [digests, *itertools.islice(arrays, 1 + len(self.writers[place].names))]
+            self.writers[place].add(*(new if own.all() else [array[own] for array in new]))
 
     @contextlib.contextmanager
     def kept_when_interrupted(self) -> Iterator[None]:

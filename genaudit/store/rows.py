@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genaudit.errors import UserError
-from genaudit.store.shards import Shard, TornShard, set_aside
+from genaudit.store.shards import Shard, Table, TornShard, set_aside
 
 OPEN_FILES = 128  # of at most 1,024 that a process may usually have
 
@@ -25,52 +26,36 @@ Located = tuple[Sequence[Shard], np.ndarray, np.ndarray]
 
 
 class Rows:
-    """Rows of a measure in the order of an ImageSet, or one attachment of them.
+    """Rows of a measure in the order of an ImageSet.
 
     Args:
         locate: says where the rows lie; asked again with True where a shard is gone: another process compacted it.
         columns: names of the D numbers, or None. memory: the rows, where they were read already.
-        attachment: the name of the attachment that is read in place of the rows.
     """
+
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    ndim = 2
 
     def __init__(
         self,
         locate: Callable[[bool], Located],
         columns: tuple[str, ...] | None = None,
         memory: np.ndarray | None = None,
-        attachment: str | None = None,
     ) -> None:
         self._files: OrderedDict[int, int] = OrderedDict()
         self._locate = locate
         self._memory = memory
-        self.columns, self._attachment = columns, attachment
+        self.columns = columns
         self.shape: tuple[int, ...] = (0, 0) if memory is None else memory.shape
-        self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        if memory is not None:
-            return
-        self._shards, self._shard_of, self._row_of = locate(False)
-        if self._shards:
-            table = self._shards[0].table(attachment)
-            self.shape, self.dtype = (len(self._shard_of), *table.shape), table.dtype
+        if memory is None:
+            self._shards, self._shard_of, self._row_of = locate(False)
+            self.shape = (len(self._shard_of), self._shards[0].rows.shape[1] if self._shards else 0)
 
     @property
-    def attachments(self) -> dict[str, Rows]:
+    def attachments(self) -> dict[str, Attachment]:
         """What the measure keeps beside the rows, by name: (N, ...) each, in the same order, read when asked for."""
         shards = self._shards if self._memory is None else self._locate(False)[0]
-        return {name: Rows(self._locate, attachment=name) for name in (shards[0].attachments if shards else ())}
-
-    def subset(self, places: np.ndarray) -> Rows:
-        """The rows at `places` (indices or booleans), as rows."""
-
-        def located(again: bool) -> Located:
-            shards, shard_of, row_of = self._locate(again)
-            return shards, shard_of[places], row_of[places]
-
-        return Rows(located, self.columns, None if self._memory is None else self._memory[places], self._attachment)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
+        return {name: Attachment(self._locate, name) for name in (shards[0].attachments if shards else ())}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -96,9 +81,6 @@ class Rows:
             self.close()
             self._shards, self._shard_of, self._row_of = self._locate(True)
             return self._gather(index)
-        finally:
-            if self._attachment is not None:  # of which few are read, and their files are open for the rows already
-                self.close()
 
     def _gather(self, index: np.ndarray) -> np.ndarray:
         out = np.empty((len(index), *self.shape[1:]), dtype=self.dtype)
@@ -106,13 +88,10 @@ class Rows:
         order = np.argsort(shard, kind="stable")
         numbers, starts = np.unique(shard[order], return_index=True)
         for number, places in zip(numbers, np.split(order, starts[1:]) if len(index) else [], strict=True):
-            where = self._shards[number]
             try:
-                out[places] = where.table(self._attachment).read(row[places], self._open(int(number)))
+                out[places] = self._table(self._shards[number]).read(row[places], self._open(int(number)))
             except TornShard as error:
-                set_aside(where.path)
-                message = "it is set aside; run again, and what it held is measured again"
-                raise UserError(f"{where.path} is damaged ({error}): {message}") from error
+                raise _damaged(self._shards[number].path, error) from error
         return out
 
     def _open(self, shard: int) -> int:
@@ -129,6 +108,45 @@ class Rows:
         while self._files:
             os.close(self._files.popitem()[1])
 
+    def _table(self, shard: Shard) -> Table:
+        return shard.rows
+
     def __del__(self) -> None:
         if hasattr(self, "_files"):
             self.close()
+
+
+class Attachment(Rows):
+    """An attachment (N, ...) of a measure's rows, read like them; its files are closed after each reading."""
+
+    def __init__(self, locate: Callable[[bool], Located], name: str) -> None:
+        super().__init__(locate)
+        self._name = name
+        table = self._table(self._shards[0])
+        self.shape, self.dtype, self.ndim = (len(self), *table.shape[1:]), table.dtype, len(table.shape)
+
+    def subset(self, places: np.ndarray) -> Attachment:
+        """That of the images at `places` (n,)."""
+
+        def located(again: bool) -> Located:
+            shards, shard_of, row_of = self._locate(again)
+            return shards, shard_of[places], row_of[places]
+
+        return Attachment(located, self._name)
+
+    def _read(self, index: np.ndarray) -> np.ndarray:
+        try:
+            return super()._read(index)
+        finally:
+            self.close()
+
+    def _table(self, shard: Shard) -> Table:
+        if self._name not in shard.attachments:
+            raise TornShard(f"holds no {self._name} beside its rows", shard.path)
+        return shard.attachments[self._name]
+
+
+def _damaged(path: Path, error: TornShard) -> UserError:
+    """What must be said of a shard that was verified, or whose attachments nobody had asked for; it is set aside."""
+    set_aside(path)
+    return UserError(f"{path} is damaged ({error}): it is set aside; run again, and what it held is measured again")

@@ -6,8 +6,8 @@ block, and the SHA-256 over these, the digests and the checks: the head. Opening
 rows are verified block by block whenever they are read. What is verified is what is asked for.
 
 Where a measure has attachments (a picture or a map beside each row) the file holds for each the tensors
-`attachments.NAME` (n, ...) and `attachments.NAME.checks`, in blocks of its own. Metadata list names, dtypes, shapes and
-blocks, and the SHA-256 covers these and the checks too. Reading rows reads nothing of them.
+`attachments.NAME` (n, ...) and `checks.NAME`, in blocks of its own. Metadata list names, dtypes, shapes and blocks, and
+the SHA-256 covers these and the checks too. Reading rows reads nothing of them.
 
 A shard is written to a temporary name and renamed, so a process that is killed leaves no torn shard; one that was torn
 or altered all the same is noticed, set aside and measured again. Shards are only added, under names that no two
@@ -43,6 +43,8 @@ HEAD_BYTES = 16 << 10  # read at once when a shard is opened: all of one that ho
 RUN_BYTES = 8 << 20  # read at a time at most, but a block at least; twice as much takes a tenth longer
 FLOAT = np.dtype("<f4")
 
+Arrays = Mapping[str, np.ndarray]  # by name
+
 
 class TornShard(Exception):
     """A shard whose contents do not agree with its checksums, or that cannot be read as a shard.
@@ -57,13 +59,12 @@ class TornShard(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """One array (n, *shape) of a shard: its rows, or an attachment of them. Row i lies at `offset + i·size`.
+    """An array of a shard: its rows (n, D), or an attachment of them (n, ...). Row i lies at `offset + i·size`.
 
     `block` rows have a checksum each, `checks` (m, 4) uint8.
     """
 
     path: Path
-    count: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
@@ -73,10 +74,10 @@ class Table:
     @property
     def size(self) -> int:
         """Bytes of a row."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, rows: np.ndarray, descriptor: int | None = None) -> np.ndarray:
-        """Rows (k, *shape) by their indices (k,), verified.
+        """Rows (k, ...) by their indices (k,), verified.
 
         Args:
             descriptor: of the open file; None opens it.
@@ -91,7 +92,7 @@ class Table:
                 first, last = int(rows[0]) // self.block, int(rows[-1]) // self.block + 1
                 if last - first <= self._run:
                     return self._blocks(descriptor, first, last)[rows[0] - first * self.block :][: len(rows)]
-            out = np.empty((len(rows), *self.shape), dtype=self.dtype)
+            out = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
             ascending = bool((rows[1:] >= rows[:-1]).all())
             order = slice(None) if ascending else np.argsort(rows, kind="stable")
             wanted = rows[order]
@@ -109,8 +110,7 @@ class Table:
                 self._blocks(file.fileno(), first, last)
 
     @property
-    def _run(self) -> int:
-        """Blocks that are read at a time at most."""
+    def _run(self) -> int:  # blocks that are read at a time at most
         return max(1, RUN_BYTES // max(1, self.block * self.size))
 
     def _runs(self, blocks: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -124,18 +124,18 @@ class Table:
 
     def _blocks(self, descriptor: int, first: int, last: int) -> np.ndarray:
         """The rows of blocks [first, last)."""
-        size, count = self.block * self.size, min(last * self.block, self.count) - first * self.block
+        size, count = self.block * self.size, min(last * self.block, self.shape[0]) - first * self.block
         data = _read_at(descriptor, self.offset + first * size, count * self.size)
         view = data.data
         for place in range(last - first):
             if _check(view[place * size : (place + 1) * size]) != self.checks[first + place].tobytes():
                 raise TornShard("the checksum of rows does not agree", self.path)
-        return data.view(self.dtype).reshape(count, *self.shape)
+        return data.view(self.dtype).reshape(count, *self.shape[1:])
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard with a verified head. `digests` is (n,) of 16 bytes each, `rows` (n, D), attachments by name (n, ...)."""
+    """A shard with a verified head: digests (n,) of 16 bytes each, rows (n, D), attachments (n, ...) by name."""
 
     path: Path
     digests: np.ndarray
@@ -145,51 +145,38 @@ class Shard:
     def __len__(self) -> int:
         return len(self.digests)
 
-    def table(self, attachment: str | None) -> Table:
-        """The rows (None), or an attachment of them.
-
-        Raises:
-            TornShard: it has none of that name.
-        """
-        if attachment is None:
-            return self.rows
-        if attachment not in self.attachments:
-            raise TornShard(f"holds no {attachment} beside its rows", self.path)
-        return self.attachments[attachment]
-
 
 def write_shard(
-    folder: Path,
-    digests: np.ndarray,
-    rows: np.ndarray,
-    fingerprint: str = "",
-    attachments: Mapping[str, np.ndarray] | None = None,
+    folder: Path, digests: np.ndarray, rows: np.ndarray, fingerprint: str = "", attachments: Arrays | None = None
 ) -> Path:
     """Writes (n, 16) uint8 digests, (n, D) float32 rows and attachments (n, ...) as a new shard; returns its path."""
     from safetensors.numpy import save
 
     digests = np.ascontiguousarray(digests, dtype=np.uint8)
-    rows = np.ascontiguousarray(rows, dtype="<f4")
-    block, check = _checks(rows)
-    tensors = {"digests": digests, "checks": check, "rows": rows}
-    metadata = {"fingerprint": fingerprint, "block": str(block)}
-    checks, about = [check], []
-    for name, given in (attachments or {}).items():
-        array = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("<"))
-        own_block, own_check = _checks(array)
-        tensors |= {f"attachments.{name}": array, f"attachments.{name}.checks": own_check}
-        about.append([name, array.dtype.name, list(array.shape[1:]), own_block])
-        checks.append(own_check)
-    if about:
-        metadata["attachments"] = json.dumps(about)
-    metadata["sha256"] = _head(fingerprint, rows.shape, block, digests, checks, about)
-    payload = save(tensors, metadata=metadata)
+    rows = np.ascontiguousarray(rows, dtype=FLOAT)
+    block, checks = _checks(rows)
+    tensors, about = {"checks": checks}, {"fingerprint": fingerprint, "block": str(block)}
+    if attachments:
+        beside, about["attachments"] = _attached(attachments)
+        tensors |= beside
+    every = [tensors[name] for name in tensors if name.startswith("checks")]
+    about["sha256"] = _head(about, rows.shape, digests, *every)
     # names sort by time, so that the oldest row wins where two processes measured the same image
-    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
-    path = folder / f"{name}{SUFFIX}"
+    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{SUFFIX}"
     with atomic_write(path) as temporary:
-        temporary.write_bytes(payload)
+        temporary.write_bytes(save(tensors | {"digests": digests, "rows": rows}, metadata=about))
     return path
+
+
+def _attached(attachments: Arrays) -> tuple[dict[str, np.ndarray], str]:
+    """Attachments and their checksums as tensors, and what the metadata say of them."""
+    tensors, said = {}, []
+    for name, given in attachments.items():
+        array = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("<"))
+        block, tensors[f"checks.{name}"] = _checks(array)
+        tensors[f"attachments.{name}"] = array
+        said.append([name, array.dtype.name, array.shape[1:], block])
+    return tensors, json.dumps(said)
 
 
 def _checks(array: np.ndarray) -> tuple[int, np.ndarray]:
@@ -254,45 +241,51 @@ class _Head:
 
 
 def _shard(path: Path, head: _Head, fingerprint: str | None) -> Shard:
-    header = head.header
-    n, width = header["digests"]["shape"]
-    dim = header["rows"]["shape"][1]
-    about = header["__metadata__"]
-    if width != DIGEST or header["rows"]["shape"][0] != n or header["rows"]["dtype"] != "F32" or min(n, dim) < 1:
+    header, about = head.header, head.header["__metadata__"]
+    (n, width), (count, dim) = header["digests"]["shape"], header["rows"]["shape"]
+    if width != DIGEST or count != n or header["rows"]["dtype"] != "F32" or min(n, dim) < 1:
         raise TornShard("unexpected shapes")
     digests = head.tensor("digests").reshape(n, DIGEST)
-    attachments: dict[str, Table] = {}
-    if "checks" in header:
-        rows = _table(path, head, "rows", n, (dim,), FLOAT, int(about["block"]))
-        listed = json.loads(about["attachments"]) if "attachments" in about else []
-        for name, kind, shape, block in listed:
-            dtype = np.dtype(kind).newbyteorder("<")
-            attachments[name] = _table(path, head, f"attachments.{name}", n, tuple(shape), dtype, block)
-        checks = [table.checks for table in (rows, *attachments.values())]
-        agree = _head(about["fingerprint"], (n, dim), rows.block, digests, checks, listed) == about["sha256"]
-        if fingerprint is not None and about["fingerprint"] != fingerprint:
-            raise TornShard("holds rows of another measure")
-    else:  # of genaudit before blocks: one checksum for all of it
-        data = head.tensor("rows")
-        check = np.frombuffer(_check(data.data), np.uint8).reshape(1, CHECK)
-        rows = Table(path, n, (dim,), FLOAT, head.start + header["rows"]["data_offsets"][0], n, check)
-        agree = _sha256(digests.data, data.data) == about["sha256"] and len(data) == n * rows.size
-    if not agree:
+    if "checks" not in header:
+        return _of_before_blocks(path, head, digests, dim)
+    rows = _table(path, head, "rows", "checks", (n, dim), FLOAT, int(about["block"]))
+    attachments = _attachments(path, head, n) if "attachments" in about else {}
+    checks = [table.checks for table in (rows, *attachments.values())]
+    if fingerprint is not None and about["fingerprint"] != fingerprint:
+        raise TornShard("holds rows of another measure")
+    if _head(about, (n, dim), digests, *checks) != about["sha256"]:
         raise TornShard("the checksum does not agree")
     return Shard(path, digests.view(f"S{DIGEST}").reshape(n), rows, attachments)
 
 
-def _table(path: Path, head: _Head, name: str, count: int, shape: tuple[int, ...], dtype: Any, block: int) -> Table:
+def _attachments(path: Path, head: _Head, count: int) -> dict[str, Table]:
+    tables = {}
+    for name, kind, shape, block in json.loads(head.header["__metadata__"]["attachments"]):
+        dtype = np.dtype(kind).newbyteorder("<")
+        if dtype.kind not in "biuf" or min(shape, default=0) < 0:
+            raise TornShard("unexpected type or shape")
+        tables[name] = _table(path, head, f"attachments.{name}", f"checks.{name}", (count, *shape), dtype, block)
+    return tables
+
+
+def _of_before_blocks(path: Path, head: _Head, digests: np.ndarray, dim: int) -> Shard:
+    """A shard with one checksum for all of it."""
+    data, about = head.tensor("rows"), head.header["__metadata__"]
+    if len(data) != 4 * dim * len(digests) or _sha256(digests, data) != about["sha256"]:
+        raise TornShard("the checksum does not agree")
+    check = np.frombuffer(_check(data.data), np.uint8).reshape(1, CHECK)
+    offset = head.start + head.header["rows"]["data_offsets"][0]
+    rows = Table(path, (len(digests), dim), FLOAT, offset, len(digests), check)
+    return Shard(path, digests.view(f"S{DIGEST}").reshape(-1), rows, {})
+
+
+def _table(path: Path, head: _Head, name: str, checks: str, shape: tuple[int, ...], dtype: Any, block: int) -> Table:
     """An array of the file, of the length that it must have, with its checksums."""
     begin, end = head.header[name]["data_offsets"]
-    check = head.tensor("checks" if name == "rows" else f"{name}.checks").reshape(-1, CHECK)
-    table = Table(path, count, shape, dtype, head.start + begin, block, check)
-    if dtype.kind not in "biuf" or min(shape, default=0) < 0:
-        raise TornShard("unexpected type or shape")
-    if end - begin != count * table.size or head.size < head.start + end:
-        raise TornShard("truncated")
-    if block < 1 or len(check) != -(-count // block):
-        raise TornShard("unexpected shapes")
+    table = Table(path, shape, dtype, head.start + begin, block, head.tensor(checks).reshape(-1, CHECK))
+    whole = end - begin == shape[0] * table.size and head.start + end <= head.size
+    if not whole or block < 1 or len(table.checks) != -(-shape[0] // block):
+        raise TornShard("truncated, or of unexpected shapes")
     return table
 
 
@@ -319,21 +312,11 @@ def _check(data: Any) -> bytes:
     return zlib.crc32(data).to_bytes(CHECK, "little")  # against decay, not against people; it is four times as fast
 
 
-def _head(
-    fingerprint: str,
-    shape: tuple[int, int],
-    block: int,
-    digests: np.ndarray,
-    checks: list[np.ndarray],
-    attachments: list[Any],
-) -> str:
-    about = f"[{json.dumps(fingerprint)}, {shape[0]}, {shape[1]}, {block}]"
-    about += json.dumps(attachments) if attachments else ""  # of rows alone as it was before there were any
-    return _sha256(about.encode(), *(np.ascontiguousarray(part).data for part in (digests, *checks)))
+def _head(about: Mapping[str, str], shape: tuple[int, ...], *parts: np.ndarray) -> str:
+    """The SHA-256 over fingerprint, shape, block and what is said of attachments, over digests and checksums."""
+    said = f"[{json.dumps(about['fingerprint'])}, {shape[0]}, {shape[1]}, {about['block']}]"
+    return _sha256(np.frombuffer((said + about.get("attachments", "")).encode(), np.uint8), *parts)
 
 
-def _sha256(*parts: Any) -> str:
-    checksum = hashlib.sha256()
-    for part in parts:
-        checksum.update(part)
-    return checksum.hexdigest()
+def _sha256(*parts: np.ndarray) -> str:
+    return hashlib.sha256(b"".join([part.tobytes() for part in parts])).hexdigest()

@@ -22,7 +22,7 @@ from genaudit.atomic import atomic_write
 from genaudit.data import ImageSet
 from genaudit.data.image_set import set_digest
 from genaudit.errors import UserError
-from genaudit.measures.measure import Measure, description, fingerprint
+from genaudit.measures.measure import Measure, attachments_of, description, fingerprint
 from genaudit.store.index import StoreIndex, as_keys
 from genaudit.store.measuring import Advance, Engine, ShardWriter
 from genaudit.store.passes import Lacking, fill
@@ -138,14 +138,13 @@ class Store:
 
     def lacking(self, images: ImageSet, measure: Measure, engine: Engine) -> int:
         """How many images lack a row of a measure."""
-        key = fingerprint(measure, engine.precision)
-        wanted = as_keys(images.digests)
-        return len(StoreIndex.read(self.root / key[:2] / key).missing(wanted))
+        return len(StoreIndex.read(self._folder(measure, engine)).missing(as_keys(images.digests)))
 
     def stored(self, measure: Measure, engine: Engine) -> StoredRows:
         """What the store holds of a measure now, for rows that come one by one."""
         folder = self._folder(measure, engine)
-        return StoredRows(folder, StoreIndex.read(folder), lambda: self._describe(folder, measure, engine))
+        writer = ShardWriter(folder, [*attachments_of(measure)])
+        return StoredRows(writer, StoreIndex.read(folder), lambda: self._describe(folder, measure, engine))
 
     def remember(self, digests: np.ndarray, digest: str) -> None:
         """Keeps the digests (N, 16) of a set's images in order under the set's own digest (hex), for `rows_of`.
@@ -207,8 +206,8 @@ def _try_writing(root: Path, folder: Path) -> None:
 class StoredRows:
     """A measure's rows as they were in the store when it was read, and a writer of more."""
 
-    def __init__(self, folder: Path, index: StoreIndex, describe: Callable[[], None]) -> None:
-        self._folder, self._index, self._describe = folder, index, describe
+    def __init__(self, writer: ShardWriter, index: StoreIndex, describe: Callable[[], None]) -> None:
+        self._writer, self._index, self._describe = writer, index, describe
 
     def find(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The row (D,) of each digest (16 bytes) that the store holds."""
@@ -216,21 +215,18 @@ class StoredRows:
             return {}
         wanted = as_keys(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST))
         self._index.verify(wanted)
-        absent = set(self._index.missing(wanted).tolist())
         # a digest that occurs twice is missing once: compare by what it is
-        lacking = {digests[place] for place in absent}
+        lacking = {digests[place] for place in self._index.missing(wanted)}
         held = [place for place, digest in enumerate(digests) if digest not in lacking]
         if not held:
             return {}
         rows = self._index.rows(wanted[held], None)
         return {digests[place]: row for place, row in zip(held, rows[:], strict=True)}
 
-    @contextlib.contextmanager
-    def writer(self) -> Iterator[ShardWriter]:
-        """Takes rows by `add(digests, rows, attachments)`; they are shards, at the latest, when it is left."""
+    def writer(self) -> ShardWriter:
+        """Takes rows by `add(digests, rows, *attachments)`; they are shards, at the latest, when it is left."""
         self._describe()
-        with ShardWriter(self._folder) as writer:
-            yield writer
+        return self._writer
 
 
 @contextlib.contextmanager

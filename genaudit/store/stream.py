@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genaudit.data import DamagedImage, ImageSet
-from genaudit.measures.measure import Measure, fingerprint, rows_and_attachments
+from genaudit.measures.measure import Measure, fingerprint, tensors_of
 from genaudit.stats.process_state import exact_float32, neutral
 from genaudit.store.measuring import Engine, prepared_batches, to_device
 from genaudit.store.store import Store, StoredRows
@@ -78,9 +78,9 @@ class RowStream:
                 digests = images.digests[indices]
                 keys = [digest.tobytes() for digest in digests]
                 given = self._meter(to_device(pixels, self.engine.device), keys)
-                measured, beside = rows_and_attachments(self.measure, given)
-                rows = measured.cpu().numpy().astype(np.float32)
-                self._writer.add(digests, rows, {name: each.cpu().numpy() for name, each in beside.items()})
+                measured, *beside = (tensor.cpu().numpy() for tensor in tensors_of(self.measure, given))
+                rows = measured.astype(np.float32)
+                self._writer.add(digests, rows, *beside)
                 for key, row in zip(keys, rows, strict=True):
                     known[key] = self._recent[key] = row
                 while len(self._recent) > REMEMBERED:

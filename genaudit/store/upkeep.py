@@ -166,7 +166,8 @@ def _compact(folder: Path) -> tuple[int, int, int]:
         index.save()
         return len(old), len(old), 0
     digests = index.entries["digest"]
-    index.verify(digests, attachments=True)  # sets damaged shards aside: what they held is measured again
+    index.verify(digests)  # sets damaged shards aside: what they held is measured again
+    index.verify_attachments()
     old = [folder / name for name in index.names]
     distinct = index.entries[list(_distinct(index))]
     order = np.lexsort(

@@ -20,7 +20,7 @@ from genaudit.measures.ais import HEAD as AIS_HEAD
 from genaudit.measures.generator_images import as_generator_images
 from genaudit.measures.inversion import HEAD as INVERSION_HEAD
 from genaudit.measures.inversion import Inverted
-from genaudit.measures.measure import fingerprint, rows_and_attachments
+from genaudit.measures.measure import fingerprint
 from genaudit.measures.patches import Patches, patch_variation
 from genaudit.metrics import generator_rows
 
@@ -79,7 +79,7 @@ def test_inversion_of_a_linear_generator_is_least_squares(
     single: Held, model: LinearGaussian, images: torch.Tensor
 ) -> None:
     measure = Inverted(single, steps=400, restarts=2, samples=20)
-    rows, beside = rows_and_attachments(measure, measure.open("cpu", "float32")(images, DIGESTS))
+    rows, beside = measure.open("cpu", "float32")(images, DIGESTS)
     assert rows.shape == (5, len(measure.columns))
     x = images[:, 0].flatten(1).double() / 255
     weights, mean = model.weights[0].double(), model.means[0].double()

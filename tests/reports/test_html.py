@@ -11,18 +11,19 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from genaudit.data.audit import Finding
 from genaudit.metrics.result import Cloud, Curve, PictureRow, Pictures, Retrieval, RoleImage
 from genaudit.reports.gallery import EXTREMES, FIRST, PAIRS, THUMBNAIL, Gallery, encode
-from genaudit.reports.html import ends, render, visible
+from genaudit.reports.html import ends, render, visible, wrapped
 from genaudit.reports.plots import ROLE_COLOURS, draw
 from genaudit.reports.report import MetricEntry, Report, RoleImages
 
 from .synthetic import HOSTILE, Clouds, Retrieved, make_report, photograph
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -321,6 +322,21 @@ def test_drawings_are_the_same_text_every_time_and_small_for_many_points():
     assert first is not None
     assert len(first.svg) < 500_000
     assert "var(--ink)" in first.svg
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("runs/seed=1,lr=0.001", ["runs/", "seed=", "1,", "lr=", "0.001"]),
+        ("vit_small_patch16_224.augreg-in21k", ["vit_", "small_", "patch16_", "224.", "augreg-", "in21k"]),
+        ("metric.irs.alpha=1e-05", ["metric.", "irs.", "alpha=", "1e-05"]),
+        ("1,000,000.123456", ["1,000,000.123456"]),  # a number stays whole
+        ("short_name", ["short_name"]),
+        ("<b>&amp;/<script>", ["<b>&", "amp;/<script>"]),
+    ],
+)
+def test_a_long_word_breaks_after_its_separators_alone(text: str, pieces: list[str]) -> None:
+    assert str(wrapped(text)) == "<wbr>".join(str(escape(piece)) for piece in pieces)
 
 
 def test_converted_images_are_counted_in_words() -> None:

@@ -86,11 +86,7 @@ def check_measure(measure: Any, metric: str) -> None:
     if lacking:
         raise UserError(f"metric {metric}: its measure {cls.__qualname__} lacks {', '.join(lacking)}")
     for name, said in attachments_of(measure).items():
-        if not str(name).isidentifier() or name == "digests" or not _is_attachment(said):
-            raise UserError(
-                f"metric {metric}: {cls.__qualname__} declares the attachment {name!r} as {said}; a name such as map "
-                'and ("float32", (16, 16)) are needed: a type of NumPy and the lengths for one image'
-            )
+        _check_attachment(name, said, f"metric {metric}: {cls.__qualname__}")
     model = getattr(measure, "feature_model", None)
     if isinstance(model, FeatureModel):
         needed = ("build", "load_weights", "find_weights")
@@ -99,14 +95,19 @@ def check_measure(measure: Any, metric: str) -> None:
             raise UserError(f"feature_model: {type(model).__qualname__} lacks {', '.join(lacking)}")
 
 
-def _is_attachment(said: Any) -> bool:
-    """Whether this is a type of numbers and a shape, whose lengths may be None."""
+def _check_attachment(name: Any, said: Any, whose: str) -> None:
+    """Raises `UserError` where it is not a name, a type of numbers and a shape, whose lengths may be None."""
     try:
         dtype, shape = said
-        numbers = np.dtype(dtype).name == dtype and np.dtype(dtype).kind in "biuf"
-        return numbers and all(length is None or (isinstance(length, int) and length > 0) for length in shape)
+        lengths = all(length is None or (isinstance(length, int) and length > 0) for length in shape)
+        right = lengths and np.dtype(dtype).name == dtype and np.dtype(dtype).kind in "biuf"
     except (TypeError, ValueError):
-        return False
+        right = False
+    if not right or not str(name).isidentifier() or name == "digests":
+        raise UserError(
+            f"{whose} declares the attachment {name!r} as {said}; a name such as map, a type of NumPy and the lengths "
+            'for one image are needed, as in ("float32", (16, 16))'
+        )
 
 
 def _measure_nodes(node: Any) -> dict[str, Any]:
