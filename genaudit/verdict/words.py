@@ -75,7 +75,7 @@ def missing(report: Mapping[str, Any], roles: Sequence[str]) -> tuple[str, str] 
     if not absent:
         return None
     needed = " and ".join(NEEDS[role] for role in absent)
-    return f"Cannot tell without {needed}.", f"Give {needed}."
+    return f"Cannot tell without {needed}.", f"Give {' and '.join(f'{role}=' for role in absent)}."
 
 
 def more_images(count: float) -> str:
