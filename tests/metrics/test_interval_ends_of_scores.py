@@ -81,8 +81,7 @@ def test_areas_of_log_likelihood_ratios_and_their_gain_over_the_control(confiden
 def test_piads_mean_and_area(confidence: float) -> None:
     rng = np.random.default_rng(1)
     scores = {"generated": rng.gamma(4, size=30), "anomalies": rng.gamma(6, size=25)}
-    # a row: score, side of the map (1), the map, one packed pixel
-    rows = {role: np.c_[each, np.ones(len(each)), each, np.zeros(len(each))] for role, each in scores.items()}
+    rows = {role: each[:, None] for role, each in scores.items()}
     exact = {role: each.astype(np.float32).astype(float) for role, each in scores.items()}
     found = piad.judge(**rows, confidence=confidence, seed=SEED)
     means = [exact["generated"][i].mean() for (i,) in _resampled(30, repeats=1000)]
@@ -96,7 +95,7 @@ def test_reconstruction_errors_of_every_role(confidence: float) -> None:
     rng = np.random.default_rng(2)
     sizes = {"generated": 20, "train": 25, "reference": 15, "anomalies": 12}
     errors = {role: rng.gamma(3, 1 + place / 2, n) for place, (role, n) in enumerate(sizes.items())}
-    tail = {"label": np.nan, "picture_side": 0}
+    tail = {"label": np.nan, "classes": 0}
     rows = {role: _rows(INVERSION, error=each, **tail) for role, each in errors.items()}
     found = inversion.judge(**rows, confidence=confidence, seed=SEED)
     for role, each in errors.items():

@@ -165,7 +165,7 @@ def test_shards_come_at_spans_that_double_and_stay_below_a_size(
                 written.append(second)
     assert written == [0, 5, 15, 35, 75, 135, 195, 255]  # spans of 5, 10, 20, 40 and then 60 seconds
     assert sum(len(read_shard(path)) for path in (tmp_path / "spans").glob("*")) == 300
-    monkeypatch.setattr("genaudit.store.measuring.SHARD_BYTES", 84)  # three rows of three numbers with their digests
+    monkeypatch.setattr("genaudit.store.measuring.SHARD_BYTES", 36)  # three rows of three numbers
     with ShardWriter(tmp_path / "sizes") as writer:
         for number in range(7):
             writer.add(np.full((1, 16), number, np.uint8), np.zeros((1, 3), np.float32))

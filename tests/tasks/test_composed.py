@@ -131,7 +131,7 @@ def test_without_a_reference_it_says_what_it_needs(folder: Path, capsys: pytest.
 
 
 def test_a_metric_that_is_no_mapping_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(folder / "generated.npz"), "metric=[kd]", "+metric.extra=word"]) == USER
+    assert main(["evaluate", str(folder / "gen"), "metric=[kd]", "+metric.extra=word"]) == USER
     assert "metric.extra must be a mapping" in " ".join(capsys.readouterr().err.split())
 
 
