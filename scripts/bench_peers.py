@@ -169,7 +169,7 @@ def timed(command: list[str], pictures: peers_whole.Pictures) -> Run:
         said = output.read()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}\n{said[-2000:]}")
-    found = [line.strip() for line in said.splitlines() if line.strip().lower().startswith(("fd ", "fid", "frechet"))]
+    found = [line.strip() for line in said.splitlines() if line.strip().lower().startswith(("fd", "fid", "frechet"))]
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, " ".join(" ".join(found).split()))
 
 
