@@ -163,35 +163,40 @@ def _evaluate(preprocessing: str, metrics: list[str], engine: str = "torch") -> 
     return run
 
 
-def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
+TORCH_FIDELITY = {
+    "inception_score": "inception_score_mean",
+    "fd": "frechet_inception_distance",
+    "kd": "kernel_inception_distance_mean",
+    "precision": "precision",
+    "recall": "recall",
+}
+
+
+def _torch_fidelity(pictures: Pictures, network: str, weights: Path, **more: Any) -> dict[str, float]:
+    """FD, precision and recall by torch-fidelity, and what `more` asks for, by genaudit's names."""
     import torch_fidelity
 
     found = torch_fidelity.calculate_metrics(
         input1=pictures.generated,
         input2=pictures.reference,
         cuda=False,
-        isc=True,
-        isc_splits=pictures.splits,
         fid=True,
-        kid=True,
         prc=True,
-        kid_subsets=1,
-        kid_subset_size=len(os.listdir(pictures.generated)),
         prc_neighborhood=3,
-        feature_extractor="inception-v3-compat",
-        feature_extractor_weights_path=str(pictures.weights),
+        feature_extractor=network,
+        feature_extractor_weights_path=str(weights),
         cache=False,
         batch_size=32,
         verbose=False,
+        **more,
     )
-    names = {
-        "inception_score": "inception_score_mean",
-        "fd": "frechet_inception_distance",
-        "kd": "kernel_inception_distance_mean",
-        "precision": "precision",
-        "recall": "recall",
-    }
-    return {name: float(found[key]) for name, key in names.items()}
+    return {name: float(found[key]) for name, key in TORCH_FIDELITY.items() if key in found}
+
+
+def _whole_torch_fidelity(pictures: Pictures) -> dict[str, float]:
+    subsets = {"kid_subsets": 1, "kid_subset_size": len(os.listdir(pictures.generated))}
+    scores = {"isc": True, "isc_splits": pictures.splits, "kid": True, **subsets}
+    return _torch_fidelity(pictures, "inception-v3-compat", pictures.weights, **scores)
 
 
 def _own_vgg16(pictures: Pictures) -> dict[str, float]:
@@ -208,23 +213,7 @@ def _own_vgg16(pictures: Pictures) -> dict[str, float]:
 
 
 def _whole_torch_fidelity_vgg16(pictures: Pictures) -> dict[str, float]:
-    import torch_fidelity
-
-    found = torch_fidelity.calculate_metrics(
-        input1=pictures.generated,
-        input2=pictures.reference,
-        cuda=False,
-        fid=True,
-        prc=True,
-        prc_neighborhood=3,
-        feature_extractor="vgg16",
-        feature_extractor_weights_path=str(random_vgg16(pictures.folder / "vgg16.pth")),
-        cache=False,
-        batch_size=32,
-        verbose=False,
-    )
-    names = {"fd": "frechet_inception_distance", "precision": "precision", "recall": "recall"}
-    return {name: float(found[key]) for name, key in names.items()}
+    return _torch_fidelity(pictures, "vgg16", random_vgg16(pictures.folder / "vgg16.pth"))
 
 
 def _whole_pytorch_fid(pictures: Pictures) -> dict[str, float]:
