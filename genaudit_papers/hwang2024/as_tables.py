@@ -249,12 +249,17 @@ class Means(AnomalySets):
                 cells.append(Cell(*place, number))
         if context.scale == "laptop":
             for expected in _expected_order(self.published, quantity):
-                two_sided = found["p"] if self.tails == 2 else 2 * min(found["p"], 1 - found["p"])
-                sign = float(np.sign(found["generated"] - found["reference"])) if two_sided < 0.05 else 0.0
+                sign = _sign(found["generated"] - found["reference"], found["p"], self.tails)
                 where = f"{quantity}: sign of generated minus reference"
                 note = f"expected: the sign in most of the paper's columns; {CHANCE}"
                 cells.append(Cell(where, label, sign, expected=expected, note=note))
         return cells
+
+
+def _sign(difference: float, p: float, tails: int) -> float:
+    """The sign of a difference of means; 0 where its two-tailed test finds none. `p` is of that test or of one tail."""
+    two_tailed = p if tails == 2 else 2 * min(p, 1 - p)
+    return float(np.sign(difference)) if two_tailed < 0.05 else 0.0
 
 
 def _expected_order(table: PublishedTable, quantity: str) -> list[float]:

@@ -23,7 +23,7 @@ from genaudit_papers.dombrowski2025.irs_measured import PRDC, RealRetrieval, Rem
 from genaudit_papers.hwang2024 import as_correlations
 from genaudit_papers.hwang2024.as_correlations import Correlations, human_error_rates
 from genaudit_papers.hwang2024.as_regression import Regression
-from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings, _order
+from genaudit_papers.hwang2024.as_tables import Means, MeansBySettings, _order, _sign
 
 
 def run(recipe: Any, folder: Path, **more: Any) -> Table:
@@ -267,6 +267,14 @@ def test_means_go_with_a_test_and_the_order_that_the_paper_expects(tmp_path: Pat
         assert [cell.expected for cell in signs] == [-1.0, 1.0]
         tests = [ttest_ind(generated[:, i], reference[:, i], equal_var=False) for i in range(2)]
         assert [cell.recomputed for cell in signs] == [np.sign(t.statistic) * (t.pvalue < 0.05) for t in tests]
+
+
+@pytest.mark.parametrize(
+    ("p", "tails", "sign"), [(0.04, 2, -1), (0.06, 2, 0), (0.02, 1, -1), (0.04, 1, 0), (0.96, 1, 0), (0.98, 1, -1)]
+)
+def test_a_sign_is_told_beyond_chance_at_either_end_of_a_one_tailed_test(p: float, tails: int, sign: int) -> None:
+    """p near 1 in the tail that the paper expects is an order against it, and is told as well."""
+    assert _sign(-0.3, p, tails) == sign
 
 
 @pytest.mark.parametrize(("generated", "sign"), [((2.0, 1.5, 2.5), 1), ((1.6, 1.1, 2.1), 0), ((0.2, 0.0, 0.4), -1)])
