@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,15 +184,28 @@ def test_batches_that_had_begun_when_reading_was_interrupted_are_kept(
 ) -> None:
     """Whose rows wait to be collected: the fifth batch is being read, the four before it have begun."""
     images, store, read = open_images(str(make_images("a", 20))), Store(tmp_path / "rows"), ImageSet.read
+    measure, begun = MeanColour(), threading.Semaphore(0)
+
+    def beginning(device: str, precision: str) -> Any:
+        inner = MeanColour.open(measure, device, precision)
+
+        def meter(images: torch.Tensor, digests: list[bytes]) -> torch.Tensor:
+            begun.release()
+            rows: torch.Tensor = inner(images, digests)
+            return rows
+
+        return meter
 
     def stopping(self: ImageSet, index: int) -> np.ndarray:
-        if index == 17:
+        if index == 17:  # a busy machine may not have come to the fourth batch yet
+            assert all(begun.acquire(timeout=60) for _ in range(4))
             raise KeyboardInterrupt
         return read(self, index)
 
+    monkeypatch.setattr(measure, "open", beginning)
     monkeypatch.setattr(ImageSet, "read", stopping)
     with pytest.raises(KeyboardInterrupt):
-        store.measure(images, MeanColour(), Engine(workers=0))
+        store.measure(images, measure, Engine(workers=0))
     monkeypatch.setattr(ImageSet, "read", read)
     measured = store.measure(images, MeanColour(), Engine(workers=0))
     assert (measured.computed, measured.reused) == (4, 16)
